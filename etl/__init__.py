@@ -1,0 +1,1 @@
+"""Exchange candles, accounted for: fetched, cleaned, kept in Parquet and PostgreSQL."""

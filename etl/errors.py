@@ -1,0 +1,103 @@
+"""The error tree: every failure that Chandler reports, and whether a retry can help.
+
+Third-party exceptions are translated into these once, at the adapter that met them. Rows are data, not errors: a bad
+row goes to quarantine, and only too many of them raise.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from etl.schema import Series, TimeRange
+
+
+class ChandlerError(Exception):
+    """A failure with its place. The message says what happened and what to do about it.
+
+    Args:
+        message: One line for a person.
+        series: The series at hand, where there is one.
+        time_range: The range at hand, where there is one.
+    """
+
+    is_retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, series: Series | None = None, time_range: TimeRange | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.series = series
+        self.time_range = time_range
+
+    def __str__(self) -> str:
+        place = " ".join(str(part) for part in (self.series, self.time_range) if part is not None)
+        return f"{place}: {self.message}" if place else self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by state, so that keyword arguments survive a process boundary."""
+        return (_revive, (type(self), self.args, self.__dict__))
+
+
+def _revive(cls: type[ChandlerError], args: tuple[Any, ...], state: dict[str, Any]) -> ChandlerError:
+    error = cls.__new__(cls)
+    Exception.__init__(error, *args)
+    error.__dict__.update(state)
+    return error
+
+
+class ConfigError(ChandlerError):
+    """feeds.toml, the environment or a Connection says something that cannot be meant."""
+
+
+class SourceError(ChandlerError):
+    """An exchange did not give what was asked for."""
+
+
+class SourceUnavailableError(SourceError):
+    """The exchange cannot be reached, or answers that it cannot serve just now."""
+
+    is_retryable = True
+
+
+class RateLimitError(SourceError):
+    """The exchange wants fewer requests.
+
+    Args:
+        retry_after_s: Seconds the exchange asks us to stay away, where it says so.
+    """
+
+    is_retryable = True
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None, **place: Any) -> None:
+        super().__init__(message, **place)
+        self.retry_after_s = retry_after_s
+
+
+class UnknownSymbolError(SourceError):
+    """The exchange does not list this symbol."""
+
+
+class MalformedPayloadError(SourceError):
+    """The answer is not what the exchange's protocol promises."""
+
+
+class DataQualityError(ChandlerError):
+    """The data contradict what they should be."""
+
+
+class SchemaMismatchError(DataQualityError):
+    """A stored file or table has another shape than this version reads."""
+
+
+class QuarantineLimitError(DataQualityError):
+    """So many rows of a partition were refused that the exchange, or a rule, must be wrong."""
+
+
+class StoreError(ChandlerError):
+    """The archive, the raw pages or the warehouse cannot be read or written."""
+
+
+class StoreUnavailableError(StoreError):
+    """The store does not answer just now."""
+
+    is_retryable = True

@@ -1,0 +1,304 @@
+"""feeds.toml and the environment, validated and frozen.
+
+The environment wins over the file. Every problem is reported at once, a line each, with the nearest name that would
+have been right. Whether an exchange lists a symbol is for the exchange to say: see `chandler feeds --check`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    AnyHttpUrl,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from etl.errors import ConfigError
+from etl.exchanges import EXCHANGES, Traits
+from etl.schema import Series, check_symbol
+from etl.timeframe import Timeframe
+
+_DURATION = re.compile(r"(\d+)\s*([mhd])")
+_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return a hint at what was meant: ` (nearest: 1m)`, or the names there are, or nothing."""
+    names = sorted(known)
+    close = get_close_matches(name, names, n=1, cutoff=0.5) or get_close_matches(name.upper(), names, n=1, cutoff=0.5)
+    if close:
+        return f"; nearest: {close[0]}"
+    return f"; known: {', '.join(names[:12])}" if names else ""
+
+
+def _to_duration(value: object) -> object:
+    if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
+        return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    if isinstance(value, timedelta):
+        return value
+    raise ValueError(f"{value!r} is no duration; write a number and m, h or d, such as '24h'")
+
+
+def _to_moment(value: object) -> object:
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return datetime.combine(value, time(), UTC)
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    if isinstance(value, str):
+        return parse_moment(value)
+    raise ValueError(f"{value!r} is no date; write one such as 2024-01-01")
+
+
+def parse_moment(text: str) -> datetime:
+    """Read a date or an ISO 8601 moment; without an offset it is UTC.
+
+    Raises:
+        ConfigError: It is neither.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigError(f"{text!r} is no moment; write 2024-01-31 or 2024-01-31T12:00") from error
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+Duration = Annotated[timedelta, BeforeValidator(_to_duration)]
+Moment = Annotated[datetime, BeforeValidator(_to_moment)]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ExchangeSettings(_Frozen):
+    """How to reach one exchange.
+
+    Attributes:
+        protocol: Whose protocol it speaks, when it is no exchange that Chandler knows by name (a replay, a testnet).
+        base_url: Its address instead of the real one, without a path: `http://127.0.0.1:8900`.
+        weight_per_minute: What we may spend there, if not the exchange's own limit.
+        pages_at_once: Requests under way side by side.
+    """
+
+    protocol: str | None = None
+    base_url: AnyHttpUrl | None = None
+    weight_per_minute: int | None = Field(default=None, gt=0)
+    pages_at_once: int = Field(default=4, ge=1, le=64)
+
+    @field_validator("protocol")
+    @classmethod
+    def _is_spoken(cls, protocol: str | None) -> str | None:
+        if protocol is not None and protocol not in EXCHANGES:
+            raise ValueError(f"no adapter speaks {protocol!r}{nearest(protocol, EXCHANGES)}")
+        return protocol
+
+
+class Feed(_Frozen):
+    """A set of series that are loaded together.
+
+    Attributes:
+        start: The first data interval; what is older belongs to another start.
+        settle: How far before its interval each run fetches again, for candles that the exchange corrected late.
+    """
+
+    exchange: str
+    symbols: tuple[str, ...] = Field(min_length=1)
+    timeframes: tuple[Timeframe, ...] = Field(min_length=1)
+    start: Moment
+    settle: Duration = timedelta(hours=24)
+
+    @field_validator("timeframes", mode="before")
+    @classmethod
+    def _are_timeframes(cls, names: object) -> object:
+        for name in names if isinstance(names, list) else []:
+            if name not in list(Timeframe):
+                raise ValueError(f"{name!r} is no timeframe{nearest(str(name), Timeframe)}")
+        return names
+
+    @field_validator("symbols", "timeframes")
+    @classmethod
+    def _are_distinct(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"{', '.join(twice)} stands there twice")
+        return names
+
+    @property
+    def series(self) -> tuple[Series, ...]:
+        """Every symbol at every timeframe."""
+        return tuple(Series(self.exchange, symbol, tf) for symbol in self.symbols for tf in self.timeframes)
+
+
+class _Environment(EnvSettingsSource):
+    """The variables but for CHANDLER_FEEDS, which names the file and is no setting in it."""
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        return {name: value for name, value in super()._load_env_vars().items() if name != "chandler_feeds"}
+
+
+class Settings(BaseSettings):
+    """Everything a run needs to know; read once at the edge and passed in.
+
+    Attributes:
+        home: What the embedded default writes: database, archive, raw pages.
+        warehouse_url: A PostgreSQL address; without one the embedded server under `home` is used.
+        archive_url: A pyarrow filesystem URI or a folder; `home`/archive without one.
+        max_quarantined_pct: The share of a partition's rows, in percent, above which refusing them fails it.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="CHANDLER_", env_nested_delimiter="__", frozen=True, extra="forbid")
+
+    home: Path = Path(".chandler")
+    warehouse_url: str | None = None
+    archive_url: str | None = None
+    max_quarantined_pct: float = Field(default=5.0, ge=0, le=100)
+    exchanges: Mapping[str, ExchangeSettings] = Field(default_factory=dict)
+    feeds: Mapping[str, Feed] = Field(default_factory=dict)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Let the environment win over the file, which arrives as keyword arguments."""
+        return _Environment(settings_cls), init_settings
+
+    @field_validator("home")
+    @classmethod
+    def _is_absolute(cls, home: Path) -> Path:
+        return home.expanduser().absolute()
+
+    @model_validator(mode="after")
+    def _feeds_fit_their_exchanges(self) -> Self:
+        problems = [
+            f"feeds.{name}: {problem}" for name, feed in self.feeds.items() for problem in self._problems(name, feed)
+        ]
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    def _problems(self, name: str, feed: Feed) -> Iterable[str]:
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+            yield f"{name!r} is no feed name; write lower case letters, digits and _"
+        try:
+            traits = self.traits(feed.exchange)
+        except ConfigError as error:
+            yield error.message
+            return
+        for symbol in feed.symbols:
+            try:
+                check_symbol(symbol)
+            except ConfigError as error:
+                yield error.message + _slash_hint(symbol, traits)
+        for timeframe in feed.timeframes:
+            if timeframe not in traits.timeframes:
+                yield f"{feed.exchange} has no {timeframe} candles{nearest(timeframe, traits.timeframes)}"
+
+    def exchange(self, name: str) -> ExchangeSettings:
+        """Return the settings of exchange `name`; the defaults if none are given."""
+        return self.exchanges.get(name, ExchangeSettings())
+
+    def protocol(self, name: str) -> str:
+        """Return whose protocol exchange `name` speaks.
+
+        Raises:
+            ConfigError: No adapter speaks to such an exchange.
+        """
+        protocol = self.exchange(name).protocol or name
+        if protocol not in EXCHANGES:
+            known = {*EXCHANGES, *self.exchanges}
+            raise ConfigError(f"no adapter for exchange {name!r}{nearest(name, known)}")
+        return protocol
+
+    def traits(self, name: str) -> Traits:
+        """Return what exchange `name` does in its own way.
+
+        Raises:
+            ConfigError: No adapter speaks to such an exchange.
+        """
+        return EXCHANGES[self.protocol(name)]
+
+    def feed(self, name: str) -> Feed:
+        """Return feed `name`.
+
+        Raises:
+            ConfigError: There is none.
+        """
+        if name not in self.feeds:
+            raise ConfigError(f"no feed {name!r} in {feeds_path()}{nearest(name, self.feeds)}")
+        return self.feeds[name]
+
+
+def _slash_hint(symbol: str, traits: Traits) -> str:
+    bare = re.sub(r"[^A-Z0-9]", "", symbol.upper())
+    for quote in traits.quotes:
+        if bare.endswith(quote) and len(bare) > len(quote):
+            return f"; nearest: {bare.removesuffix(quote)}/{quote}"
+    return ""
+
+
+def feeds_path() -> Path:
+    """Return where the feeds are configured: `CHANDLER_FEEDS`, or feeds.toml in the working directory."""
+    return Path(os.environ.get("CHANDLER_FEEDS", "feeds.toml")).absolute()
+
+
+def load_settings(path: Path | None = None, **overrides: Any) -> Settings:
+    """Read the feeds file and the environment.
+
+    Args:
+        path: The file; `feeds_path()` without one. It need not exist unless `CHANDLER_FEEDS` names it.
+        overrides: Settings that win over both, as an Airflow Connection does.
+
+    Raises:
+        ConfigError: A line for each thing that is wrong, with what would have been right.
+    """
+    path = path or feeds_path()
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        if "CHANDLER_FEEDS" in os.environ:
+            raise ConfigError(f"CHANDLER_FEEDS names {path}, which is not there") from error
+        content = {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+    try:
+        return Settings(**content).model_copy(update=overrides)
+    except ValidationError as error:
+        raise ConfigError("\n".join(f"{path}: {line}" for line in _to_lines(error))) from error
+
+
+def _to_lines(error: ValidationError) -> Iterable[str]:
+    for detail in error.errors():
+        place = ".".join(str(part) for part in detail["loc"])
+        if detail["type"] == "extra_forbidden":
+            key = str(detail["loc"][-1])
+            yield f"unknown key {place}{nearest(key, _known_keys(detail['loc']))}"
+        elif detail["type"] == "missing":
+            yield f"{place} is missing"
+        else:
+            message = detail["msg"].removeprefix("Value error, ")
+            for line in message.splitlines():
+                yield f"{place}: {line}" if place else line
+
+
+def _known_keys(place: tuple[int | str, ...]) -> Iterable[str]:
+    if len(place) == 1:
+        return Settings.model_fields
+    return (Feed if place[0] == "feeds" else ExchangeSettings).model_fields

@@ -1,0 +1,1 @@
+"""What learns from candles and judges them. May read `etl`'s ground, its reader and the warehouse; `etl` knows nothing of it."""
