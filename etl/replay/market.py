@@ -1,0 +1,212 @@
+"""What the replay exchange trades: the seam `Market`, and a market that is made up.
+
+A market knows candles and nothing of protocols, faults or limits. The made-up one is a pure function of (seed, symbol,
+minute): whatever is asked, in whatever order, a minute has one candle, and coarser candles are its exact aggregates.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from itertools import islice
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from etl.errors import ConfigError
+from etl.replay.synthesis import DAY_MS, Listing, Table, aggregate, cut, listing_of, make_day
+from etl.schema import check_symbol
+from etl.timeframe import Timeframe
+
+_MINUTE_MS = Timeframe.M1.ms
+_FIRST_DAY = 16_436  # 2015-01-01, in days since the epoch
+_FINE_DAYS_KEPT = 32  # about 1 MB each when formatted
+_COARSE_DAYS_KEPT = 2_048  # at most 24 rows each
+_TABLES_KEPT = 128  # 115 kB each
+
+DEFAULT_SYMBOLS = (
+    "BTC/USDT",
+    "ETH/USDT",
+    "BNB/USDT",
+    "SOL/USDT",
+    "XRP/USDT",
+    "ADA/USDT",
+    "DOGE/USDT",
+    "LTC/USDT",
+)
+
+
+class Row(NamedTuple):
+    """One candle as an exchange prints it: decimal strings, and None for what a recording lacks."""
+
+    open_time_ms: int
+    open: str | None
+    high: str | None
+    low: str | None
+    close: str | None
+    volume: str | None
+    quote_volume: str | None
+    trades: int | None
+    taker_buy_volume: str | None
+    taker_buy_quote_volume: str | None
+
+
+class Steps(NamedTuple):
+    """The smallest differences that a symbol's prices and amounts can have."""
+
+    tick: str
+    lot: str
+
+
+class Market(Protocol):
+    """Candles that a server can serve."""
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The symbols, in ccxt's unified form."""
+
+    def timeframes(self, symbol: str) -> frozenset[Timeframe]:
+        """Return the timeframes that there are of `symbol`, one of `symbols`."""
+
+    def steps(self, symbol: str) -> Steps:
+        """Return the price and amount steps of `symbol`."""
+
+    def rows(
+        self, symbol: str, timeframe: Timeframe, start_ms: int, end_ms: int, limit: int, now_ms: int | None = None
+    ) -> Sequence[Row]:
+        """Return the first `limit` rows with open_time in `[start_ms, end_ms)`, in served order.
+
+        Args:
+            symbol: One of `symbols`.
+            timeframe: One of `timeframes(symbol)`.
+            start_ms: Inclusive, need not lie on the grid.
+            end_ms: Exclusive.
+            limit: The most rows to return.
+            now_ms: The exchange's clock, where a candle may still form; without it every candle is closed.
+        """
+
+    def last_rows(
+        self, symbol: str, timeframe: Timeframe, end_ms: int, limit: int, now_ms: int | None = None
+    ) -> Sequence[Row]:
+        """Return the last `limit` rows with open_time before `end_ms`, in served order."""
+
+
+class MadeUpMarket:
+    """A market out of nothing, the same for everyone who names the same seed.
+
+    Prices wander with volatility clusters and fat tails, symbols move together, trading follows the hours of the day.
+    About once a week the whole exchange is silent for 3 to 120 minutes, and very rarely one symbol alone is.
+
+    Args:
+        seed: Names the market.
+        symbols: ccxt's unified symbols; any of that form will do.
+
+    Raises:
+        ConfigError: A symbol is not of that form, or there is none.
+    """
+
+    def __init__(self, seed: int = 7, symbols: Sequence[str] = DEFAULT_SYMBOLS) -> None:
+        if not symbols:
+            raise ConfigError("a made-up market needs a symbol; name one such as BTC/USDT")
+        self.seed = seed
+        self._listings: dict[str, Listing] = {check_symbol(s): listing_of(seed, s) for s in dict.fromkeys(symbols)}
+        self._table = lru_cache(maxsize=_TABLES_KEPT)(self._make_table)
+        self._fine = lru_cache(maxsize=_FINE_DAYS_KEPT)(self._make_rows)
+        self._coarse = lru_cache(maxsize=_COARSE_DAYS_KEPT)(self._make_rows)
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The symbols, in the order given."""
+        return tuple(self._listings)
+
+    def timeframes(self, symbol: str) -> frozenset[Timeframe]:
+        """Return every timeframe: the coarser ones are made from the minutes."""
+        return frozenset(Timeframe)
+
+    def steps(self, symbol: str) -> Steps:
+        """Return the price and amount steps of `symbol`."""
+        listing = self._listings[symbol]
+        return Steps(_to_text(1, listing.price_places), _to_text(1, listing.amount_places))
+
+    def rows(
+        self, symbol: str, timeframe: Timeframe, start_ms: int, end_ms: int, limit: int, now_ms: int | None = None
+    ) -> Sequence[Row]:
+        """Return the first `limit` rows with open_time in `[start_ms, end_ms)`; see `Market.rows`."""
+        start_ms, end_ms = max(start_ms, _FIRST_DAY * DAY_MS), _until(end_ms, now_ms)
+        days = range(start_ms // DAY_MS, -(-end_ms // DAY_MS))
+        return list(islice(self._between(symbol, timeframe, days, start_ms, end_ms, now_ms), limit))
+
+    def last_rows(
+        self, symbol: str, timeframe: Timeframe, end_ms: int, limit: int, now_ms: int | None = None
+    ) -> Sequence[Row]:
+        """Return the last `limit` rows with open_time before `end_ms`; see `Market.last_rows`."""
+        end_ms = _until(end_ms, now_ms)
+        pages: list[list[Row]] = []
+        count = 0
+        for day in range(-(-end_ms // DAY_MS) - 1, _FIRST_DAY - 1, -1):
+            if count >= limit:
+                break
+            pages.append(list(self._between(symbol, timeframe, (day,), 0, end_ms, now_ms)))
+            count += len(pages[-1])
+        return [row for page in reversed(pages) for row in page][max(0, count - limit) :]
+
+    def _between(
+        self,
+        symbol: str,
+        timeframe: Timeframe,
+        days: Iterable[int],
+        start_ms: int,
+        end_ms: int,
+        now_ms: int | None,
+    ) -> Iterator[Row]:
+        for day in days:
+            rows = self._rows_of_day(symbol, timeframe, day, now_ms)
+            first = bisect_left(rows, start_ms, key=_open_time) if day * DAY_MS < start_ms else 0
+            last = bisect_left(rows, end_ms, key=_open_time) if end_ms < (day + 1) * DAY_MS else len(rows)
+            yield from islice(rows, first, last)
+
+    def _rows_of_day(self, symbol: str, timeframe: Timeframe, day: int, now_ms: int | None) -> Sequence[Row]:
+        kept = self._coarse if timeframe.ms >= Timeframe.H1.ms else self._fine
+        rows = kept(symbol, timeframe, day)
+        if now_ms is None or now_ms >= (day + 1) * DAY_MS:
+            return rows
+        forming_ms = now_ms // timeframe.ms * timeframe.ms
+        closed = rows[: bisect_left(rows, forming_ms, key=_open_time)]
+        so_far = cut(self._table(symbol, day), now_ms - day * DAY_MS)
+        minutes = so_far[so_far[:, 0] >= (forming_ms - day * DAY_MS) // _MINUTE_MS]
+        return (*closed, *self._format(symbol, aggregate(minutes, timeframe.ms // _MINUTE_MS), day))
+
+    def _make_table(self, symbol: str, day: int) -> Table:
+        return make_day(self.seed, self._listings[symbol], day)
+
+    def _make_rows(self, symbol: str, timeframe: Timeframe, day: int) -> tuple[Row, ...]:
+        return self._format(symbol, aggregate(self._table(symbol, day), timeframe.ms // _MINUTE_MS), day)
+
+    def _format(self, symbol: str, table: Table, day: int) -> tuple[Row, ...]:
+        listing = self._listings[symbol]
+        price, amount = listing.price_places, listing.amount_places
+        times = (table[:, 0] * _MINUTE_MS + np.int64(day * DAY_MS)).tolist()
+        columns = table.T.tolist()
+        texts = [
+            [_to_text(value, places) for value in columns[number]]
+            for number, places in ((1, price), (2, price), (3, price), (4, price), (5, amount), (6, 8))
+        ]
+        taker = [[_to_text(value, places) for value in columns[number]] for number, places in ((8, amount), (9, 8))]
+        return tuple(map(Row._make, zip(times, *texts, columns[7], *taker, strict=True)))
+
+
+def _to_text(units: int, places: int) -> str:
+    """Return `units` of 10**-places as Binance prints every number: with eight places."""
+    if places == 0:
+        return f"{units}.00000000"
+    digits = str(units).rjust(places + 1, "0")
+    return f"{digits[:-places]}.{digits[-places:]:0<8}"
+
+
+def _open_time(row: Row) -> int:
+    return row[0]
+
+
+def _until(end_ms: int, now_ms: int | None) -> int:
+    return end_ms if now_ms is None else min(end_ms, now_ms + 1)
