@@ -5,13 +5,18 @@ Owns names, types and keys. Knows no store and no exchange.
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import IntEnum, IntFlag, StrEnum
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from etl.errors import ConfigError
 from etl.timeframe import Timeframe, from_ms, to_ms
@@ -235,3 +240,55 @@ CANDLE_SCHEMA = pa.schema([pa.field(c.name, _ARROW_TYPES[c.kind], nullable=c.is_
 def empty_candles() -> pa.Table:
     """Return a table of no candles."""
     return CANDLE_SCHEMA.empty_table()
+
+
+def from_columns(columns: Mapping[str, NDArray[Any]]) -> pa.Table:
+    """Build candles from numpy columns, every one of CANDLE_COLUMNS.
+
+    Args:
+        columns: (n,) each; `open_time` as int64 milliseconds since the epoch. Where a column may be null, a float NaN
+            or an integer below 0 stands for null.
+    """
+    return pa.table(
+        [_to_arrow(column, columns[column.name]) for column in CANDLE_COLUMNS], schema=CANDLE_SCHEMA
+    )
+
+
+def to_columns(candles: pa.Table) -> dict[str, NDArray[Any]]:
+    """Return what `from_columns` takes: numpy columns with NaN or -1 for null."""
+    return {column.name: _to_numpy(column, candles.column(column.name)) for column in CANDLE_COLUMNS}
+
+
+def content_hash(candles: pa.Table) -> str:
+    """Return a hash of the candles' values, the same wherever and in whatever encoding they are kept.
+
+    Args:
+        candles: CANDLE_SCHEMA, ascending by open_time.
+
+    Returns:
+        SHA-256 over the columns in their order, as little-endian bytes; 64 hexadecimal digits.
+    """
+    digest = hashlib.sha256()
+    columns = to_columns(candles)
+    for column in CANDLE_COLUMNS:
+        values = columns[column.name]
+        digest.update(np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<")).tobytes())
+    return digest.hexdigest()
+
+
+def _to_arrow(column: Column, values: NDArray[Any]) -> pa.Array:
+    mask = None
+    if column.is_nullable:
+        mask = values < 0 if column.kind is ColumnKind.INT else np.isnan(values)
+    if column.kind is ColumnKind.TIME:
+        return pa.array(values.astype("datetime64[ms]")).cast(_ARROW_TYPES[column.kind])
+    return pa.array(values, type=_ARROW_TYPES[column.kind], mask=mask)
+
+
+def _to_numpy(column: Column, values: pa.ChunkedArray) -> NDArray[Any]:
+    if column.kind is ColumnKind.TIME:
+        values = values.cast(pa.int64())
+    elif column.is_nullable and values.null_count:
+        values = pc.fill_null(values, -1 if column.kind is ColumnKind.INT else float("nan"))
+    array: NDArray[Any] = values.to_numpy()
+    return array

@@ -127,7 +127,7 @@ class MadeUpMarket:
     def steps(self, symbol: str) -> Steps:
         """Return the price and amount steps of `symbol`."""
         listing = self._listings[symbol]
-        return Steps(_to_text(1, listing.price_places), _to_text(1, listing.amount_places))
+        return Steps(*(_to_texts((1,), places)[0] for places in (listing.price_places, listing.amount_places)))
 
     def rows(
         self, symbol: str, timeframe: Timeframe, start_ms: int, end_ms: int, limit: int, now_ms: int | None = None
@@ -188,20 +188,19 @@ class MadeUpMarket:
         price, amount = listing.price_places, listing.amount_places
         times = (table[:, 0] * _MINUTE_MS + np.int64(day * DAY_MS)).tolist()
         columns = table.T.tolist()
-        texts = [
-            [_to_text(value, places) for value in columns[number]]
-            for number, places in ((1, price), (2, price), (3, price), (4, price), (5, amount), (6, 8))
-        ]
-        taker = [[_to_text(value, places) for value in columns[number]] for number, places in ((8, amount), (9, 8))]
-        return tuple(map(Row._make, zip(times, *texts, columns[7], *taker, strict=True)))
+        places = {1: price, 2: price, 3: price, 4: price, 5: amount, 6: 8, 8: amount, 9: 8}
+        for number, decimals in places.items():
+            columns[number] = _to_texts(columns[number], decimals)
+        return tuple(map(Row._make, zip(times, *columns[1:], strict=True)))
 
 
-def _to_text(units: int, places: int) -> str:
-    """Return `units` of 10**-places as Binance prints every number: with eight places."""
+def _to_texts(units: Iterable[int], places: int) -> list[str]:
+    """Return whole numbers of 10**-places as Binance prints every number: with eight places."""
     if places == 0:
-        return f"{units}.00000000"
-    digits = str(units).rjust(places + 1, "0")
-    return f"{digits[:-places]}.{digits[-places:]:0<8}"
+        return [f"{value}.00000000" for value in units]
+    width, zeros = places + 1, "0" * (8 - places)
+    digits = [str(value).rjust(width, "0") for value in units]
+    return [f"{text[:-places]}.{text[-places:]}{zeros}" for text in digits]
 
 
 def _open_time(row: Row) -> int:

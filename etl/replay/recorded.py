@@ -34,6 +34,7 @@ class RecordedMarket:
 
     A file has the columns open_time (UTC), open, high, low, close and volume, and may have more of a candle's columns.
     Rows come in the order of their open times; those with the same open time in the order in which they were recorded.
+    A recording knows no half-made candles: one that forms by the server's clock is served as it closed.
 
     Args:
         folder: Where the recordings are.

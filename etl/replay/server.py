@@ -48,7 +48,7 @@ class ReplayServer:
     """An exchange of our own.
 
     Use it as a context manager, in which it runs in a thread; or `start` and `stop` it in a loop of yours; or let it
-    `run_forever`. It answers one request after the other: a page that has to be made up takes some milliseconds.
+    `run_forever`. Pages are made one after the other: new ones of minutes take 5 ms, of days up to a second.
 
     Args:
         market: What it trades.

@@ -1,6 +1,6 @@
 """One made-up day of one symbol, in whole numbers: ticks, lots, and quote currency in units of 1e-8.
 
-Pure functions of (seed, symbol, day). Daily anchors come from hashed noise, so any day is reached without walking there,
+Pure functions of (seed, symbol, day). Daily anchors come from hashed noise, so no day has to be walked to,
 and the minutes between two anchors are a bridge. Whole numbers make aggregates exact and decimal strings faithful.
 """
 

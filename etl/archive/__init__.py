@@ -1,0 +1,5 @@
+"""Clean candles as Parquet: one file per series and month, or year from `1h` up, replaced whole."""
+
+from etl.archive.parquet import Archive, ArchiveFile, spans
+
+__all__ = ["Archive", "ArchiveFile", "spans"]

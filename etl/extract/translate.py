@@ -1,0 +1,52 @@
+"""ccxt's exceptions into ours, once and in one table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import aiohttp
+import ccxt
+
+from etl.errors import (
+    ChandlerError,
+    MalformedPayloadError,
+    RateLimitError,
+    SourceError,
+    SourceUnavailableError,
+    UnknownSymbolError,
+)
+
+# The first entry that an exception is an instance of decides; so the narrow stand before the wide.
+TRANSLATION: tuple[tuple[type[Exception], type[SourceError], str], ...] = (
+    (ccxt.BadSymbol, UnknownSymbolError, "the exchange does not list this symbol"),
+    (ccxt.DDoSProtection, RateLimitError, "the exchange wants fewer requests"),
+    (ccxt.RateLimitExceeded, RateLimitError, "the exchange wants fewer requests"),
+    (ccxt.OnMaintenance, SourceUnavailableError, "the exchange is under maintenance; run it again later"),
+    (ccxt.RequestTimeout, SourceUnavailableError, "the exchange did not answer in time; run it again"),
+    (ccxt.NetworkError, SourceUnavailableError, "the exchange cannot be reached; check the network and run it again"),
+    (ccxt.BadResponse, MalformedPayloadError, "the answer is not what the protocol promises"),
+    (ccxt.OperationFailed, SourceUnavailableError, "the exchange could not serve just now; run it again"),
+    (ccxt.AuthenticationError, SourceError, "the exchange refuses us; check the keys and the address that you call from"),
+    (ccxt.BaseError, SourceError, "the exchange refuses the request"),
+)
+
+
+def translate(error: Exception, *, retry_after_s: float | None = None, **place: Any) -> ChandlerError:
+    """Return our error for ccxt's.
+
+    Args:
+        error: What ccxt raised.
+        retry_after_s: What the answer's `Retry-After` said.
+        place: `series` and `time_range`, for the message.
+    """
+    if isinstance(error.__cause__, aiohttp.ClientError):
+        # ccxt calls a connection that breaks off in the middle of an answer an ExchangeError, which it is not.
+        error = ccxt.NetworkError(str(error))
+    detail = " ".join(str(error).split())[:200]
+    for theirs, ours, advice in TRANSLATION:
+        if isinstance(error, theirs):
+            message = f"{advice} ({type(error).__name__}: {detail})"
+            if ours is RateLimitError:
+                return RateLimitError(message, retry_after_s=retry_after_s, **place)
+            return ours(message, **place)
+    return SourceError(f"unexpected {type(error).__name__}: {detail}", **place)

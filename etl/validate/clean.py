@@ -1,0 +1,208 @@
+"""Rows as received into candles to keep and rows to refuse.
+
+Nothing is lost on the way: each received row is accepted, refused with rule and evidence, equal to an accepted one, or
+outside the range that was asked for. Sound rows decide nothing about unsound ones: a refused row never supersedes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from etl.schema import CANDLE_COLUMNS, ColumnKind, Origin, Series, TimeRange, from_columns
+from etl.timeframe import from_ms
+from etl.validate.numbers import to_floats, to_integers
+from etl.validate.rules import RULES, Columns, Mask, Rule
+
+_RECEIVED = tuple(column for column in CANDLE_COLUMNS if column.is_value)
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedRows:
+    """The rows of one page.
+
+    Attributes:
+        rows: As received, in the order of their arrival.
+        fetched_at_ms: The exchange's clock when they were asked for.
+    """
+
+    rows: Sequence[Any]
+    fetched_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A row for quarantine.
+
+    Attributes:
+        open_time_ms: Where it belongs, if it says so.
+        row: The row as received, as JSON.
+    """
+
+    open_time_ms: int | None
+    rule: str
+    evidence: str
+    row: str
+
+
+@dataclass(frozen=True, slots=True)
+class CleanReport:
+    """What became of the received rows: `rows = accepted + refused + repeated + outside`.
+
+    Attributes:
+        repeated: Rows equal to an accepted one.
+        outside: Rows that open outside the range, which belong to another partition.
+        refused: Rows refused, by rule.
+    """
+
+    rows: int
+    accepted: int
+    repeated: int
+    outside: int
+    refused: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Cleaned:
+    """A partition, judged.
+
+    Attributes:
+        candles: CANDLE_SCHEMA, ascending by open_time, each open_time once.
+    """
+
+    candles: pa.Table
+    refused: tuple[Refused, ...]
+    report: CleanReport
+
+
+def clean(
+    pages: Iterable[ReceivedRows], positions: Mapping[str, int], series: Series, time_range: TimeRange
+) -> Cleaned:
+    """Judge the rows of one partition.
+
+    Args:
+        pages: In the order of their windows; of two rows for one candle the later wins.
+        positions: Which of our columns stands where in a row.
+        time_range: What was asked for; candles that open outside are left to their own partition.
+    """
+    received = list(pages)
+    rows = list(itertools.chain.from_iterable(page.rows for page in received))
+    clock = np.repeat(
+        np.array([page.fetched_at_ms for page in received], dtype=np.int64), [len(page.rows) for page in received]
+    )
+    shaped, misshapen = _split_by_shape(rows, positions)
+    open_time_ms, _ = to_integers([rows[i][positions["open_time"]] for i in shaped])
+    is_inside = (open_time_ms >= time_range.start_ms) & (open_time_ms < time_range.end_ms)
+    kept = shaped[is_inside]
+    columns = _to_columns([rows[i] for i in kept], open_time_ms[is_inside], clock[kept], positions, series)
+    broken = _first_broken_rule(columns)
+    is_last, broken = _resolve_duplicates(columns, broken)
+    refused = [Refused(None, "shape", _shape_evidence(rows[i], positions), json.dumps(rows[i])) for i in misshapen]
+    refused += [_refuse(RULES[broken[k]], columns, int(k), rows[kept[k]]) for k in np.flatnonzero(broken >= 0)]
+    candles = _to_candles(columns, np.flatnonzero(is_last & (broken < 0)))
+    return Cleaned(
+        candles,
+        tuple(refused),
+        CleanReport(
+            rows=len(rows),
+            accepted=candles.num_rows,
+            repeated=int((~is_last & (broken < 0)).sum()),
+            outside=len(shaped) - len(kept),
+            refused={rule: sum(row.rule == rule for row in refused) for rule in sorted({r.rule for r in refused})},
+        ),
+    )
+
+
+def _split_by_shape(rows: Sequence[Any], positions: Mapping[str, int]) -> tuple[NDArray[np.intp], list[int]]:
+    """Return the indices of rows that are lists, long enough and with an open time; and of those that are not."""
+    width, place = max(positions.values()) + 1, positions["open_time"]
+    is_shaped = np.fromiter(
+        (type(row) is list and len(row) >= width and type(row[place]) is int and 0 <= row[place] < 2**62 for row in rows),
+        dtype=np.bool_,
+        count=len(rows),
+    )
+    return np.flatnonzero(is_shaped), [int(i) for i in np.flatnonzero(~is_shaped)]
+
+
+def _to_columns(
+    rows: Sequence[list[Any]],
+    open_time_ms: NDArray[np.int64],
+    fetched_at_ms: NDArray[np.int64],
+    positions: Mapping[str, int],
+    series: Series,
+) -> Columns:
+    values: dict[str, Any] = {}
+    is_bad: dict[str, Mask] = {}
+    for column in _RECEIVED:
+        read = to_integers if column.kind is ColumnKind.INT else to_floats
+        place = positions.get(column.name)
+        values[column.name], is_bad[column.name] = read([None if place is None else row[place] for row in rows])
+    nothing = np.zeros(len(rows), dtype=np.bool_)
+    return Columns(series.timeframe, open_time_ms, values, is_bad, fetched_at_ms, nothing)
+
+
+def _first_broken_rule(columns: Columns) -> NDArray[np.int8]:
+    """Return, per row, the index of the first rule that it breaks; -1 if it breaks none."""
+    broken = np.full(len(columns.open_time_ms), -1, dtype=np.int8)
+    for index, rule in enumerate(RULES):
+        broken[(broken < 0) & rule.breaks(columns)] = index
+    return broken
+
+
+def _resolve_duplicates(columns: Columns, broken: NDArray[np.int8]) -> tuple[Mask, NDArray[np.int8]]:
+    """Find, among the sound rows, the last one for each candle; earlier ones that differ from it are superseded."""
+    sound = np.flatnonzero(broken < 0)
+    # A stable sort keeps the order of arrival among equal open times.
+    order = sound[np.argsort(columns.open_time_ms[sound], kind="stable")]
+    times = columns.open_time_ms[order]
+    ends = np.append(np.flatnonzero(np.diff(times)), len(times) - 1) if len(times) else np.array([], dtype=np.intp)
+    last_of = order[np.repeat(ends, np.diff(ends, prepend=-1))]
+    is_last = np.zeros(len(broken), dtype=np.bool_)
+    is_last[last_of] = True
+    is_conflicting = np.zeros(len(broken), dtype=np.bool_)
+    for name in columns.values:
+        mine, later = columns.values[name][order], columns.values[name][last_of]
+        is_conflicting[order] |= (mine != later) & ~(np.isnan(mine) & np.isnan(later))
+    judged = Columns(
+        columns.timeframe,
+        columns.open_time_ms,
+        columns.values,
+        columns.is_bad,
+        columns.fetched_at_ms,
+        is_conflicting,
+    )
+    return is_last, np.where(broken < 0, _first_broken_rule(judged), broken).astype(np.int8)
+
+
+def _to_candles(columns: Columns, accepted: NDArray[np.intp]) -> pa.Table:
+    order = accepted[np.argsort(columns.open_time_ms[accepted], kind="stable")]
+    kept = {name: values[order] for name, values in columns.values.items()}
+    zeros = np.zeros(len(order), dtype=np.int16)
+    return from_columns(
+        {"open_time": columns.open_time_ms[order], **kept, "flags": zeros, "source": zeros + np.int16(Origin.API)}
+    )
+
+
+def _refuse(rule: Rule, columns: Columns, index: int, row: Any) -> Refused:
+    open_time_ms = int(columns.open_time_ms[index])
+    shown = {name: columns.values[name][index].item() for name in rule.evidence if name in columns.values}
+    shown |= {name: None for name, value in shown.items() if value != value or (name == "trades" and value < 0)}
+    facts = [f"{name} {value}" for name, value in shown.items()]
+    if "open_time" in rule.evidence:
+        facts.insert(0, f"open_time {from_ms(open_time_ms).isoformat()}")
+    if "fetched_at" in rule.evidence:
+        facts.append(f"asked for at {from_ms(int(columns.fetched_at_ms[index])).isoformat()}")
+    return Refused(open_time_ms, rule.name, ", ".join(facts), json.dumps(row))
+
+
+def _shape_evidence(row: Any, positions: Mapping[str, int]) -> str:
+    if not isinstance(row, list):
+        return f"a {type(row).__name__} where a list belongs"
+    return f"{len(row)} values where {max(positions.values()) + 1} or more belong, the first an open time"

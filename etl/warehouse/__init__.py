@@ -1,0 +1,31 @@
+"""Candles and their accounts in PostgreSQL: tables, migrations, loading, checkpoints, status."""
+
+from etl.warehouse.absences import Absence, read_absences
+from etl.warehouse.checkpoints import Checkpoint, covered_ranges, read_checkpoints
+from etl.warehouse.copying import copy_out
+from etl.warehouse.database import Warehouse, open_warehouse
+from etl.warehouse.load import Load, LoadReport, begin_load
+from etl.warehouse.merge import Merge, merge
+from etl.warehouse.reading import known_series, read_candles, span_of_candles
+from etl.warehouse.status import SeriesStatus, read_status
+
+__all__ = [
+    "Absence",
+    "Checkpoint",
+    "Load",
+    "LoadReport",
+    "Merge",
+    "SeriesStatus",
+    "Warehouse",
+    "begin_load",
+    "copy_out",
+    "covered_ranges",
+    "known_series",
+    "merge",
+    "open_warehouse",
+    "read_absences",
+    "read_candles",
+    "read_checkpoints",
+    "read_status",
+    "span_of_candles",
+]

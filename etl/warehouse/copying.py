@@ -1,0 +1,109 @@
+"""Candles in and out of PostgreSQL by binary COPY, a numpy array at a time.
+
+A row of fixed width is one record of a structured array, so encoding is a few assignments and decoding one
+`frombuffer`. A null has no width: rows are encoded in groups with the same nulls, which is one group for most exchanges;
+they are read back with NaN and -1 in the place of null, which the tables cannot hold otherwise.
+
+Source: https://www.postgresql.org/docs/current/sql-copy.html ("Binary Format")
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+import numpy as np
+import psycopg
+import pyarrow as pa
+from numpy.typing import NDArray
+from psycopg import sql
+
+from etl.schema import CANDLE_COLUMNS, Column, ColumnKind, TimeRange, from_columns, to_columns
+
+_HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
+_TRAILER = struct.pack(">h", -1)
+_EPOCH_MS = 946_684_800_000  # PostgreSQL counts microseconds from 2000-01-01.
+_DTYPES = {ColumnKind.TIME: ">i8", ColumnKind.FLOAT: ">f8", ColumnKind.INT: ">i8", ColumnKind.SMALL: ">i2"}
+_NULL = {ColumnKind.FLOAT: sql.SQL("'NaN'::float8"), ColumnKind.INT: sql.SQL("-1::int8")}
+
+
+def copy_in(cursor: psycopg.Cursor[tuple[object, ...]], table: str, series_id: int, candles: pa.Table) -> None:
+    """Append candles to `table`, which has `series_id` and CANDLE_COLUMNS.
+
+    Args:
+        candles: CANDLE_SCHEMA.
+    """
+    names = sql.SQL(", ").join(sql.Identifier(name) for name in ("series_id", *candles.schema.names))
+    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(sql.Identifier(table), names)
+    with cursor.copy(statement) as copy:
+        copy.write(_HEADER)
+        for block in encode(series_id, candles):
+            copy.write(block)
+        copy.write(_TRAILER)
+
+
+def copy_out(cursor: psycopg.Cursor[tuple[object, ...]], series_id: int, time_range: TimeRange) -> pa.Table:
+    """Return the stored candles that open in `time_range`: CANDLE_SCHEMA, ascending by open_time."""
+    columns = sql.SQL(", ").join(
+        sql.SQL("COALESCE({}, {})").format(sql.Identifier(c.name), _NULL[c.kind])
+        if c.is_nullable
+        else sql.Identifier(c.name)
+        for c in CANDLE_COLUMNS
+    )
+    statement = sql.SQL(
+        "COPY (SELECT {columns} FROM candles WHERE series_id = {series_id} AND open_time >= {start}"
+        " AND open_time < {end} ORDER BY open_time) TO STDOUT (FORMAT binary)"
+    ).format(
+        columns=columns,
+        series_id=sql.Literal(series_id),
+        start=sql.Literal(time_range.start),
+        end=sql.Literal(time_range.end),
+    )
+    with cursor.copy(statement) as copy:
+        return decode(b"".join(copy))
+
+
+def encode(series_id: int, candles: pa.Table) -> Iterator[bytes]:
+    """Yield rows in COPY's binary format, without its header and trailer: a block for each pattern of nulls."""
+    columns = to_columns(candles)
+    nullable = [column for column in CANDLE_COLUMNS if column.is_nullable]
+    pattern = np.zeros(candles.num_rows, dtype=np.int64)
+    for bit, column in enumerate(nullable):
+        pattern |= _is_null(column, columns[column.name]).astype(np.int64) << bit
+    for nulls in np.unique(pattern):
+        rows = np.flatnonzero(pattern == nulls)
+        missing = {column.name for bit, column in enumerate(nullable) if nulls >> bit & 1}
+        records = np.empty(len(rows), dtype=_record(missing))
+        records["count"], records["series_id_width"], records["series_id"] = len(CANDLE_COLUMNS) + 1, 4, series_id
+        for column in CANDLE_COLUMNS:
+            if column.name in missing:
+                records[f"{column.name}_width"] = -1
+                continue
+            values = columns[column.name][rows]
+            records[f"{column.name}_width"] = np.dtype(_DTYPES[column.kind]).itemsize
+            records[column.name] = (values - _EPOCH_MS) * 1000 if column.kind is ColumnKind.TIME else values
+        yield records.tobytes()
+
+
+def decode(data: bytes) -> pa.Table:
+    """Read what `copy_out` asked for: rows of fixed width between COPY's header and trailer."""
+    fields = [("count", ">i2")]
+    for column in CANDLE_COLUMNS:
+        fields += [(f"{column.name}_width", ">i4"), (column.name, _DTYPES[column.kind])]
+    records = np.frombuffer(data[len(_HEADER) : -len(_TRAILER)], dtype=np.dtype(fields))
+    columns = {c.name: records[c.name].astype(np.dtype(_DTYPES[c.kind]).newbyteorder("=")) for c in CANDLE_COLUMNS}
+    columns["open_time"] = columns["open_time"] // 1000 + _EPOCH_MS
+    return from_columns(columns)
+
+
+def _record(missing: set[str]) -> np.dtype[np.void]:
+    fields = [("count", ">i2"), ("series_id_width", ">i4"), ("series_id", ">i4")]
+    for column in CANDLE_COLUMNS:
+        fields.append((f"{column.name}_width", ">i4"))
+        if column.name not in missing:
+            fields.append((column.name, _DTYPES[column.kind]))
+    return np.dtype(fields)
+
+
+def _is_null(column: Column, values: NDArray[np.float64] | NDArray[np.int64]) -> NDArray[np.bool_]:
+    return values < 0 if column.kind is ColumnKind.INT else np.isnan(values)

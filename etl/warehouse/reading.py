@@ -1,0 +1,41 @@
+"""Which series the warehouse knows, and their stored candles."""
+
+from __future__ import annotations
+
+import psycopg
+import pyarrow as pa
+from sqlalchemy import Connection, func, select
+
+from etl.schema import Series, TimeRange
+from etl.timeframe import Timeframe, to_ms
+from etl.warehouse import tables
+from etl.warehouse.copying import copy_out
+
+
+def known_series(connection: Connection) -> dict[Series, int]:
+    """Return every series with its id, in the order of their names."""
+    rows = connection.execute(select(tables.series))
+    found = {Series(row.exchange, row.symbol, Timeframe(row.timeframe)): row.id for row in rows}
+    return dict(sorted(found.items()))
+
+
+def span_of_candles(connection: Connection, series_id: int) -> TimeRange | None:
+    """Return the range from the first stored candle's open time to just after the last one's; None if there is none."""
+    opened = tables.candles.c.open_time
+    first, last = connection.execute(
+        select(func.min(opened), func.max(opened)).where(tables.candles.c.series_id == series_id)
+    ).one()
+    return None if first is None else TimeRange.from_ms(to_ms(first), to_ms(last) + 1)
+
+
+def read_candles(connection: Connection, series_id: int, time_range: TimeRange) -> pa.Table:
+    """Return the stored candles that open in `time_range`: CANDLE_SCHEMA, ascending by open_time."""
+    with cursor_of(connection) as cursor:
+        return copy_out(cursor, series_id, time_range)
+
+
+def cursor_of(connection: Connection) -> psycopg.Cursor[tuple[object, ...]]:
+    """Return a psycopg cursor in the same transaction: COPY is psycopg's, not SQLAlchemy's."""
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, psycopg.Connection)
+    return driver.cursor()

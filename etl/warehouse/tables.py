@@ -1,0 +1,128 @@
+"""The warehouse's tables. The candle's columns come from `etl.schema`; the migrations say how a database gets here."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Double,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import TSTZRANGE, ExcludeConstraint, Range
+from sqlalchemy.types import TypeEngine
+
+from etl.schema import CANDLE_COLUMNS, ColumnKind, TimeRange
+from etl.schema import Column as CandleColumn
+
+metadata = MetaData()
+
+_TYPES: dict[ColumnKind, TypeEngine[object]] = {
+    ColumnKind.TIME: DateTime(timezone=True),
+    ColumnKind.FLOAT: Double(),
+    ColumnKind.INT: BigInteger(),
+    ColumnKind.SMALL: SmallInteger(),
+}
+
+
+def candle_column(column: CandleColumn) -> Column[object]:
+    """Return the SQL column of one candle column."""
+    is_key = column.kind is ColumnKind.TIME
+    return Column(
+        column.name, _TYPES[column.kind], primary_key=is_key, nullable=column.is_nullable, comment=column.doc
+    )
+
+
+def to_sql_range(time_range: TimeRange) -> Range[object]:
+    """Return a range as PostgreSQL's tstzrange."""
+    return Range(time_range.start, time_range.end, bounds="[)")
+
+
+def _series_id() -> Column[int]:
+    return Column("series_id", Integer, ForeignKey("series.id"), nullable=False)
+
+
+series = Table(
+    "series",
+    metadata,
+    Column("id", Integer, Identity(always=True), primary_key=True),
+    Column("exchange", Text, nullable=False),
+    Column("symbol", Text, nullable=False),
+    Column("timeframe", Text, nullable=False),
+    UniqueConstraint("exchange", "symbol", "timeframe"),
+)
+
+# No foreign key on candles: it would be checked for each of millions of rows that only `load` writes.
+candles = Table(
+    "candles",
+    metadata,
+    Column("series_id", Integer, primary_key=True, autoincrement=False),
+    *(candle_column(c) for c in CANDLE_COLUMNS),
+    CheckConstraint(
+        "low > 0 AND high >= low AND high < 'Infinity' AND volume >= 0 AND volume < 'Infinity'", name="candles_sane"
+    ),
+)
+
+candle_revisions = Table(
+    "candle_revisions",
+    metadata,
+    Column("series_id", Integer, ForeignKey("series.id"), primary_key=True, autoincrement=False),
+    Column("revision", Integer, primary_key=True, autoincrement=False, comment="1 is the value first stored"),
+    *(candle_column(c) for c in CANDLE_COLUMNS),
+    Column("replaced_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("run", Text, nullable=False, comment="the run that brought the value after this one"),
+)
+
+absences = Table(
+    "absences",
+    metadata,
+    Column("series_id", Integer, ForeignKey("series.id"), primary_key=True, autoincrement=False),
+    Column("span", TSTZRANGE, primary_key=True, comment="the open times that are not held"),
+    Column("kind", Text, nullable=False),
+    Column("first_seen", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    # A range of one integer stands for the integer, since GiST compares ranges without an extension.
+    ExcludeConstraint(
+        (text("int4range(series_id, series_id, '[]')"), "="), ("span", "&&"), name="absences_never_overlap"
+    ),
+)
+
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    _series_id(),
+    Column("open_time", DateTime(timezone=True), comment="where the row belongs, if it says so"),
+    Column("rule", Text, nullable=False),
+    Column("evidence", Text, nullable=False),
+    Column("row", Text, nullable=False, comment="the row as received"),
+    Column("refused_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("run", Text, nullable=False),
+)
+Index("quarantine_once", quarantine.c.series_id, quarantine.c.rule, func.md5(quarantine.c.row), unique=True)
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("series_id", Integer, ForeignKey("series.id"), primary_key=True, autoincrement=False),
+    Column("range_start", DateTime(timezone=True), primary_key=True),
+    Column("range_end", DateTime(timezone=True), primary_key=True),
+    Column("rows", BigInteger, nullable=False, comment="candles held in the range"),
+    Column("absent", BigInteger, nullable=False, comment="candles expected in the range and not held"),
+    Column("quarantined", BigInteger, nullable=False, comment="rows that this load refused"),
+    Column("content_hash", Text, nullable=False, comment="SHA-256 of the candles in the range"),
+    Column("archive_files", ARRAY(Text), nullable=False),
+    Column("run", Text, nullable=False),
+    Column("loaded_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
+)
