@@ -58,7 +58,9 @@ def read_handover(path: Path) -> Handover:
     try:
         table = pa.ipc.open_file(pa.BufferReader(path.read_bytes())).read_all()
     except FileNotFoundError as error:
-        raise StoreError(f"{path} is not there; clean this partition first (in Airflow: clear its clean task)") from error
+        raise StoreError(
+            f"{path} is not there; clean this partition first (in Airflow: clear its clean task)"
+        ) from error
     facts = json.loads(table.schema.metadata[_FACTS])
     return Handover(
         Cleaned(

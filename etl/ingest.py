@@ -10,24 +10,27 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
 
 from etl.archive import Archive, spans
-from etl.errors import QuarantineLimitError, SourceUnavailableError
-from etl.extract import FetchReport, Page, RawStore, adapter, fetch_range, range_name, read_pages
+from etl.errors import QuarantineLimitError, SourceError, SourceUnavailableError
+from etl.extract import FetchReport, Page, RawStore, Source, adapter, fetch_range, range_name, read_pages
 from etl.handover import Handover, read_handover, write_handover
 from etl.schema import Series, TimeRange, content_hash, to_columns
-from etl.settings import Settings
+from etl.settings import Feed, Settings, nearest
+from etl.timeframe import from_ms
 from etl.validate import CleanReport, ReceivedRows, Refused, clean, find_absences
 from etl.warehouse import LoadReport, Warehouse, begin_load, covered_ranges, known_series, merge, open_warehouse
 
 log = logging.getLogger(__name__)
 
 _LONGEST_WAIT_S = 90.0
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,12 +235,33 @@ def closed_until(settings: Settings, series: Series) -> datetime:
         SourceError: The exchange does not say.
     """
 
-    async def ask() -> int:
-        async with adapter(settings, series.exchange).open(series.exchange, settings) as source:
-            return await source.clock_ms()
+    async def ask(source: Source) -> int:
+        return await source.clock_ms()
 
-    clock_ms = asyncio.run(ask())
-    return series.timeframe.floor(TimeRange.from_ms(clock_ms, clock_ms + 1).start)
+    return series.timeframe.floor(from_ms(_ask(settings, series.exchange, ask)))
+
+
+def check_feed(settings: Settings, feed: Feed) -> list[str]:
+    """Return what the feed's exchange has against it, a line each: it cannot be reached, or lacks a symbol."""
+
+    async def ask(source: Source) -> Sequence[str]:
+        return await source.symbols()
+
+    try:
+        listed = _ask(settings, feed.exchange, ask)
+    except SourceError as error:
+        return [f"{feed.exchange}: {error.message}"]
+    return [
+        f"{feed.exchange} lists no {symbol}{nearest(symbol, listed)}" for symbol in feed.symbols if symbol not in listed
+    ]
+
+
+def _ask(settings: Settings, exchange: str, question: Callable[[Source], Awaitable[_Answer]]) -> _Answer:
+    async def ask() -> _Answer:
+        async with adapter(settings, exchange).open(exchange, settings) as source:
+            return await question(source)
+
+    return asyncio.run(ask())
 
 
 def _covered(stores: Stores, series: Series) -> list[TimeRange]:
@@ -268,6 +292,6 @@ def _limit_message(refused: Sequence[Refused], report: CleanReport, limit_pct: f
     examples = "; ".join(f"{row.rule}: {row.evidence}" for row in refused[:3])
     return (
         f"{len(refused)} of {report.rows} rows were refused ({share_pct:.1f} %, limit {limit_pct} %) by {by_rule}. "
-        f"For example {examples}. The pages are kept in {aside}. Fetch the partition again (in Airflow: clear its fetch "
-        "task and what follows), or raise max_quarantined_pct if the exchange is right"
+        f"For example {examples}. The pages are kept in {aside}. Fetch the partition again (in Airflow: clear its "
+        "fetch task and what follows), or raise max_quarantined_pct if the exchange is right"
     )

@@ -249,9 +249,7 @@ def from_columns(columns: Mapping[str, NDArray[Any]]) -> pa.Table:
         columns: (n,) each; `open_time` as int64 milliseconds since the epoch. Where a column may be null, a float NaN
             or an integer below 0 stands for null.
     """
-    return pa.table(
-        [_to_arrow(column, columns[column.name]) for column in CANDLE_COLUMNS], schema=CANDLE_SCHEMA
-    )
+    return pa.table([_to_arrow(column, columns[column.name]) for column in CANDLE_COLUMNS], schema=CANDLE_SCHEMA)
 
 
 def to_columns(candles: pa.Table) -> dict[str, NDArray[Any]]:

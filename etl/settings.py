@@ -235,6 +235,17 @@ class Settings(BaseSettings):
         """
         return EXCHANGES[self.protocol(name)]
 
+    def check_series(self, series: Series) -> None:
+        """Check that the exchange can be spoken to and serves the timeframe.
+
+        Raises:
+            ConfigError: It does not; with the nearest that it does.
+        """
+        timeframes = self.traits(series.exchange).timeframes
+        if series.timeframe not in timeframes:
+            nearest_one = nearest(series.timeframe, timeframes)
+            raise ConfigError(f"{series.exchange} has no {series.timeframe} candles{nearest_one}")
+
     def feed(self, name: str) -> Feed:
         """Return feed `name`.
 

@@ -248,9 +248,7 @@ def _between(candles: pa.Table, start: datetime, end: datetime) -> pa.Table:
     if candles.num_rows == 0 or start >= end:
         return candles.slice(0, 0)
     times = candles.column("open_time")
-    first, last = (
-        pc.sum(pc.less(times, pa.scalar(bound, type=times.type))).as_py() or 0 for bound in (start, end)
-    )
+    first, last = (pc.sum(pc.less(times, pa.scalar(bound, type=times.type))).as_py() or 0 for bound in (start, end))
     return candles.slice(first, last - first)
 
 

@@ -5,4 +5,14 @@ from etl.extract.pager import FetchReport, fetch_range, read_pages
 from etl.extract.raw import RawStore, range_name, write_whole
 from etl.extract.source import Page, Source
 
-__all__ = ["FetchReport", "Page", "RawStore", "Source", "adapter", "fetch_range", "range_name", "read_pages", "write_whole"]
+__all__ = [
+    "FetchReport",
+    "Page",
+    "RawStore",
+    "Source",
+    "adapter",
+    "fetch_range",
+    "range_name",
+    "read_pages",
+    "write_whole",
+]

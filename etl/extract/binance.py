@@ -128,7 +128,7 @@ class BinanceSource:
         return page
 
     async def _market_id(self, symbol: str, place: Mapping[str, Any]) -> str:
-        """Return Binance's name of `symbol`: by one small question, and by the whole list if that does not settle it."""
+        """Return Binance's name of `symbol`: by one small question, or else by the whole list."""
         async with self._ids_lock:
             if symbol not in self._ids:
                 guess = symbol.replace("/", "")

@@ -26,7 +26,11 @@ TRANSLATION: tuple[tuple[type[Exception], type[SourceError], str], ...] = (
     (ccxt.NetworkError, SourceUnavailableError, "the exchange cannot be reached; check the network and run it again"),
     (ccxt.BadResponse, MalformedPayloadError, "the answer is not what the protocol promises"),
     (ccxt.OperationFailed, SourceUnavailableError, "the exchange could not serve just now; run it again"),
-    (ccxt.AuthenticationError, SourceError, "the exchange refuses us; check the keys and the address that you call from"),
+    (
+        ccxt.AuthenticationError,
+        SourceError,
+        "the exchange refuses us; check the keys and the address that you call from",
+    ),
     (ccxt.BaseError, SourceError, "the exchange refuses the request"),
 )
 

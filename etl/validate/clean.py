@@ -124,7 +124,10 @@ def _split_by_shape(rows: Sequence[Any], positions: Mapping[str, int]) -> tuple[
     """Return the indices of rows that are lists, long enough and with an open time; and of those that are not."""
     width, place = max(positions.values()) + 1, positions["open_time"]
     is_shaped = np.fromiter(
-        (type(row) is list and len(row) >= width and type(row[place]) is int and 0 <= row[place] < 2**62 for row in rows),
+        (
+            type(row) is list and len(row) >= width and type(row[place]) is int and 0 <= row[place] < 2**62
+            for row in rows
+        ),
         dtype=np.bool_,
         count=len(rows),
     )

@@ -5,7 +5,7 @@ The first rule that a row breaks names it in quarantine.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,22 +42,24 @@ class Columns:
 def is_not_a_number(columns: Columns) -> Mask:
     """A required value is missing, or any value is no finite number: null candles, `NaN` and `Infinity` do occur."""
     required = [np.isnan(columns.values[name]) for name in REQUIRED]
-    return np.logical_or.reduce([*required, *columns.is_bad.values()])
+    return _any([*required, *columns.is_bad.values()])
 
 
 def is_off_grid(columns: Columns) -> Mask:
     """The open time is no multiple of the timeframe, so the row covers no candle that anyone expects."""
-    return columns.open_time_ms % columns.timeframe.ms != 0
+    is_between: Mask = columns.open_time_ms % columns.timeframe.ms != 0
+    return is_between
 
 
 def is_forming(columns: Columns) -> Mask:
     """The candle had not closed by the exchange's clock when it was asked for; its values were still to change."""
-    return columns.open_time_ms + columns.timeframe.ms > columns.fetched_at_ms
+    is_open: Mask = columns.open_time_ms + columns.timeframe.ms > columns.fetched_at_ms
+    return is_open
 
 
 def is_not_positive(columns: Columns) -> Mask:
     """A price is zero or below. Spot prices are not."""
-    return np.logical_or.reduce([columns.values[name] <= 0 for name in PRICES])
+    return _any([columns.values[name] <= 0 for name in PRICES])
 
 
 def breaks_ohlc(columns: Columns) -> Mask:
@@ -68,12 +70,17 @@ def breaks_ohlc(columns: Columns) -> Mask:
 
 def is_negative_amount(columns: Columns) -> Mask:
     """A volume is below zero."""
-    return np.logical_or.reduce([columns.values[name] < 0 for name in AMOUNTS])
+    return _any([columns.values[name] < 0 for name in AMOUNTS])
 
 
 def is_superseded(columns: Columns) -> Mask:
     """Another row for the same candle arrived later with other values; the later one counts."""
     return columns.is_conflicting
+
+
+def _any(masks: Sequence[Mask]) -> Mask:
+    either: Mask = np.logical_or.reduce(masks)
+    return either
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,10 @@
 
 from etl.warehouse.absences import Absence, read_absences
 from etl.warehouse.checkpoints import Checkpoint, covered_ranges, read_checkpoints
-from etl.warehouse.copying import copy_out
 from etl.warehouse.database import Warehouse, open_warehouse
-from etl.warehouse.load import Load, LoadReport, begin_load
+from etl.warehouse.load import Load, LoadReport, begin_load, lock_series
 from etl.warehouse.merge import Merge, merge
-from etl.warehouse.reading import known_series, read_candles, span_of_candles
+from etl.warehouse.reading import count_candles, known_series, read_candles, span_of_candles
 from etl.warehouse.status import SeriesStatus, read_status
 
 __all__ = [
@@ -18,9 +17,10 @@ __all__ = [
     "SeriesStatus",
     "Warehouse",
     "begin_load",
-    "copy_out",
+    "count_candles",
     "covered_ranges",
     "known_series",
+    "lock_series",
     "merge",
     "open_warehouse",
     "read_absences",

@@ -1,8 +1,8 @@
 """Candles in and out of PostgreSQL by binary COPY, a numpy array at a time.
 
 A row of fixed width is one record of a structured array, so encoding is a few assignments and decoding one
-`frombuffer`. A null has no width: rows are encoded in groups with the same nulls, which is one group for most exchanges;
-they are read back with NaN and -1 in the place of null, which the tables cannot hold otherwise.
+`frombuffer`. A null has no width: rows are encoded in groups with the same nulls, which is one group for most
+exchanges; they are read back with NaN and -1 in the place of null, which the tables cannot hold otherwise.
 
 Source: https://www.postgresql.org/docs/current/sql-copy.html ("Binary Format")
 """

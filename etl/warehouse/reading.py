@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import psycopg
 import pyarrow as pa
 from sqlalchemy import Connection, func, select
@@ -28,6 +30,11 @@ def span_of_candles(connection: Connection, series_id: int) -> TimeRange | None:
     return None if first is None else TimeRange.from_ms(to_ms(first), to_ms(last) + 1)
 
 
+def count_candles(connection: Connection, series_id: int) -> int:
+    """Return how many candles of the series are stored."""
+    return connection.execute(select(func.count()).where(tables.candles.c.series_id == series_id)).scalar_one()
+
+
 def read_candles(connection: Connection, series_id: int, time_range: TimeRange) -> pa.Table:
     """Return the stored candles that open in `time_range`: CANDLE_SCHEMA, ascending by open_time."""
     with cursor_of(connection) as cursor:
@@ -36,6 +43,5 @@ def read_candles(connection: Connection, series_id: int, time_range: TimeRange) 
 
 def cursor_of(connection: Connection) -> psycopg.Cursor[tuple[object, ...]]:
     """Return a psycopg cursor in the same transaction: COPY is psycopg's, not SQLAlchemy's."""
-    driver = connection.connection.driver_connection
-    assert isinstance(driver, psycopg.Connection)
+    driver: psycopg.Connection[tuple[object, ...]] = cast("Any", connection.connection.driver_connection)
     return driver.cursor()

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Table, func, select
 
 from etl.schema import Series
 from etl.timeframe import from_ms, to_ms
 from etl.warehouse import tables
 from etl.warehouse.absences import read_absences
 from etl.warehouse.checkpoints import covered_ranges, read_checkpoints
-from etl.warehouse.reading import known_series, span_of_candles
+from etl.warehouse.reading import count_candles, known_series, span_of_candles
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def _status(connection: Connection, series: Series, series_id: int) -> SeriesSta
         end=covered[-1].end if covered else None,
         first=held.start if held else None,
         last=from_ms(to_ms(held.end) - 1) if held else None,
-        candles=_count(connection, tables.candles, series_id),
+        candles=count_candles(connection, series_id),
         absent=absent,
         quarantined=_count(connection, tables.quarantine, series_id),
         revisions=_count(connection, tables.candle_revisions, series_id),
@@ -71,5 +71,5 @@ def _status(connection: Connection, series: Series, series_id: int) -> SeriesSta
     )
 
 
-def _count(connection: Connection, table: tables.Table, series_id: int) -> int:
+def _count(connection: Connection, table: Table, series_id: int) -> int:
     return connection.execute(select(func.count()).where(table.c.series_id == series_id)).scalar_one()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     ARRAY,
     BigInteger,
@@ -29,7 +31,7 @@ from etl.schema import Column as CandleColumn
 
 metadata = MetaData()
 
-_TYPES: dict[ColumnKind, TypeEngine[object]] = {
+_TYPES: dict[ColumnKind, TypeEngine[Any]] = {
     ColumnKind.TIME: DateTime(timezone=True),
     ColumnKind.FLOAT: Double(),
     ColumnKind.INT: BigInteger(),
@@ -40,9 +42,7 @@ _TYPES: dict[ColumnKind, TypeEngine[object]] = {
 def candle_column(column: CandleColumn) -> Column[object]:
     """Return the SQL column of one candle column."""
     is_key = column.kind is ColumnKind.TIME
-    return Column(
-        column.name, _TYPES[column.kind], primary_key=is_key, nullable=column.is_nullable, comment=column.doc
-    )
+    return Column(column.name, _TYPES[column.kind], primary_key=is_key, nullable=column.is_nullable, comment=column.doc)
 
 
 def to_sql_range(time_range: TimeRange) -> Range[object]:

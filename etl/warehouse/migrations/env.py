@@ -1,4 +1,4 @@
-"""Alembic's entry: runs the migrations on the connection that `etl.warehouse.database` hands over, in its transaction."""
+"""Alembic's entry: runs the migrations in the transaction that `etl.warehouse.database` hands over."""
 
 from alembic import context
 

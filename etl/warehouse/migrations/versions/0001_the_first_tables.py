@@ -1,5 +1,7 @@
 """The first tables: series, candles, revisions, absences, quarantine, checkpoints."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import TSTZRANGE, ExcludeConstraint
@@ -10,7 +12,7 @@ down_revision = None
 _MOMENT = sa.DateTime(timezone=True)
 
 
-def _candle_columns() -> list[sa.Column]:
+def _candle_columns() -> list[sa.Column[Any]]:
     """Return the candle's columns as they were at this revision."""
     return [
         sa.Column("open_time", _MOMENT, primary_key=True, comment="start of the candle, UTC"),
@@ -35,7 +37,7 @@ def _candle_columns() -> list[sa.Column]:
     ]
 
 
-def _series_id(*, is_key: bool, references: bool = True) -> sa.Column:
+def _series_id(*, is_key: bool, references: bool = True) -> sa.Column[Any]:
     target = [sa.ForeignKey("series.id")] if references else []
     return sa.Column("series_id", sa.Integer, *target, primary_key=is_key, nullable=False, autoincrement=False)
 
@@ -62,9 +64,7 @@ def upgrade() -> None:
     op.create_table(
         "candle_revisions",
         _series_id(is_key=True),
-        sa.Column(
-            "revision", sa.Integer, primary_key=True, autoincrement=False, comment="1 is the value first stored"
-        ),
+        sa.Column("revision", sa.Integer, primary_key=True, autoincrement=False, comment="1 is the value first stored"),
         *_candle_columns(),
         sa.Column("replaced_at", _MOMENT, nullable=False, server_default=sa.func.now()),
         sa.Column("run", sa.Text, nullable=False, comment="the run that brought the value after this one"),
