@@ -35,6 +35,7 @@ from etl.replay.limits import WeightLimits
 from etl.replay.market import Market
 
 _WINDOWS_KEPT = 100_000
+_PATIENCE_S = 0.5  # for answers under way when the server stops
 
 _Handler = Callable[[web.Request, int], Awaitable[web.StreamResponse]]
 
@@ -86,7 +87,6 @@ class ReplayServer:
         self._clock = clock
         self._latency_s = latency_ms / 1_000
         self._runner: web.AppRunner | None = None
-        self._closing = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
@@ -116,7 +116,7 @@ class ReplayServer:
         }
         for name, handler in handlers.items():
             app.router.add_get(f"{PREFIX}/{name}", self._guarded(handler, WEIGHTS[name]))
-        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=_PATIENCE_S)
         await runner.setup()
         host, port = self._address
         try:
@@ -126,13 +126,11 @@ class ReplayServer:
             if error.errno == errno.EADDRINUSE:
                 raise ConfigError(f"port {port} on {host} is taken; choose another, or 0 for any free one") from error
             raise ConfigError(f"the replay exchange cannot listen on {host}, port {port}: {error}") from error
-        self._closing = asyncio.Event()
         self._runner, self._bound = runner, (host, runner.addresses[0][1])
 
     async def stop(self) -> None:
         """Stop listening and close what is open. Doing it twice does no harm."""
         runner, self._runner, self._bound = self._runner, None, None
-        self._closing.set()
         if runner is not None:
             await runner.cleanup()
 
@@ -192,7 +190,7 @@ class ReplayServer:
 
         async def answer(request: web.Request) -> web.StreamResponse:
             self.requests[request.path] += 1
-            await self._hold(self._latency_s)
+            await asyncio.sleep(self._latency_s)
             now_ms, address = self._clock(), request.remote or ""
             try:
                 self._limits.spend(address, weight, now_ms)
@@ -226,7 +224,7 @@ class ReplayServer:
         return await self._send(request, page)
 
     async def _send(self, request: web.Request, page: Page) -> web.StreamResponse:
-        await self._hold(page.wait_s)
+        await asyncio.sleep(page.wait_s)
         body = page.encode()
         if not page.is_cut:
             return self._respond(request, body, page.status, page.headers, page.content_type)
@@ -250,11 +248,3 @@ class ReplayServer:
         return web.Response(
             body=body, status=status, headers={"Content-Type": content_type, **weights, **(headers or {})}
         )
-
-    async def _hold(self, seconds: float) -> None:
-        """Wait, but not beyond the end of the server."""
-        if seconds > 0:
-            try:
-                await asyncio.wait_for(self._closing.wait(), seconds)
-            except TimeoutError:
-                return

@@ -117,7 +117,9 @@ def test_it_moves_as_markets_do() -> None:
     size = np.abs(returns)
     assert 0.01 < returns.std() * np.sqrt(1_440) < 0.10
     assert np.mean((returns - returns.mean()) ** 4) / returns.var() ** 2 > 5
-    assert np.corrcoef(size[1:], size[:-1])[0, 1] > 0.1
+    calmed = returns / np.convolve(size, np.ones(31) / 31, "same")
+    assert np.mean(calmed**4) / np.mean(calmed**2) ** 2 > 4.5  # tails are fat beyond what volatility explains
+    assert np.corrcoef(size[1:], size[:-1])[0, 1] > 0.15
     assert np.corrcoef(size[60:], size[:-60])[0, 1] > 0.05
     assert abs(np.corrcoef(returns[1:], returns[:-1])[0, 1]) < 0.05
     assert np.corrcoef(size, volumes[1:])[0, 1] > 0.2
@@ -125,6 +127,18 @@ def test_it_moves_as_markets_do() -> None:
     by_hour = [np.median(volumes[hours == hour]) for hour in range(24)]
     assert max(by_hour) > 2 * min(by_hour)
     assert 12 <= int(np.argmax(by_hour)) <= 17
+
+
+def test_symbols_move_together_but_not_alike() -> None:
+    """One symbol's minutes tell something of another's, not all, and over weeks prices go somewhere."""
+    market = MadeUpMarket(seed=7)
+    pages = [market.rows(name, Timeframe.M5, START_MS, FAR_MS, 1_000) for name in ("BTC/USDT", "ETH/USDT")]
+    prices = [{row.open_time_ms: float(row.close) for row in page} for page in pages]
+    common = sorted(prices[0].keys() & prices[1].keys())
+    moves = [np.diff(np.log([closes[moment] for moment in common])) for closes in prices]
+    assert 0.25 < np.corrcoef(*moves)[0, 1] < 0.8
+    days = np.log([float(row.close) for row in market.rows("BTC/USDT", Timeframe.D1, START_MS, FAR_MS, 200)])
+    assert 0.05 < (days[30:] - days[:-30]).std() < 0.5
 
 
 @pytest.mark.parametrize("timeframe", [Timeframe.M1, Timeframe.M5, Timeframe.D1])

@@ -40,6 +40,7 @@ def test_values_arrive_float_for_float(tmp_path: Path, ask: Any) -> None:
     _record(tmp_path, _columns(list(range(6)), AWKWARD, trades=[1, None, 3, 4, 5, 6]))
     with ReplayServer(RecordedMarket(tmp_path)) as server:
         rows = ask(server, "klines", symbol="BTCUSDT", interval="1m", startTime=0).json
+        assert ask(server, "klines", symbol="BTCUSDT", interval="1m", startTime=10**19).json == []
     assert [float(row[4]) for row in rows] == AWKWARD
     assert not any("e" in row[4] for row in rows)
     assert [row[8] for row in rows] == [1, None, 3, 4, 5, 6]
