@@ -25,7 +25,6 @@ WEIGHTS: Mapping[str, int] = {"ping": 1, "time": 1, "exchangeInfo": 20, "klines"
 WEIGHT_PER_MINUTE = _TRAITS.weight_per_minute
 
 _DEFAULT_LIMIT = 500
-_FAR_MS = 1 << 53  # beyond any candle
 _ID = re.compile(r"[A-Z0-9-_.]{1,20}")
 _IDS = re.compile(r'\[("[A-Z0-9-_.]{1,20}"(,"[A-Z0-9-_.]{1,20}"){0,})?\]')
 _NUMBER = re.compile(r"[0-9]{1,20}")
@@ -176,7 +175,7 @@ def _number(query: Mapping[str, str], name: str) -> int | None:
         raise RefusedError(-1105, f"Parameter '{name}' was empty.")
     if not _NUMBER.fullmatch(query[name]):
         raise _illegal(name, "^[0-9]{1,20}$")
-    return min(int(query[name]), _FAR_MS)
+    return int(query[name])
 
 
 def _illegal(name: str, legal: str) -> RefusedError:
