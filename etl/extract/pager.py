@@ -141,7 +141,7 @@ def _is_worth_a_try(error: BaseException) -> bool:
     return isinstance(error, MalformedPayloadError) or (isinstance(error, ChandlerError) and error.is_retryable)
 
 
-_jitter = tenacity.wait_exponential_jitter(initial=0.5, max=8.0, jitter=0.5)
+_jitter = tenacity.wait_exponential_jitter(multiplier=0.5, max=8.0, jitter=0.5)
 
 
 def _wait(state: tenacity.RetryCallState) -> float:

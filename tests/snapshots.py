@@ -1,0 +1,36 @@
+"""What the stores hold, without what differs between two runs that did the same: times of writing and run names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import text
+
+from etl.ingest import Stores
+
+# By the series' name: its number may be another after a load that was rolled back.
+_QUERIES = {
+    "candles": "SELECT symbol, candles.* FROM candles JOIN series ON series_id = id ORDER BY symbol, open_time",
+    "revisions": "SELECT symbol, open_time, revision, open, high, low, close, volume"
+    " FROM candle_revisions JOIN series ON series_id = id ORDER BY 1, 2, 3",
+    "absences": "SELECT symbol, lower(span), upper(span), kind FROM absences JOIN series ON series_id = id ORDER BY 1, 2",
+    "quarantine": "SELECT symbol, open_time, rule, evidence, row"
+    " FROM quarantine JOIN series ON series_id = series.id ORDER BY 1, 2, 3, 5",
+    "checkpoints": "SELECT symbol, range_start, range_end, rows, absent, quarantined, content_hash, archive_files"
+    " FROM checkpoints JOIN series ON series_id = id ORDER BY 1, 2, 3",
+}
+
+
+def tables_of(stores: Stores) -> dict[str, list[tuple[Any, ...]]]:
+    """Return every table's rows."""
+    with stores.warehouse.begin() as connection:
+        tables = {name: [tuple(row) for row in connection.execute(text(query))] for name, query in _QUERIES.items()}
+    tables["candles"] = [(symbol, *values) for symbol, _, *values in tables["candles"]]
+    return tables
+
+
+def archive_of(stores: Stores) -> dict[str, bytes]:
+    """Return every file of the archive, leftovers included."""
+    root = Path(stores.settings.home) / "archive"
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
