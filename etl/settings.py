@@ -58,9 +58,10 @@ def _to_moment(value: object) -> object:
         return datetime.combine(value, time(), UTC)
     if isinstance(value, datetime):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-    if isinstance(value, str):
-        return parse_moment(value)
-    raise ValueError(f"{value!r} is no date; write one such as 2024-01-01")
+    try:
+        return parse_moment(str(value))
+    except ConfigError as error:
+        raise ValueError(error.message) from error
 
 
 def parse_moment(text: str) -> datetime:

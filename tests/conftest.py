@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import psycopg
 import pytest
 from psycopg import sql
@@ -17,6 +18,10 @@ from etl.settings import Settings, load_settings
 from etl.warehouse import open_warehouse
 from etl.warehouse.embedded import embedded_postgres
 from tests.markets import write_recording
+
+# The machine may be busy; how long an example takes says nothing about it.
+hypothesis.settings.register_profile("chandler", deadline=None)
+hypothesis.settings.load_profile("chandler")
 
 REPOSITORY = Path(__file__).parent.parent
 BTC = Series.parse("binance:BTC/USDT:1m")

@@ -13,7 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from etl.extract import Page, RawStore
+from etl.extract.binance import COLUMNS
 from etl.schema import Series, TimeRange
+from etl.validate import ReceivedRows, clean
 
 START = datetime(2024, 2, 29, 12, tzinfo=UTC)  # two days that cross a leap day, a month and so two archive files
 DAYS = TimeRange(START, datetime(2024, 3, 2, 12, tzinfo=UTC))
@@ -50,6 +52,13 @@ def _walk(seed: int, span: TimeRange) -> dict[str, Any]:
         "close": close,
         "volume": random.lognormal(size=len(times)),
     }
+
+
+def candles_over(span: TimeRange) -> pa.Table:
+    """Return a sound candle for every minute of `span`: CANDLE_SCHEMA."""
+    rows = [kline(at, 100.0 + at // _MINUTE_MS % 7) for at in range(span.start_ms, span.end_ms, _MINUTE_MS)]
+    series = Series.parse("binance:BTC/USDT:1m")
+    return clean([ReceivedRows(rows, span.end_ms + 10**9)], COLUMNS, series, span).candles
 
 
 def kline(open_time_ms: int, price: float = 100.0, **changes: Any) -> list[Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -127,20 +127,13 @@ class Archive:
         try:
             with self._files.open_input_file(full) as source:
                 table = pq.read_table(source, page_checksum_verification=True)
-        except (pa.ArrowException, OSError) as error:
+            _check_origin(full, table.schema.metadata or {}, series)
+            candles = table.select(CANDLE_SCHEMA.names).cast(CANDLE_SCHEMA).replace_schema_metadata(None)
+        except (pa.ArrowException, OSError, KeyError, ValueError) as error:
             raise StoreError(_distrust(full, str(error).splitlines()[0]), series=series) from error
-        said = table.schema.metadata or {}
-        if said.get(_VERSION) != str(SCHEMA_VERSION).encode():
-            raise SchemaMismatchError(
-                f"{full} has schema version {said.get(_VERSION)!r}, this version of Chandler reads {SCHEMA_VERSION}",
-                series=series,
-            )
-        if said.get(_SERIES) != str(series).encode():
-            raise StoreError(_distrust(full, f"it says that it holds {said.get(_SERIES)!r}"), series=series)
-        table = table.select(CANDLE_SCHEMA.names).cast(CANDLE_SCHEMA).replace_schema_metadata(None)
-        if said.get(_HASH) != content_hash(table).encode():
+        if table.schema.metadata.get(_HASH) != content_hash(candles).encode():
             raise StoreError(_distrust(full, "its content does not match its hash"), series=series)
-        return table
+        return candles
 
     def _replace(self, path: str, content: bytes) -> None:
         full = f"{self._root}/{path}"
@@ -159,6 +152,16 @@ class Archive:
             self._files.delete_file(f"{self._root}/{path}")
         except OSError as error:
             raise StoreError(f"{self._root}/{path} cannot be removed ({error}); mend its rights") from error
+
+
+def _check_origin(path: str, said: Mapping[bytes, bytes], series: Series) -> None:
+    if said.get(_VERSION) != str(SCHEMA_VERSION).encode():
+        raise SchemaMismatchError(
+            f"{path} has schema version {said.get(_VERSION)!r}, this version of Chandler reads {SCHEMA_VERSION}",
+            series=series,
+        )
+    if said.get(_SERIES) != str(series).encode():
+        raise StoreError(_distrust(path, f"it says that it holds {said.get(_SERIES)!r}"), series=series)
 
 
 def _replace_local(path: Path, content: bytes) -> None:

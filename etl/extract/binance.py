@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
@@ -41,9 +42,17 @@ COLUMNS: Mapping[str, int] = MappingProxyType(
 _TIMEOUT_MS = 15_000
 _EXCHANGE_INFO_WEIGHT = 20
 
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int = 0
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: str = ""
+
+
 # The answer of the request under way in this task: ccxt itself keeps only the exchange's last one, which may belong
 # to another task.
-_answer: ContextVar[tuple[Mapping[str, str], str]] = ContextVar("_answer")
+_answer: ContextVar[_Answer] = ContextVar("_answer")
 
 
 class _Client(ccxt.async_support.binance):  # type: ignore[misc]  # ccxt's classes are untyped
@@ -52,7 +61,8 @@ class _Client(ccxt.async_support.binance):  # type: ignore[misc]  # ccxt's class
     def on_rest_response(  # type: ignore[no-untyped-def]  # ccxt's own signature
         self, code, reason, url, method, response_headers, response_body, request_headers, request_body
     ):
-        _answer.set(({key.lower(): value for key, value in response_headers.items()}, response_body))
+        headers = {key.lower(): value for key, value in response_headers.items()}
+        _answer.set(_Answer(code, headers, response_body))
         return super().on_rest_response(
             code, reason, url, method, response_headers, response_body, request_headers, request_body
         )
@@ -122,8 +132,7 @@ class BinanceSource:
         # The clock is read before the page, so that nothing which closed in between is taken for closed.
         clock_ms = await self.clock_ms()
         await self._ask(self._client.publicGetKlines, query, weight=self._page_weight, **place)
-        _, body = _answer.get()
-        page = Page(series, window, clock_ms, body)
+        page = Page(series, window, clock_ms, _answer.get().body)
         page.rows()
         return page
 
@@ -150,19 +159,19 @@ class BinanceSource:
     async def _ask(self, call: Callable[..., Awaitable[Any]], *query: Any, weight: int, **place: Any) -> Any:
         """Make one request within the budget, and translate what goes wrong."""
         await self._pacer.spend(weight)
-        _answer.set(({}, ""))
+        _answer.set(_Answer())
         try:
             return await call(*query)
         except ccxt.BaseError as error:
             failure = self._failure(error, place)
             raise failure from error
         finally:
-            headers, _ = _answer.get()
-            self._pacer.settle(weight, _to_int(headers.get("x-mbx-used-weight-1m")))
+            self._pacer.settle(weight, _to_int(_answer.get().headers.get("x-mbx-used-weight-1m")))
 
     def _failure(self, error: ccxt.BaseError, place: Mapping[str, Any]) -> ChandlerError:
-        headers, _ = _answer.get()
-        failure = translate(error, retry_after_s=_to_seconds(headers.get("retry-after")), **place)
+        answer = _answer.get()
+        retry_after_s = _to_seconds(answer.headers.get("retry-after"))
+        failure = translate(error, status=answer.status, retry_after_s=retry_after_s, **place)
         if isinstance(failure, RateLimitError):
             self._pacer.pause(failure.retry_after_s or 1.0)
         return failure

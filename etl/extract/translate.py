@@ -35,17 +35,21 @@ TRANSLATION: tuple[tuple[type[Exception], type[SourceError], str], ...] = (
 )
 
 
-def translate(error: Exception, *, retry_after_s: float | None = None, **place: Any) -> ChandlerError:
+def translate(
+    error: Exception, *, status: int = 0, retry_after_s: float | None = None, **place: Any
+) -> ChandlerError:
     """Return our error for ccxt's.
 
     Args:
         error: What ccxt raised.
+        status: The answer's HTTP status, if there was one.
         retry_after_s: What the answer's `Retry-After` said.
         place: `series` and `time_range`, for the message.
     """
-    if isinstance(error.__cause__, aiohttp.ClientError):
-        # ccxt calls a connection that breaks off in the middle of an answer an ExchangeError, which it is not.
-        error = ccxt.NetworkError(str(error))
+    is_mere = type(error) is ccxt.ExchangeError
+    if is_mere and (status >= 500 or isinstance(error.__cause__, aiohttp.ClientError)):
+        # An answer that breaks off, or one that the exchange itself calls an overload, is a refusal to ccxt.
+        error = ccxt.ExchangeNotAvailable(str(error))
     detail = " ".join(str(error).split())[:200]
     for theirs, ours, advice in TRANSLATION:
         if isinstance(error, theirs):

@@ -27,7 +27,7 @@ ranges = st.lists(st.tuples(minutes, minutes).filter(lambda pair: pair[0] != pai
 
 
 @given(defects=st.lists(st.sampled_from(DEFECTS), min_size=WIDTH, max_size=WIDTH), loads=ranges)
-@examples(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_is_expected_is_stored_or_absent(defects: list[str], loads: list[list[int]], stores: Stores) -> None:
     """Whatever a market lacks or breaks, and in whatever order overlapping ranges are loaded, the sum holds."""
     series = Series("binance", f"C{next(_number)}/USDT", Timeframe.M1)

@@ -1,0 +1,41 @@
+"""Every error that ccxt can raise becomes one of ours."""
+
+from __future__ import annotations
+
+import inspect
+
+import ccxt
+import pytest
+
+from etl.errors import RateLimitError, SourceError, SourceUnavailableError
+from etl.extract.translate import TRANSLATION, translate
+
+CCXT_ERRORS = sorted(
+    (error for _, error in inspect.getmembers(ccxt, inspect.isclass) if issubclass(error, ccxt.BaseError)),
+    key=lambda error: error.__name__,
+)
+
+
+@pytest.mark.parametrize("theirs", CCXT_ERRORS, ids=lambda error: error.__name__)
+def test_every_ccxt_error_is_ours(theirs: type[Exception]) -> None:
+    """Each class of ccxt's tree is translated, and only what concerns the network may be retried."""
+    ours = translate(theirs("what they said"))
+    assert isinstance(ours, SourceError)
+    assert "what they said" in str(ours)
+    assert "unexpected" not in str(ours)
+    assert ours.is_retryable == (issubclass(theirs, ccxt.OperationFailed) and not issubclass(theirs, ccxt.BadResponse))
+
+
+def test_the_table_has_no_dead_line() -> None:
+    """No entry stands behind one that takes everything from it."""
+    for index, (theirs, _, _) in enumerate(TRANSLATION):
+        assert not any(issubclass(theirs, earlier) for earlier, _, _ in TRANSLATION[:index]), theirs
+
+
+def test_retry_after_and_overload_are_understood() -> None:
+    """What the answer says beside ccxt's class is not lost."""
+    limited = translate(ccxt.DDoSProtection("418"), retry_after_s=30.0)
+    assert isinstance(limited, RateLimitError)
+    assert limited.retry_after_s == 30.0
+    assert isinstance(translate(ccxt.ExchangeError("overloaded"), status=503), SourceUnavailableError)
+    assert not translate(ccxt.ExchangeError("no"), status=400).is_retryable

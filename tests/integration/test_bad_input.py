@@ -1,0 +1,158 @@
+"""Bad answers over real HTTP through real ccxt: a clear error or a quarantined row, nothing lost, a rerun that ends well."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from etl.audit import audit, is_sound
+from etl.errors import (
+    ChandlerError,
+    MalformedPayloadError,
+    QuarantineLimitError,
+    RateLimitError,
+    SourceUnavailableError,
+    UnknownSymbolError,
+)
+from etl.ingest import Partition, Stores, ingest
+from etl.replay import FaultPlan, MadeUpMarket, ReplayServer
+from etl.schema import Series, TimeRange
+from etl.settings import load_settings
+from etl.timeframe import from_ms, to_ms
+from tests.conftest import BTC
+from tests.markets import START
+from tests.snapshots import archive_of, tables_of
+
+CANDLES = 2500  # three pages
+PARTITION = Partition(BTC, TimeRange(START, from_ms(to_ms(START) + CANDLES * 60_000)))
+
+
+@pytest.fixture
+def faults() -> FaultPlan:
+    """What shall go wrong at the exchange; nothing yet."""
+    return FaultPlan()
+
+
+@pytest.fixture
+def exchange(faults: FaultPlan, monkeypatch: pytest.MonkeyPatch) -> Iterator[ReplayServer]:
+    """A made-up market behind Binance's protocol, where the settings will find it."""
+    with ReplayServer(MadeUpMarket(), faults=faults) as server:
+        monkeypatch.setenv("CHANDLER_EXCHANGES__BINANCE__BASE_URL", server.url)
+        yield server
+
+
+@pytest.fixture
+def ready(exchange: ReplayServer, stores: Stores, monkeypatch: pytest.MonkeyPatch) -> Stores:
+    """Stores whose settings know the exchange, and no pauses between tries."""
+    monkeypatch.setattr("etl.extract.pager._wait", lambda state: 0.0)
+    return Stores(load_settings(), stores.warehouse, stores.archive, stores.raw)
+
+
+@pytest.mark.parametrize(
+    "fault", ["http_429", "http_500", "http_503", "html", "truncated", "reset", "wrong_order", "duplicate_page"]
+)
+def test_a_passing_fault_leaves_no_trace(fault: str, ready: Stores, faults: FaultPlan) -> None:
+    """What goes wrong twice, or is only disorder, ends in the candles of a run in which nothing went wrong."""
+    clean_partition = Partition(Series.parse("binance:ETH/USDT:1m"), PARTITION.time_range)
+    ingest(ready, clean_partition, "test")
+    faults.add(fault, times=2, symbol="BTC/USDT")
+    report = ingest(ready, PARTITION, "test")
+    assert faults.given[fault] == 2
+    assert report.quarantined == 0
+    assert report.rows + report.absent == CANDLES
+    # An outage of the made-up exchange takes the same minutes from every symbol.
+    absences = {row[0]: [] for row in tables_of(ready)["absences"]}
+    for symbol, *span in tables_of(ready)["absences"]:
+        absences[symbol].append(span)
+    assert absences.get("BTC/USDT") == absences.get("ETH/USDT")
+    assert is_sound(audit(ready))
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "advice"),
+    [
+        ("http_429", RateLimitError, "fewer requests"),
+        ("http_418", RateLimitError, "fewer requests"),
+        ("http_500", SourceUnavailableError, "run it again"),
+        ("html", MalformedPayloadError, "no JSON"),
+        ("truncated", MalformedPayloadError, "no JSON"),
+        ("reset", SourceUnavailableError, "run it again"),
+    ],
+)
+def test_a_lasting_fault_is_a_clear_error(
+    fault: str, error: type[ChandlerError], advice: str, ready: Stores, faults: FaultPlan, exchange: ReplayServer
+) -> None:
+    """What stays wrong ends in an error that says where and what to do; a rerun fetches only what is missing."""
+    faults.add(fault, times=None, after=2)
+    with pytest.raises(error, match=advice) as caught:
+        ingest(ready, PARTITION, "test")
+    assert caught.value.series == BTC
+    assert str(caught.value.time_range) in str(caught.value)
+    assert not any(tables_of(ready).values()), "nothing is half-written"
+    assert not archive_of(ready)
+    faults.clear()
+    asked = len(exchange.windows)
+    report = ingest(ready, PARTITION, "again")
+    assert report.rows + report.absent == CANDLES
+    assert len(exchange.windows) - asked <= 3 - 1, "a page that arrived is not asked for again"
+    assert is_sound(audit(ready))
+
+
+@pytest.mark.parametrize(
+    ("fault", "rule", "mended"),
+    [
+        ("null", "not_a_number", 1),
+        ("nan", "not_a_number", 1),
+        ("nan_string", "not_a_number", 1),
+        ("negative_price", "not_positive", 1),
+        ("high_below_low", "ohlc", 1),
+        ("off_grid", "off_grid", 0),  # a row too many, in no candle's place
+    ],
+)
+def test_a_bad_row_is_quarantined_and_mended_by_a_rerun(
+    fault: str, rule: str, mended: int, ready: Stores, faults: FaultPlan
+) -> None:
+    """A row that cannot be true is kept with its rule and evidence; once the exchange mends it, a rerun fills it in."""
+    faults.add(fault, times=1, after=1)
+    report = ingest(ready, PARTITION, "test")
+    (row,) = tables_of(ready)["quarantine"]
+    assert report.quarantined == 1
+    assert row[2] == rule
+    assert row[4].startswith("[17"), "the row as received"
+    assert report.rows + report.absent == CANDLES
+    assert is_sound(audit(ready))
+    again = ingest(ready, PARTITION, "again")
+    assert (again.new, again.revised) == (mended, 0)
+    assert len(tables_of(ready)["quarantine"]) == 1, "the evidence stays"
+    assert is_sound(audit(ready))
+
+
+def test_too_many_bad_rows_fail_the_partition(ready: Stores, faults: FaultPlan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Above the limit the partition fails with rule, count and examples; its pages are kept, and a rerun fetches anew."""
+    monkeypatch.setenv("CHANDLER_MAX_QUARANTINED_PCT", "0.01")
+    strict = Stores(load_settings(), ready.warehouse, ready.archive, ready.raw)
+    faults.add("high_below_low", times=1)
+    with pytest.raises(QuarantineLimitError, match=r"1 of \d+ rows were refused .* by ohlc 1\. For example ohlc: open"):
+        ingest(strict, PARTITION, "test")
+    assert len(list((strict.raw.folder(BTC) / "refused").iterdir())) == 3
+    assert not any(tables_of(strict).values())
+    assert ingest(strict, PARTITION, "again").quarantined == 0
+
+
+def test_an_unknown_symbol_names_the_nearest(ready: Stores) -> None:
+    """A symbol that the exchange does not list is an error that no retry can mend, with the nearest that it lists."""
+    wrong = Partition(Series.parse("binance:BTC/USDX:1m"), PARTITION.time_range)
+    with pytest.raises(UnknownSymbolError, match="nearest: BTC/USDT") as caught:
+        ingest(ready, wrong, "test")
+    assert not caught.value.is_retryable
+
+
+def test_nobody_there_is_a_clear_error(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exchange that cannot be reached is an error that says so and may be retried."""
+    monkeypatch.setattr("etl.extract.pager._wait", lambda state: 0.0)
+    monkeypatch.setenv("CHANDLER_EXCHANGES__BINANCE__BASE_URL", "http://127.0.0.1:9")
+    alone = Stores(load_settings(), stores.warehouse, stores.archive, stores.raw)
+    with pytest.raises(SourceUnavailableError, match="check the network") as caught:
+        ingest(alone, PARTITION, "test")
+    assert caught.value.is_retryable

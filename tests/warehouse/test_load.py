@@ -1,0 +1,199 @@
+"""Loading: what COPY carries, what a merge decides, and what is left when two loads meet."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from hypothesis import HealthCheck, given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+
+from etl.audit import audit, is_sound
+from etl.errors import ConfigError, SchemaMismatchError, StoreUnavailableError
+from etl.ingest import Partition, Stores, clean_pages, load
+from etl.schema import CANDLE_COLUMNS, Flag, TimeRange, to_columns
+from etl.settings import Settings
+from etl.timeframe import from_ms, to_ms
+from etl.warehouse import Absence, merge, open_warehouse
+from etl.warehouse.absences import AbsenceKind, settle
+from etl.warehouse.copying import copy_in, copy_out
+from etl.warehouse.database import HEAD, MIGRATIONS
+from etl.warehouse.reading import cursor_of
+from etl.warehouse.tables import metadata
+from tests.candles import candle_tables
+from tests.conftest import BTC
+from tests.markets import START, kline, put_pages
+from tests.snapshots import tables_of
+
+ORIGIN_MS = to_ms(START)
+WHOLE = TimeRange(START, from_ms(ORIGIN_MS + 40 * 60_000))
+shared = HealthCheck.function_scoped_fixture
+
+
+@given(candles=candle_tables())
+@examples(suppress_health_check=[shared], max_examples=50)
+def test_copy_carries_candles_bit_for_bit(candles: pa.Table, stores: Stores) -> None:
+    """What goes in by binary COPY comes out equal, whatever is null in it; other series are left out."""
+    with pytest.raises(ZeroDivisionError), stores.warehouse.begin() as connection:
+        with cursor_of(connection) as cursor:
+            copy_in(cursor, "candles", 1, candles)
+            copy_in(cursor, "candles", 2, candles)
+            assert copy_out(cursor, 1, WHOLE).equals(candles)
+        raise ZeroDivisionError  # leave nothing for the next example
+
+
+@given(candle_tables(), candle_tables())
+def test_a_merge_adds_and_revises_and_forgets_nothing(stored: pa.Table, fetched: pa.Table) -> None:
+    """Every stored or fetched candle is there afterwards, the fetched value wins, and only real changes are changes."""
+    old, new = _by_time(stored), _by_time(fetched)
+    merged = merge(stored, fetched)
+    result = _by_time(merged.candles)
+    assert list(result) == sorted(old | new)
+    assert set(_by_time(merged.new)) == set(new) - set(old)
+    changed = {time for time in old.keys() & new.keys() if old[time] != new[time]}
+    assert set(_by_time(merged.changed)) == changed
+    assert merged.unchanged == len(old.keys() & new.keys()) - len(changed)
+    assert result == old | new
+    flags = dict(zip(to_columns(merged.candles)["open_time"], to_columns(merged.candles)["flags"], strict=True))
+    assert {int(time) for time, flag in flags.items() if flag & Flag.REVISED} == changed
+    again = merge(merged.candles, fetched)
+    assert again.candles.equals(merged.candles)
+    assert again.new.num_rows == again.changed.num_rows == 0
+
+
+def _by_time(candles: pa.Table) -> dict[int, tuple[object, ...]]:
+    rows = candles.drop_columns(["flags", "source"]).to_pylist()
+    return {to_ms(row["open_time"]): tuple(row.values()) for row in rows}
+
+
+minutes = st.sets(st.integers(0, 39))
+
+
+@given(minutes, minutes, st.integers(0, 38), st.integers(1, 39))
+def test_absences_are_rewritten_in_a_range_alone(known: set[int], absent: set[int], start: int, count: int) -> None:
+    """Outside the range the old absences stay, inside the new ones count, and neighbours are one."""
+    end = min(start + count, 40)
+    span = _range(start, end)
+    seen = START - timedelta(days=1)
+    before = [Absence(one, AbsenceKind.UNEXPLAINED, seen) for one in _runs(known)]
+    inside = {minute for minute in absent if start <= minute < end}
+    settled = settle(before, span, _runs(inside))
+    slots = [m for one in settled for m in range(_minute(one.span.start_ms), _minute(one.span.end_ms))]
+    assert slots == sorted({minute for minute in known if not start <= minute < end} | inside)
+    assert all(one.span.end < other.span.start for one, other in zip(settled, settled[1:], strict=False))
+    touched = [one for one in settled if known & set(range(_minute(one.span.start_ms), _minute(one.span.end_ms)))]
+    assert all(one.first_seen == seen for one in touched), "what was absent before was seen before"
+
+
+def _runs(slots: set[int]) -> list[TimeRange]:
+    ordered = np.array(sorted(slots))
+    pieces = np.split(ordered, np.flatnonzero(np.diff(ordered) != 1) + 1) if len(ordered) else []
+    return [_range(int(piece[0]), int(piece[-1]) + 1) for piece in pieces]
+
+
+def _range(first: int, end: int) -> TimeRange:
+    return TimeRange.from_ms(ORIGIN_MS + first * 60_000, ORIGIN_MS + end * 60_000)
+
+
+def _minute(at_ms: int) -> int:
+    return (at_ms - ORIGIN_MS) // 60_000
+
+
+def _load(stores: Stores, span: TimeRange, price: float, run: str) -> None:
+    rows = [kline(at, price) for at in range(span.start_ms, span.end_ms, 60_000)]
+    put_pages(stores.raw, BTC, span, rows)
+    clean_pages(stores, Partition(BTC, span))
+    load(stores, Partition(BTC, span), run)
+
+
+def test_a_changed_candle_leaves_a_revision(stores: Stores) -> None:
+    """What an exchange changes twice leaves both earlier values; unchanged candles leave none and are not rewritten."""
+    span = _range(0, 10)
+    _load(stores, span, 100.0, "first")
+    written = _row_versions(stores)
+    _load(stores, span, 100.0, "same")
+    assert _row_versions(stores) == written
+    _load(stores, _range(3, 5), 101.0, "second")
+    _load(stores, _range(4, 6), 102.0, "third")
+    revisions = [(_minute(to_ms(row[1])), row[2], row[3]) for row in tables_of(stores)["revisions"]]
+    assert revisions == [(3, 1, 100.0), (4, 1, 100.0), (4, 2, 101.0), (5, 1, 100.0)]
+    assert is_sound(audit(stores))
+
+
+def _row_versions(stores: Stores) -> list[tuple[object, ...]]:
+    with stores.warehouse.begin() as connection:
+        return [tuple(row) for row in connection.exec_driver_sql("SELECT ctid, xmin FROM candles ORDER BY open_time")]
+
+
+def test_loads_that_overlap_at_once_follow_one_another(stores: Stores) -> None:
+    """Six loads of overlapping ranges, started together, end in one sound account with nothing twice."""
+    spans = [_range(start, start + 15) for start in range(0, 24, 4)]
+    for span in spans:
+        put_pages(stores.raw, BTC, span, [kline(at) for at in range(span.start_ms, span.end_ms, 60_000)])
+        clean_pages(stores, Partition(BTC, span))
+    failures: list[BaseException] = []
+
+    def run(span: TimeRange) -> None:
+        try:
+            load(stores, Partition(BTC, span), "test")
+        except BaseException as error:  # noqa: BLE001  # shown below
+            failures.append(error)
+
+    threads = [threading.Thread(target=run, args=(span,)) for span in spans]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    (account,) = audit(stores)
+    assert is_sound([account]), account.problems
+    assert account.stored == 35
+
+
+def test_the_migrations_make_the_tables(stores: Stores) -> None:
+    """A migrated database has the tables that the code describes, and HEAD is the last migration."""
+    with stores.warehouse.begin() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": False})
+        assert compare_metadata(context, metadata) == []
+        comments = "SELECT count(*) FROM pg_description JOIN pg_class ON objoid = pg_class.oid WHERE relname = 'candles'"
+        assert connection.exec_driver_sql(comments).scalar() == len(CANDLE_COLUMNS)
+    assert ScriptDirectory(str(MIGRATIONS)).get_current_head() == HEAD
+
+
+def test_tables_of_a_newer_version_are_left_alone(stores: Stores, settings: Settings) -> None:
+    """A database that a newer Chandler has migrated is refused, not changed."""
+    with stores.warehouse.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(SchemaMismatchError, match="update Chandler"), open_warehouse(settings):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("url", "error", "advice"),
+    [
+        ("postgresql://127.0.0.1:9/none", StoreUnavailableError, "does not answer.*start it"),
+        ("not an address", ConfigError, "write postgresql://"),
+    ],
+)
+def test_a_warehouse_that_is_not_there_is_a_clear_error(
+    url: str, error: type[Exception], advice: str, settings: Settings
+) -> None:
+    """An address where nobody answers, or that is none, is an error that says what to do."""
+    elsewhere = settings.model_copy(update={"warehouse_url": url})
+    with pytest.raises(error, match=advice), open_warehouse(elsewhere):
+        pass
+
+
+def test_a_password_is_in_no_message(settings: Settings) -> None:
+    """The address in an error does not carry the password."""
+    elsewhere = settings.model_copy(update={"warehouse_url": "postgresql://me:hunter2@127.0.0.1:9/none"})
+    with pytest.raises(StoreUnavailableError) as caught, open_warehouse(elsewhere):
+        pass
+    assert "hunter2" not in str(caught.value)
