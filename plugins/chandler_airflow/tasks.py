@@ -1,0 +1,80 @@
+"""What the tasks of an ingest DAG do: `etl.ingest`, step by step, over the data interval of the run.
+
+Whatever is heavy is imported inside the functions, since DAG files import this module and are parsed often.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from airflow.sdk import get_current_context
+
+from chandler_airflow.connections import read_settings
+from chandler_airflow.failures import failing_at_once
+from etl.errors import ConfigError
+from etl.schema import Series, TimeRange
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+def fetch_partition(series: str, settle: timedelta) -> dict[str, str]:
+    """Bring the raw pages of `series` over the run's data interval to disk.
+
+    Args:
+        series: As `str(Series)` writes it; becomes the label of the mapped task.
+        settle: How far before the interval to fetch again what was loaded before.
+
+    Returns:
+        The partition that was fetched, for the tasks that follow.
+    """
+    from etl import ingest
+
+    context = get_current_context()
+    _label(context, series)
+    with failing_at_once():
+        wanted = ingest.Partition(Series.parse(series), _data_interval(context))
+        with ingest.open_stores(read_settings(wanted.series.exchange)) as stores:
+            partition = ingest.settling(stores, wanted, settle)
+            ingest.fetch(stores, partition)
+    return partition.to_dict()
+
+
+def clean_partition(facts: Mapping[str, str]) -> dict[str, str]:
+    """Judge the rows of the partition that `fetch_partition` returned, and return it."""
+    from etl import ingest
+
+    _label(get_current_context(), facts["series"])
+    with failing_at_once():
+        partition = ingest.Partition.from_dict(facts)
+        with ingest.open_stores(read_settings(partition.series.exchange)) as stores:
+            ingest.clean_pages(stores, partition)
+    return partition.to_dict()
+
+
+def load_partition(facts: Mapping[str, str]) -> dict[str, str]:
+    """Make archive and warehouse hold the partition that `clean_partition` returned, and return it."""
+    from etl import ingest
+
+    context = get_current_context()
+    _label(context, facts["series"])
+    with failing_at_once():
+        partition = ingest.Partition.from_dict(facts)
+        with ingest.open_stores(read_settings(partition.series.exchange)) as stores:
+            ingest.load(stores, partition, run=str(context["run_id"]))
+    return partition.to_dict()
+
+
+def _label(context: Context, series: str) -> None:
+    """Name the mapped task after its series: `map_index_template` reads this."""
+    context["series"] = series  # type: ignore[typeddict-unknown-key]  # Airflow's documented way to label
+
+
+def _data_interval(context: Context) -> TimeRange:
+    start, end = context.get("data_interval_start"), context.get("data_interval_end")
+    if start is None or end is None or start >= end:
+        raise ConfigError("this run has no data interval to load; trigger it with a logical date, or run a backfill")
+    # Airflow's are pendulum's, whose arithmetic does not mix with datetime's.
+    return TimeRange(*(datetime.fromtimestamp(bound.timestamp(), UTC) for bound in (start, end)))
