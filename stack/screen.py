@@ -1,0 +1,80 @@
+"""What the stack shows on the terminal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+
+from etl.archive import Archive
+from etl.warehouse import SeriesStatus
+from stack.backfill import Progress
+
+_MB = 1_000_000
+
+
+class Screen:
+    """A terminal, or whatever stands in for one."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(highlight=False)
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+        self.console.print(text, markup=False, soft_wrap=True)
+
+    def warn(self, text: str) -> None:
+        """Print a line that should not be overlooked."""
+        self.console.print(text, style="yellow", markup=False, soft_wrap=True)
+
+    def fail(self, text: str) -> None:
+        """Print why it did not work."""
+        self.console.print(text, style="red", markup=False, soft_wrap=True)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Show that something is under way, then that it is done and how long it took."""
+        started = time.monotonic()
+        with self.console.status(f"{name} ..."):
+            yield
+        self.console.print(f"  {name:<28}{time.monotonic() - started:5.1f} s", markup=False, soft_wrap=True)
+
+    @contextmanager
+    def bar(self, name: str) -> Iterator[Bar]:
+        """Show a bar for partitions; `advance_to` moves it."""
+        columns = (
+            TextColumn("  {task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("partitions{task.fields[note]}"),
+            TimeElapsedColumn(),
+        )
+        with Bar(*columns, console=self.console) as bar:
+            bar.add_task(name, total=None, note="")
+            yield bar
+
+    def show_series(self, statuses: Sequence[SeriesStatus], archive: Archive) -> None:
+        """Print a row for each series: what is held, what is not and why."""
+        table = Table(title="Every candle accounted for", title_justify="left")
+        for heading in ("series", "from", "to"):
+            table.add_column(heading, no_wrap=True)
+        for heading in ("candles", "absent", "quarantined", "archive"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        for status in statuses:
+            size = sum(file.size_bytes for file in archive.files(status.series))
+            absent = ", ".join(f"{count} {kind}" for kind, count in status.absent.items()) or "0"
+            bounds = [f"{moment:%Y-%m-%d %H:%M}" if moment else "" for moment in (status.start, status.end)]
+            counts = (f"{status.candles:,}", absent, f"{status.quarantined:,}", f"{size / _MB:.2f} MB")
+            table.add_row(str(status.series), *bounds, *counts)
+        self.console.print(table)
+
+
+def advance_to(bar: Bar, progress: Progress) -> None:
+    """Move the bar of `Screen.bar`."""
+    note = f" ({progress.retrying} tasks will be tried again)" if progress.retrying else ""
+    bar.update(bar.task_ids[0], completed=progress.done, total=progress.total, note=note)
