@@ -70,9 +70,6 @@ def ingest(
 
     Example: [bold]chandler ingest binance:BTC/USDT:1m --start 2024-01-01 --end 2024-02-01[/bold]
     """
-    from etl.ingest import open_stores
-    from etl.progress import ingest_all
-
     settings = load_settings()
     wanted, settle = _wanted_series(settings, series or [], feed)
     begin = parse_moment(start) if start else settings.feed(feed).start if feed else None
@@ -81,6 +78,9 @@ def ingest(
     finish = parse_moment(end) if end else None
     if finish is not None and finish <= begin:
         raise ConfigError(f"--end {end} is not after the start, {begin:%Y-%m-%d %H:%M}")
+    from etl.ingest import open_stores
+    from etl.progress import ingest_all
+
     with open_stores(settings) as stores:
         run = f"cli {datetime.now(UTC):%Y-%m-%dT%H:%M:%S}"
         outcome = ingest_all(stores, wanted, begin, finish, None if again else settle, run, console=err)
@@ -125,10 +125,6 @@ def audit(series: SomeSeries = None, start: Start = None, end: End = None, as_js
 
     Example: [bold]chandler audit binance:BTC/USDT:1m[/bold]
     """
-    from etl import show
-    from etl.audit import audit as run_audit
-    from etl.audit import is_sound
-
     only = [Series.parse(text) for text in series or []]
     within = None
     if start or end:
@@ -136,6 +132,10 @@ def audit(series: SomeSeries = None, start: Start = None, end: End = None, as_js
             parse_moment(start) if start else datetime(1970, 1, 1, tzinfo=UTC),
             parse_moment(end) if end else datetime(9000, 1, 1, tzinfo=UTC),
         )
+    from etl import show
+    from etl.audit import audit as run_audit
+    from etl.audit import is_sound
+
     with _stores() as stores:
         audits = run_audit(stores, only, within)
     if missing := sorted({str(one) for one in only} - {str(one.series) for one in audits}):

@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from etl.archive import Archive, spans
 from etl.errors import QuarantineLimitError, SourceError, SourceUnavailableError
-from etl.extract import FetchReport, Page, RawStore, Source, adapter, fetch_range, range_name, read_pages
+from etl.extract import FetchReport, Page, RawStore, Source, fetch_range, open_source, range_name, read_pages
 from etl.handover import Handover, read_handover, write_handover
 from etl.schema import Series, TimeRange, content_hash, to_columns
 from etl.settings import Feed, Settings, nearest
@@ -95,7 +95,7 @@ def fetch(stores: Stores, partition: Partition, on_page: Callable[[Page], None] 
 
 async def _fetch(stores: Stores, partition: Partition, on_page: Callable[[Page], None]) -> FetchReport:
     exchange = partition.series.exchange
-    async with adapter(stores.settings, exchange).open(exchange, stores.settings) as source:
+    async with open_source(exchange, stores.settings) as source:
         open_for_s = (partition.time_range.end_ms - await source.clock_ms()) / 1000
         if open_for_s > _LONGEST_WAIT_S:
             message = f"its last candle closes in {timedelta(seconds=round(open_for_s))} by the exchange's clock"
@@ -123,8 +123,8 @@ def clean_pages(stores: Stores, partition: Partition) -> CleanReport:
     series, time_range = partition.series, partition.time_range
     traits = stores.settings.traits(series.exchange)
     pages = read_pages(stores.raw, series, time_range, traits.page_limit)
-    columns = adapter(stores.settings, series.exchange).columns
-    cleaned = clean((ReceivedRows(page.rows(), page.fetched_at_ms) for page in pages), columns, series, time_range)
+    received = (ReceivedRows(page.rows(), page.fetched_at_ms) for page in pages)
+    cleaned = clean(received, traits.columns, series, time_range)
     windows = tuple(page.window for page in pages)
     report = cleaned.report
     if 100 * len(cleaned.refused) > stores.settings.max_quarantined_pct * report.rows:
@@ -258,7 +258,7 @@ def check_feed(settings: Settings, feed: Feed) -> list[str]:
 
 def _ask(settings: Settings, exchange: str, question: Callable[[Source], Awaitable[_Answer]]) -> _Answer:
     async def ask() -> _Answer:
-        async with adapter(settings, exchange).open(exchange, settings) as source:
+        async with open_source(exchange, settings) as source:
             return await question(source)
 
     return asyncio.run(ask())

@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from etl.exchanges import EXCHANGES
 from etl.extract import Page, RawStore
-from etl.extract.binance import COLUMNS
 from etl.schema import Series, TimeRange
 from etl.validate import ReceivedRows, clean
 
@@ -58,7 +58,7 @@ def candles_over(span: TimeRange) -> pa.Table:
     """Return a sound candle for every minute of `span`: CANDLE_SCHEMA."""
     rows = [kline(at, 100.0 + at // _MINUTE_MS % 7) for at in range(span.start_ms, span.end_ms, _MINUTE_MS)]
     series = Series.parse("binance:BTC/USDT:1m")
-    return clean([ReceivedRows(rows, span.end_ms + 10**9)], COLUMNS, series, span).candles
+    return clean([ReceivedRows(rows, span.end_ms + 10**9)], EXCHANGES["binance"].columns, series, span).candles
 
 
 def kline(open_time_ms: int, price: float = 100.0, **changes: Any) -> list[Any]:
@@ -83,7 +83,9 @@ def kline(open_time_ms: int, price: float = 100.0, **changes: Any) -> list[Any]:
     return row
 
 
-def put_pages(raw: RawStore, series: Series, time_range: TimeRange, rows: Iterable[list[Any]], limit: int = 1000) -> None:
+def put_pages(
+    raw: RawStore, series: Series, time_range: TimeRange, rows: Iterable[list[Any]], limit: int = 1000
+) -> None:
     """Lay raw pages as a fetch of `time_range` would, long after everything in it has closed."""
     by_time: dict[int, list[list[Any]]] = {}
     for row in rows:

@@ -14,7 +14,8 @@ _QUERIES = {
     "candles": "SELECT symbol, candles.* FROM candles JOIN series ON series_id = id ORDER BY symbol, open_time",
     "revisions": "SELECT symbol, open_time, revision, open, high, low, close, volume"
     " FROM candle_revisions JOIN series ON series_id = id ORDER BY 1, 2, 3",
-    "absences": "SELECT symbol, lower(span), upper(span), kind FROM absences JOIN series ON series_id = id ORDER BY 1, 2",
+    "absences": "SELECT symbol, lower(span), upper(span), kind"
+    " FROM absences JOIN series ON series_id = id ORDER BY 1, 2",
     "quarantine": "SELECT symbol, open_time, rule, evidence, row"
     " FROM quarantine JOIN series ON series_id = series.id ORDER BY 1, 2, 3, 5",
     "checkpoints": "SELECT symbol, range_start, range_end, rows, absent, quarantined, content_hash, archive_files"

@@ -49,7 +49,8 @@ def test_what_could_escape_from_a_path_is_no_symbol(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["../../etc/x", "BTC/USDT/../../x", "BTC/..", "BTC USDT", "/etc/passwd", "BTC/USDT\n", "BTC/USDT\0", "", "."]
+    "text",
+    ["../../etc/x", "BTC/USDT/../../x", "BTC/..", "BTC USDT", "/etc/passwd", "BTC/USDT\n", "BTC/USDT\0", "", "."],
 )
 def test_a_hostile_symbol_is_refused(text: str) -> None:
     """Symbols that would leave the archive's folder are refused wherever a series is made."""

@@ -41,7 +41,11 @@ def test_a_feed_is_its_symbols_at_its_timeframes(tmp_path: Path) -> None:
     ("old", "new", "complaint"),
     [
         ("settle", "setle", "unknown key feeds.majors.setle; nearest: settle"),
-        ("[feeds.majors]", "max_quarantine_pct = 1\n[feeds.majors]", "max_quarantine_pct; nearest: max_quarantined_pct"),
+        (
+            "[feeds.majors]",
+            "max_quarantine_pct = 1\n[feeds.majors]",
+            "max_quarantine_pct; nearest: max_quarantined_pct",
+        ),
         ('"binance"', '"binanse"', "no adapter for exchange 'binanse'; nearest: binance"),
         ('"BTC/USDT"', '"BTCUSDT"', "'BTCUSDT' is no symbol; write BASE/QUOTE, such as BTC/USDT; nearest: BTC/USDT"),
         ('"BTC/USDT"', '"../../etc/x"', "'../../etc/x' is no symbol"),

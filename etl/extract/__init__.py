@@ -1,6 +1,6 @@
 """From an exchange to raw pages on disk. Owns the network and the raw store; judges no row."""
 
-from etl.extract.adapters import adapter
+from etl.extract.adapters import open_source
 from etl.extract.pager import FetchReport, fetch_range, read_pages
 from etl.extract.raw import RawStore, range_name, write_whole
 from etl.extract.source import Page, Source
@@ -10,8 +10,8 @@ __all__ = [
     "Page",
     "RawStore",
     "Source",
-    "adapter",
     "fetch_range",
+    "open_source",
     "range_name",
     "read_pages",
     "write_whole",

@@ -1,37 +1,33 @@
-"""Which adapter speaks which protocol. A new one is a line here."""
+"""Which adapter speaks which protocol. A new one is a function and a line here.
+
+ccxt takes seconds to import, so it is imported when an exchange is to be spoken to, and not before.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from types import MappingProxyType
 
-from etl.extract import binance
 from etl.extract.source import Source
 from etl.settings import Settings
 
-
-@dataclass(frozen=True, slots=True)
-class Adapter:
-    """How to speak one protocol.
-
-    Attributes:
-        open: Builds the source from the exchange's name and the settings; the source is then entered.
-        columns: Which of our columns stands where in a received row.
-    """
-
-    open: Callable[[str, Settings], AbstractAsyncContextManager[Source]]
-    columns: Mapping[str, int]
+OpenSource = Callable[[str, Settings], AbstractAsyncContextManager[Source]]
 
 
-ADAPTERS: Mapping[str, Adapter] = MappingProxyType({"binance": Adapter(binance.BinanceSource, binance.COLUMNS)})
+def _binance(exchange: str, settings: Settings) -> AbstractAsyncContextManager[Source]:
+    from etl.extract.binance import BinanceSource
+
+    return BinanceSource(exchange, settings)
 
 
-def adapter(settings: Settings, exchange: str) -> Adapter:
-    """Return the adapter for `exchange`.
+ADAPTERS: Mapping[str, OpenSource] = MappingProxyType({"binance": _binance})
+
+
+def open_source(exchange: str, settings: Settings) -> AbstractAsyncContextManager[Source]:
+    """Return the source that speaks to `exchange`, to be entered.
 
     Raises:
-        ConfigError: None speaks its protocol.
+        ConfigError: No adapter speaks its protocol.
     """
-    return ADAPTERS[settings.protocol(exchange)]
+    return ADAPTERS[settings.protocol(exchange)](exchange, settings)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from types import MappingProxyType, TracebackType
+from types import TracebackType
 from typing import Any, Self
 
 import ccxt
@@ -24,21 +24,6 @@ from etl.extract.translate import translate
 from etl.schema import Series, TimeRange
 from etl.settings import Settings, nearest
 
-# Where our columns stand in a kline. The rest: 6 is the close time, which follows from the open time; 11 is unused.
-COLUMNS: Mapping[str, int] = MappingProxyType(
-    {
-        "open_time": 0,
-        "open": 1,
-        "high": 2,
-        "low": 3,
-        "close": 4,
-        "volume": 5,
-        "quote_volume": 7,
-        "trades": 8,
-        "taker_buy_volume": 9,
-        "taker_buy_quote_volume": 10,
-    }
-)
 _TIMEOUT_MS = 15_000
 _EXCHANGE_INFO_WEIGHT = 20
 

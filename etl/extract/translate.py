@@ -35,9 +35,7 @@ TRANSLATION: tuple[tuple[type[Exception], type[SourceError], str], ...] = (
 )
 
 
-def translate(
-    error: Exception, *, status: int = 0, retry_after_s: float | None = None, **place: Any
-) -> ChandlerError:
+def translate(error: Exception, *, status: int = 0, retry_after_s: float | None = None, **place: Any) -> ChandlerError:
     """Return our error for ccxt's.
 
     Args:

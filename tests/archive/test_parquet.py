@@ -65,7 +65,7 @@ def test_files_are_months_and_from_an_hour_up_years(timeframe: str, names: list[
 @given(candles=candle_tables())
 @examples(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=10)
 def test_anything_that_reads_parquet_reads_it(candles: object, tmp_path: Path) -> None:
-    """pandas reads the whole folder by its path, with the keys that stand in the path."""
+    """Pandas reads the whole folder by its path, with the keys that stand in the path."""
     archive = Archive(str(tmp_path))
     archive.write(BTC, WHOLE, candles)
     if candles.num_rows == 0:  # type: ignore[attr-defined]

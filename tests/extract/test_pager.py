@@ -34,12 +34,15 @@ class Venue:
         self.fails_from: int | None = None
 
     async def clock_ms(self) -> int:
+        """Return a moment long after everything has closed."""
         return RANGE.end_ms + 10**9
 
     async def symbols(self) -> Sequence[str]:
+        """Return the one symbol."""
         return ["BTC/USDT"]
 
     async def fetch_page(self, series: Series, window: TimeRange) -> Page:
+        """Return at most ten of the window's rows, or fail."""
         self.asked.append(window)
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)

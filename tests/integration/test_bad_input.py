@@ -1,4 +1,4 @@
-"""Bad answers over real HTTP through real ccxt: a clear error or a quarantined row, nothing lost, a rerun that ends well."""
+"""Bad answers over real HTTP through real ccxt: a clear error or a quarantined row, and a rerun that ends well."""
 
 from __future__ import annotations
 
@@ -128,8 +128,10 @@ def test_a_bad_row_is_quarantined_and_mended_by_a_rerun(
     assert is_sound(audit(ready))
 
 
-def test_too_many_bad_rows_fail_the_partition(ready: Stores, faults: FaultPlan, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Above the limit the partition fails with rule, count and examples; its pages are kept, and a rerun fetches anew."""
+def test_too_many_bad_rows_fail_the_partition(
+    ready: Stores, faults: FaultPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Above the limit a partition fails with rule, count and examples; its pages are kept, a rerun fetches anew."""
     monkeypatch.setenv("CHANDLER_MAX_QUARANTINED_PCT", "0.01")
     strict = Stores(load_settings(), ready.warehouse, ready.archive, ready.raw)
     faults.add("high_below_low", times=1)

@@ -23,7 +23,9 @@ DEFECTS = ("sound", "sound", "sound", "missing", "repeated", "negative", "null",
 
 _number = itertools.count()
 minutes = st.integers(0, WIDTH - 1)
-ranges = st.lists(st.tuples(minutes, minutes).filter(lambda pair: pair[0] != pair[1]).map(sorted), min_size=1, max_size=5)
+ranges = st.lists(
+    st.tuples(minutes, minutes).filter(lambda pair: pair[0] != pair[1]).map(sorted), min_size=1, max_size=5
+)
 
 
 @given(defects=st.lists(st.sampled_from(DEFECTS), min_size=WIDTH, max_size=WIDTH), loads=ranges)

@@ -1,4 +1,4 @@
-"""Law 2, once: running any step twice, or killing it anywhere and running it again, leaves what one clean run leaves."""
+"""Law 2, once: a step run twice, or killed anywhere and run again, leaves what one clean run leaves."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etl.errors import SourceUnavailableError
-from etl.extract.binance import COLUMNS
+from etl.exchanges import EXCHANGES
 from etl.ingest import Partition, Stores, closed_until, fetch, ingest
 from etl.replay import FaultPlan, MadeUpMarket, ReplayServer
 from etl.schema import TimeRange, to_columns
@@ -26,15 +26,13 @@ HOUR = TimeRange.from_ms(ORIGIN_MS, ORIGIN_MS + Timeframe.H1.ms)
 def test_what_had_not_closed_is_refused(clock_ms: int) -> None:
     """Of an hour that was asked for at some moment, just the minutes that had closed by then are accepted."""
     rows = [kline(at) for at in range(HOUR.start_ms, HOUR.end_ms, 60_000)]
-    cleaned = clean([ReceivedRows(rows, clock_ms)], COLUMNS, BTC, HOUR)
+    cleaned = clean([ReceivedRows(rows, clock_ms)], EXCHANGES["binance"].columns, BTC, HOUR)
     accepted = to_columns(cleaned.candles)["open_time"]
     assert set(accepted.tolist()) == {row[0] for row in rows if row[0] + 60_000 <= clock_ms}
     assert {row.rule for row in cleaned.refused} <= {"forming"}
 
 
-def test_the_live_edge_is_stored_only_as_far_as_it_has_closed(
-    stores: Stores, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_live_edge_is_stored_only_as_far_as_it_has_closed(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
     """An exchange that adds its forming candle to every page gets none of it into the stores."""
     clock_ms = to_ms(HOUR.end) + 30_500
     faults = FaultPlan.parse(["forming:*"])

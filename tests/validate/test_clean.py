@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etl.extract.binance import COLUMNS
+from etl.exchanges import EXCHANGES
 from etl.schema import TimeRange, to_columns
 from etl.timeframe import from_ms, to_ms
 from etl.validate import ReceivedRows, clean, find_absences
@@ -22,16 +22,23 @@ SPAN = TimeRange(START, from_ms(ORIGIN_MS + 60 * 60_000))
 LATER_MS = SPAN.end_ms + 10**9
 
 anything = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.sampled_from(["NaN", "1_000", "1e999"])
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=5),
+    st.sampled_from(["NaN", "1_000", "1e999"]),
 )
 sound = st.integers(-5, 65).map(lambda minute: kline(ORIGIN_MS + minute * 60_000, 100.0 + minute % 3))
-spoilt = st.tuples(sound, st.integers(0, 11), anything).map(lambda parts: [*parts[0][: parts[1]], parts[2], *parts[0][parts[1] + 1 :]])
+spoilt = st.tuples(sound, st.integers(0, 11), anything).map(
+    lambda parts: [*parts[0][: parts[1]], parts[2], *parts[0][parts[1] + 1 :]]
+)
 misshapen = st.one_of(anything, st.lists(anything, max_size=8))
 
 
 def judge(*rows: Any) -> Any:
     """Clean rows that arrived on one page, long after they closed."""
-    return clean([ReceivedRows(rows, LATER_MS)], COLUMNS, BTC, SPAN)
+    return clean([ReceivedRows(rows, LATER_MS)], EXCHANGES["binance"].columns, BTC, SPAN)
 
 
 @given(st.lists(st.one_of(sound, sound, spoilt, misshapen), max_size=30))
@@ -97,7 +104,9 @@ def test_the_later_of_two_different_rows_counts() -> None:
     assert judge(old, broken).candles.column("open").to_pylist() == [100.0], "a refused row supersedes nothing"
 
 
-@given(st.lists(st.one_of(anything, st.floats().map(repr), st.decimals(allow_nan=False, allow_infinity=False).map(str))))
+@given(
+    st.lists(st.one_of(anything, st.floats().map(repr), st.decimals(allow_nan=False, allow_infinity=False).map(str)))
+)
 def test_numbers_are_read_exactly_or_refused(values: list[Any]) -> None:
     """A value is the float that Python reads, or is called bad; nothing else passes for a number."""
     numbers, is_bad = to_floats(values)

@@ -162,7 +162,9 @@ def test_the_migrations_make_the_tables(stores: Stores) -> None:
     with stores.warehouse.begin() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": False})
         assert compare_metadata(context, metadata) == []
-        comments = "SELECT count(*) FROM pg_description JOIN pg_class ON objoid = pg_class.oid WHERE relname = 'candles'"
+        comments = (
+            "SELECT count(*) FROM pg_description JOIN pg_class ON objoid = pg_class.oid WHERE relname = 'candles'"
+        )
         assert connection.exec_driver_sql(comments).scalar() == len(CANDLE_COLUMNS)
     assert ScriptDirectory(str(MIGRATIONS)).get_current_head() == HEAD
 

@@ -1,0 +1,194 @@
+"""The command as its user types it, against the replay exchange over real HTTP."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from etl.cli import main
+from etl.replay import RecordedMarket, ReplayServer
+from etl.settings import Settings
+from etl.timeframe import Timeframe
+from tests.conftest import REPOSITORY
+from tests.markets import DAYS, HOLE
+
+CHANDLER = Path(sys.executable).with_name("chandler")
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What a command left: its exit status and what it printed, in one line."""
+
+    status: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Ended]
+
+
+@pytest.fixture(scope="module")
+def exchange(recording: Path) -> Iterator[ReplayServer]:
+    """The recording behind Binance's protocol."""
+    with ReplayServer(RecordedMarket(recording)) as server:
+        yield server
+
+
+@pytest.fixture
+def run(
+    settings: Settings, exchange: ReplayServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Run:
+    """Return a function that runs the command in this process, on stores of the test's own."""
+    monkeypatch.setenv("CHANDLER_EXCHANGES__BINANCE__BASE_URL", exchange.url)
+
+    def chandler(*arguments: str) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["chandler", *arguments])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        status = ended.value.code
+        return Ended(status if isinstance(status, int) else 0, printed.out, " ".join(printed.err.split()))
+
+    return chandler
+
+
+SPAN = ["--start", f"{DAYS.start:%Y-%m-%dT%H:%M}", "--end", f"{DAYS.end:%Y-%m-%dT%H:%M}"]
+LOST = HOLE.count(Timeframe.M1) + 1  # the hole, and the row that cannot be true
+
+
+def test_from_nothing_to_a_proven_account(exchange: ReplayServer, tmp_path: Path) -> None:
+    """Two commands on nothing but a folder: the embedded server starts for each, and is stopped when it has left."""
+    address = {"CHANDLER_EXCHANGES__BINANCE__BASE_URL": exchange.url, "CHANDLER_HOME": str(tmp_path / "home")}
+
+    def chandler(*arguments: str) -> str:
+        environment = os.environ | address
+        return subprocess.run(
+            [CHANDLER, *arguments], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True, check=True
+        ).stdout
+
+    loads = json.loads(chandler("ingest", "binance:BTC/USDT:1m", *SPAN, "--json"))["loads"]
+    assert len(loads) == 2, "cut at the end of the month"
+    assert sum(load["rows"] + load["absent"] for load in loads) == DAYS.count(Timeframe.M1)
+    assert json.loads(chandler("audit", "--json"))["sound"]
+    assert not (tmp_path / "home/postgres/postmaster.pid").exists()
+
+
+def test_what_was_ingested_is_told_by_status_and_left_out_the_next_time(run: Run) -> None:
+    """Status counts what ingest loaded; ingesting again fetches nothing; the audit agrees."""
+    assert "Nothing is loaded yet" in run("status").err
+    first = run("ingest", "binance:BTC/USDT:1m", "binance:ETH/USDT:1m", *SPAN)
+    assert first.status == 0
+    assert "candles/s" in first.err
+    assert "accounted for already" in run("ingest", "binance:BTC/USDT:1m", *SPAN).err
+    btc, eth = json.loads(run("status", "--json").out)
+    assert btc["series"] == "binance:BTC/USDT:1m"
+    assert btc["candles"] == eth["candles"] == DAYS.count(Timeframe.M1) - LOST
+    assert btc["absent"] == {"unexplained": LOST}
+    assert btc["quarantined"] == 1
+    assert btc["watermark"] == DAYS.end.isoformat()
+    assert "binance:ETH/USDT:1m" in run("status").out
+    audit = run("audit")
+    assert (audit.status, audit.out.count("accounted for")) == (0, 2)
+
+
+def test_an_audit_that_fails_is_exit_status_1(run: Run, settings: Settings) -> None:
+    """A spoilt archive fails the audit with the range and a command, and that command mends it."""
+    run("ingest", "binance:ETH/USDT:1m", *SPAN)
+    path = settings.home / "archive/candles/exchange=binance/symbol=ETH-USDT/timeframe=1m/2024-03.parquet"
+    path.unlink()
+    failed = run("audit", "binance:ETH/USDT:1m")
+    assert failed.status == 1
+    assert "the warehouse has candles that the archive lacks" in failed.err
+    for remedy in re.findall(r"chandler (ingest \S+ --start \S+ --end \S+ --again)", failed.err):
+        assert run(*remedy.split()).status == 0
+    assert run("audit").status == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "complaint"),
+    [
+        (["ingest", "binance:../../etc/x:1m", *SPAN], 2, "'../../etc/x' is no symbol"),
+        (["ingest", "binance:BTC/USDT:7m", *SPAN], 2, "'7m' in 'binance:BTC/USDT:7m' is no timeframe"),
+        (["ingest", "binanse:BTC/USDT:1m", *SPAN], 2, "nearest: binance"),
+        (["ingest", "binance:BTC/USDT:1m"], 2, "say from when"),
+        (["ingest", "binance:BTC/USDT:1m", "--start", "soon"], 2, "'soon' is no moment"),
+        (
+            ["ingest", "binance:BTC/USDT:1m", "--start", "2024-02-01", "--end", "2024-01-01"],
+            2,
+            "is not after the start",
+        ),
+        (["ingest", "--feed", "majors"], 2, "no feed 'majors'"),
+        (["ingest"], 2, "name either series"),
+        (["ingest", "binance:BTC/USDX:1m", *SPAN], 1, "nearest: BTC/USDT"),
+        (["audit", "binance:DOGE/USDT:1m"], 2, "never loaded"),
+        (["replay", "--data", "nowhere"], 2, "nowhere"),
+        (["replay", "--fault", "http_42"], 2, "nearest: http_429"),
+    ],
+)
+def test_a_mistake_is_one_clear_line(arguments: list[str], status: int, complaint: str, run: Run) -> None:
+    """What cannot be meant ends with a line that says so and an exit status, never with a traceback."""
+    ended = run(*arguments)
+    assert ended.status == status
+    assert complaint in ended.err
+
+
+def test_a_series_that_fails_does_not_keep_its_neighbours(run: Run) -> None:
+    """The unknown symbol is reported and the exit status says so; the other series is loaded."""
+    ended = run("ingest", "binance:NONE/USDT:1m", "binance:BTC/USDT:1m", *SPAN, "--json")
+    assert ended.status == 1
+    outcome = json.loads(ended.out)
+    assert {load["series"] for load in outcome["loads"]} == {"binance:BTC/USDT:1m"}
+    assert "NONE/USDT" in outcome["failures"][0]
+
+
+def test_feeds_are_checked_against_their_exchange(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`feeds --check` names what the exchange does not list, and an exchange that cannot be reached."""
+    (tmp_path / "feeds.toml").write_text(
+        '[feeds.some]\nexchange = "binance"\nsymbols = ["BTC/USDT", "ETC/USDT"]\n'
+        'timeframes = ["1m"]\nstart = 2024-01-01\n'
+    )
+    assert json.loads(run("feeds", "--json").out)["feeds"]["some"]["symbols"] == ["BTC/USDT", "ETC/USDT"]
+    ended = run("feeds", "--check")
+    assert ended.status == 1
+    assert "binance lists no ETC/USDT; nearest: ETH/USDT" in ended.err
+    monkeypatch.setenv("CHANDLER_EXCHANGES__BINANCE__BASE_URL", "http://127.0.0.1:9")
+    ended = run("feeds", "--check")
+    assert ended.status == 1
+    assert "binance: the exchange cannot be reached; check the network" in ended.err
+
+
+def test_the_replay_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
+    """`chandler replay` says where it serves, answers there, and ends cleanly on SIGINT."""
+    command = [CHANDLER, "replay", "--port", "0", "--symbols", "BTC/USDT"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr is not None
+        line = server.stderr.readline()
+        assert "Serving 1 symbols at http://127.0.0.1:" in line
+        server.send_signal(signal.SIGINT)
+        begun = time.monotonic()
+        assert server.wait(10) == 0
+        assert time.monotonic() - begun < 5
+
+
+@pytest.mark.parametrize("command", ["ingest", "status", "audit", "feeds", "replay"])
+def test_help_teaches_with_an_example(command: str, run: Run) -> None:
+    """Every command's help has an example of itself."""
+    assert f"Example: chandler {command}" in " ".join(run(command, "--help").out.replace("│", " ").split())
+
+
+def test_help_is_quick_and_etl_is_light() -> None:
+    """The command imports nothing heavy before it knows what to do, and etl knows neither Airflow nor TensorFlow."""
+    code = "import sys, etl.cli; print([m for m in ('ccxt', 'pandas', 'airflow', 'tensorflow') if m in sys.modules])"
+    ended = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "[]"
