@@ -12,6 +12,7 @@ def main() -> None:
     if sys.argv[1] == "scheduler":
         import alembic.command
         import ccxt.async_support
+        import pandas  # pyarrow imports it when it meets a numpy array
 
         import etl.ingest  # noqa: F401  # imported for the processes to come
     from airflow.__main__ import main as airflow

