@@ -7,6 +7,8 @@ SHELL := /bin/bash
 BIN := .venv/bin
 UV = $$(command -v uv || echo $(BIN)/uv)
 INSTALL = $(UV) pip install --quiet --python $(BIN)/python
+HAVE_UV = command -v uv > /dev/null || test -x $(BIN)/uv || { \
+	$(BIN)/python -m ensurepip > /dev/null && $(BIN)/python -m pip install --quiet uv; }
 
 help: ## show this
 	@echo "Chandler: exchange candles into Parquet and PostgreSQL, every one accounted for."
@@ -35,15 +37,16 @@ bench: .venv/dev.stamp ## measure what docs/performance.md quotes
 	@$(BIN)/python -m bench
 
 lock: .venv/bin/python ## resolve the requirements of pyproject.toml again, and lock them
-	$(UV) pip compile --quiet --upgrade --generate-hashes --python-version 3.11 pyproject.toml -o requirements.txt
-	$(UV) pip compile --quiet --generate-hashes --python-version 3.11 --extra dev -c requirements.txt \
+	@$(HAVE_UV)
+	$(UV) pip compile --quiet --upgrade --generate-hashes -p 3.11 pyproject.toml -o requirements.txt
+	$(UV) pip compile --quiet --generate-hashes -p 3.11 --extra dev -c requirements.txt \
 		pyproject.toml -o requirements-dev.txt
 
 clean: ## remove .venv, caches and the demo; what 'make run' keeps in .chandler/run stays
 	rm -rf .venv .chandler/demo .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# uv if it is there; else Python's own venv, and uv from the package index into it.
+# By uv if it is there; else by Python itself, and uv is installed into it.
 .venv/bin/python:
 	@if command -v uv > /dev/null; then \
 		uv venv --quiet --python 3.11 .venv; \
@@ -53,17 +56,19 @@ clean: ## remove .venv, caches and the demo; what 'make run' keeps in .chandler/
 			echo "Chandler needs Python 3.11 (or uv, which brings it): install python3.11, or see https://docs.astral.sh/uv" >&2; \
 			exit 1; \
 		fi; \
-		"$$python" -m venv .venv && $(BIN)/python -m pip install --quiet uv; \
+		"$$python" -m venv .venv; \
 	fi
 
 # Installed, never synced: 'make demo' leaves in place what 'make test' has added, and the other way round.
 .venv/runtime.stamp: requirements.txt pyproject.toml | .venv/bin/python
+	@$(HAVE_UV)
 	@echo "Installing what requirements.txt locks into .venv"
 	@$(INSTALL) --require-hashes -r requirements.txt
 	@$(INSTALL) --no-deps --no-build-isolation -e .
 	@touch $@
 
 .venv/dev.stamp: requirements-dev.txt pyproject.toml | .venv/bin/python
+	@$(HAVE_UV)
 	@echo "Installing what requirements-dev.txt locks into .venv"
 	@$(INSTALL) --require-hashes -r requirements-dev.txt
 	@$(INSTALL) --no-deps --no-build-isolation -e .

@@ -66,6 +66,8 @@ def airflow_environment(home: Home, database_url: str, port: int, *, is_paused_a
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
         "CHANDLER_HOME": str(home.root),
         "NO_PROXY": ",".join(filter(None, [os.environ.get("NO_PROXY"), HOST, "localhost"])),
+        # Five processes import the same thousands of modules: compiling them once is enough, whatever the shell says.
+        "PYTHONDONTWRITEBYTECODE": "",
         "PYTHONUNBUFFERED": "1",
     }
     return {**_TUNING, **os.environ, **own}
