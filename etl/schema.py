@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from etl.errors import ConfigError
@@ -234,6 +233,12 @@ _ARROW_TYPES = {
     ColumnKind.INT: pa.int64(),
     ColumnKind.SMALL: pa.int16(),
 }
+_NUMPY_TYPES = {
+    ColumnKind.TIME: np.int64,
+    ColumnKind.FLOAT: np.float64,
+    ColumnKind.INT: np.int64,
+    ColumnKind.SMALL: np.int16,
+}
 CANDLE_SCHEMA = pa.schema([pa.field(c.name, _ARROW_TYPES[c.kind], nullable=c.is_nullable) for c in CANDLE_COLUMNS])
 
 
@@ -275,18 +280,24 @@ def content_hash(candles: pa.Table) -> str:
 
 
 def _to_arrow(column: Column, values: NDArray[Any]) -> pa.Array:
-    mask = None
+    """Wrap numpy's memory. `pa.array` would import pandas only to find out that it was not given any of its types."""
+    kind = _ARROW_TYPES[column.kind]
+    values = np.ascontiguousarray(values, dtype=_NUMPY_TYPES[column.kind])
+    validity, nulls = None, 0
     if column.is_nullable:
-        mask = values < 0 if column.kind is ColumnKind.INT else np.isnan(values)
-    if column.kind is ColumnKind.TIME:
-        return pa.array(values.astype("datetime64[ms]")).cast(_ARROW_TYPES[column.kind])
-    return pa.array(values, type=_ARROW_TYPES[column.kind], mask=mask)
+        is_null = values < 0 if column.kind is ColumnKind.INT else np.isnan(values)
+        if nulls := int(is_null.sum()):
+            validity = pa.py_buffer(np.packbits(~is_null, bitorder="little"))
+    return pa.Array.from_buffers(kind, len(values), [validity, pa.py_buffer(values)], null_count=nulls)
 
 
 def _to_numpy(column: Column, values: pa.ChunkedArray) -> NDArray[Any]:
-    if column.kind is ColumnKind.TIME:
-        values = values.cast(pa.int64())
-    elif column.is_nullable and values.null_count:
-        values = pc.fill_null(values, -1 if column.kind is ColumnKind.INT else float("nan"))
-    array: NDArray[Any] = values.to_numpy()
-    return array
+    """Return a view of Arrow's memory where nothing is null, a filled copy where something is."""
+    array = values.combine_chunks()
+    validity, data = array.buffers()
+    here = slice(array.offset, array.offset + len(array))
+    numbers = np.frombuffer(data or b"", dtype=_NUMPY_TYPES[column.kind])[here]
+    if array.null_count:
+        is_given = np.unpackbits(np.frombuffer(validity, dtype=np.uint8), bitorder="little")[here].astype(np.bool_)
+        numbers = np.where(is_given, numbers, -1 if column.kind is ColumnKind.INT else np.nan)
+    return numbers

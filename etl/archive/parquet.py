@@ -13,15 +13,24 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
 from etl.errors import ConfigError, SchemaMismatchError, StoreError
-from etl.schema import CANDLE_COLUMNS, CANDLE_SCHEMA, SCHEMA_VERSION, ColumnKind, Series, TimeRange, content_hash
+from etl.schema import (
+    CANDLE_COLUMNS,
+    CANDLE_SCHEMA,
+    SCHEMA_VERSION,
+    ColumnKind,
+    Series,
+    TimeRange,
+    content_hash,
+    to_columns,
+)
 from etl.schema import empty_candles as _empty
-from etl.timeframe import Timeframe
+from etl.timeframe import Timeframe, to_ms
 
 _ROW_GROUP = 65_536
 _FILE_NAME = re.compile(r"\d{4}(-\d{2})?\.parquet")
@@ -250,8 +259,8 @@ def _between(candles: pa.Table, start: datetime, end: datetime) -> pa.Table:
     """Return the candles that open in `[start, end)`, which may be empty."""
     if candles.num_rows == 0 or start >= end:
         return candles.slice(0, 0)
-    times = candles.column("open_time")
-    first, last = (pc.sum(pc.less(times, pa.scalar(bound, type=times.type))).as_py() or 0 for bound in (start, end))
+    times = to_columns(candles)["open_time"]
+    first, last = np.searchsorted(times, [to_ms(start), to_ms(end)])
     return candles.slice(first, last - first)
 
 
