@@ -1,0 +1,47 @@
+"""Airflow's view of dags/, asked for in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+ReadFacts = Callable[[str], dict[str, Any]]
+
+
+@pytest.fixture(scope="session")
+def read_facts(tmp_path_factory: pytest.TempPathFactory) -> ReadFacts:
+    """Return a function that parses dags/ with a feeds file of the given content."""
+
+    def read(feeds: str) -> dict[str, Any]:
+        home = tmp_path_factory.mktemp("airflow")
+        (home / "feeds.toml").write_text(feeds, encoding="utf-8")
+        environment = {
+            **os.environ,
+            "AIRFLOW_HOME": str(home),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__PLUGINS_FOLDER": str(REPOSITORY / "plugins"),
+            "CHANDLER_FEEDS": str(home / "feeds.toml"),
+        }
+        argv = [sys.executable, str(Path(__file__).with_name("dag_facts.py"))]
+        done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False, cwd=home)
+        lines = [line for line in done.stdout.splitlines() if line.startswith("FACTS ")]
+        assert lines, done.stdout[-2000:] + done.stderr[-2000:]
+        facts: dict[str, Any] = json.loads(lines[0].removeprefix("FACTS "))
+        return facts
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def facts(read_facts: ReadFacts) -> dict[str, Any]:
+    """What dags/ is with the feeds that users are given, and one more."""
+    more = '\n[feeds.more]\nexchange = "binance"\nsymbols = ["SOL/USDT"]\ntimeframes = ["1h"]\nstart = 2024-01-01\n'
+    return read_facts((REPOSITORY / "feeds.toml").read_text(encoding="utf-8") + more)
