@@ -125,6 +125,7 @@ class Processes:
                 raise StackError(f"{name} failed with status {process.returncode}; {self._tail(name)}")
         finally:
             end([leader], self._grace_s)
+            process.wait()
             self._keep_record()
 
     @property

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from stack.errors import StackError, StopAskedError
+from stack.processes import Processes
+
+# A parent whose child has a process group of its own, as Airflow's tasks have; both do not want to die.
+STUBBORN_FAMILY = """
+import os, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if os.fork() == 0:
+    os.setpgid(0, 0)
+open(sys.argv[1] + str(os.getpid()), "w").close()
+time.sleep(600)
+"""
+SUPERVISOR = """
+import os, sys, time
+from pathlib import Path
+from stack.processes import Processes
+processes = Processes(Path(sys.argv[1]) / "record.json", Path(sys.argv[1]))
+processes.start("family", [sys.executable, "-c", sys.argv[2], sys.argv[1] + "/pid-"], os.environ)
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def family(tmp_path: Path) -> Iterator[Callable[[], list[psutil.Process]]]:
+    """Return a function that waits for the two of STUBBORN_FAMILY; whatever a test leaves of them is killed."""
+    found: list[psutil.Process] = []
+
+    def wait() -> list[psutil.Process]:
+        deadline = time.monotonic() + 20
+        while len(paths := list(tmp_path.glob("pid-*"))) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        found.extend(psutil.Process(int(path.name.removeprefix("pid-"))) for path in paths)
+        return found
+
+    yield wait
+    for process in found:
+        if process.is_running():
+            process.kill()
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Say whether it lives; one that is dead and not yet buried does not."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def start_family(tmp_path: Path, grace_s: float = 0.3) -> Processes:
+    """Start STUBBORN_FAMILY."""
+    processes = Processes(tmp_path / "record.json", tmp_path, grace_s=grace_s)
+    processes.start("family", [sys.executable, "-c", STUBBORN_FAMILY, f"{tmp_path}/pid-"], os.environ)
+    return processes
+
+
+def test_stopping_leaves_nobody(tmp_path: Path, family: Callable[[], list[psutil.Process]]) -> None:
+    """Grandchildren in groups of their own, and those who ignore being asked, are gone when `stop` returns."""
+    processes = start_family(tmp_path)
+    members = family()
+    processes.stop()
+    assert not any(map(is_alive, members))
+    assert not (tmp_path / "record.json").exists()
+
+
+def test_orphans_of_a_dead_leader_are_stopped_too(
+    tmp_path: Path, family: Callable[[], list[psutil.Process]]
+) -> None:
+    """A part that died by itself may have left children; they go as well."""
+    processes = start_family(tmp_path)
+    members = family()
+    leader = next(process for process in members if process.pid == os.getsid(process.pid))
+    leader.kill()
+    with pytest.raises(StackError, match="family died with status -9"):
+        while True:
+            processes.pause(0.02)
+    processes.stop()
+    assert not any(map(is_alive, members))
+
+
+def test_a_killed_supervisor_s_leftovers_are_stopped(
+    tmp_path: Path, family: Callable[[], list[psutil.Process]]
+) -> None:
+    """After kill -9 the next supervisor finds who is left, ends them, and says so; the second time nobody is."""
+    supervisor = subprocess.Popen([sys.executable, "-c", SUPERVISOR, str(tmp_path), STUBBORN_FAMILY])
+    members = family()
+    supervisor.send_signal(signal.SIGKILL)
+    supervisor.wait()
+    assert all(map(is_alive, members))
+    following = Processes(tmp_path / "record.json", tmp_path, grace_s=0.3)
+    assert following.stop_leftovers() == ["family"]
+    assert not any(map(is_alive, members))
+    assert following.stop_leftovers() == []
+
+
+def test_a_stranger_with_a_recorded_number_is_left_alone(tmp_path: Path) -> None:
+    """A process that was given the number of a dead one of ours is none of ours."""
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True) as stranger:
+        (tmp_path / "record.json").write_text(f'[{{"name": "ours", "pid": {stranger.pid}, "created": 1.0}}]')
+        assert Processes(tmp_path / "record.json", tmp_path).stop_leftovers() == []
+        assert stranger.poll() is None
+        stranger.kill()
+
+
+def test_a_death_is_told_with_its_last_words(tmp_path: Path) -> None:
+    """When a part dies, the message has the end of its log and where that is."""
+    processes = Processes(tmp_path / "record.json", tmp_path)
+    processes.start("part", [sys.executable, "-c", "print('port 1 is taken'); raise SystemExit(3)"], os.environ)
+    with pytest.raises(StackError, match=r"(?s)part failed with status 3; the end of .*part\.log:.*port 1 is taken"):
+        processes.wait("part", timeout_s=10)
+    assert processes.is_empty
+
+
+def test_a_wait_ends_when_somebody_asks_to_stop(tmp_path: Path) -> None:
+    """Ctrl-C does not wait for a part that takes its time."""
+    asked = threading.Event()
+    processes = Processes(tmp_path / "record.json", tmp_path, asked, grace_s=0.3)
+    processes.start("slow", [sys.executable, "-c", "import time; time.sleep(600)"], os.environ)
+    asked.set()
+    with pytest.raises(StopAskedError):
+        processes.wait("slow", timeout_s=600)
+    assert processes.is_empty
