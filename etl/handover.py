@@ -16,6 +16,7 @@ from etl.extract import write_whole
 from etl.schema import TimeRange
 from etl.validate import Cleaned, CleanReport, Refused
 
+_NAME = "cleaned.arrow"
 _FACTS = b"chandler.facts"
 
 
@@ -31,8 +32,8 @@ class Handover:
     windows: tuple[TimeRange, ...]
 
 
-def write_handover(path: Path, handover: Handover) -> None:
-    """Write the file; it is there wholly or not at all.
+def write_handover(folder: Path, handover: Handover) -> None:
+    """Write the file into the partition's folder; it is there wholly or not at all.
 
     Raises:
         StoreError: The file system refuses.
@@ -46,15 +47,16 @@ def write_handover(path: Path, handover: Handover) -> None:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
-    write_whole(path, sink.getvalue())
+    write_whole(folder / _NAME, sink.getvalue())
 
 
-def read_handover(path: Path) -> Handover:
+def read_handover(folder: Path) -> Handover:
     """Read what `write_handover` wrote.
 
     Raises:
         StoreError: It is not there.
     """
+    path = folder / _NAME
     try:
         table = pa.ipc.open_file(pa.BufferReader(path.read_bytes())).read_all()
     except FileNotFoundError as error:

@@ -18,14 +18,23 @@ from pathlib import Path
 from typing import TypeVar
 
 from etl.archive import Archive, spans
-from etl.errors import QuarantineLimitError, SourceError, SourceUnavailableError
-from etl.extract import FetchReport, Page, RawStore, Source, fetch_range, open_source, range_name, read_pages
+from etl.errors import QuarantineLimitError, SourceError, SourceUnavailableError, StoreError
+from etl.extract import FetchReport, Page, RawStore, Source, fetch_range, open_source, read_pages
 from etl.handover import Handover, read_handover, write_handover
 from etl.schema import Series, TimeRange, content_hash, to_columns
 from etl.settings import Feed, Settings, nearest
 from etl.timeframe import from_ms
 from etl.validate import CleanReport, ReceivedRows, Refused, clean, find_absences
-from etl.warehouse import LoadReport, Warehouse, begin_load, covered_ranges, known_series, merge, open_warehouse
+from etl.warehouse import (
+    LoadReport,
+    Warehouse,
+    begin_load,
+    covered_ranges,
+    known_series,
+    merge,
+    open_warehouse,
+    read_checkpoints,
+)
 
 log = logging.getLogger(__name__)
 
@@ -105,9 +114,7 @@ async def _fetch(stores: Stores, partition: Partition, on_page: Callable[[Page],
             await asyncio.sleep(open_for_s)
         return await fetch_range(
             source,
-            stores.raw,
-            partition.series,
-            partition.time_range,
+            stores.raw.partition(partition.series, partition.time_range),
             pages_at_once=stores.settings.exchange(exchange).pages_at_once,
             on_page=on_page,
         )
@@ -122,19 +129,19 @@ def clean_pages(stores: Stores, partition: Partition) -> CleanReport:
     """
     series, time_range = partition.series, partition.time_range
     traits = stores.settings.traits(series.exchange)
-    pages = read_pages(stores.raw, series, time_range, traits.page_limit)
+    raw = stores.raw.partition(series, time_range)
+    pages = read_pages(raw, traits.page_limit)
     received = (ReceivedRows(page.rows(), page.fetched_at_ms) for page in pages)
     cleaned = clean(received, traits.columns, series, time_range)
-    windows = tuple(page.window for page in pages)
     report = cleaned.report
     if 100 * len(cleaned.refused) > stores.settings.max_quarantined_pct * report.rows:
-        aside = stores.raw.set_aside(series, windows)
+        aside = raw.set_aside()
         raise QuarantineLimitError(
             _limit_message(cleaned.refused, report, stores.settings.max_quarantined_pct, aside),
             series=series,
             time_range=time_range,
         )
-    write_handover(_handover_path(stores, partition), Handover(cleaned, windows))
+    write_handover(raw.folder, Handover(cleaned, tuple(page.window for page in pages)))
     log.info(
         "%s: %d rows, %d accepted, %d repeated, %d outside, %d refused%s",
         partition,
@@ -161,8 +168,14 @@ def load(stores: Stores, partition: Partition, run: str) -> LoadReport:
     """
     series, time_range = partition.series, partition.time_range
     started = time.monotonic()
-    path = _handover_path(stores, partition)
-    handover = read_handover(path)
+    raw = stores.raw.partition(series, time_range)
+    try:
+        handover = read_handover(raw.folder)
+    except StoreError:
+        # A try that was killed after its commit has taken it away.
+        if (done := _loaded_by(stores, partition, run)) is None:
+            raise
+        return done
     with begin_load(stores.warehouse, series, time_range, run) as under_way:
         merged = merge(under_way.stored, handover.cleaned.candles)
         absent = find_absences(to_columns(merged.candles)["open_time"], time_range, series.timeframe)
@@ -174,8 +187,7 @@ def load(stores: Stores, partition: Partition, run: str) -> LoadReport:
             content_hash=content_hash(merged.candles),
             archive_files=files,
         )
-    stores.raw.fold(series, time_range, handover.windows)
-    path.unlink()
+    raw.fold(handover.windows)
     log.info(
         "%s: loaded %d candles (%d new, %d revised), %d absent, %d quarantined, in %.1f s",
         partition,
@@ -282,8 +294,16 @@ def _subtract(wanted: TimeRange, covered: Sequence[TimeRange]) -> list[TimeRange
     return rest
 
 
-def _handover_path(stores: Stores, partition: Partition) -> Path:
-    return stores.raw.folder(partition.series) / "cleaned" / f"{range_name(partition.time_range)}.arrow"
+def _loaded_by(stores: Stores, partition: Partition, run: str) -> LoadReport | None:
+    """Return what this very run has committed for the partition already, if it has."""
+    with stores.warehouse.begin() as connection:
+        series_id = known_series(connection).get(partition.series)
+        checkpoints = [] if series_id is None else read_checkpoints(connection, series_id)
+    for checkpoint in checkpoints:
+        if (checkpoint.time_range, checkpoint.run) == (partition.time_range, run):
+            log.info("%s: was loaded by this run already, at %s", partition, checkpoint.loaded_at)
+            return LoadReport(checkpoint.rows, 0, 0, checkpoint.absent, checkpoint.quarantined)
+    return None
 
 
 def _limit_message(refused: Sequence[Refused], report: CleanReport, limit_pct: float, aside: Path) -> str:

@@ -91,7 +91,7 @@ class ExchangeSettings(_Frozen):
     Attributes:
         protocol: Whose protocol it speaks, when it is no exchange that Chandler knows by name (a replay, a testnet).
         base_url: Its address instead of the real one, without a path: `http://127.0.0.1:8900`.
-        weight_per_minute: What we may spend there, if not the exchange's own limit.
+        weight_per_minute: What we may spend there; nine tenths of the exchange's own limit if it is not said.
         pages_at_once: Requests under way side by side.
     """
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import hypothesis
@@ -35,11 +37,21 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
+@contextmanager
+def folder_for_postgres() -> Iterator[Path]:
+    """Yield a folder that an embedded server may live in.
+
+    Not one of pytest's: those are closed to the user that the server runs as when the tests run as root, and every
+    other session of pytest that begins closes them again.
+    """
+    with tempfile.TemporaryDirectory(prefix="chandler-test-") as folder:
+        yield Path(folder)
+
+
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres() -> Iterator[str]:
     """The address of a PostgreSQL server with a migrated database to copy, `template`."""
-    folder = tmp_path_factory.mktemp("postgres")
-    with embedded_postgres(folder / "data", "template") as url:
+    with folder_for_postgres() as folder, embedded_postgres(folder / "postgres", "template") as url:
         with open_warehouse(Settings(home=folder, warehouse_url=url)):
             pass
         yield url

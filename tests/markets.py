@@ -90,9 +90,10 @@ def put_pages(
     by_time: dict[int, list[list[Any]]] = {}
     for row in rows:
         by_time.setdefault(row[0] // series.timeframe.ms * series.timeframe.ms, []).append(row)
+    partition = raw.partition(series, time_range)
     for window in time_range.windows(limit * series.timeframe.ms):
         inside = [row for t in range(window.start_ms, window.end_ms, series.timeframe.ms) for row in by_time.get(t, [])]
-        raw.write_page(Page(series, window, time_range.end_ms + 10**9, json.dumps(inside)))
+        partition.write_page(Page(series, window, time_range.end_ms + 10**9, json.dumps(inside)))
 
 
 def recorded_values(path: Path, span: TimeRange) -> Mapping[int, tuple[float, ...]]:

@@ -19,7 +19,7 @@ from etl.cli import main
 from etl.replay import RecordedMarket, ReplayServer
 from etl.settings import Settings
 from etl.timeframe import Timeframe
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, folder_for_postgres
 from tests.markets import DAYS, HOLE
 
 CHANDLER = Path(sys.executable).with_name("chandler")
@@ -67,9 +67,16 @@ SPAN = ["--start", f"{DAYS.start:%Y-%m-%dT%H:%M}", "--end", f"{DAYS.end:%Y-%m-%d
 LOST = HOLE.count(Timeframe.M1) + 1  # the hole, and the row that cannot be true
 
 
-def test_from_nothing_to_a_proven_account(exchange: ReplayServer, tmp_path: Path) -> None:
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A folder for everything that the embedded default writes."""
+    with folder_for_postgres() as folder:
+        yield folder
+
+
+def test_from_nothing_to_a_proven_account(exchange: ReplayServer, home: Path, tmp_path: Path) -> None:
     """Two commands on nothing but a folder: the embedded server starts for each, and is stopped when it has left."""
-    address = {"CHANDLER_EXCHANGES__BINANCE__BASE_URL": exchange.url, "CHANDLER_HOME": str(tmp_path / "home")}
+    address = {"CHANDLER_EXCHANGES__BINANCE__BASE_URL": exchange.url, "CHANDLER_HOME": str(home)}
 
     def chandler(*arguments: str) -> str:
         environment = os.environ | address
@@ -81,7 +88,7 @@ def test_from_nothing_to_a_proven_account(exchange: ReplayServer, tmp_path: Path
     assert len(loads) == 2, "cut at the end of the month"
     assert sum(load["rows"] + load["absent"] for load in loads) == DAYS.count(Timeframe.M1)
     assert json.loads(chandler("audit", "--json"))["sound"]
-    assert not (tmp_path / "home/postgres/postmaster.pid").exists()
+    assert not (home / "postgres/postmaster.pid").exists()
 
 
 def test_what_was_ingested_is_told_by_status_and_left_out_the_next_time(run: Run) -> None:

@@ -2,17 +2,17 @@
 
 from etl.extract.adapters import open_source
 from etl.extract.pager import FetchReport, fetch_range, read_pages
-from etl.extract.raw import RawStore, range_name, write_whole
+from etl.extract.raw import RawPartition, RawStore, write_whole
 from etl.extract.source import Page, Source
 
 __all__ = [
     "FetchReport",
     "Page",
+    "RawPartition",
     "RawStore",
     "Source",
     "fetch_range",
     "open_source",
-    "range_name",
     "read_pages",
     "write_whole",
 ]

@@ -16,7 +16,7 @@ from typing import Any
 import tenacity
 
 from etl.errors import ChandlerError, MalformedPayloadError, RateLimitError, StoreError
-from etl.extract.raw import RawStore
+from etl.extract.raw import RawPartition
 from etl.extract.source import Page, Source
 from etl.schema import Series, TimeRange
 
@@ -43,19 +43,17 @@ class FetchReport:
 
 async def fetch_range(
     source: Source,
-    raw: RawStore,
-    series: Series,
-    time_range: TimeRange,
+    raw: RawPartition,
     *,
     pages_at_once: int,
     on_page: Callable[[Page], None] = lambda page: None,
 ) -> FetchReport:
-    """Bring every page of `time_range` into the raw store.
+    """Bring every page of a partition into the raw store.
 
     Args:
         source: The exchange.
-        raw: Where pages are kept; one that is there is not asked for.
-        time_range: On the timeframe's grid, and closed by the exchange's clock.
+        raw: Where pages are kept; one that is there is not asked for. The range is on the timeframe's grid, and closed
+            by the exchange's clock.
         pages_at_once: Requests under way side by side.
         on_page: Called with each page, in the order of their arrival.
 
@@ -68,9 +66,9 @@ async def fetch_range(
 
     async def walk(window: TimeRange) -> None:
         async with places:
-            page = raw.read_page(series, window)
+            page = raw.read_page(window)
             if page is None:
-                page = await _fetch_patiently(source, series, window)
+                page = await _fetch_patiently(source, raw.series, window)
                 raw.write_page(page)
                 counts["asked"] += 1
         rows = page.rows()
@@ -82,14 +80,14 @@ async def fetch_range(
 
     try:
         async with asyncio.TaskGroup() as group:
-            for window in time_range.windows(source.page_limit * series.timeframe.ms):
+            for window in _windows(raw, source.page_limit):
                 group.create_task(walk(window))
     except* ChandlerError as errors:
         raise _first(errors) from errors
     return FetchReport(**counts)
 
 
-def read_pages(raw: RawStore, series: Series, time_range: TimeRange, page_limit: int) -> list[Page]:
+def read_pages(raw: RawPartition, page_limit: int) -> list[Page]:
     """Return the pages that `fetch_range` brought, in the order of their windows.
 
     Raises:
@@ -97,16 +95,19 @@ def read_pages(raw: RawStore, series: Series, time_range: TimeRange, page_limit:
     """
 
     def walk(window: TimeRange) -> Iterator[Page]:
-        page = raw.read_page(series, window)
+        page = raw.read_page(window)
         if page is None:
             message = "the raw page is not there; fetch this partition first (in Airflow: clear its fetch task)"
-            raise StoreError(message, series=series, time_range=window)
+            raise StoreError(message, series=raw.series, time_range=window)
         yield page
         for half in _halves(page, page.rows(), page_limit):
             yield from walk(half)
 
-    windows = time_range.windows(page_limit * series.timeframe.ms)
-    return [page for window in windows for page in walk(window)]
+    return [page for window in _windows(raw, page_limit) for page in walk(window)]
+
+
+def _windows(raw: RawPartition, page_limit: int) -> Iterator[TimeRange]:
+    return raw.time_range.windows(page_limit * raw.series.timeframe.ms)
 
 
 def _halves(page: Page, rows: list[Any], page_limit: int) -> tuple[TimeRange, ...]:

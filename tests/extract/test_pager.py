@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from etl.errors import SourceUnavailableError, StoreError
-from etl.extract import Page, RawStore, fetch_range, read_pages
+from etl.extract import Page, RawPartition, RawStore, fetch_range, read_pages
 from etl.schema import Series, TimeRange
 from etl.timeframe import from_ms, to_ms
 from tests.conftest import BTC
@@ -59,51 +59,51 @@ def rows(minutes: Sequence[int]) -> list[list[object]]:
     return [kline(ORIGIN_MS + minute * 60_000) for minute in minutes]
 
 
-def fetched(raw: RawStore) -> list[int]:
+def fetched(raw: RawPartition) -> list[int]:
     """Return the minutes of all rows on disk, in the order of their pages."""
-    pages = read_pages(raw, BTC, RANGE, LIMIT)
+    pages = read_pages(raw, LIMIT)
     return [(row[0] - ORIGIN_MS) // 60_000 for page in pages for row in page.rows()]
 
 
 @pytest.fixture
-def raw(tmp_path: Path) -> RawStore:
-    """An empty raw store."""
-    return RawStore(tmp_path)
+def raw(tmp_path: Path) -> RawPartition:
+    """An empty partition."""
+    return RawStore(tmp_path).partition(BTC, RANGE)
 
 
-def test_empty_pages_do_not_end_the_walk(raw: RawStore) -> None:
+def test_empty_pages_do_not_end_the_walk(raw: RawPartition) -> None:
     """Candles behind hours without any are found, and what was asked for depends on the range alone."""
     venue = Venue(rows([0, 1, 94]))
-    report = asyncio.run(fetch_range(venue, raw, BTC, RANGE, pages_at_once=3))
+    report = asyncio.run(fetch_range(venue, raw, pages_at_once=3))
     assert fetched(raw) == [0, 1, 94]
     assert (report.pages, report.asked, report.rows) == (10, 10, 3)
     assert sorted(venue.asked) == list(RANGE.windows(LIMIT * 60_000))
     assert venue.most_at_once == 3
 
 
-def test_a_page_that_is_cut_short_is_halved_until_nothing_is_lost(raw: RawStore) -> None:
+def test_a_page_that_is_cut_short_is_halved_until_nothing_is_lost(raw: RawPartition) -> None:
     """Where a venue repeats rows and so cannot show a window in one page, the rest is asked for."""
     repeated = rows([minute for minute in range(95) for _ in range(1 + 2 * (20 <= minute < 40))])
-    asyncio.run(fetch_range(Venue(repeated), raw, BTC, RANGE, pages_at_once=4))
+    asyncio.run(fetch_range(Venue(repeated), raw, pages_at_once=4))
     assert set(fetched(raw)) == set(range(95))
 
 
-def test_what_arrived_before_a_failure_is_not_asked_for_again(raw: RawStore) -> None:
+def test_what_arrived_before_a_failure_is_not_asked_for_again(raw: RawPartition) -> None:
     """After a failure in the middle, a rerun asks for the missing pages alone."""
     venue = Venue(rows(range(95)))
     venue.fails_from = 4
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SourceUnavailableError):
         patch.setattr("etl.extract.pager._wait", lambda state: 0.0)
-        asyncio.run(fetch_range(venue, raw, BTC, RANGE, pages_at_once=2))
+        asyncio.run(fetch_range(venue, raw, pages_at_once=2))
     with pytest.raises(StoreError, match="fetch this partition first"):
-        read_pages(raw, BTC, RANGE, LIMIT)
+        read_pages(raw, LIMIT)
     again = Venue(rows(range(95)))
-    report = asyncio.run(fetch_range(again, raw, BTC, RANGE, pages_at_once=2))
+    report = asyncio.run(fetch_range(again, raw, pages_at_once=2))
     assert report.asked == len(again.asked) == 10 - 4
     assert fetched(raw) == list(range(95))
 
 
-def test_a_page_is_on_disk_wholly_or_not_at_all(raw: RawStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_is_on_disk_wholly_or_not_at_all(raw: RawPartition, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the disk refuses in the middle, there is an error, no page and no leftover."""
     page = Page(BTC, RANGE, 0, "[]")
 
@@ -113,5 +113,5 @@ def test_a_page_is_on_disk_wholly_or_not_at_all(raw: RawStore, monkeypatch: pyte
     monkeypatch.setattr("os.fsync", refuse)
     with pytest.raises(StoreError, match="No space left.*make room"):
         raw.write_page(page)
-    assert raw.read_page(BTC, RANGE) is None
-    assert not [path for path in raw.root.rglob("*") if path.is_file()]
+    assert raw.read_page(RANGE) is None
+    assert not [path for path in raw.folder.rglob("*") if path.is_file()]

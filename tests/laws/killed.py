@@ -13,21 +13,21 @@ from typing import Any
 
 from etl import ingest
 from etl.archive import Archive
-from etl.extract import RawStore
+from etl.extract import RawPartition
 from etl.settings import load_settings
 from etl.warehouse import Load
 
 # Where each step ends: the owner, its function, at which call of it, and whether to die before or after it.
 STEPS: dict[str, tuple[Any, str, int, str]] = {
-    "after a page": (RawStore, "write_page", 2, "after"),
+    "after a page": (RawPartition, "write_page", 2, "after"),
     "after the last page, before cleaning": (ingest, "clean_pages", 1, "before"),
     "after cleaning": (ingest, "write_handover", 1, "after"),
     "inside the transaction, before the archive": (Archive, "write", 1, "before"),
     "after the archive file": (Archive, "write", 1, "after"),
     "inside the transaction, after COPY": (Load, "_quarantine", 1, "before"),
     "inside the transaction, after the checkpoint": (Load, "_checkpoint", 1, "after"),
-    "after commit": (RawStore, "fold", 1, "before"),
-    "after folding": (RawStore, "fold", 1, "after"),
+    "after commit": (RawPartition, "fold", 1, "before"),
+    "after folding": (RawPartition, "fold", 1, "after"),
 }
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from etl.audit import audit, is_sound
+from etl.errors import StoreError
 from etl.ingest import Partition, Stores, clean_pages, fetch, ingest, load, open_stores
 from etl.replay import RecordedMarket, ReplayServer
 from etl.settings import load_settings
@@ -77,6 +78,19 @@ def test_each_step_may_run_twice(expected: dict[str, object], stores: Stores) ->
     ingest(stores, PARTITION, "second")
     assert tables_of(stores) == expected["tables"]
     assert archive_of(stores) == expected["archive"]
+
+
+@pytest.mark.parametrize("step", ["after commit", "after folding"])
+def test_a_load_that_was_killed_after_its_commit_is_done(
+    step: str, expected: dict[str, object], stores: Stores
+) -> None:
+    """The load step alone, run again by the same run as Airflow does, finds what it has committed."""
+    assert ingest_and_die(step, PARTITION) == -signal.SIGKILL
+    report = load(stores, PARTITION, "killed")
+    assert report.rows + report.absent == DAYS.count(BTC.timeframe)
+    assert tables_of(stores) == expected["tables"]
+    with pytest.raises(StoreError, match="clean this partition first"):
+        load(stores, PARTITION, "another run, which has cleaned nothing")
 
 
 def _reopened(stores: Stores) -> Stores:
