@@ -1,4 +1,4 @@
-"""### Ingest: every candle of a feed, day by day, each one accounted for
+"""### Ingest: every candle of a feed, day by day, each one accounted for.
 
 **Schedule** Daily at midnight UTC, over the day that has just ended. One DAG for each feed in `feeds.toml`.
 
@@ -16,6 +16,7 @@ series' `fetch` with what follows (downstream): that reruns this one partition a
 (a symbol that the exchange does not list, an answer that makes no sense) fails at once; the rest was tried six times.
 """
 
+from collections.abc import Iterator
 from datetime import timedelta
 
 from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, Metadata, task, task_group
@@ -46,17 +47,17 @@ def build_ingest(name: str, feed: Feed) -> DAG:
         doc_md=__doc__,
     ) as dag:
 
-        @task(pool=feed.exchange, map_index_template="{{ series }}")
+        @task(pool=feed.exchange, map_index_template="{{ series }}", multiple_outputs=False)
         def fetch(series: str) -> dict[str, str]:
             return fetch_partition(series, feed.settle)
 
-        @task(map_index_template="{{ series }}")
+        @task(map_index_template="{{ series }}", multiple_outputs=False)
         def clean(partition: dict[str, str]) -> dict[str, str]:
             return clean_partition(partition)
 
         @task(map_index_template="{{ series }}", outlets=[CANDLES])
-        def load(partition: dict[str, str]):  # type: ignore[no-untyped-def]  # Airflow would take it for an XCom's type
-            yield Metadata(CANDLES, load_partition(partition))
+        def load(partition: dict[str, str]) -> Iterator[Metadata]:
+            yield Metadata(CANDLES, {**load_partition(partition)})
 
         @task_group
         def partition(series: str) -> None:

@@ -23,7 +23,9 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pret
 
 @app.command()
 def demo(
-    once: Annotated[bool, typer.Option("--once", help="Check the result with `chandler audit`, stop, and end.")] = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="Check the result with `chandler audit`, stop, and end.")
+    ] = False,
     days: Annotated[int, typer.Option(min=1, max=60, help="How many of the last UTC days to load.")] = 7,
 ) -> None:
     """Load the last days of a made-up market through Airflow, and leave Airflow up to look at."""

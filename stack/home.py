@@ -8,7 +8,7 @@ import json
 import os
 import secrets
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +69,7 @@ class Home:
         """Return a secret of 32 random bytes, made at first and the same from then on; URL-safe base64."""
         return self._kept(f"{name}.secret", base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
 
-    def passwords(self, users: Mapping[str, str]) -> dict[str, str]:
+    def passwords(self, users: Iterable[str]) -> dict[str, str]:
         """Return a password for each of `users`, made at first and the same from then on."""
         made = json.dumps({user: secrets.token_urlsafe(12) for user in users})
         passwords: dict[str, str] = json.loads(self._kept(self.passwords_file.name, made))

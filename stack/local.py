@@ -13,7 +13,7 @@ from pathlib import Path
 
 from etl.settings import Settings, load_settings
 from etl.warehouse.embedded import embedded_postgres
-from stack.airflow import PARTS, airflow_environment, migrate_argv, part_argv
+from stack.airflow import PARTS, USERS, airflow_environment, migrate_argv, part_argv
 from stack.api import AirflowApi
 from stack.errors import ApiError, StackError
 from stack.home import HOST, Home, choose_port
@@ -83,7 +83,7 @@ def local_stack(
         warehouse_url = environment.setdefault("CHANDLER_WAREHOUSE_URL", warehouse_url)
         port = _choose(UI_PORT, "the Airflow UI", screen)
         environment |= airflow_environment(home, metadata_url, port, is_paused_at_creation=is_paused_at_creation)
-        password = home.passwords(["admin", "viewer"])["admin"]
+        password = home.passwords(USERS)["admin"]
         api = AirflowApi(f"http://{HOST}:{port}", "admin", password)
         _start_airflow(processes, environment, port, api, screen)
         yield Stack(home, api, processes, environment, warehouse_url, password)

@@ -5,19 +5,18 @@ seconds for each: ccxt, Arrow and our own code.
 """
 
 import sys
+from importlib import import_module
+
+# pyarrow imports pandas when it first meets a numpy array, and ccxt is imported when an exchange is first spoken to.
+_HEAVY = ("alembic.command", "ccxt.async_support", "pandas", "etl.ingest")
 
 
 def main() -> None:
     """Run the `airflow` command with our arguments."""
     if sys.argv[1] == "scheduler":
-        import alembic.command
-        import ccxt.async_support
-        import pandas  # pyarrow imports it when it meets a numpy array
-
-        import etl.ingest  # noqa: F401  # imported for the processes to come
-    from airflow.__main__ import main as airflow
-
-    airflow()
+        for name in _HEAVY:
+            import_module(name)
+    import_module("airflow.__main__").main()
 
 
 if __name__ == "__main__":

@@ -94,7 +94,7 @@ class Processes:
         self._logs.mkdir(parents=True, exist_ok=True)
         with self.log_path(name).open("wb") as output:
             try:
-                process = subprocess.Popen(
+                process = subprocess.Popen(  # noqa: S603  # the stack's own commands
                     argv,
                     env=dict(environment),
                     stdin=subprocess.DEVNULL,

@@ -13,10 +13,9 @@ from stack.home import HOST, Home, choose_port
 def test_a_second_stack_is_refused(tmp_path: Path) -> None:
     """Two stacks on one home would corrupt each other; the second is told where the first is."""
     home = Home(tmp_path / "home")
-    with home.locked():
-        with pytest.raises(StackBusyError, match=r"running in .*home already \(process \d+\).*CHANDLER_HOME"):
-            with Home(tmp_path / "home").locked():
-                pass
+    told = r"running in .*home already \(process \d+\).*CHANDLER_HOME"
+    with home.locked(), pytest.raises(StackBusyError, match=told), Home(tmp_path / "home").locked():
+        pass
     with home.locked():
         pass
 

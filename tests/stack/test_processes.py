@@ -77,9 +77,7 @@ def test_stopping_leaves_nobody(tmp_path: Path, family: Callable[[], list[psutil
     assert not (tmp_path / "record.json").exists()
 
 
-def test_orphans_of_a_dead_leader_are_stopped_too(
-    tmp_path: Path, family: Callable[[], list[psutil.Process]]
-) -> None:
+def test_orphans_of_a_dead_leader_are_stopped_too(tmp_path: Path, family: Callable[[], list[psutil.Process]]) -> None:
     """A part that died by itself may have left children; they go as well."""
     processes = start_family(tmp_path)
     members = family()

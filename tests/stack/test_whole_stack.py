@@ -1,0 +1,174 @@
+"""The real stack, started once: what a user does in Airflow's UI, done through the API that the UI uses."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+import pytest
+from rich.console import Console
+
+from etl.replay import FaultPlan, RecordedMarket, ReplayServer
+from etl.schema import TimeRange
+from stack.api import Json
+from stack.backfill import Backfill, Progress, read_log, run_backfill
+from stack.errors import StackError
+from stack.home import Home
+from stack.local import Stack, ensure_pool, local_stack, wait_for_dag
+from stack.screen import Screen
+
+DAG = "ingest_recorded"
+FEEDS = """
+[feeds.recorded]
+exchange = "replay"
+symbols = ["BTC/USDT", "ETH/USDT"]
+timeframes = ["1m"]
+start = 2024-01-01
+
+[exchanges.replay]
+protocol = "binance"
+"""
+TWO_DAYS = Backfill(DAG, TimeRange(datetime(2024, 2, 29, tzinfo=UTC), datetime(2024, 3, 2, tzinfo=UTC)), series=2)
+NEXT_DAY = Backfill(DAG, TimeRange(datetime(2024, 3, 2, tzinfo=UTC), datetime(2024, 3, 3, tzinfo=UTC)), series=2)
+SERIES = {f"replay:{symbol}:1m" for symbol in ("BTC/USDT", "ETH/USDT")}
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A stack that is up.
+
+    Attributes:
+        faults: What its exchange does wrong.
+        progress: What was reported of the first backfill.
+        stop: Stops it.
+    """
+
+    stack: Stack
+    faults: FaultPlan
+    progress: list[Progress]
+    stop: ExitStack
+
+
+@pytest.fixture(scope="module")
+def running(recording: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """Start the stack against the replay exchange, and let Airflow backfill two days."""
+    folder = tmp_path_factory.mktemp("stack")
+    (folder / "feeds.toml").write_text(FEEDS, encoding="utf-8")
+    faults = FaultPlan()
+    with ExitStack() as stop:
+        server = stop.enter_context(ReplayServer(RecordedMarket(recording), faults=faults))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("CHANDLER_FEEDS", str(folder / "feeds.toml"))
+            patch.setenv("CHANDLER_EXCHANGES__REPLAY__BASE_URL", server.url)
+            screen = Screen(Console(file=io.StringIO()))
+            starting = local_stack(
+                Home(folder / "home"), screen, threading.Event(), with_replay=False, is_paused_at_creation=True
+            )
+            stack = stop.enter_context(starting)
+        ensure_pool(stack.api, "replay")
+        wait_for_dag(stack, DAG)
+        progress: list[Progress] = []
+        assert run_backfill(stack.api, TWO_DAYS, progress.append, stack.processes.pause)
+        yield Running(stack, faults, progress, stop)
+
+
+def tasks_of(stack: Stack, backfill: Backfill) -> list[Json]:
+    """Return the task instances of a backfill's runs."""
+    return stack.api.collect(f"/dags/{DAG}/dagRuns/~/taskInstances", "task_instances", **backfill.dates)
+
+
+def one_task(stack: Stack, backfill: Backfill, task: str, series: str) -> Json:
+    """Return a task instance of the first run, by its label."""
+    tasks = sorted(tasks_of(stack, backfill), key=lambda instance: str(instance["logical_date"]))
+    return next(one for one in tasks if (one["task_id"], one["rendered_map_index"]) == (f"partition.{task}", series))
+
+
+def test_a_backfill_runs_to_its_end_and_says_how_far_it_is(running: Running) -> None:
+    """Two days of two series are four partitions, and a second time there is nothing to do."""
+    assert running.progress[-1] == Progress(done=4, total=4, retrying=0)
+    assert [at.done for at in running.progress] == sorted(at.done for at in running.progress)
+    assert not run_backfill(running.stack.api, TWO_DAYS, lambda at: None, running.stack.processes.pause)
+
+
+def test_every_task_is_labelled_with_its_series(running: Running) -> None:
+    """The grid shows names, not numbers."""
+    tasks = tasks_of(running.stack, TWO_DAYS)
+    assert len(tasks) == 2 * 3 * 2
+    assert {task["rendered_map_index"] for task in tasks} == SERIES
+
+
+def test_the_logs_tell_the_story(running: Running) -> None:
+    """A user who opens a task's log reads what came, what was refused and why, what is absent, and how long it took."""
+    series = "replay:BTC/USDT:1m"
+    said = {
+        task: "\n".join(read_log(running.stack.api, one_task(running.stack, TWO_DAYS, task, series)))
+        for task in ("fetch", "clean", "load")
+    }
+    for text in ("2 pages", "rows, in ", " s"):
+        assert text in said["fetch"]
+    for text in ("1 refused; not_positive: 1", "refused by not_positive (", '"-1.0"'):
+        assert text in said["clean"]
+    for text in ("loaded ", " absent", "1 quarantined, in ", "[2024-02-29 23:30, 2024-03-01 00:00), 30 candles"):
+        assert text in said["load"]
+
+
+def test_loads_are_asset_events_with_series_and_range(running: Running) -> None:
+    """Whoever is scheduled on `candles` is told what there is to look at."""
+    events = running.stack.api.collect("/assets/events", "asset_events", source_dag_id=DAG)
+    loaded = {(event["extra"]["series"], event["extra"]["end"]) for event in events}
+    assert {event["name"] for event in events} == {"candles"}
+    assert {(series, f"2024-03-0{day}T00:00:00+00:00") for series in SERIES for day in (1, 2)} <= loaded
+
+
+def test_a_red_partition_is_cleared_alone(running: Running) -> None:
+    """One series fails and says why; cleared by itself it turns green, and its neighbour is not run again."""
+    stack = running.stack
+    running.faults.add("html", times=None, symbol="ETH/USDT")
+    with pytest.raises(StackError, match=r"(?s)partition\.fetch of replay:ETH/USDT:1m, run backfill__2024-03-03"):
+        run_backfill(stack.api, NEXT_DAY, lambda at: None, stack.processes.pause)
+    red = one_task(stack, NEXT_DAY, "fetch", "replay:ETH/USDT:1m")
+    assert (red["state"], red["try_number"]) == ("failed", 1)
+    assert one_task(stack, NEXT_DAY, "load", "replay:BTC/USDT:1m")["state"] == "success"
+
+    running.faults.clear()
+    clear = {
+        "dry_run": False,
+        "dag_run_id": red["dag_run_id"],
+        "task_ids": [["partition.fetch", red["map_index"]]],
+        "include_downstream": True,
+        "only_failed": False,
+    }
+    stack.api.post(f"/dags/{DAG}/clearTaskInstances", clear)
+    run_backfill(stack.api, NEXT_DAY, lambda at: None, stack.processes.pause)
+    assert one_task(stack, NEXT_DAY, "load", "replay:ETH/USDT:1m")["state"] == "success"
+    assert one_task(stack, NEXT_DAY, "fetch", "replay:ETH/USDT:1m")["try_number"] == 2
+    for task in ("fetch", "clean", "load"):
+        assert one_task(stack, NEXT_DAY, task, "replay:BTC/USDT:1m")["try_number"] == 1
+
+
+def test_whoever_has_no_password_sees_nothing(running: Running) -> None:
+    """The API gives nothing to strangers, and listens to this machine alone."""
+    stranger = type(running.stack.api)(running.stack.api.url, "admin", "guessed")
+    with pytest.raises(StackError, match="401"):
+        stranger.get("/dags")
+    port = int(running.stack.api.url.rpartition(":")[2])
+    listening = [one.laddr.ip for one in psutil.net_connections("tcp") if one.laddr and one.laddr.port == port]
+    assert set(listening) == {"127.0.0.1"}
+
+
+def test_stopping_leaves_no_process(running: Running) -> None:
+    """When the stack has stopped, nothing that it started is left, PostgreSQL included."""
+    family = psutil.Process().children(recursive=True)
+    assert len(family) > 8
+    started = time.monotonic()
+    running.stop.close()
+    assert time.monotonic() - started < 30
+    assert [process for process in family if process.is_running()] == []
+    assert not (running.stack.home.root / "postgres" / "postmaster.pid").exists()
