@@ -1,0 +1,1 @@
+"""What docs/performance.md quotes, measured. Never part of the tests."""
