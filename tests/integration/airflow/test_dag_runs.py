@@ -16,6 +16,7 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import sql
+from sqlalchemy.engine import make_url
 
 from etl.ingest import Partition, Stores, ingest, open_stores, settling
 from etl.replay import FaultPlan, RecordedMarket, ReplayServer
@@ -91,12 +92,18 @@ def outcome(databases: tuple[str, str], recording: Path, tmp_path_factory: pytes
             "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__CORE__PLUGINS_FOLDER": str(REPOSITORY / "plugins"),
+            "AIRFLOW_CONN_CHANDLER_ARCHIVE": json.dumps(
+                {"conn_type": "fs", "extra": {"url": f"{home}/chandler/archive"}}
+            ),
             "AIRFLOW_CONN_CHANDLER_EXCHANGE_FLAKY": flaky.url + "/http",
+            "AIRFLOW_CONN_CHANDLER_WAREHOUSE": _to_connection(databases[0]),
+            # Where nothing must ever arrive: the Connections win.
+            "CHANDLER_ARCHIVE_URL": str(home / "elsewhere"),
+            "CHANDLER_WAREHOUSE_URL": "postgresql://nobody@127.0.0.1:1/nowhere",
             "CHANDLER_EXCHANGES__SOUND__BASE_URL": sound.url,
             "CHANDLER_EXCHANGES__TYPO__BASE_URL": sound.url,
             "CHANDLER_FEEDS": str(home / "feeds.toml"),
             "CHANDLER_HOME": str(home / "chandler"),
-            "CHANDLER_WAREHOUSE_URL": databases[0],
         }
         # Run by hand, a DAG's interval is the one that ended last.
         days = [(day + timedelta(days=1)).isoformat() for day in DAYS]
@@ -173,6 +180,13 @@ def test_an_exchange_in_trouble_is_tried_again(outcome: Outcome) -> None:
     fetch = _tasks(outcome.flaky)["partition.fetch", 0]
     assert outcome.flaky["state"] == "success"
     assert fetch["tries"] == 2
+
+
+def _to_connection(url: str) -> str:
+    """Return a database's address as the Connection that a user would fill in."""
+    parts = make_url(url)
+    fields = {"login": parts.username, "schema": parts.database, "extra": dict(parts.query)}
+    return json.dumps({"conn_type": "postgres", **fields})
 
 
 def _tasks(run: dict[str, Any]) -> dict[tuple[str, int], dict[str, Any]]:
