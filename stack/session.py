@@ -95,7 +95,7 @@ def _check_exchanges(settings: Settings, screen: Screen) -> None:
                 closed_until(settings, series)
         except ChandlerError as error:
             screen.warn(f"  {series.exchange} cannot be reached: {error}")
-            screen.warn("  Its tasks will be tried again for some hours; after that, clear them in the UI.")
+            screen.warn("  Its tasks will be tried again for half an hour or more; after that, clear them in the UI.")
 
 
 def _ensure_pools(stack: Stack, settings: Settings) -> None:
