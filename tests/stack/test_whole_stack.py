@@ -47,12 +47,14 @@ class Running:
     Attributes:
         faults: What its exchange does wrong.
         progress: What was reported of the first backfill.
+        strangers: Processes that were there before it.
         stop: Stops it.
     """
 
     stack: Stack
     faults: FaultPlan
     progress: list[Progress]
+    strangers: list[psutil.Process]
     stop: ExitStack
 
 
@@ -62,6 +64,7 @@ def running(recording: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     folder = tmp_path_factory.mktemp("stack")
     (folder / "feeds.toml").write_text(FEEDS, encoding="utf-8")
     faults = FaultPlan()
+    strangers = psutil.Process().children(recursive=True)
     with ExitStack() as stop:
         server = stop.enter_context(ReplayServer(RecordedMarket(recording), faults=faults))
         with pytest.MonkeyPatch.context() as patch:
@@ -76,7 +79,7 @@ def running(recording: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         wait_for_dag(stack, DAG)
         progress: list[Progress] = []
         assert run_backfill(stack.api, TWO_DAYS, progress.append, stack.processes.pause)
-        yield Running(stack, faults, progress, stop)
+        yield Running(stack, faults, progress, strangers, stop)
 
 
 def tasks_of(stack: Stack, backfill: Backfill) -> list[Json]:
@@ -165,7 +168,7 @@ def test_whoever_has_no_password_sees_nothing(running: Running) -> None:
 
 def test_stopping_leaves_no_process(running: Running) -> None:
     """When the stack has stopped, nothing that it started is left, PostgreSQL included."""
-    family = psutil.Process().children(recursive=True)
+    family = set(psutil.Process().children(recursive=True)) - set(running.strangers)
     assert len(family) > 8
     started = time.monotonic()
     running.stop.close()
