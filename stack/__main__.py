@@ -13,12 +13,13 @@ import typer
 
 from etl.errors import ChandlerError
 from stack.airflow import REPOSITORY
-from stack.errors import StopAskedError
 from stack.home import Home
 from stack.screen import Screen
 from stack.session import run_demo, run_feeds
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
+
+_INTERRUPTED = 128 + signal.SIGINT
 
 
 @app.command()
@@ -57,12 +58,10 @@ def _guard(work: Callable[[Screen, threading.Event], None]) -> None:
         signal.signal(number, lambda *_: stop_asked.set())
     try:
         work(screen, stop_asked)
-    except StopAskedError:
-        return
     except ChandlerError as error:
-        # Whatever breaks off because of Ctrl-C, in the middle of a start, is no failure.
         if stop_asked.is_set():
-            return
+            # What breaks off in the middle of a start breaks off because of Ctrl-C: no fault, but no success either.
+            raise typer.Exit(_INTERRUPTED) from error
         screen.fail(str(error))
         raise typer.Exit(1) from error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from etl.errors import ChandlerError, ConfigError
 from etl.settings import Settings, feeds_path, load_settings
 from etl.warehouse import open_warehouse, read_status
 from stack.backfill import Backfill, last_days, run_backfill
-from stack.errors import StackError
+from stack.errors import StackError, StopAskedError
 from stack.home import Home
 from stack.local import Stack, chandler_path, ensure_pool, local_stack, wait_for_dag
 from stack.screen import Screen, advance_to
@@ -34,7 +35,7 @@ def run_demo(home: Home, screen: Screen, stop_asked: threading.Event, *, days: i
 
     Raises:
         StackError: The stack does not start, a run failed, or the audit found something.
-        StopAskedError: Somebody asked.
+        StopAskedError: Somebody asked before it was up.
     """
     screen.say(f"Chandler demo in {home.root}")
     with local_stack(home, screen, stop_asked, with_replay=True, is_paused_at_creation=True) as stack:
@@ -64,7 +65,7 @@ def run_feeds(home: Home, screen: Screen, stop_asked: threading.Event) -> None:
     Raises:
         ConfigError: feeds.toml says something that cannot be meant.
         StackError: The stack does not start, or a part of it died.
-        StopAskedError: Somebody asked.
+        StopAskedError: Somebody asked before it was up.
     """
     settings = load_settings()
     if not settings.feeds:
@@ -152,10 +153,11 @@ def _audit(stack: Stack, screen: Screen) -> None:
 def _stay_up(stack: Stack, screen: Screen) -> None:
     """Wait for Ctrl-C; give exchanges that are added to feeds.toml meanwhile a pool."""
     screen.say("Ctrl-C stops it all.")
-    while True:
-        for _ in range(round(_FEEDS_POLL_S / _IDLE_S)):
-            stack.processes.pause(_IDLE_S)
-        try:
-            _ensure_pools(stack, stack.settings)
-        except ChandlerError as error:
-            screen.warn(str(error))
+    with suppress(StopAskedError):
+        while True:
+            for _ in range(round(_FEEDS_POLL_S / _IDLE_S)):
+                stack.processes.pause(_IDLE_S)
+            try:
+                _ensure_pools(stack, stack.settings)
+            except ConfigError as error:
+                screen.warn(str(error))
