@@ -16,7 +16,7 @@ from etl.errors import ChandlerError, ConfigError
 from etl.settings import Settings, feeds_path, load_settings
 from etl.warehouse import open_warehouse, read_status
 from stack.backfill import Backfill, last_days, run_backfill
-from stack.errors import StackError, StopAskedError
+from stack.errors import ApiError, StackError, StopAskedError
 from stack.home import Home
 from stack.local import Stack, chandler_path, ensure_pool, local_stack, wait_for_dag
 from stack.screen import Screen, advance_to
@@ -159,5 +159,5 @@ def _stay_up(stack: Stack, screen: Screen) -> None:
                 stack.processes.pause(_IDLE_S)
             try:
                 _ensure_pools(stack, stack.settings)
-            except ConfigError as error:
+            except (ConfigError, ApiError) as error:
                 screen.warn(str(error))
