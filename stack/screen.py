@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 
 from etl.archive import Archive
+from etl.show import absent_by_kind
 from etl.warehouse import SeriesStatus
 from stack.backfill import Progress
 
@@ -24,7 +26,8 @@ class Screen:
     """A terminal, or whatever stands in for one."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False)
+        # Into a file or a pipe, tables are as wide as they need to be.
+        self.console = console or Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 
     def say(self, text: str) -> None:
         """Print a line."""
@@ -66,10 +69,10 @@ class Screen:
         for heading in ("series", "from", "to"):
             table.add_column(heading, no_wrap=True)
         for heading in ("candles", "absent", "quarantined", "archive"):
-            table.add_column(heading, justify="right", no_wrap=True)
+            table.add_column(heading, justify="right", overflow="fold")
         for status in statuses:
             size = sum(file.size_bytes for file in archive.files(status.series))
-            absent = ", ".join(f"{count} {kind}" for kind, count in status.absent.items()) or "0"
+            absent = absent_by_kind(status.absent)
             bounds = [_short(moment) for moment in (status.start, status.end)]
             counts = (f"{status.candles:,}", absent, f"{status.quarantined:,}", f"{size / _MB:.2f} MB")
             table.add_row(str(status.series), *bounds, *counts)

@@ -95,7 +95,7 @@ def _check_exchanges(settings: Settings, screen: Screen) -> None:
             with screen.step(f"{series.exchange} answers"):
                 closed_until(settings, series)
         except ChandlerError as error:
-            screen.warn(f"  {series.exchange} cannot be reached: {error}")
+            screen.warn(f"  {series.exchange}: {error}")
             screen.warn("  Its tasks will be tried again for half an hour or more; after that, clear them in the UI.")
 
 

@@ -23,6 +23,7 @@ from stack.errors import StackError
 from stack.home import Home
 from stack.local import Stack, ensure_pool, local_stack, wait_for_dag
 from stack.screen import Screen
+from tests.conftest import folder_for_postgres
 
 DAG = "ingest_recorded"
 FEEDS = """
@@ -59,13 +60,13 @@ class Running:
 
 
 @pytest.fixture(scope="module")
-def running(recording: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def running(recording: Path) -> Iterator[Running]:
     """Start the stack against the replay exchange, and let Airflow backfill two days."""
-    folder = tmp_path_factory.mktemp("stack")
-    (folder / "feeds.toml").write_text(FEEDS, encoding="utf-8")
     faults = FaultPlan()
     strangers = psutil.Process().children(recursive=True)
     with ExitStack() as stop:
+        folder = stop.enter_context(folder_for_postgres())
+        (folder / "feeds.toml").write_text(FEEDS, encoding="utf-8")
         server = stop.enter_context(ReplayServer(RecordedMarket(recording), faults=faults))
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("CHANDLER_FEEDS", str(folder / "feeds.toml"))
