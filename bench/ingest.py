@@ -61,7 +61,8 @@ def measure(command: list[str], environment: dict[str, str]) -> dict[str, float]
 
 def steps() -> None:
     """Ingest in this process and print how long each step took."""
-    from etl.ingest import clean_pages, fetch, load, open_stores, plan
+    from etl.ingest import clean_pages, fetch, load, open_stores
+    from etl.plan import plan
     from etl.schema import Series, TimeRange
     from etl.settings import load_settings
 

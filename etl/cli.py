@@ -164,7 +164,7 @@ def feeds(
     settings = load_settings()
     findings = {}
     if check:
-        from etl.ingest import check_feed
+        from etl.plan import check_feed
 
         findings = {name: check_feed(settings, feed) for name, feed in settings.feeds.items()}
     if as_json:

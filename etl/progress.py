@@ -13,7 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from etl.errors import ChandlerError
-from etl.ingest import Partition, Stores, closed_until, ingest, plan
+from etl.ingest import Partition, Stores, ingest
+from etl.plan import closed_until, plan
 from etl.schema import Series, TimeRange
 from etl.warehouse import LoadReport
 
@@ -64,7 +65,7 @@ def ingest_all(
 
     Args:
         end: Exclusive; None, or a moment still to come, for the last candle that has closed.
-        settle: See `etl.ingest.plan`.
+        settle: See `etl.plan.plan`.
     """
     outcome = Outcome()
     with Progress(

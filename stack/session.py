@@ -88,7 +88,7 @@ def run_feeds(home: Home, screen: Screen, stop_asked: threading.Event) -> None:
 
 def _check_exchanges(settings: Settings, screen: Screen) -> None:
     """Say which exchanges cannot be reached. Their runs are tried again, so that is no reason to stop."""
-    from etl.ingest import closed_until
+    from etl.plan import closed_until
 
     for series in {feed.exchange: feed.series[0] for feed in settings.feeds.values()}.values():
         try:

@@ -11,7 +11,8 @@ import pytest
 
 from etl.audit import audit, is_sound
 from etl.errors import StoreUnavailableError
-from etl.ingest import Partition, Stores, clean_pages, ingest, load, open_stores, plan, settling
+from etl.ingest import Partition, Stores, clean_pages, ingest, load, open_stores
+from etl.plan import plan, settling
 from etl.replay import FaultPlan, MadeUpMarket, ReplayServer
 from etl.schema import TimeRange
 from etl.settings import Settings, load_settings

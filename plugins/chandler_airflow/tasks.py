@@ -30,14 +30,14 @@ def fetch_partition(series: str, settle: timedelta) -> dict[str, str]:
     Returns:
         The partition that was fetched, for the tasks that follow.
     """
-    from etl import ingest
+    from etl import ingest, plan
 
     context = get_current_context()
     _label(context, series)
     with failing_at_once():
         wanted = ingest.Partition(Series.parse(series), _data_interval(context))
         with ingest.open_stores(read_settings(wanted.series.exchange)) as stores:
-            partition = ingest.settling(stores, wanted, settle)
+            partition = plan.settling(stores, wanted, settle)
             ingest.fetch(stores, partition)
     return partition.to_dict()
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from etl.audit import audit, is_sound
-from etl.ingest import Partition, Stores, ingest, plan
+from etl.ingest import Partition, Stores, ingest
+from etl.plan import plan
 from etl.replay import RecordedMarket, ReplayServer
 from etl.schema import Series, TimeRange, symbol_to_path
 from etl.settings import load_settings

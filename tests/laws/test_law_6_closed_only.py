@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from etl.errors import SourceUnavailableError
 from etl.exchanges import EXCHANGES
-from etl.ingest import Partition, Stores, closed_until, fetch, ingest
+from etl.ingest import Partition, Stores, fetch, ingest
+from etl.plan import closed_until
 from etl.replay import FaultPlan, MadeUpMarket, ReplayServer
 from etl.schema import TimeRange, to_columns
 from etl.settings import load_settings

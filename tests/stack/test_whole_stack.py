@@ -117,9 +117,13 @@ def test_the_logs_tell_the_story(running: Running) -> None:
     }
     for text in ("2 pages", "rows, in ", " s"):
         assert text in said["fetch"]
-    for text in ("1 refused; not_positive: 1", "refused by not_positive (", '"-1.0"'):
+    for text in ("1 refused", "refused by not_positive (", '"-1.0"'):
         assert text in said["clean"]
-    for text in ("loaded ", " absent", "1 quarantined, in ", "[2024-02-29 23:30, 2024-03-01 00:00), 30 candles"):
+    for text in (
+        " candles held: ",
+        " absent, 1 quarantined; ",
+        "absent [2024-02-29 23:30, 2024-03-01 00:00), 30 candles",
+    ):
         assert text in said["load"]
 
 

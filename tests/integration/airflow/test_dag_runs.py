@@ -18,7 +18,8 @@ import pytest
 from psycopg import sql
 from sqlalchemy.engine import make_url
 
-from etl.ingest import Partition, Stores, ingest, open_stores, settling
+from etl.ingest import Partition, Stores, ingest, open_stores
+from etl.plan import settling
 from etl.replay import FaultPlan, RecordedMarket, ReplayServer
 from etl.replay.faults import Fault
 from etl.schema import TimeRange

@@ -1,0 +1,101 @@
+"""What to ask for: the partitions that a range lacks, what is to settle, and what an exchange can be asked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from etl.archive import spans
+from etl.errors import SourceError
+from etl.extract import Source, open_source
+from etl.ingest import Partition, Stores
+from etl.schema import Series, TimeRange
+from etl.settings import Feed, Settings, nearest
+from etl.timeframe import from_ms
+from etl.warehouse import covered_ranges, known_series
+
+_Answer = TypeVar("_Answer")
+
+
+def settling(stores: Stores, partition: Partition, settle: timedelta) -> Partition:
+    """Return the partition, begun up to `settle` earlier where that was loaded before.
+
+    Exchanges correct closed candles late. What was never loaded is left to its own partition.
+    """
+    covered = _covered(stores, partition.series)
+    start = partition.time_range.start
+    earliest = max((span.start for span in covered if span.start < start <= span.end), default=start)
+    return Partition(partition.series, TimeRange(max(start - settle, earliest), partition.time_range.end))
+
+
+def plan(stores: Stores, series: Series, wanted: TimeRange, settle: timedelta | None) -> list[Partition]:
+    """Return the partitions to ingest so that `wanted` is accounted for.
+
+    Args:
+        settle: What is accounted for already is left out, but for this much before each rest. None leaves nothing out.
+
+    Returns:
+        Ascending; each within one archive file, so that each file is rewritten once.
+    """
+    if settle is None:
+        rest = [wanted]
+    else:
+        missing = _subtract(wanted, _covered(stores, series))
+        rest = [settling(stores, Partition(series, span), settle).time_range for span in missing]
+    return [Partition(series, span) for time_range in rest for span in spans(series.timeframe, time_range)]
+
+
+def closed_until(settings: Settings, series: Series) -> datetime:
+    """Return the end of the last candle that has closed by the exchange's clock.
+
+    Raises:
+        SourceError: The exchange does not say.
+    """
+
+    async def ask(source: Source) -> int:
+        return await source.clock_ms()
+
+    return series.timeframe.floor(from_ms(_ask(settings, series.exchange, ask)))
+
+
+def check_feed(settings: Settings, feed: Feed) -> list[str]:
+    """Return what the feed's exchange has against it, a line each: it cannot be reached, or lacks a symbol."""
+
+    async def ask(source: Source) -> Sequence[str]:
+        return await source.symbols()
+
+    try:
+        listed = _ask(settings, feed.exchange, ask)
+    except SourceError as error:
+        return [f"{feed.exchange}: {error.message}"]
+    return [
+        f"{feed.exchange} lists no {symbol}{nearest(symbol, listed)}" for symbol in feed.symbols if symbol not in listed
+    ]
+
+
+def _ask(settings: Settings, exchange: str, question: Callable[[Source], Awaitable[_Answer]]) -> _Answer:
+    async def ask() -> _Answer:
+        async with open_source(exchange, settings) as source:
+            return await question(source)
+
+    return asyncio.run(ask())
+
+
+def _covered(stores: Stores, series: Series) -> list[TimeRange]:
+    with stores.warehouse.begin() as connection:
+        series_id = known_series(connection).get(series)
+        return [] if series_id is None else covered_ranges(connection, series_id)
+
+
+def _subtract(wanted: TimeRange, covered: Sequence[TimeRange]) -> list[TimeRange]:
+    """Return what of `wanted` no range in `covered` (ascending, disjoint) holds."""
+    rest, start = [], wanted.start
+    for span in covered:
+        if start < span.start and start < wanted.end:
+            rest.append(TimeRange(start, min(span.start, wanted.end)))
+        start = max(start, span.end)
+    if start < wanted.end:
+        rest.append(TimeRange(start, wanted.end))
+    return rest
