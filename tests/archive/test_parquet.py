@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
@@ -120,6 +122,27 @@ def test_a_truncated_file_and_a_strange_one_are_refused(written: tuple[Archive, 
     pd.DataFrame({"close": [1.0]}).to_parquet(path)
     with pytest.raises(SchemaMismatchError, match="schema version"):
         archive.read(BTC, WHOLE)
+
+
+def test_a_value_changed_by_another_program_is_found(written: tuple[Archive, Path]) -> None:
+    """A file that is sound Parquet but does not hold what its hash says is refused."""
+    archive, path = written
+    table = pq.read_table(path)
+    close = pc.add(table.column("close"), 0.01)
+    changed = table.set_column(table.schema.get_field_index("close"), table.schema.field("close"), close)
+    pq.write_table(changed.replace_schema_metadata(table.schema.metadata), path)
+    with pytest.raises(StoreError, match="does not match its hash"):
+        archive.read(BTC, WHOLE)
+
+
+def test_who_reads_the_old_file_reads_it_to_its_end(written: tuple[Archive, Path]) -> None:
+    """A file is replaced, never written into: a reader that has it open sees the old one whole."""
+    archive, path = written
+    before = path.read_bytes()
+    with path.open("rb") as reader:
+        archive.write(BTC, WHOLE, archive.read(BTC, WHOLE).slice(0, 3))
+        assert reader.read() == before
+    assert archive.read(BTC, WHOLE).num_rows == 3
 
 
 def test_a_write_that_fails_leaves_the_old_file(written: tuple[Archive, Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,6 +46,13 @@ def test_copy_carries_candles_bit_for_bit(candles: pa.Table, stores: Stores) -> 
             copy_in(cursor, "candles", 1, candles)
             copy_in(cursor, "candles", 2, candles)
             assert copy_out(cursor, 1, WHOLE).equals(candles)
+        given = connection.exec_driver_sql(
+            "SELECT count(quote_volume), count(trades), count(taker_buy_volume) FROM candles WHERE series_id = 1"
+        ).one()
+        assert list(given) == [
+            candles.num_rows - candles.column(name).null_count
+            for name in ("quote_volume", "trades", "taker_buy_volume")
+        ], "null is null in SQL too, not NaN or -1"
         raise ZeroDivisionError  # leave nothing for the next example
 
 
