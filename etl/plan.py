@@ -13,7 +13,7 @@ from etl.extract import Source, open_source
 from etl.ingest import Partition, Stores
 from etl.schema import Series, TimeRange
 from etl.settings import Feed, Settings, nearest
-from etl.timeframe import from_ms
+from etl.timeframe import Timeframe, from_ms
 from etl.warehouse import covered_ranges, known_series
 
 _Answer = TypeVar("_Answer")
@@ -37,14 +37,17 @@ def plan(stores: Stores, series: Series, wanted: TimeRange, settle: timedelta | 
         settle: What is accounted for already is left out, but for this much before each rest. None leaves nothing out.
 
     Returns:
-        Ascending; each within one archive file, so that each file is rewritten once.
+        Ascending; each within one archive file, so that each file is rewritten once. The day that `wanted` ends in
+        stands by itself: its end moves with the clock, and what was fetched before a kill is found by its range.
     """
     if settle is None:
         rest = [wanted]
     else:
         missing = _subtract(wanted, _covered(stores, series))
         rest = [settling(stores, Partition(series, span), settle).time_range for span in missing]
-    return [Partition(series, span) for time_range in rest for span in spans(series.timeframe, time_range)]
+    pieces = [piece for time_range in rest for piece in spans(series.timeframe, time_range)]
+    midnight = Timeframe.D1.floor(wanted.end)
+    return [Partition(series, part) for piece in pieces for part in _cut(piece, midnight)]
 
 
 def closed_until(settings: Settings, series: Series) -> datetime:
@@ -81,6 +84,12 @@ def _ask(settings: Settings, exchange: str, question: Callable[[Source], Awaitab
             return await question(source)
 
     return asyncio.run(ask())
+
+
+def _cut(time_range: TimeRange, at: datetime) -> list[TimeRange]:
+    if time_range.start < at < time_range.end:
+        return [TimeRange(time_range.start, at), TimeRange(at, time_range.end)]
+    return [time_range]
 
 
 def _covered(stores: Stores, series: Series) -> list[TimeRange]:

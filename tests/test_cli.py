@@ -81,11 +81,11 @@ def test_from_nothing_to_a_proven_account(exchange: ReplayServer, home: Path, tm
     def chandler(*arguments: str) -> str:
         environment = os.environ | address
         return subprocess.run(
-            [CHANDLER, *arguments], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True, check=True
+            [CHANDLER, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
         ).stdout
 
     loads = json.loads(chandler("ingest", "binance:BTC/USDT:1m", *SPAN, "--json"))["loads"]
-    assert len(loads) == 2, "cut at the end of the month"
+    assert len(loads) == 3, "cut at the end of the month, and before the day that it ends in"
     assert sum(load["rows"] + load["absent"] for load in loads) == DAYS.count(Timeframe.M1)
     assert json.loads(chandler("audit", "--json"))["sound"]
     assert not (home / "postgres/postmaster.pid").exists()

@@ -50,6 +50,11 @@ def test_a_plan_asks_only_for_what_is_not_accounted_for(stores: Stores) -> None:
         TimeRange(day(3).end - timedelta(hours=6), wanted.end),
     ]
     assert plan(stores, BTC, day(3), timedelta(hours=6)) == []
+    noon = TimeRange(day(7).start, day(9).start + DAY / 2)
+    assert [partition.time_range for partition in plan(stores, BTC, noon, timedelta(0))] == [
+        day(7, 2),
+        TimeRange(day(9).start, noon.end),
+    ], "what ends today is kept apart, since its end moves"
     assert [partition.time_range for partition in plan(stores, BTC, day(3), None)] == [day(3)]
 
 

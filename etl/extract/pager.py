@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 _TRIES = 4
 _LONGEST_WAIT_S = 60.0
+_FRESH_MS = 24 * 3_600_000  # what an earlier try has left for longer than this, the exchange may have corrected since
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +53,8 @@ async def fetch_range(
 
     Args:
         source: The exchange.
-        raw: Where pages are kept; one that is there is not asked for. The range is on the timeframe's grid, and closed
-            by the exchange's clock.
+        raw: Where pages are kept; one that is there is not asked for, unless it is more than a day old. The range is on
+            the timeframe's grid, and closed by the exchange's clock.
         pages_at_once: Requests under way side by side.
         on_page: Called with each page, in the order of their arrival.
 
@@ -67,7 +68,7 @@ async def fetch_range(
     async def walk(window: TimeRange) -> None:
         async with places:
             page = raw.read_page(window)
-            if page is None:
+            if page is None or await source.clock_ms() - page.fetched_at_ms > _FRESH_MS:
                 page = await _fetch_patiently(source, raw.series, window)
                 raw.write_page(page)
                 counts["asked"] += 1

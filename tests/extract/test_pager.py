@@ -103,6 +103,18 @@ def test_what_arrived_before_a_failure_is_not_asked_for_again(raw: RawPartition)
     assert fetched(raw) == list(range(95))
 
 
+def test_a_page_of_yesterday_is_asked_for_again(raw: RawPartition) -> None:
+    """What a try that failed long ago has left on disk may be corrected by now; what is fresh is as good as new."""
+    venue = Venue(rows(range(95)))
+    windows = list(RANGE.windows(LIMIT * 60_000))
+    now_ms = asyncio.run(venue.clock_ms())
+    for window, age_ms in zip(windows[:2], (3_600_000, 25 * 3_600_000), strict=True):
+        raw.write_page(Page(BTC, window, now_ms - age_ms, "[]"))
+    asyncio.run(fetch_range(venue, raw, pages_at_once=2))
+    assert windows[0] not in venue.asked
+    assert fetched(raw) == list(range(10, 95))
+
+
 def test_a_page_is_on_disk_wholly_or_not_at_all(raw: RawPartition, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the disk refuses in the middle, there is an error, no page and no leftover."""
     page = Page(BTC, RANGE, 0, "[]")
