@@ -83,8 +83,12 @@ async def fetch_range(
         async with asyncio.TaskGroup() as group:
             for window in _windows(raw, source.page_limit):
                 group.create_task(walk(window))
-    except* ChandlerError as errors:
-        raise _first(errors) from errors
+    except BaseExceptionGroup as errors:
+        # Not by except*, which puts what is raised in it into a group again.
+        ours, others = errors.split(ChandlerError)
+        if ours is None or others is not None:
+            raise
+        raise _first(ours) from errors
     return FetchReport(**counts)
 
 
