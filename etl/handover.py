@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from etl.errors import StoreError
-from etl.extract import write_whole
+from etl.files import write_whole
 from etl.schema import TimeRange
 from etl.validate import Cleaned, CleanReport, Refused
 

@@ -189,7 +189,13 @@ def load(stores: Stores, partition: Partition, run: str) -> LoadReport:
             archive_files=files,
         )
     raw.fold(handover.windows)
-    log.info("%d candles held: %d new, %d revised", report.rows, report.new, report.revised)
+    log.info(
+        "%d candles held: %d new, %d revised, %d the same as before",
+        report.rows,
+        report.new,
+        report.revised,
+        merged.unchanged,
+    )
     log.info("%d absent, %d quarantined; %.1f s", report.absent, report.quarantined, time.monotonic() - started)
     for span in absent[:_SHOWN]:
         log.warning("%s: absent %s, %d candles", series, span, span.count(series.timeframe))

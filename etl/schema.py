@@ -73,18 +73,6 @@ class Series:
         """The series as hive-style folders, for every store that keeps files."""
         return f"exchange={self.exchange}/symbol={symbol_to_path(self.symbol)}/timeframe={self.timeframe}"
 
-    @classmethod
-    def from_path(cls, path: str) -> Series:
-        """Read what `path` wrote.
-
-        Raises:
-            ConfigError: The folders are not of that form.
-        """
-        match = re.fullmatch(r"exchange=([^/]+)/symbol=([^/]+)/timeframe=([^/]+)", path)
-        if match is None or match[3] not in list(Timeframe):
-            raise ConfigError(f"{path!r} is no series' folder")
-        return cls(match[1], symbol_from_path(match[2]), Timeframe(match[3]))
-
 
 def check_symbol(symbol: str) -> str:
     """Return `symbol` if it is of ccxt's unified form.

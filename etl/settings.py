@@ -210,7 +210,7 @@ class Settings(BaseSettings):
                 yield error.message + _slash_hint(symbol, traits)
         for timeframe in feed.timeframes:
             if timeframe not in traits.timeframes:
-                yield f"{feed.exchange} has no {timeframe} candles{nearest(timeframe, traits.timeframes)}"
+                yield _lacks(feed.exchange, timeframe, traits)
 
     def exchange(self, name: str) -> ExchangeSettings:
         """Return the settings of exchange `name`; the defaults if none are given."""
@@ -242,10 +242,9 @@ class Settings(BaseSettings):
         Raises:
             ConfigError: It does not; with the nearest that it does.
         """
-        timeframes = self.traits(series.exchange).timeframes
-        if series.timeframe not in timeframes:
-            nearest_one = nearest(series.timeframe, timeframes)
-            raise ConfigError(f"{series.exchange} has no {series.timeframe} candles{nearest_one}")
+        traits = self.traits(series.exchange)
+        if series.timeframe not in traits.timeframes:
+            raise ConfigError(_lacks(series.exchange, series.timeframe, traits))
 
     def feed(self, name: str) -> Feed:
         """Return feed `name`.
@@ -256,6 +255,10 @@ class Settings(BaseSettings):
         if name not in self.feeds:
             raise ConfigError(f"no feed {name!r} in {feeds_path()}{nearest(name, self.feeds)}")
         return self.feeds[name]
+
+
+def _lacks(exchange: str, timeframe: Timeframe, traits: Traits) -> str:
+    return f"{exchange} has no {timeframe} candles{nearest(timeframe, traits.timeframes)}"
 
 
 def _slash_hint(symbol: str, traits: Traits) -> str:

@@ -32,7 +32,6 @@ def test_a_symbol_has_one_path_name_and_back(symbol: str) -> None:
     assert symbol_from_path(name) == symbol
     assert not set(name) & set("/:\\ ")
     series = Series("binance", symbol, Timeframe.M1)
-    assert Series.from_path(series.path) == series
     assert Series.parse(str(series)) == series
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from etl.errors import ConfigError
+from etl.exchanges import EXCHANGES
 from etl.schema import Series
 from etl.settings import load_settings
+from etl.timeframe import Timeframe
 from tests.conftest import REPOSITORY
 
 FEED = """
@@ -67,6 +70,19 @@ def test_each_mistake_is_a_clear_line(old: str, new: str, complaint: str, tmp_pa
         load_settings(path)
     (line,) = [line for line in str(caught.value).splitlines() if complaint in line]
     assert line.startswith(str(path))
+
+
+def test_a_timeframe_that_the_exchange_lacks_names_the_nearest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exchange that serves few timeframes is asked for no other, neither by a feed nor by a series."""
+    few = replace(EXCHANGES["binance"], timeframes=frozenset({Timeframe.M1, Timeframe.D1}))
+    monkeypatch.setattr("etl.settings.EXCHANGES", {"binance": few})
+    path = write(tmp_path, FEED)
+    with pytest.raises(ConfigError) as caught:
+        load_settings(path)
+    assert str(caught.value) == f"{path}: feeds.majors: binance has no 1h candles; nearest: 1m"
+    settings = load_settings(write(tmp_path, FEED.replace(', "1h"', "")))
+    with pytest.raises(ConfigError, match="binance has no 1h candles; nearest: 1m"):
+        settings.check_series(Series.parse("binance:BTC/USDT:1h"))
 
 
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ columns are CANDLE_COLUMNS, sorted by open_time. Readable by whatever reads Parq
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from etl.errors import ConfigError, SchemaMismatchError, StoreError
+from etl.files import write_whole
 from etl.schema import (
     CANDLE_COLUMNS,
     CANDLE_SCHEMA,
@@ -144,15 +144,15 @@ class Archive:
             raise StoreError(_distrust(full, "its content does not match its hash"), series=series)
         return candles
 
-    def _replace(self, path: str, content: bytes) -> None:
+    def _replace(self, path: str, content: pa.Buffer) -> None:
         full = f"{self._root}/{path}"
+        if isinstance(self._files, fs.LocalFileSystem):
+            write_whole(Path(full), content)
+            return
         try:
-            if isinstance(self._files, fs.LocalFileSystem):
-                _replace_local(Path(full), content)
-            else:
-                # An object store shows an object once it is there wholly.
-                with self._files.open_output_stream(full) as sink:
-                    sink.write(content)
+            # An object store shows an object once it is there wholly.
+            with self._files.open_output_stream(full) as sink:
+                sink.write(content)
         except OSError as error:
             raise StoreError(f"{full} cannot be written ({error}); make room or mend its rights") from error
 
@@ -171,25 +171,6 @@ def _check_origin(path: str, said: Mapping[bytes, bytes], series: Series) -> Non
         )
     if said.get(_SERIES) != str(series).encode():
         raise StoreError(_distrust(path, f"it says that it holds {said.get(_SERIES)!r}"), series=series)
-
-
-def _replace_local(path: Path, content: bytes) -> None:
-    """Put `content` at `path`, wholly or not at all, and on disk when this returns."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _to_bytes(candles: pa.Table, series: Series) -> pa.Buffer:

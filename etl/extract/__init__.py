@@ -2,7 +2,7 @@
 
 from etl.extract.adapters import open_source
 from etl.extract.pager import FetchReport, fetch_range, read_pages
-from etl.extract.raw import RawPartition, RawStore, write_whole
+from etl.extract.raw import RawPartition, RawStore
 from etl.extract.source import Page, Source
 
 __all__ = [
@@ -14,5 +14,4 @@ __all__ = [
     "fetch_range",
     "open_source",
     "read_pages",
-    "write_whole",
 ]

@@ -16,8 +16,8 @@ from pathlib import Path
 import orjson
 import pyarrow as pa
 
-from etl.errors import StoreError
 from etl.extract.source import Page
+from etl.files import write_whole
 from etl.schema import Series, TimeRange
 
 
@@ -100,25 +100,6 @@ class RawPartition:
 
     def _path(self, window: TimeRange) -> Path:
         return self.folder / f"{_name(window)}.page"
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it is there wholly or not at all, and survives a crash once this returns.
-
-    Raises:
-        StoreError: The file system refuses.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise StoreError(f"{path} cannot be written ({error.strerror}); make room or mend its rights") from error
 
 
 def _name(time_range: TimeRange) -> str:

@@ -1,0 +1,39 @@
+"""Local files that are there wholly or not at all: for raw pages, handovers and the archive alike."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pyarrow as pa
+
+from etl.errors import StoreError
+
+
+def write_whole(path: Path, content: bytes | pa.Buffer) -> None:
+    """Put `content` at `path`, making folders on the way; once this returns it survives a crash.
+
+    A reader sees the old file or the new one, and one that has the old file open reads it to its end.
+
+    Raises:
+        StoreError: The file system refuses. What was there before still is, and nothing else.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        # The rename itself is on disk once the folder is.
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written ({error.strerror}); make room or mend its rights") from error
