@@ -15,16 +15,14 @@ from typing import Any
 
 import orjson
 
-from etl.exchanges import EXCHANGES
 from etl.replay.market import Market, Row
 from etl.timeframe import Timeframe
 
-_TRAITS = EXCHANGES["binance"]
 PREFIX = "/api/v3"
-WEIGHTS: Mapping[str, int] = {"ping": 1, "time": 1, "exchangeInfo": 20, "klines": _TRAITS.page_weight}
-WEIGHT_PER_MINUTE = _TRAITS.weight_per_minute
+WEIGHTS: Mapping[str, int] = {"ping": 1, "time": 1, "exchangeInfo": 20, "klines": 2}
+WEIGHT_PER_MINUTE = 6_000
 
-_DEFAULT_LIMIT = 500
+_DEFAULT_LIMIT, _MOST_ROWS = 500, 1_000
 _ID = re.compile(r"[A-Z0-9-_.]{1,20}")
 _IDS = re.compile(r'\[("[A-Z0-9-_.]{1,20}"(,"[A-Z0-9-_.]{1,20}"){0,})?\]')
 _NUMBER = re.compile(r"[0-9]{1,20}")
@@ -93,7 +91,7 @@ def parse_window(query: Mapping[str, str], ids: Mapping[str, str], market: Marke
         timeframe=Timeframe(interval),
         start_ms=_number(query, "startTime"),
         end_ms=_number(query, "endTime"),
-        limit=min(limit or _DEFAULT_LIMIT, _TRAITS.page_limit),
+        limit=min(limit or _DEFAULT_LIMIT, _MOST_ROWS),
     )
 
 
