@@ -126,3 +126,11 @@ checkpoints = Table(
     Column("run", Text, nullable=False),
     Column("loaded_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
 )
+
+# What was spent lies in tables that pyrate-limiter makes, one for each exchange: see etl/warehouse/budget/.
+pauses = Table(
+    "pauses",
+    metadata,
+    Column("exchange", Text, primary_key=True),
+    Column("until", DateTime(timezone=True), nullable=False, comment="by the database's clock"),
+)
