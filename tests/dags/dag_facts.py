@@ -7,18 +7,28 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).parents[2]
+BY_HAND_AT = datetime(2026, 11, 20, 13, tzinfo=UTC)
+# From New Year's Eve in UTC to the first day of a month, inclusive.
+BACKFILL = datetime(2024, 12, 31, 22, tzinfo=UTC), datetime(2025, 3, 1, tzinfo=UTC)
 HEAVY = {"pandas", "ccxt", "tensorflow", "psycopg", "sqlalchemy.dialects", "etl.ingest", "etl.warehouse", "etl.extract"}
 
 
 def facts_of(dag: Any) -> dict[str, Any]:
-    """Return what the policies are about."""
+    """Return what the policies are about, much of it from the DAG as Airflow stores it for its scheduler."""
+    from airflow._shared.timezones.timezone import coerce_datetime
     from airflow.serialization.serialized_objects import DagSerialization
 
-    timetable = DagSerialization.from_dict(DagSerialization.to_dict(dag)).timetable
-    interval = timetable.infer_manual_data_interval(run_after=datetime(2026, 11, 20, 13, tzinfo=UTC))
+    stored = DagSerialization.from_dict(DagSerialization.to_dict(dag))
+    by_hand = stored.timetable.infer_manual_data_interval(run_after=coerce_datetime(BY_HAND_AT))
+    backfill = list(stored.iter_dagrun_infos_between(*BACKFILL))
+    # What the scheduler asks: of a DAG that is new, and of one whose last run was the backfill's.
+    nexts = [stored.next_dagrun_info(last_automated_run_info=last) for last in (None, backfill[-1])]
     return {
-        "timetable": type(timetable).__name__,
-        "interval": [str(interval.start), str(interval.end)],
+        "interval": [str(by_hand.start), str(by_hand.end)],
+        "backfill": [[str(bound) for bound in info.data_interval or ()] for info in backfill],
+        "nexts": [info and str(info.run_after) for info in nexts],
+        "is_backfillable": stored.timetable.periodic,
+        "is_paused_at_first": dag.is_paused_upon_creation,
         "catchup": dag.catchup,
         "tags": sorted(dag.tags),
         "start": dag.start_date.isoformat(),
@@ -30,6 +40,7 @@ def facts_of(dag: Any) -> dict[str, Any]:
                 "backoff": task.retry_exponential_backoff,
                 "longest_pause_s": task.max_retry_delay.total_seconds() if task.max_retry_delay else None,
                 "pool": task.pool,
+                "priority": task.priority_weight,
                 "label": task.map_index_template,
                 "outlets": [asset.name for asset in task.outlets],
             }

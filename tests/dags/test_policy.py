@@ -2,27 +2,52 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).parents[2]
 
 
-def test_every_feed_has_its_dag(facts: dict[str, Any]) -> None:
-    """A feed in feeds.toml is a DAG; nothing else needs to be written."""
+def test_every_feed_has_its_dags(facts: dict[str, Any]) -> None:
+    """A feed in feeds.toml is two DAGs, one for each day and one for the past; nothing else needs to be written."""
     assert facts["errors"] == {}
-    assert set(facts["dags"]) == {"ingest_majors", "ingest_more"}
+    assert set(facts["dags"]) == {f"{kind}_{feed}" for kind in ("ingest", "history") for feed in ("majors", "more")}
 
 
-def test_intervals_are_whole_utc_days(facts: dict[str, Any]) -> None:
-    """No DAG has the empty data interval that a plain @daily has."""
+def test_intervals_are_whole_utc_days_or_months(facts: dict[str, Any]) -> None:
+    """No DAG has the empty data interval that a plain @daily has, and a backfill's intervals leave nothing out."""
+    counts = {"ingest": 31 + 28 + 1, "history": 3}
+    by_hand = {"ingest": ["2026-11-19", "2026-11-20"], "history": ["2026-10-01", "2026-11-01"]}
     for dag_id, dag in facts["dags"].items():
-        start, end = map(datetime.fromisoformat, dag["interval"])
-        assert dag["timetable"] == "CronDataIntervalTimetable", dag_id
-        assert end - start == timedelta(days=1), dag_id
-        assert start.utcoffset() == timedelta(0), dag_id
-        assert (start.hour, start.minute) == (0, 0), dag_id
+        kind = dag_id.partition("_")[0]
+        intervals = [tuple(map(datetime.fromisoformat, interval)) for interval in dag["backfill"]]
+        assert intervals[0][0] == datetime(2025, 1, 1, tzinfo=UTC), dag_id
+        assert len(intervals) == counts[kind], dag_id
+        assert all(end == start for (_, end), (start, _) in pairwise(intervals)), dag_id
+        assert dag["interval"] == [f"{day} 00:00:00+00:00" for day in by_hand[kind]], dag_id
+
+
+def test_history_is_for_backfills_alone(facts: dict[str, Any]) -> None:
+    """Open for a backfill of any month from the first, history is never due by itself, before one or after."""
+    for feed in ("majors", "more"):
+        history, ingest = facts["dags"][f"history_{feed}"], facts["dags"][f"ingest_{feed}"]
+        assert history["is_backfillable"]
+        assert history["is_paused_at_first"] is False
+        assert datetime.fromisoformat(history["start"]).year == 2010
+        assert history["nexts"] == [None, None]
+        assert all(ingest["nexts"])
+
+
+def test_the_day_goes_before_the_past(facts: dict[str, Any]) -> None:
+    """Where both wait for a slot, a year of history does not hold up the daily load, whichever task is next."""
+    weights = {
+        kind: [task["priority"] for task in facts["dags"][f"{kind}_majors"]["tasks"].values()]
+        for kind in ("ingest", "history")
+    }
+    # Airflow adds what follows to a task's own.
+    assert min(weights["ingest"]) > sum(weights["history"])
 
 
 def test_dags_say_who_owns_them_and_what_they_are(facts: dict[str, Any]) -> None:
@@ -45,13 +70,14 @@ def test_tasks_are_retried_with_growing_pauses(facts: dict[str, Any]) -> None:
             assert task["longest_pause_s"], f"{dag_id}.{task_id}"
 
 
-def test_ingest_is_labelled_pooled_and_announced(facts: dict[str, Any]) -> None:
+def test_loads_are_labelled_pooled_and_announced(facts: dict[str, Any]) -> None:
     """Tasks are named after their series, those that talk share the exchange's pool, a load tells who listens."""
-    tasks = facts["dags"]["ingest_majors"]["tasks"]
-    assert list(tasks) == ["partition.fetch", "partition.clean", "partition.load"]
-    assert {task["label"] for task in tasks.values()} == {"{{ series }}"}
-    assert tasks["partition.fetch"]["pool"] == "binance"
-    assert tasks["partition.load"]["outlets"] == ["candles"]
+    for dag_id, dag in facts["dags"].items():
+        tasks = dag["tasks"]
+        assert list(tasks) == ["partition.fetch", "partition.clean", "partition.load"], dag_id
+        assert {task["label"] for task in tasks.values()} == {"{{ series }}"}, dag_id
+        assert tasks["partition.fetch"]["pool"] == "binance", dag_id
+        assert tasks["partition.load"]["outlets"] == ["candles"], dag_id
 
 
 def test_parsing_stays_light(facts: dict[str, Any]) -> None:

@@ -1,0 +1,44 @@
+"""### History: whole months of a feed, however far back, each candle accounted for.
+
+**Schedule** None of its own: it never starts by itself, so it is not paused. It is there for backfills: Trigger, then
+Backfill, and a range of dates (UTC). Each month whose first day lies in the range becomes one run, once it has ended:
+a year is 12 runs. A single run (Trigger) loads the month that ended last, or the data interval that it is given.
+
+**Inputs** The exchange's candles over the month, from its bulk archives where it has some. The feed's `start` does not
+matter here, nor does `settle`: a month is fetched as it is, and what lies before it is left alone.
+
+**Outputs** Those of `ingest_<feed>`: Parquet files, rows in the warehouse with a checkpoint, and an asset event
+`candles` for each series and range. A month from before a series was listed is loaded too, as absent.
+
+**Safe to rerun?** Yes, any task, any run, as often as you like, and over what the daily runs have loaded. A month that
+is done is left out of another backfill, unless you ask it to reprocess.
+
+**When it is red** As with `ingest_<feed>`: the square names the series, its log ends with what happened and what to do
+about it. Clear the series' `fetch` with what follows (downstream), or run the backfill again over missing and errored
+runs.
+"""
+
+from datetime import UTC, datetime, timedelta
+
+from airflow.sdk import DAG
+from chandler_airflow.partitions import DEFAULTS, build_partitions
+from chandler_airflow.timetables import MonthsByBackfill
+
+from etl.settings import load_settings
+
+# Before any exchange: Airflow runs no task whose month begins before its DAG does.
+BEGINNING = datetime(2010, 1, 1, tzinfo=UTC)
+
+for name, feed in load_settings().feeds.items():
+    with DAG(
+        f"history_{name}",
+        schedule=MonthsByBackfill(),
+        start_date=BEGINNING,
+        catchup=False,
+        is_paused_upon_creation=False,
+        max_active_runs=2,
+        default_args=dict(DEFAULTS),
+        tags=["history", feed.exchange],
+        doc_md=__doc__,
+    ):
+        build_partitions(feed, settle=timedelta(0))

@@ -1,0 +1,48 @@
+"""The tasks of a feed, wired: what all DAGs that load candles have in common, whatever their schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+
+from airflow.sdk import Asset, Metadata, task, task_group
+
+from chandler_airflow.tasks import clean_partition, fetch_partition, load_partition
+from etl.settings import Feed
+
+CANDLES = Asset("candles")
+DEFAULTS: Mapping[str, object] = {
+    "owner": "chandler",
+    "retries": 5,
+    "retry_delay": timedelta(minutes=1),
+    "retry_exponential_backoff": 2.0,
+    "max_retry_delay": timedelta(hours=1),
+}
+
+
+def build_partitions(feed: Feed, settle: timedelta) -> None:
+    """Build fetch, clean and load in the DAG at hand, mapped: a row of three tasks for each series.
+
+    Those that talk to the exchange share the pool that is named like it. A load emits `CANDLES` with series and range.
+
+    Args:
+        settle: How far before its data interval a run fetches again what was loaded before.
+    """
+
+    @task(pool=feed.exchange, map_index_template="{{ series }}", multiple_outputs=False)
+    def fetch(series: str) -> dict[str, str]:
+        return fetch_partition(series, settle)
+
+    @task(map_index_template="{{ series }}", multiple_outputs=False)
+    def clean(partition: dict[str, str]) -> dict[str, str]:
+        return clean_partition(partition)
+
+    @task(map_index_template="{{ series }}", outlets=[CANDLES])
+    def load(partition: dict[str, str]) -> Iterator[Metadata]:
+        yield Metadata(CANDLES, {**load_partition(partition)})
+
+    @task_group
+    def partition(series: str) -> None:
+        load(clean(fetch(series)))  # type: ignore[arg-type]  # a promise of the value: Airflow passes it on
+
+    partition.expand(series=[str(series) for series in feed.series])
