@@ -56,6 +56,7 @@ def run_demo(home: Home, screen: Screen, stop_asked: threading.Event, *, days: i
         if is_once:
             _audit(stack, screen)
         else:
+            _say_how_to_load_the_past(stack, screen, DEMO_FEED)
             _stay_up(stack, screen)
 
 
@@ -76,13 +77,14 @@ def run_feeds(home: Home, screen: Screen, stop_asked: threading.Event) -> None:
         _ensure_pools(stack, settings)
         with screen.step("DAGs"):
             for name in settings.feeds:
-                wait_for_dag(stack, f"ingest_{name}")
+                for kind in ("ingest", "history"):
+                    wait_for_dag(stack, f"{kind}_{name}")
         for name in settings.feeds:
             stack.api.patch(f"/dags/ingest_{name}", {"is_paused": False})
         _show(stack, screen)
         names = ", ".join(f"ingest_{name}" for name in settings.feeds)
-        screen.say(f"Each day at midnight UTC: {names}. The latest day is loaded now if it was not. To load the past:")
-        screen.say(f"  {stack.api.url}/dags/ingest_{next(iter(settings.feeds))}, then Trigger, then Backfill")
+        screen.say(f"Each day at midnight UTC: {names}. The latest day is loaded now if it was not.")
+        _say_how_to_load_the_past(stack, screen, next(iter(settings.feeds)))
         _stay_up(stack, screen)
 
 
@@ -115,6 +117,11 @@ def _show(stack: Stack, screen: Screen) -> None:
             screen.show_series(statuses, archive)
         for name, where in _places(stack, archive.url):
             screen.say(f"  {name:<12}{where}")
+
+
+def _say_how_to_load_the_past(stack: Stack, screen: Screen, feed: str) -> None:
+    screen.say("To load whole months of the past, however far back:")
+    screen.say(f"  {stack.api.url}/dags/history_{feed}, then Trigger, then Backfill")
 
 
 def _places(stack: Stack, archive: str) -> Iterable[tuple[str, str]]:

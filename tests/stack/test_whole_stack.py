@@ -9,14 +9,16 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
 import pytest
 from rich.console import Console
 
-from etl.replay import FaultPlan, RecordedMarket, ReplayServer
-from etl.schema import TimeRange
+from etl.replay import FaultPlan, MadeUpMarket, RecordedMarket, ReplayServer
+from etl.schema import Series, TimeRange
+from etl.warehouse import open_warehouse, read_status
 from stack.api import Json
 from stack.backfill import Backfill, Progress, read_log, run_backfill
 from stack.errors import StackError
@@ -26,6 +28,7 @@ from stack.screen import Screen
 from tests.conftest import folder_for_postgres
 
 DAG = "ingest_recorded"
+HISTORY = "history_past"
 FEEDS = """
 [feeds.recorded]
 exchange = "replay"
@@ -33,8 +36,15 @@ symbols = ["BTC/USDT", "ETH/USDT"]
 timeframes = ["1m"]
 start = 2024-01-01
 
-[exchanges.replay]
-protocol = "binance"
+[feeds.past]
+exchange = "madeup"
+symbols = ["BTC/USDT"]
+timeframes = ["1h"]
+start = 2024-06-01
+
+[exchanges]
+replay = { protocol = "binance" }
+madeup = { protocol = "binance" }
 """
 TWO_DAYS = Backfill(DAG, TimeRange(datetime(2024, 2, 29, tzinfo=UTC), datetime(2024, 3, 2, tzinfo=UTC)), series=2)
 NEXT_DAY = Backfill(DAG, TimeRange(datetime(2024, 3, 2, tzinfo=UTC), datetime(2024, 3, 3, tzinfo=UTC)), series=2)
@@ -68,16 +78,20 @@ def running(recording: Path) -> Iterator[Running]:
         folder = stop.enter_context(folder_for_postgres())
         (folder / "feeds.toml").write_text(FEEDS, encoding="utf-8")
         server = stop.enter_context(ReplayServer(RecordedMarket(recording), faults=faults))
+        made_up = stop.enter_context(ReplayServer(MadeUpMarket()))
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("CHANDLER_FEEDS", str(folder / "feeds.toml"))
             patch.setenv("CHANDLER_EXCHANGES__REPLAY__BASE_URL", server.url)
+            patch.setenv("CHANDLER_EXCHANGES__MADEUP__BASE_URL", made_up.url)
             screen = Screen(Console(file=io.StringIO()))
             starting = local_stack(
                 Home(folder / "home"), screen, threading.Event(), with_replay=False, is_paused_at_creation=True
             )
             stack = stop.enter_context(starting)
-        ensure_pool(stack.api, "replay")
-        wait_for_dag(stack, DAG)
+        for exchange in ("replay", "madeup"):
+            ensure_pool(stack.api, exchange)
+        for dag_id in (DAG, HISTORY):
+            wait_for_dag(stack, dag_id)
         progress: list[Progress] = []
         assert run_backfill(stack.api, TWO_DAYS, progress.append, stack.processes.pause)
         yield Running(stack, faults, progress, strangers, stop)
@@ -92,6 +106,15 @@ def one_task(stack: Stack, backfill: Backfill, task: str, series: str) -> Json:
     """Return a task instance of the first run, by its label."""
     tasks = sorted(tasks_of(stack, backfill), key=lambda instance: str(instance["logical_date"]))
     return next(one for one in tasks if (one["task_id"], one["rendered_map_index"]) == (f"partition.{task}", series))
+
+
+def wait_for_runs(stack: Stack, dag_id: str) -> list[Json]:
+    """Return the runs of the DAG when all of them have ended."""
+    while True:
+        runs = stack.api.collect(f"/dags/{dag_id}/dagRuns", "dag_runs")
+        if all(run["end_date"] for run in runs):
+            return runs
+        stack.processes.pause(0.2)
 
 
 def test_a_backfill_runs_to_its_end_and_says_how_far_it_is(running: Running) -> None:
@@ -159,6 +182,30 @@ def test_a_red_partition_is_cleared_alone(running: Running) -> None:
     assert one_task(stack, NEXT_DAY, "fetch", "replay:ETH/USDT:1m")["try_number"] == 2
     for task in ("fetch", "clean", "load"):
         assert one_task(stack, NEXT_DAY, task, "replay:BTC/USDT:1m")["try_number"] == 1
+
+
+def test_history_is_loaded_by_a_backfill_and_never_by_itself(running: Running) -> None:
+    """Not paused since the stack is up, it has run nothing; asked for a quarter, from before the feed's start, it
+    makes three runs, a month each, and loads just these months.
+    """
+    stack = running.stack
+    history = stack.api.get(f"/dags/{HISTORY}")
+    assert (history["is_paused"], history["is_backfillable"], history["next_dagrun_run_after"]) == (False, True, None)
+    assert stack.api.collect(f"/dags/{HISTORY}/dagRuns", "dag_runs") == []
+
+    quarter = {"from_date": "2024-01-01T00:00:00Z", "to_date": "2024-03-31T00:00:00Z"}
+    stack.api.post("/backfills", {"dag_id": HISTORY, **quarter, "max_active_runs": 2})
+    runs = wait_for_runs(stack, HISTORY)
+    starts = [f"2024-0{month}-01T00:00:00Z" for month in (1, 2, 3, 4)]
+    assert {(run["run_type"], run["state"]) for run in runs} == {("backfill", "success")}
+    assert sorted((run["data_interval_start"], run["data_interval_end"]) for run in runs) == list(pairwise(starts))
+
+    events = stack.api.collect("/assets/events", "asset_events", source_dag_id=HISTORY)
+    loaded = sorted((event["extra"]["start"], event["extra"]["end"]) for event in events)
+    assert loaded == list(pairwise(start.replace("Z", "+00:00") for start in starts))
+    with open_warehouse(stack.settings) as warehouse, warehouse.begin() as connection:
+        status = next(one for one in read_status(connection) if one.series == Series.parse("madeup:BTC/USDT:1h"))
+    assert status.candles + sum(status.absent.values()) == (31 + 29 + 31) * 24
 
 
 def test_whoever_has_no_password_sees_nothing(running: Running) -> None:
