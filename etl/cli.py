@@ -79,11 +79,13 @@ def ingest(
     if finish is not None and finish <= begin:
         raise ConfigError(f"--end {end} is not after the start, {begin:%Y-%m-%d %H:%M}")
     from etl.ingest import open_stores
-    from etl.progress import ingest_all
+    from etl.pipeline import Wanted, ingest_all
+    from etl.progress import Bars
 
-    with open_stores(settings) as stores:
-        run = f"cli {datetime.now(UTC):%Y-%m-%dT%H:%M:%S}"
-        outcome = ingest_all(stores, wanted, begin, finish, None if again else settle, run, console=err)
+    run = f"cli {datetime.now(UTC):%Y-%m-%dT%H:%M:%S}"
+    with open_stores(settings) as stores, Bars(wanted, err) as bars:
+        ingest_all(stores, Wanted(wanted, begin, finish, None if again else settle, run), bars)
+    outcome = bars.outcome
     if as_json:
         out.print_json(data=outcome.to_json())
     elif not outcome.loads and not outcome.failures:

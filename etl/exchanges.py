@@ -1,15 +1,64 @@
 """The table of differences: what each exchange does in its own way.
 
-Adding an exchange is one entry here, and one adapter in `etl/extract/` if no present one speaks its protocol.
+Adding an exchange is one entry here and one contract test; one that ccxt's unified candles do not serve well enough
+gets a dialect of its own in `etl/extract/` besides. `chandler exchanges` prints the table, and with `--check` holds it
+against what an exchange does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from types import MappingProxyType
+from typing import Any
 
 from etl.timeframe import Timeframe
+
+
+class Bound(StrEnum):
+    """How a bound of a request counts."""
+
+    INCLUSIVE = "inclusive"
+    EXCLUSIVE = "exclusive"
+    IGNORED = "ignored"
+
+
+class Order(StrEnum):
+    """How the rows of an answer are sorted."""
+
+    ASCENDING = "oldest first"
+    DESCENDING = "newest first"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a row of an answer looks.
+
+    Attributes:
+        columns: Which of our columns stands where; what is not named is not given.
+        unit_ms: What one unit of the open time is; None if it is told by its size, milliseconds or microseconds.
+    """
+
+    columns: Mapping[str, int]
+    unit_ms: int | None = 1
+
+    def open_time_ms(self, row: Any) -> int | None:
+        """Return a row's open time in milliseconds since the epoch; None if it states none that is whole."""
+        place = self.columns["open_time"]
+        if type(row) is not list or len(row) <= place or type(row[place]) is not int:
+            return None
+        raw: int = row[place]
+        if not 0 <= raw < 2**62:
+            return None
+        if self.unit_ms is not None:
+            return raw * self.unit_ms
+        if raw < _LEAST_US:
+            return raw
+        return raw // 1000 if raw % 1000 == 0 else None
+
+
+_LEAST_US = 10**14  # as milliseconds this is the year 5138, as microseconds 1973
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,46 +66,129 @@ class Traits:
     """What holds for every series of an exchange.
 
     Attributes:
+        ccxt_id: What ccxt calls it.
+        dialect: Who speaks to it: one of our own, or `ccxt`, ccxt's unified calls.
         timeframes: What the exchange serves, of those that Chandler knows.
         page_limit: The most candles that one request returns.
         page_weight: What one such request costs.
-        weight_per_minute: What the exchange lets one address spend.
-        columns: Which of our columns stands where in a received row; what is not named is not given.
-        quotes: Common quote currencies, to guess at a symbol written without its slash.
+        weight_limit: What the exchange lets one address spend in `limit_interval_s`.
+        limit_interval_s: Seconds.
+        since: Whether a candle that opens at the asked start is returned.
+        until: Likewise at the asked end.
+        order: Of the rows of an answer.
+        prints_empty: Whether a minute without trades prints a candle. If not, a missing one says little.
+        serves_forming: Whether the last candle of an answer may still be forming.
+        reach: How many candles back from now the exchange serves; None for all there are.
+        rebuilds: Whether what lies further back is built from the exchange's trades.
+        layout: Of the rows.
+        quotes: Common quote currencies, to guess at a symbol written without its slash, and to find one to try.
+        bulk_url: Where whole months lie as files, if they do.
     """
 
+    ccxt_id: str
     timeframes: frozenset[Timeframe]
     page_limit: int
-    page_weight: int
-    weight_per_minute: int
-    columns: Mapping[str, int]
+    weight_limit: int
+    limit_interval_s: float
+    layout: Layout
     quotes: tuple[str, ...]
+    dialect: str = "ccxt"
+    page_weight: int = 1
+    since: Bound = Bound.INCLUSIVE
+    until: Bound = Bound.INCLUSIVE
+    order: Order = Order.ASCENDING
+    prints_empty: bool = True
+    serves_forming: bool = True
+    reach: int | None = None
+    rebuilds: bool = False
+    bulk_url: str | None = None
 
+
+def _columns(*names: str) -> Mapping[str, int]:
+    return MappingProxyType({name: place for place, name in enumerate(names) if name})
+
+
+def _timeframes(*names: str) -> frozenset[Timeframe]:
+    return frozenset(map(Timeframe, names))
+
+
+# ccxt's unified candle, whatever the exchange sends.
+_UNIFIED = Layout(_columns("open_time", "open", "high", "low", "close", "volume"))
+_KLINE = _columns(
+    *("open_time", "open", "high", "low", "close", "volume"),
+    "",  # the close time, which follows from the open time
+    *("quote_volume", "trades", "taker_buy_volume", "taker_buy_quote_volume"),
+)
+BULK_LAYOUT = Layout(_KLINE, unit_ms=None)
+"""Binance's files: microseconds since 2025, milliseconds before."""
+
+_BINANCE = Traits(
+    ccxt_id="binance",
+    dialect="binance",
+    timeframes=frozenset(Timeframe),
+    page_limit=1000,
+    page_weight=2,
+    weight_limit=6000,
+    limit_interval_s=60.0,
+    layout=Layout(_KLINE),
+    quotes=("USDT", "USDC", "FDUSD", "TUSD", "BUSD", "BTC", "ETH", "BNB", "EUR", "TRY", "BRL", "JPY"),
+    bulk_url="https://data.binance.vision/data",
+)
+
+ANY = Traits(
+    ccxt_id="",
+    timeframes=frozenset(Timeframe),
+    page_limit=100,
+    weight_limit=1,
+    limit_interval_s=1.0,
+    layout=_UNIFIED,
+    quotes=("USDT", "USD", "USDC", "EUR", "BTC"),
+    prints_empty=False,
+)
+"""An exchange that the table does not know: asked for little and seldom, and nothing is taken for granted."""
 
 EXCHANGES: Mapping[str, Traits] = MappingProxyType(
     {
         # Source: https://developers.binance.com/docs/binance-spot-api-docs/rest-api/market-data-endpoints
-        "binance": Traits(
-            timeframes=frozenset(Timeframe),
-            page_limit=1000,
-            page_weight=2,
-            weight_per_minute=6000,
-            # 6 is the close time, which follows from the open time; 11 is unused.
-            columns=MappingProxyType(
-                {
-                    "open_time": 0,
-                    "open": 1,
-                    "high": 2,
-                    "low": 3,
-                    "close": 4,
-                    "volume": 5,
-                    "quote_volume": 7,
-                    "trades": 8,
-                    "taker_buy_volume": 9,
-                    "taker_buy_quote_volume": 10,
-                }
-            ),
-            quotes=("USDT", "USDC", "FDUSD", "TUSD", "BUSD", "BTC", "ETH", "BNB", "EUR", "TRY", "BRL", "JPY"),
+        "binance": _BINANCE,
+        # Source: https://docs.binance.us/#get-candlestick-data (Binance's protocol, through ccxt's unified candles)
+        "binanceus": replace(
+            _BINANCE,
+            ccxt_id="binanceus",
+            dialect="ccxt",
+            weight_limit=1200,
+            layout=_UNIFIED,
+            quotes=("USDT", "USD", "USDC", "BTC"),
+            bulk_url=None,
+        ),
+        # Source: https://docs.cdp.coinbase.com/exchange/reference/exchangerestapi_getproductcandles
+        "coinbase": Traits(
+            ccxt_id="coinbaseexchange",
+            dialect="coinbase",
+            timeframes=_timeframes("1m", "5m", "15m", "1h", "6h", "1d"),
+            page_limit=300,
+            weight_limit=10,
+            limit_interval_s=1.0,
+            order=Order.DESCENDING,
+            prints_empty=False,
+            layout=Layout(_columns("open_time", "low", "high", "open", "close", "volume"), unit_ms=1000),
+            quotes=("USD", "USDC", "USDT", "EUR", "GBP", "BTC", "ETH"),
+        ),
+        # Source: https://docs.kraken.com/api/docs/rest-api/get-ohlc-data
+        "kraken": Traits(
+            ccxt_id="kraken",
+            dialect="kraken",
+            timeframes=_timeframes("1m", "5m", "15m", "30m", "1h", "4h", "1d"),
+            page_limit=720,
+            weight_limit=1,
+            limit_interval_s=1.0,
+            since=Bound.EXCLUSIVE,
+            until=Bound.IGNORED,
+            reach=720,
+            rebuilds=True,
+            # 5 is the volume-weighted mean price.
+            layout=Layout(_columns("open_time", "open", "high", "low", "close", "", "volume", "trades"), unit_ms=1000),
+            quotes=("USD", "EUR", "USDT", "USDC", "GBP", "CAD", "BTC", "ETH"),
         ),
     }
 )

@@ -10,20 +10,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
 
 from etl.archive import Archive
-from etl.errors import QuarantineLimitError, SourceUnavailableError, StoreError
-from etl.extract import FetchReport, Page, RawStore, fetch_range, open_source, read_pages
-from etl.handover import Handover, read_handover, write_handover
-from etl.schema import Series, TimeRange, content_hash, to_columns
+from etl.errors import QuarantineLimitError, StoreError
+from etl.exchanges import BULK_LAYOUT, Traits
+from etl.extract import FetchReport, Page, RawStore, Route, to_candles
+from etl.fetching import Exchange, OnPage, fetch_pages, open_exchange
+from etl.handover import read_handover, write_handover
+from etl.schema import Origin, Series, TimeRange, content_hash, to_columns
 from etl.settings import Settings
-from etl.validate import CleanReport, ReceivedRows, Refused, clean, find_absences
+from etl.validate import CleanReport, ReceivedRows, Refused, clean, explain, find_absences
 from etl.warehouse import (
     LoadReport,
     Warehouse,
@@ -32,13 +33,12 @@ from etl.warehouse import (
     merge,
     open_warehouse,
     read_checkpoints,
+    read_listing,
 )
 
 log = logging.getLogger(__name__)
 
-_LONGEST_WAIT_S = 90.0
 _SHOWN = 10  # of what may be many, in a log
-_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,43 +80,29 @@ def open_stores(settings: Settings) -> Iterator[Stores]:
         yield Stores(settings, warehouse, archive, RawStore(settings.home / "raw"))
 
 
-def fetch(stores: Stores, partition: Partition, on_page: Callable[[Page], None] = lambda page: None) -> FetchReport:
+def fetch(stores: Stores, partition: Partition, on_page: OnPage = lambda page: None) -> FetchReport:
     """Bring the partition's raw pages to disk. Pages that are there are not asked for again.
 
     Raises:
         SourceError: The exchange did not give them, or the range has not closed yet.
         StoreError: A page could not be written.
     """
+
+    async def run() -> FetchReport:
+        async with open_exchange(partition.series.exchange, stores.settings, stores.warehouse) as exchange:
+            return await fetch_partition(stores, exchange, partition, on_page)
+
+    return asyncio.run(run())
+
+
+async def fetch_partition(
+    stores: Stores, exchange: Exchange, partition: Partition, on_page: OnPage = lambda page: None
+) -> FetchReport:
+    """Do what `fetch` does, by an exchange that is open."""
     log.info("fetch %s", partition)
-    started = time.monotonic()
-    report = asyncio.run(_fetch(stores, partition, on_page))
-    log.info(
-        "fetched %d pages (%d asked for, %d on disk already), %d rows, in %.1f s",
-        report.pages,
-        report.asked,
-        report.pages - report.asked,
-        report.rows,
-        time.monotonic() - started,
-    )
-    return report
-
-
-async def _fetch(stores: Stores, partition: Partition, on_page: Callable[[Page], None]) -> FetchReport:
-    exchange = partition.series.exchange
-    async with open_source(exchange, stores.settings) as source:
-        open_for_s = (partition.time_range.end_ms - await source.clock_ms()) / 1000
-        if open_for_s > _LONGEST_WAIT_S:
-            message = f"its last candle closes in {timedelta(seconds=round(open_for_s))} by the exchange's clock"
-            raise SourceUnavailableError(message, series=partition.series, time_range=partition.time_range)
-        if open_for_s > 0:
-            log.info("waiting %.1f s for the last candle to close", open_for_s)
-            await asyncio.sleep(open_for_s)
-        return await fetch_range(
-            source,
-            stores.raw.partition(partition.series, partition.time_range),
-            pages_at_once=stores.settings.exchange(exchange).pages_at_once,
-            on_page=on_page,
-        )
+    with stores.warehouse.begin() as connection:
+        listing = read_listing(connection, partition.series)
+    return await fetch_pages(exchange, stores.raw.partition(partition.series, partition.time_range), listing, on_page)
 
 
 def clean_pages(stores: Stores, partition: Partition) -> CleanReport:
@@ -128,11 +114,9 @@ def clean_pages(stores: Stores, partition: Partition) -> CleanReport:
     """
     log.info("clean %s", partition)
     series, time_range = partition.series, partition.time_range
-    traits = stores.settings.traits(series.exchange)
     raw = stores.raw.partition(series, time_range)
-    pages = read_pages(raw, traits.page_limit)
-    received = (ReceivedRows(page.rows(), page.fetched_at_ms) for page in pages)
-    cleaned = clean(received, traits.columns, series, time_range)
+    pages = list(raw.read_pages(raw.read_list()))
+    cleaned = clean(_received(pages, stores.settings.traits(series.exchange), time_range), series, time_range)
     report = cleaned.report
     if 100 * len(cleaned.refused) > stores.settings.max_quarantined_pct * report.rows:
         aside = raw.set_aside()
@@ -141,7 +125,7 @@ def clean_pages(stores: Stores, partition: Partition) -> CleanReport:
             series=series,
             time_range=time_range,
         )
-    write_handover(raw.folder, Handover(cleaned, tuple(page.window for page in pages)))
+    write_handover(raw.folder, cleaned)
     log.info(
         "%d rows: %d accepted, %d repeated, %d outside the range, %d refused",
         report.rows,
@@ -171,24 +155,28 @@ def load(stores: Stores, partition: Partition, run: str) -> LoadReport:
     started = time.monotonic()
     raw = stores.raw.partition(series, time_range)
     try:
-        handover = read_handover(raw.folder)
+        cleaned = read_handover(raw.folder)
+        bounds = raw.read_list().bounds
     except StoreError:
         # A try that was killed after its commit has taken it away.
         if (done := _loaded_by(stores, partition, run)) is None:
             raise
         return done
     with begin_load(stores.warehouse, series, time_range, run) as under_way:
-        merged = merge(under_way.stored, handover.cleaned.candles)
-        absent = find_absences(to_columns(merged.candles)["open_time"], time_range, series.timeframe)
+        merged = merge(under_way.stored, cleaned.candles)
+        missing = find_absences(to_columns(merged.candles)["open_time"], time_range, series.timeframe)
+        absent = explain(missing, **asdict(bounds))
         files = stores.archive.write(series, time_range, merged.candles)
         report = under_way.write(
             merged,
             absent=absent,
-            refused=handover.cleaned.refused,
+            refused=cleaned.refused,
             content_hash=content_hash(merged.candles),
             archive_files=files,
+            first_ms=bounds.first_ms,
+            end_ms=bounds.end_ms,
         )
-    raw.fold(handover.windows)
+    raw.fold()
     log.info(
         "%d candles held: %d new, %d revised, %d the same as before",
         report.rows,
@@ -197,20 +185,30 @@ def load(stores: Stores, partition: Partition, run: str) -> LoadReport:
         merged.unchanged,
     )
     log.info("%d absent, %d quarantined; %.1f s", report.absent, report.quarantined, time.monotonic() - started)
-    for span in absent[:_SHOWN]:
-        log.warning("%s: absent %s, %d candles", series, span, span.count(series.timeframe))
+    for span, kind in absent[:_SHOWN]:
+        log.warning("%s: absent (%s) %s, %d candles", series, kind, span, span.count(series.timeframe))
     if len(absent) > _SHOWN:
         log.warning("%s: absent in all: %d stretches", series, len(absent))
     return report
 
 
-def ingest(
-    stores: Stores, partition: Partition, run: str, on_page: Callable[[Page], None] = lambda page: None
-) -> LoadReport:
+def ingest(stores: Stores, partition: Partition, run: str, on_page: OnPage = lambda page: None) -> LoadReport:
     """Fetch, clean and load one partition; see the steps for what may be raised."""
     fetch(stores, partition, on_page)
     clean_pages(stores, partition)
     return load(stores, partition, run)
+
+
+def _received(pages: Sequence[Page], traits: Traits, time_range: TimeRange) -> Iterator[ReceivedRows]:
+    """Yield what cleaning is given: candles as they arrived, those built from trades, and those out of files."""
+    for page in pages:
+        if page.route is Route.CANDLES:
+            yield ReceivedRows(page.rows(), page.fetched_at_ms, traits.layout)
+        elif page.route is Route.BULK:
+            yield ReceivedRows(page.rows(), page.fetched_at_ms, BULK_LAYOUT, Origin.BULK)
+    if trades := [page for page in pages if page.route is Route.TRADES]:
+        rows = to_candles(trades, trades[0].series.timeframe, time_range)
+        yield ReceivedRows(rows, min(page.fetched_at_ms for page in trades), traits.layout, Origin.TRADES)
 
 
 def _loaded_by(stores: Stores, partition: Partition, run: str) -> LoadReport | None:

@@ -9,11 +9,12 @@ from typing import TypeVar
 
 from etl.archive import spans
 from etl.errors import SourceError
-from etl.extract import Source, open_source
+from etl.extract import Source
+from etl.fetching import open_exchange
 from etl.ingest import Partition, Stores
 from etl.schema import Series, TimeRange
 from etl.settings import Feed, Settings, nearest
-from etl.timeframe import Timeframe, from_ms
+from etl.timeframe import Timeframe
 from etl.warehouse import covered_ranges, known_series
 
 _Answer = TypeVar("_Answer")
@@ -50,19 +51,6 @@ def plan(stores: Stores, series: Series, wanted: TimeRange, settle: timedelta | 
     return [Partition(series, part) for piece in pieces for part in _cut(piece, midnight)]
 
 
-def closed_until(settings: Settings, series: Series) -> datetime:
-    """Return the end of the last candle that has closed by the exchange's clock.
-
-    Raises:
-        SourceError: The exchange does not say.
-    """
-
-    async def ask(source: Source) -> int:
-        return await source.clock_ms()
-
-    return series.timeframe.floor(from_ms(_ask(settings, series.exchange, ask)))
-
-
 def check_feed(settings: Settings, feed: Feed) -> list[str]:
     """Return what the feed's exchange has against it, a line each: it cannot be reached, or lacks a symbol."""
 
@@ -80,8 +68,8 @@ def check_feed(settings: Settings, feed: Feed) -> list[str]:
 
 def _ask(settings: Settings, exchange: str, question: Callable[[Source], Awaitable[_Answer]]) -> _Answer:
     async def ask() -> _Answer:
-        async with open_source(exchange, settings) as source:
-            return await question(source)
+        async with open_exchange(exchange, settings, None) as opened:
+            return await question(opened.source)
 
     return asyncio.run(ask())
 

@@ -1,11 +1,11 @@
-"""Ingesting many series with a bar for each, and what came of it."""
+"""An ingest of many series as a person sees it: a bar for each, and what came of it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timedelta
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
@@ -13,9 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from etl.errors import ChandlerError
-from etl.ingest import Partition, Stores, ingest
-from etl.plan import closed_until, plan
-from etl.schema import Series, TimeRange
+from etl.extract import Page
+from etl.ingest import Partition
+from etl.schema import Series
 from etl.warehouse import LoadReport
 
 
@@ -51,58 +51,75 @@ class _Rate(ProgressColumn):
         return Text("" if speed is None else f"{speed:,.0f} candles/s")
 
 
-def ingest_all(
-    stores: Stores,
-    wanted: Sequence[Series],
-    start: datetime,
-    end: datetime | None,
-    settle: timedelta | None,
-    run: str,
-    *,
-    console: Console,
-) -> Outcome:
-    """Ingest each series; one that fails does not keep its neighbours.
+class Bars:
+    """A bar for each series: pages, candles, rate, weight used, time left. A `Watcher` of `etl.pipeline`.
 
-    Args:
-        end: Exclusive; None, or a moment still to come, for the last candle that has closed.
-        settle: See `etl.plan.plan`.
+    Attributes:
+        outcome: What has come of it so far.
     """
-    outcome = Outcome()
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Rate(),
-        TimeRemainingColumn(),
-        console=console,
-    ) as progress:
-        bars = {series: progress.add_task(str(series), total=None) for series in wanted}
-        for series, bar in bars.items():
-            try:
-                until = closed_until(stores.settings, series)
-                until = until if end is None else min(until, end)
-                partitions = plan(stores, series, TimeRange(start, until), settle) if start < until else []
-                _ingest_series(stores, partitions, run, outcome, progress, bar)
-            except ChandlerError as error:
-                outcome.failures.append(error)
-                progress.update(bar, description=f"{series} [red]failed[/red]")
-    return outcome
 
+    def __init__(self, wanted: Sequence[Series], console: Console) -> None:
+        self.outcome = Outcome()
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[said]}"),
+            _Rate(),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self._bars = {series: self._progress.add_task(str(series), total=None, said="") for series in wanted}
+        self._pages = dict.fromkeys(wanted, 0)
+        self._done = dict.fromkeys(wanted, 0)  # candles of partitions that are loaded
+        self._under_way: dict[Series, dict[Partition, int]] = {series: {} for series in wanted}
 
-def _ingest_series(
-    stores: Stores, partitions: Sequence[Partition], run: str, outcome: Outcome, progress: Progress, bar: Any
-) -> None:
-    sizes = [partition.time_range.count(partition.series.timeframe) for partition in partitions]
-    done = 0
-    progress.update(bar, total=sum(sizes), completed=0)
-    for partition, size in zip(partitions, sizes, strict=True):
-        limit = done + size
+    def __enter__(self) -> Self:
+        """Show the bars."""
+        self._progress.start()
+        return self
 
-        def on_page(page: Any, limit: int = limit) -> None:
-            # A window that had to be halved is seen more than once.
-            so_far = progress.tasks[bar].completed + page.window.count(page.series.timeframe)
-            progress.update(bar, completed=min(so_far, limit))
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave them as they stand."""
+        self._progress.stop()
+        self.outcome.loads.sort(key=lambda load: (load[0].series, load[0].time_range))
 
-        outcome.loads.append((partition, ingest(stores, partition, run, on_page)))
-        done = limit
-        progress.update(bar, completed=done)
+    def planned(self, series: Series, partitions: Sequence[Partition]) -> None:
+        """Give the bar its length."""
+        self._under_way[series] = dict.fromkeys(partitions, 0)
+        total = sum(partition.time_range.count(series.timeframe) for partition in partitions)
+        self._progress.update(self._bars[series], total=total, completed=0)
+
+    def arrived(self, page: Page, used_weight: int, permitted_weight: int) -> None:
+        """Move the bar on by a page."""
+        series = page.series
+        self._pages[series] += 1
+        for partition, fetched in self._under_way[series].items():
+            span = partition.time_range
+            if span.start <= page.window.start < span.end:
+                # A window that had to be halved is seen more than once.
+                size = span.count(series.timeframe)
+                self._under_way[series][partition] = min(size, fetched + page.window.count(series.timeframe))
+                break
+        said = f"{self._pages[series]:,} pages, weight {used_weight:,} of {permitted_weight:,}"
+        self._move(series, said)
+
+    def loaded(self, partition: Partition, report: LoadReport) -> None:
+        """Take a partition as done."""
+        series = partition.series
+        self.outcome.loads.append((partition, report))
+        self._under_way[series].pop(partition, None)
+        self._done[series] += partition.time_range.count(series.timeframe)
+        self._move(series, f"{self._pages[series]:,} pages")
+
+    def failed(self, series: Series, error: ChandlerError) -> None:
+        """Say so at the bar."""
+        if not any(error is known for known in self.outcome.failures):
+            self.outcome.failures.append(error)
+        self._progress.update(self._bars[series], description=f"{series} [red]failed[/red]")
+
+    def _move(self, series: Series, said: str) -> None:
+        completed = self._done[series] + sum(self._under_way[series].values())
+        self._progress.update(self._bars[series], completed=completed, said=said)

@@ -166,12 +166,17 @@ class Origin(IntEnum):
     """How a candle reached us; the column `source`."""
 
     API = 1
+    TRADES = 2
+    BULK = 3
 
 
 class AbsenceKind(StrEnum):
     """Why an expected candle is not held."""
 
     UNEXPLAINED = "unexplained"
+    NOT_LISTED = "not_listed"
+    DELISTED = "delisted"
+    BEYOND_RETENTION = "beyond_retention"
 
 
 class ColumnKind(StrEnum):
@@ -211,7 +216,9 @@ CANDLE_COLUMNS: tuple[Column, ...] = (
     Column("taker_buy_volume", ColumnKind.FLOAT, "amount bought by takers, in base currency", is_nullable=True),
     Column("taker_buy_quote_volume", ColumnKind.FLOAT, "amount bought by takers, in quote currency", is_nullable=True),
     Column("flags", ColumnKind.SMALL, "what we say of the candle: bits of Flag (1 revised)", is_value=False),
-    Column("source", ColumnKind.SMALL, "how the candle reached us: Origin (1 the exchange's API)", is_value=False),
+    Column(
+        "source", ColumnKind.SMALL, "how it reached us: Origin (1 API, 2 built from trades, 3 file)", is_value=False
+    ),
 )
 VALUE_COLUMNS = tuple(column.name for column in CANDLE_COLUMNS if column.is_value)
 

@@ -10,6 +10,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from difflib import get_close_matches
 from pathlib import Path
@@ -28,10 +29,11 @@ from pydantic import (
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from etl.errors import ConfigError
-from etl.exchanges import EXCHANGES, Traits
+from etl.exchanges import ANY, EXCHANGES, Traits
 from etl.schema import Series, check_symbol
 from etl.timeframe import Timeframe
 
+ANY_PROTOCOL = "ccxt"
 _DURATION = re.compile(r"(\d+)\s*([mhd])")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
@@ -86,26 +88,41 @@ class _Frozen(BaseModel):
 
 
 class ExchangeSettings(_Frozen):
-    """How to reach one exchange.
+    """How to reach one exchange, and how much of it to use.
 
     Attributes:
-        protocol: Whose protocol it speaks, when it is no exchange that Chandler knows by name (a replay, a testnet).
+        protocol: Whose protocol it speaks, when it is no exchange that Chandler knows by name (a replay, a testnet);
+            or `ccxt`, for an exchange of this name in ccxt that Chandler's table lacks.
         base_url: Its address instead of the real one, without a path: `http://127.0.0.1:8900`.
-        weight_per_minute: What we may spend there; nine tenths of the exchange's own limit if it is not said.
+        bulk_url: Where its archives of whole months lie instead; none are asked for at a `base_url` without this.
+        bulk: Whether to use such archives.
+        share: What we may spend of the exchange's limit; the rest is left to others at this address.
+        weight_limit: That limit, where it is not the table's: what the exchange lets this address spend.
         pages_at_once: Requests under way side by side.
     """
 
     protocol: str | None = None
     base_url: AnyHttpUrl | None = None
-    weight_per_minute: int | None = Field(default=None, gt=0)
-    pages_at_once: int = Field(default=4, ge=1, le=64)
+    bulk_url: AnyHttpUrl | None = None
+    bulk: bool = True
+    share: float = Field(default=0.9, gt=0, le=1)
+    weight_limit: int | None = Field(default=None, gt=0)
+    pages_at_once: int = Field(default=16, ge=1, le=64)
 
     @field_validator("protocol")
     @classmethod
     def _is_spoken(cls, protocol: str | None) -> str | None:
-        if protocol is not None and protocol not in EXCHANGES:
-            raise ValueError(f"no adapter speaks {protocol!r}{nearest(protocol, EXCHANGES)}")
+        if protocol is not None and protocol != ANY_PROTOCOL and protocol not in EXCHANGES:
+            raise ValueError(f"no adapter speaks {protocol!r}{nearest(protocol, {*EXCHANGES, ANY_PROTOCOL})}")
         return protocol
+
+    def bulk_address(self, usual: str | None) -> str | None:
+        """Return where the archives lie, `usual` being the exchange's own place; None if none are to be used."""
+        if self.bulk_url is not None:
+            usual = str(self.bulk_url)
+        elif self.base_url is not None:
+            usual = None
+        return usual.rstrip("/") if usual is not None and self.bulk else None
 
 
 class Feed(_Frozen):
@@ -216,25 +233,23 @@ class Settings(BaseSettings):
         """Return the settings of exchange `name`; the defaults if none are given."""
         return self.exchanges.get(name, ExchangeSettings())
 
-    def protocol(self, name: str) -> str:
-        """Return whose protocol exchange `name` speaks.
-
-        Raises:
-            ConfigError: No adapter speaks to such an exchange.
-        """
-        protocol = self.exchange(name).protocol or name
-        if protocol not in EXCHANGES:
-            known = {*EXCHANGES, *self.exchanges}
-            raise ConfigError(f"no adapter for exchange {name!r}{nearest(name, known)}")
-        return protocol
-
     def traits(self, name: str) -> Traits:
         """Return what exchange `name` does in its own way.
 
         Raises:
             ConfigError: No adapter speaks to such an exchange.
         """
-        return EXCHANGES[self.protocol(name)]
+        own = self.exchange(name)
+        protocol = own.protocol or name
+        if protocol == ANY_PROTOCOL:
+            traits = replace(ANY, ccxt_id=name)
+        elif protocol in EXCHANGES:
+            traits = EXCHANGES[protocol]
+        else:
+            known = {*EXCHANGES, *self.exchanges}
+            hint = f'if ccxt knows it, say so in feeds.toml: [exchanges.{name}] protocol = "{ANY_PROTOCOL}"'
+            raise ConfigError(f"no adapter for exchange {name!r}{nearest(name, known)}; {hint}")
+        return traits if own.weight_limit is None else replace(traits, weight_limit=own.weight_limit)
 
     def check_series(self, series: Series) -> None:
         """Check that the exchange can be spoken to and serves the timeframe.

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from etl.exchanges import EXCHANGES
-from etl.extract import Page, RawStore
+from etl.extract import Bounds, Fetched, Page, PageKey, RawStore, Route
 from etl.schema import Series, TimeRange
 from etl.validate import ReceivedRows, clean
 
@@ -58,7 +58,7 @@ def candles_over(span: TimeRange) -> pa.Table:
     """Return a sound candle for every minute of `span`: CANDLE_SCHEMA."""
     rows = [kline(at, 100.0 + at // _MINUTE_MS % 7) for at in range(span.start_ms, span.end_ms, _MINUTE_MS)]
     series = Series.parse("binance:BTC/USDT:1m")
-    return clean([ReceivedRows(rows, span.end_ms + 10**9)], EXCHANGES["binance"].columns, series, span).candles
+    return clean([ReceivedRows(rows, span.end_ms + 10**9, EXCHANGES["binance"].layout)], series, span).candles
 
 
 def kline(open_time_ms: int, price: float = 100.0, **changes: Any) -> list[Any]:
@@ -86,14 +86,17 @@ def kline(open_time_ms: int, price: float = 100.0, **changes: Any) -> list[Any]:
 def put_pages(
     raw: RawStore, series: Series, time_range: TimeRange, rows: Iterable[list[Any]], limit: int = 1000
 ) -> None:
-    """Lay raw pages as a fetch of `time_range` would, long after everything in it has closed."""
+    """Lay raw pages as a finished fetch of `time_range` would, long after everything in it has closed."""
     by_time: dict[int, list[list[Any]]] = {}
     for row in rows:
         by_time.setdefault(row[0] // series.timeframe.ms * series.timeframe.ms, []).append(row)
     partition = raw.partition(series, time_range)
+    keys: list[PageKey] = []
     for window in time_range.windows(limit * series.timeframe.ms):
         inside = [row for t in range(window.start_ms, window.end_ms, series.timeframe.ms) for row in by_time.get(t, [])]
         partition.write_page(Page(series, window, time_range.end_ms + 10**9, json.dumps(inside)))
+        keys.append(PageKey(window, Route.CANDLES))
+    partition.write_list(Fetched(tuple(keys), Bounds()))
 
 
 def recorded_values(path: Path, span: TimeRange) -> Mapping[int, tuple[float, ...]]:

@@ -1,17 +1,24 @@
 """From an exchange to raw pages on disk. Owns the network and the raw store; judges no row."""
 
 from etl.extract.adapters import open_source
-from etl.extract.pager import FetchReport, fetch_range, read_pages
-from etl.extract.raw import RawPartition, RawStore
-from etl.extract.source import Page, Source
+from etl.extract.budget import Budget
+from etl.extract.pager import FetchReport, fetch_range
+from etl.extract.raw import Fetched, PageKey, RawPartition, RawStore
+from etl.extract.source import Bounds, Page, Route, Source
+from etl.extract.trades import to_candles
 
 __all__ = [
+    "Bounds",
+    "Budget",
     "FetchReport",
+    "Fetched",
     "Page",
+    "PageKey",
     "RawPartition",
     "RawStore",
+    "Route",
     "Source",
     "fetch_range",
     "open_source",
-    "read_pages",
+    "to_candles",
 ]

@@ -1,29 +1,31 @@
 """The walk over a range: page by page, side by side, resumable, and never cut short by an empty page.
 
 The range is cut into windows of as many candles as the exchange returns at once, so what is asked for depends on the
-range alone: a killed walk finds its pages by their windows and asks only for the rest. A page that is full and yet
-does not reach over its window (duplicates, a venue that returns more than was asked) has its window halved.
+range alone: a killed walk finds its pages by their windows and asks only for the rest. Whole months that lie as a file
+are taken from there. An answer may leave something to be asked for: see `etl.extract.rest`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
 
-import tenacity
-
-from etl.errors import ChandlerError, MalformedPayloadError, RateLimitError, StoreError
-from etl.extract.raw import RawPartition
-from etl.extract.source import Page, Source
-from etl.schema import Series, TimeRange
+from etl.errors import ChandlerError
+from etl.extract.bounds import find_bounds
+from etl.extract.patience import fetch_patiently
+from etl.extract.raw import Fetched, PageKey, RawPartition
+from etl.extract.rest import is_poor, rest_of
+from etl.extract.source import Bounds, Page, Route, Source
+from etl.extract.trades import has_trade_before, lead_windows
+from etl.schema import TimeRange
 
 log = logging.getLogger(__name__)
 
-_TRIES = 4
-_LONGEST_WAIT_S = 60.0
+OnPage = Callable[[Page], None]
+
 _FRESH_MS = 24 * 3_600_000  # what an earlier try has left for longer than this, the exchange may have corrected since
 
 
@@ -46,120 +48,155 @@ async def fetch_range(
     source: Source,
     raw: RawPartition,
     *,
-    pages_at_once: int,
-    on_page: Callable[[Page], None] = lambda page: None,
+    places: asyncio.Semaphore,
+    known: Bounds | None = None,
+    on_page: OnPage = lambda page: None,
 ) -> FetchReport:
-    """Bring every page of a partition into the raw store.
+    """Bring every page of a partition into the raw store, and at last the list of them.
 
     Args:
         source: The exchange.
         raw: Where pages are kept; one that is there is not asked for, unless it is more than a day old. The range is on
             the timeframe's grid, and closed by the exchange's clock.
-        pages_at_once: Requests under way side by side.
+        places: As many as requests may be under way side by side, here and elsewhere.
+        known: Where the series begins and ends, if that is known.
         on_page: Called with each page, in the order of their arrival.
 
     Raises:
         SourceError: A page could not be had after some tries. Those that arrived are kept.
         StoreError: A page could not be written.
     """
-    places = asyncio.Semaphore(pages_at_once)
-    counts = {"pages": 0, "asked": 0, "rows": 0}
-
-    async def walk(window: TimeRange) -> None:
-        async with places:
-            page = raw.read_page(window)
-            if page is None or await source.clock_ms() - page.fetched_at_ms > _FRESH_MS:
-                page = await _fetch_patiently(source, raw.series, window)
-                raw.write_page(page)
-                counts["asked"] += 1
-        rows = page.rows()
-        counts["pages"] += 1
-        counts["rows"] += len(rows)
-        on_page(page)
-        for half in _halves(page, rows, source.page_limit):
-            await walk(half)
-
+    walk = _Walk(source, raw, places, on_page, known or Bounds())
     try:
-        async with asyncio.TaskGroup() as group:
-            for window in _windows(raw, source.page_limit):
-                group.create_task(walk(window))
+        pages = await walk.range()
     except BaseExceptionGroup as errors:
         # Not by except*, which puts what is raised in it into a group again.
         ours, others = errors.split(ChandlerError)
         if ours is None or others is not None:
             raise
         raise _first(ours) from errors
-    return FetchReport(**counts)
+    await asyncio.to_thread(raw.write_list, Fetched(tuple(pages), walk.bounds))
+    return FetchReport(len(pages), walk.asked, walk.rows)
 
 
-def read_pages(raw: RawPartition, page_limit: int) -> list[Page]:
-    """Return the pages that `fetch_range` brought, in the order of their windows.
+@dataclass(slots=True)
+class _Walk:
+    source: Source
+    raw: RawPartition
+    places: asyncio.Semaphore
+    on_page: OnPage
+    bounds: Bounds
+    asked: int = 0
+    rows: int = 0
+    is_empty: dict[PageKey, bool] = field(default_factory=dict)
 
-    Raises:
-        StoreError: One is missing.
-    """
+    async def range(self) -> list[PageKey]:
+        """Return the pages of the range, in the order of their windows."""
+        files, windows = await self._files()
+        if not windows:
+            return files
+        windows = [window for window in windows if self.bounds.may_hold(window)]
+        head = await self._page(windows[0]) if windows else []
+        if all(self.is_empty[key] for key in head):
+            # Years before a listing, or after a delisting, are not walked.
+            self.bounds = await find_bounds(self.source, self.raw.series, self.bounds)
+        rest = [window for window in windows[1:] if self.bounds.may_hold(window)]
+        async with asyncio.TaskGroup() as group:
+            walks = [group.create_task(self._page(window)) for window in rest]
+        pages = [*head, *chain.from_iterable(walk.result() for walk in walks)]
+        if pages and self.is_empty[pages[-1]]:
+            self.bounds = await find_bounds(self.source, self.raw.series, self.bounds)
+        return sorted([*await self._lead(pages), *files, *pages], key=lambda key: key.window.start)
 
-    def walk(window: TimeRange) -> Iterator[Page]:
-        page = raw.read_page(window)
+    async def _files(self) -> tuple[list[PageKey], list[TimeRange]]:
+        """Take what lies as a file. Return those pages, and the windows that are left to ask for."""
+        files = await self.source.bulk_files(self.raw.series, self.raw.time_range)
+        taken: list[PageKey] = []
+        left: list[TimeRange] = []
+        start_ms = self.raw.time_range.start_ms
+        for file in files:
+            if not self.bounds.may_hold(file.window):
+                continue
+            page = await self._kept(PageKey(file.window, Route.BULK))
+            if page is None:
+                async with self.places:
+                    page = await self.source.fetch_bulk(self.raw.series, file)
+                if page is None:
+                    continue
+                await self._keep(page)
+            left += self._windows(start_ms, file.window.start_ms)
+            left += self._take(page, taken)
+            start_ms = file.window.end_ms
+        return taken, [*left, *self._windows(start_ms, self.raw.time_range.end_ms)]
+
+    def _windows(self, start_ms: int, end_ms: int) -> list[TimeRange]:
+        if start_ms >= end_ms:
+            return []
+        return list(TimeRange.from_ms(start_ms, end_ms).windows(self._page_width_ms))
+
+    @property
+    def _page_width_ms(self) -> int:
+        return self.source.traits.page_limit * self.raw.series.timeframe.ms
+
+    async def _page(self, window: TimeRange, route: Route | None = None) -> list[PageKey]:
+        """Walk one window, and what its answer leaves to be asked for."""
+        page = await self._kept(*(PageKey(window, kind) for kind in ([route] if route else list(Route)[:2])))
         if page is None:
-            message = "the raw page is not there; fetch this partition first (in Airflow: clear its fetch task)"
-            raise StoreError(message, series=raw.series, time_range=window)
-        yield page
-        for half in _halves(page, page.rows(), page_limit):
-            yield from walk(half)
+            async with self.places:
+                page = await fetch_patiently(self.source, self.raw.series, window, route)
+                if is_poor(page, self.source.traits):
+                    page = await self._second_look(page)
+            await self._keep(page)
+        keys: list[PageKey] = []
+        for rest in self._take(page, keys):
+            keys += await self._page(rest, page.route)
+        return keys
 
-    return [page for window in _windows(raw, page_limit) for page in walk(window)]
+    async def _second_look(self, page: Page) -> Page:
+        """Ask again for a page that lacks candles where the exchange prints every minute; keep the fuller one."""
+        again = await fetch_patiently(self.source, page.series, page.window, page.route)
+        before, after = len(page.rows()), len(again.rows())
+        if after > before:
+            log.warning("%s %s: %d candles, and %d when asked again", page.series, page.window, before, after)
+        return again if after >= before else page
 
+    async def _lead(self, pages: Sequence[PageKey]) -> list[PageKey]:
+        """Look for the last price before the first candle, if candles are to be built and it has no trade."""
+        if not pages or pages[0].route is not Route.TRADES:
+            return []
+        start_ms, width_ms = pages[0].window.start_ms, self.raw.series.timeframe.ms
+        first = self.raw.read_page(pages[0])
+        if first is not None and has_trade_before(first, start_ms + width_ms):
+            return []
+        leads: list[PageKey] = []
+        for window in lead_windows(start_ms):
+            leads += await self._page(window, Route.TRADES)
+            if not all(self.is_empty[key] for key in leads):
+                break
+        return leads
 
-def _windows(raw: RawPartition, page_limit: int) -> Iterator[TimeRange]:
-    return raw.time_range.windows(page_limit * raw.series.timeframe.ms)
+    async def _kept(self, *keys: PageKey) -> Page | None:
+        """Return a page that an earlier try has left, if one of `keys` is there and fresh."""
+        for key in keys:
+            page = self.raw.read_page(key)
+            if page is not None and await self.source.clock_ms() - page.fetched_at_ms <= _FRESH_MS:
+                return page
+        return None
 
+    async def _keep(self, page: Page) -> None:
+        # Shielded: what has arrived is kept, even if a page beside it fails meanwhile.
+        await asyncio.shield(asyncio.to_thread(self.raw.write_page, page))
+        self.asked += 1
 
-def _halves(page: Page, rows: list[Any], page_limit: int) -> tuple[TimeRange, ...]:
-    """Return the windows to ask for instead, if the exchange cut this page short; none if it did not."""
-    width_ms = page.series.timeframe.ms
-    candles = page.window.count(page.series.timeframe)
-    if len(rows) < page_limit or candles < 2:
-        return ()
-    seen = {row[0] for row in rows if isinstance(row, list) and row and isinstance(row[0], int)}
-    if seen.issuperset(range(page.window.start_ms, page.window.end_ms, width_ms)):
-        return ()
-    middle_ms = page.window.start_ms + candles // 2 * width_ms
-    return TimeRange.from_ms(page.window.start_ms, middle_ms), TimeRange.from_ms(middle_ms, page.window.end_ms)
-
-
-async def _fetch_patiently(source: Source, series: Series, window: TimeRange) -> Page:
-    """Ask a few times, with growing and jittered pauses, as long as that may help within a minute."""
-    retrying = tenacity.AsyncRetrying(
-        retry=tenacity.retry_if_exception(_is_worth_a_try),
-        stop=tenacity.stop_after_attempt(_TRIES),
-        wait=_wait,
-        before_sleep=_log_pause,
-        reraise=True,
-    )
-    return await retrying(source.fetch_page, series, window)
-
-
-def _is_worth_a_try(error: BaseException) -> bool:
-    if isinstance(error, RateLimitError):
-        return (error.retry_after_s or 0.0) <= _LONGEST_WAIT_S
-    # An answer cut in the middle, or a proxy's HTML, is gone a moment later; what stays so is reported.
-    return isinstance(error, MalformedPayloadError) or (isinstance(error, ChandlerError) and error.is_retryable)
-
-
-_jitter = tenacity.wait_exponential_jitter(multiplier=0.5, max=8.0, jitter=0.5)
-
-
-def _wait(state: tenacity.RetryCallState) -> float:
-    error = state.outcome.exception() if state.outcome else None
-    asked_s = error.retry_after_s or 0.0 if isinstance(error, RateLimitError) else 0.0
-    return max(asked_s, _jitter(state))
-
-
-def _log_pause(state: tenacity.RetryCallState) -> None:
-    error = state.outcome.exception() if state.outcome else None
-    pause_s = state.next_action.sleep if state.next_action else 0.0
-    log.warning("%s; try %d of %d in %.1f s", error, state.attempt_number + 1, _TRIES, pause_s)
+    def _take(self, page: Page, keys: list[PageKey]) -> list[TimeRange]:
+        """Count a page that is on disk, and return what is to be asked for after it."""
+        key = PageKey(page.window, page.route)
+        rows = page.rows()
+        self.is_empty[key] = not rows
+        self.rows += len(rows)
+        keys.append(key)
+        self.on_page(page)
+        return rest_of(page, rows, self.source.traits)
 
 
 def _first(errors: BaseExceptionGroup[ChandlerError]) -> ChandlerError:

@@ -1,24 +1,49 @@
 """Raw pages on disk, as they arrived: what lets a killed fetch go on, and a refused row be looked at.
 
-A partition has a folder, shared with nobody, in which a page is one file, named by its window and written whole. Once
-the partition is loaded its pages are folded into one compressed file and the folder goes: what is loaded again is
-fetched again.
+A partition has a folder, shared with nobody, in which a page is one file, named by its window and its route and written
+whole; a list of the pages that make up the range, written last, is what the clean step goes by. Once the partition is
+loaded its pages are folded into one compressed file and the folder goes: what is loaded again is fetched again.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from datetime import UTC
 from pathlib import Path
+from typing import NamedTuple
 
 import orjson
 import pyarrow as pa
 
-from etl.extract.source import Page
+from etl.errors import StoreError
+from etl.extract.source import Bounds, Page, Route
 from etl.files import write_whole
 from etl.schema import Series, TimeRange
+
+_LIST = "pages.json"
+
+
+class PageKey(NamedTuple):
+    """Which page of a partition."""
+
+    window: TimeRange
+    route: Route
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What a finished fetch says of its partition.
+
+    Attributes:
+        pages: Those that make up the range; of two rows for one candle the later page's counts.
+        bounds: Where the series begins and ends, as far as the fetch has found out.
+    """
+
+    pages: tuple[PageKey, ...]
+    bounds: Bounds
 
 
 class RawStore:
@@ -56,28 +81,64 @@ class RawPartition:
             StoreError: The file system refuses.
         """
         header = orjson.dumps({"fetched_at_ms": page.fetched_at_ms})
-        write_whole(self._path(page.window), header + b"\n" + page.body.encode())
+        write_whole(self._path(PageKey(page.window, page.route)), header + b"\n" + page.body.encode())
 
-    def read_page(self, window: TimeRange) -> Page | None:
-        """Return the page of exactly that window, or None if it was never kept."""
+    def read_page(self, key: PageKey) -> Page | None:
+        """Return the page of exactly that window and route, or None if it was never kept."""
         try:
-            header, _, body = self._path(window).read_bytes().partition(b"\n")
+            header, _, body = self._path(key).read_bytes().partition(b"\n")
         except FileNotFoundError:
             return None
-        return Page(self.series, window, orjson.loads(header)["fetched_at_ms"], body.decode())
+        return Page(self.series, key.window, orjson.loads(header)["fetched_at_ms"], body.decode(), key.route)
 
-    def fold(self, windows: Sequence[TimeRange]) -> None:
-        """Put the pages of those windows into one compressed JSON Lines file, and remove the folder.
+    def write_list(self, fetched: Fetched) -> None:
+        """Say which pages make up the range: the fetch is done.
 
-        A line is a page: window, clock and body.
+        Raises:
+            StoreError: The file system refuses.
+        """
+        pages = [[key.window.start_ms, key.window.end_ms, key.route] for key in fetched.pages]
+        write_whole(self.folder / _LIST, orjson.dumps({"pages": pages, "bounds": asdict(fetched.bounds)}))
+
+    def read_list(self) -> Fetched:
+        """Return what `write_list` wrote.
+
+        Raises:
+            StoreError: It never did.
+        """
+        try:
+            facts = orjson.loads((self.folder / _LIST).read_bytes())
+        except FileNotFoundError as error:
+            raise self._missing(self.time_range, "the list of raw pages") from error
+        pages = (PageKey(TimeRange.from_ms(start, end), Route(route)) for start, end, route in facts["pages"])
+        return Fetched(tuple(pages), Bounds(**facts["bounds"]))
+
+    def read_pages(self, fetched: Fetched) -> Iterator[Page]:
+        """Yield the pages that `fetched` lists.
+
+        Raises:
+            StoreError: One is missing.
+        """
+        for key in fetched.pages:
+            page = self.read_page(key)
+            if page is None:
+                raise self._missing(key.window, "the raw page")
+            yield page
+
+    def fold(self) -> None:
+        """Put the listed pages into one compressed JSON Lines file, and remove the folder.
+
+        A line is a page: window, route, clock and body.
 
         Raises:
             StoreError: The file system refuses. The folder is still there.
         """
-        pages = [page for window in windows if (page := self.read_page(window)) is not None]
         lines = b"".join(
-            orjson.dumps({**page.window.to_dict(), "fetched_at_ms": page.fetched_at_ms, "body": page.body}) + b"\n"
-            for page in pages
+            orjson.dumps(
+                {**page.window.to_dict(), "route": page.route, "fetched_at_ms": page.fetched_at_ms, "body": page.body}
+            )
+            + b"\n"
+            for page in self.read_pages(self.read_list())
         )
         path = self._home / "folded" / f"{_name(self.time_range)}.jsonl.zst"
         write_whole(path, pa.compress(lines, codec="zstd", asbytes=True))
@@ -98,10 +159,19 @@ class RawPartition:
         number = sum(path.name.startswith(_name(self.time_range)) for path in aside.iterdir()) + 1
         return self.folder.rename(aside / f"{_name(self.time_range)}.{number}")
 
-    def _path(self, window: TimeRange) -> Path:
-        return self.folder / f"{_name(window)}.page"
+    def _path(self, key: PageKey) -> Path:
+        return self.folder / f"{_name(key.window)}.{key.route}"
+
+    def _missing(self, time_range: TimeRange, what: str) -> StoreError:
+        message = f"{what} is not there; fetch this partition first (in Airflow: clear its fetch task)"
+        return StoreError(message, series=self.series, time_range=time_range)
 
 
 def _name(time_range: TimeRange) -> str:
-    """Return a range as a file's name: `20261120T0000-20261121T0000`."""
-    return "-".join(f"{bound.astimezone(UTC):%Y%m%dT%H%M}" for bound in (time_range.start, time_range.end))
+    """Return a range as a file's name: `20261120T0000-20261121T0000`; to the millisecond where a bound needs it."""
+    is_whole = time_range.start_ms % 60_000 == time_range.end_ms % 60_000 == 0
+    bounds = (bound.astimezone(UTC) for bound in (time_range.start, time_range.end))
+    return "-".join(
+        f"{bound:%Y%m%dT%H%M}" if is_whole else f"{bound:%Y%m%dT%H%M%S}{bound.microsecond // 1000:03d}"
+        for bound in bounds
+    )

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
 from etl.errors import MalformedPayloadError
+from etl.exchanges import Traits
 from etl.schema import Series, TimeRange
+
+if TYPE_CHECKING:
+    from etl.extract.bulk import BulkFile
+
+
+class Route(StrEnum):
+    """Which way a page came."""
+
+    CANDLES = "candles"
+    TRADES = "trades"
+    BULK = "bulk"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,25 +34,40 @@ class Page:
         window: The range that was asked for.
         fetched_at_ms: The exchange's clock when it was asked; what closes later was still forming.
         body: The answer's text.
+        answer: The same, read as JSON already by whoever fetched it.
     """
 
     series: Series
     window: TimeRange
     fetched_at_ms: int
     body: str
+    route: Route = Route.CANDLES
+    answer: Any = field(default=None, compare=False, repr=False)
 
     def rows(self) -> list[Any]:
-        """Return the rows as received, in the exchange's order and with its columns.
+        """Return the rows as received, in the exchange's order and with its columns: candles, or trades.
 
         Raises:
-            MalformedPayloadError: The body is no JSON array.
+            MalformedPayloadError: The body holds no list of rows.
         """
+        if self.route is Route.BULK:
+            from etl.extract.bulk import csv_rows
+
+            return csv_rows(self.body)
+        rows = _unwrapped(self._read() if self.answer is None else self.answer)
+        if not isinstance(rows, list):
+            raise MalformedPayloadError(
+                f"the answer is no list of {self.route}: {self.body[:80]!r}", series=self.series, time_range=self.window
+            )
+        return rows
+
+    def _read(self) -> Any:
         try:
             # A bare NaN is no JSON, but one such row must not cost us the page: the lenient parser has a second look.
             try:
-                rows = orjson.loads(self.body)
+                return orjson.loads(self.body)
             except orjson.JSONDecodeError:
-                rows = json.loads(self.body)
+                return json.loads(self.body)
         except ValueError as error:
             raise MalformedPayloadError(
                 f"the answer is no JSON ({error}): {self.body[:80]!r}; run it again, and look at the exchange's status "
@@ -47,27 +75,69 @@ class Page:
                 series=self.series,
                 time_range=self.window,
             ) from error
-        if not isinstance(rows, list):
-            raise MalformedPayloadError(
-                f"the answer is no list of candles: {self.body[:80]!r}", series=self.series, time_range=self.window
-            )
-        return rows
+
+
+def _unwrapped(answer: Any) -> Any:
+    """Return the list inside Kraken's envelope, `{"error": [], "result": {"XXBTZUSD": [...], "last": ...}}`."""
+    result = answer.get("result") if isinstance(answer, dict) else None
+    if not isinstance(result, dict):
+        return answer
+    return next((value for value in result.values() if isinstance(value, list)), answer)
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Where a series begins and ends, as far as is known.
+
+    Attributes:
+        first_ms: When its first candle opens.
+        end_ms: When its last candle closed, if it is traded no more.
+        served_from_ms: What opens earlier the exchange serves no longer.
+    """
+
+    first_ms: int | None = None
+    end_ms: int | None = None
+    served_from_ms: int | None = None
+
+    def may_hold(self, window: TimeRange) -> bool:
+        """Return whether a candle may open in `window` and be had."""
+        return (
+            (self.first_ms is None or self.first_ms < window.end_ms)
+            and (self.end_ms is None or window.start_ms < self.end_ms)
+            and (self.served_from_ms is None or self.served_from_ms < window.end_ms)
+        )
 
 
 class Source(Protocol):
     """One exchange, as the pager sees it."""
 
-    page_limit: int
+    traits: Traits
 
     async def clock_ms(self) -> int:
         """Return the exchange's clock, milliseconds since the epoch."""
 
-    async def fetch_page(self, series: Series, window: TimeRange) -> Page:
-        """Ask once for the candles that open in `window`, which is at most `page_limit` candles wide.
+    async def symbols(self) -> Sequence[str]:
+        """Return every symbol that the exchange lists."""
+
+    async def is_trading(self, symbol: str) -> bool:
+        """Return whether `symbol` is traded now; False for one that is listed and halted or delisted.
+
+        Raises:
+            UnknownSymbolError: The exchange does not know it.
+        """
+
+    async def fetch_page(self, series: Series, window: TimeRange, route: Route | None = None) -> Page:
+        """Ask once for what opens in `window`, which is at most `page_limit` candles wide.
+
+        Args:
+            route: Which way; without one, the way that serves candles of that age.
 
         Raises:
             SourceError: The exchange did not give them; `is_retryable` says whether asking again may help.
         """
 
-    async def symbols(self) -> Sequence[str]:
-        """Return every symbol that the exchange lists."""
+    async def bulk_files(self, series: Series, time_range: TimeRange) -> Sequence[BulkFile]:
+        """Return the files that should be there of whole months and days in the range; ascending and disjoint."""
+
+    async def fetch_bulk(self, series: Series, file: BulkFile) -> Page | None:
+        """Return a file as a page; None if it is not there or cannot be trusted."""

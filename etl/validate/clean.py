@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from etl.exchanges import Layout
 from etl.schema import CANDLE_COLUMNS, ColumnKind, Origin, Series, TimeRange, from_columns
 from etl.timeframe import from_ms
 from etl.validate.numbers import to_floats, to_integers
@@ -31,10 +32,14 @@ class ReceivedRows:
     Attributes:
         rows: As received, in the order of their arrival.
         fetched_at_ms: The exchange's clock when they were asked for.
+        layout: How they look.
+        origin: How they reached us.
     """
 
     rows: Sequence[Any]
     fetched_at_ms: int
+    layout: Layout
+    origin: Origin = Origin.API
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,73 +87,92 @@ class Cleaned:
     report: CleanReport
 
 
-def clean(
-    pages: Iterable[ReceivedRows], positions: Mapping[str, int], series: Series, time_range: TimeRange
-) -> Cleaned:
+def clean(pages: Iterable[ReceivedRows], series: Series, time_range: TimeRange) -> Cleaned:
     """Judge the rows of one partition.
 
     Args:
         pages: In the order of their windows; of two rows for one candle the later wins.
-        positions: Which of our columns stands where in a row.
         time_range: What was asked for; candles that open outside are left to their own partition.
     """
-    received = list(pages)
-    rows = list(itertools.chain.from_iterable(page.rows for page in received))
-    clock = np.repeat(
-        np.array([page.fetched_at_ms for page in received], dtype=np.int64), [len(page.rows) for page in received]
-    )
-    shaped, misshapen = _split_by_shape(rows, positions)
-    open_time_ms, _ = to_integers([rows[i][positions["open_time"]] for i in shaped])
-    is_inside = (open_time_ms >= time_range.start_ms) & (open_time_ms < time_range.end_ms)
-    kept = shaped[is_inside]
-    columns = _to_columns([rows[i] for i in kept], open_time_ms[is_inside], clock[kept], positions, series)
+    batches = [_read(page, time_range) for page in pages]
+    rows = list(itertools.chain.from_iterable(batch.rows for batch in batches))
+    columns = _joined(batches, series)
     broken = _first_broken_rule(columns)
     is_last, broken = _resolve_duplicates(columns, broken)
-    refused = [Refused(None, "shape", _shape_evidence(rows[i], positions), json.dumps(rows[i])) for i in misshapen]
-    refused += [_refuse(RULES[broken[k]], columns, int(k), rows[kept[k]]) for k in np.flatnonzero(broken >= 0)]
-    candles = _to_candles(columns, np.flatnonzero(is_last & (broken < 0)))
+    refused = list(itertools.chain.from_iterable(batch.misshapen for batch in batches))
+    refused += [_refuse(RULES[broken[k]], columns, int(k), rows[k]) for k in np.flatnonzero(broken >= 0)]
+    origins = np.repeat(
+        np.array([batch.page.origin for batch in batches], dtype=np.int16), [len(batch.rows) for batch in batches]
+    )
+    candles = _to_candles(columns, origins, np.flatnonzero(is_last & (broken < 0)))
     return Cleaned(
         candles,
         tuple(refused),
         CleanReport(
-            rows=len(rows),
+            rows=sum(len(batch.page.rows) for batch in batches),
             accepted=candles.num_rows,
             repeated=int((~is_last & (broken < 0)).sum()),
-            outside=len(shaped) - len(kept),
+            outside=sum(batch.outside for batch in batches),
             refused={rule: sum(row.rule == rule for row in refused) for rule in sorted({r.rule for r in refused})},
         ),
     )
 
 
-def _split_by_shape(rows: Sequence[Any], positions: Mapping[str, int]) -> tuple[NDArray[np.intp], list[int]]:
-    """Return the indices of rows that are lists, long enough and with an open time; and of those that are not."""
-    width, place = max(positions.values()) + 1, positions["open_time"]
-    is_shaped = np.fromiter(
-        (
-            type(row) is list and len(row) >= width and type(row[place]) is int and 0 <= row[place] < 2**62
-            for row in rows
-        ),
-        dtype=np.bool_,
-        count=len(rows),
-    )
-    return np.flatnonzero(is_shaped), [int(i) for i in np.flatnonzero(~is_shaped)]
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """The rows of a page that open inside the range, as columns.
+
+    Attributes:
+        rows: As received; n of them.
+        open_time_ms: (n,) int64.
+        values: By column name, (n,) each; as in `Columns`.
+        misshapen: Rows that say no open time.
+        outside: How many open outside the range.
+    """
+
+    page: ReceivedRows
+    rows: Sequence[Any]
+    open_time_ms: NDArray[np.int64]
+    values: Mapping[str, NDArray[Any]]
+    is_bad: Mapping[str, Mask]
+    misshapen: Sequence[Refused]
+    outside: int
 
 
-def _to_columns(
-    rows: Sequence[list[Any]],
-    open_time_ms: NDArray[np.int64],
-    fetched_at_ms: NDArray[np.int64],
-    positions: Mapping[str, int],
-    series: Series,
-) -> Columns:
-    values: dict[str, Any] = {}
+def _read(page: ReceivedRows, time_range: TimeRange) -> _Batch:
+    layout = page.layout
+    width = max(layout.columns.values()) + 1
+    times = [layout.open_time_ms(row) if type(row) is list and len(row) >= width else None for row in page.rows]
+    start_ms, end_ms = time_range.start_ms, time_range.end_ms
+    inside = [i for i, at_ms in enumerate(times) if at_ms is not None and start_ms <= at_ms < end_ms]
+    misshapen = [
+        Refused(None, "shape", _shape_evidence(page.rows[i], width), json.dumps(page.rows[i]))
+        for i, at_ms in enumerate(times)
+        if at_ms is None
+    ]
+    rows = [page.rows[i] for i in inside]
+    values: dict[str, NDArray[Any]] = {}
     is_bad: dict[str, Mask] = {}
     for column in _RECEIVED:
-        read = to_integers if column.kind is ColumnKind.INT else to_floats
-        place = positions.get(column.name)
-        values[column.name], is_bad[column.name] = read([None if place is None else row[place] for row in rows])
-    nothing = np.zeros(len(rows), dtype=np.bool_)
-    return Columns(series.timeframe, open_time_ms, values, is_bad, fetched_at_ms, nothing)
+        to_numbers = to_integers if column.kind is ColumnKind.INT else to_floats
+        place = layout.columns.get(column.name)
+        values[column.name], is_bad[column.name] = to_numbers([None if place is None else row[place] for row in rows])
+    open_time_ms = np.array([times[i] for i in inside], dtype=np.int64)
+    return _Batch(page, rows, open_time_ms, values, is_bad, misshapen, len(page.rows) - len(inside) - len(misshapen))
+
+
+def _joined(batches: Sequence[_Batch], series: Series) -> Columns:
+    clocks = np.array([batch.page.fetched_at_ms for batch in batches], dtype=np.int64)
+    clock = np.repeat(clocks, [len(batch.rows) for batch in batches])
+    times = [np.array([], dtype=np.int64), *(batch.open_time_ms for batch in batches)]
+    values: dict[str, NDArray[Any]] = {}
+    is_bad: dict[str, Mask] = {}
+    nothing = np.array([], dtype=np.bool_)
+    for column in _RECEIVED:
+        empty = np.array([], dtype=np.int64 if column.kind is ColumnKind.INT else np.float64)
+        values[column.name] = np.concatenate([empty, *(batch.values[column.name] for batch in batches)])
+        is_bad[column.name] = np.concatenate([nothing, *(batch.is_bad[column.name] for batch in batches)])
+    return Columns(series.timeframe, np.concatenate(times), values, is_bad, clock, np.zeros(len(clock), dtype=np.bool_))
 
 
 def _first_broken_rule(columns: Columns) -> NDArray[np.int8]:
@@ -184,13 +208,11 @@ def _resolve_duplicates(columns: Columns, broken: NDArray[np.int8]) -> tuple[Mas
     return is_last, np.where(broken < 0, _first_broken_rule(judged), broken).astype(np.int8)
 
 
-def _to_candles(columns: Columns, accepted: NDArray[np.intp]) -> pa.Table:
+def _to_candles(columns: Columns, origins: NDArray[np.int16], accepted: NDArray[np.intp]) -> pa.Table:
     order = accepted[np.argsort(columns.open_time_ms[accepted], kind="stable")]
     kept = {name: values[order] for name, values in columns.values.items()}
-    zeros = np.zeros(len(order), dtype=np.int16)
-    return from_columns(
-        {"open_time": columns.open_time_ms[order], **kept, "flags": zeros, "source": zeros + np.int16(Origin.API)}
-    )
+    flags = np.zeros(len(order), dtype=np.int16)
+    return from_columns({"open_time": columns.open_time_ms[order], **kept, "flags": flags, "source": origins[order]})
 
 
 def _refuse(rule: Rule, columns: Columns, index: int, row: Any) -> Refused:
@@ -205,7 +227,7 @@ def _refuse(rule: Rule, columns: Columns, index: int, row: Any) -> Refused:
     return Refused(open_time_ms, rule.name, ", ".join(facts), json.dumps(row))
 
 
-def _shape_evidence(row: Any, positions: Mapping[str, int]) -> str:
+def _shape_evidence(row: Any, width: int) -> str:
     if not isinstance(row, list):
         return f"a {type(row).__name__} where a list belongs"
-    return f"{len(row)} values where {max(positions.values()) + 1} or more belong, the first an open time"
+    return f"{len(row)} values where {width} or more belong, the first an open time"

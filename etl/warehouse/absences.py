@@ -37,7 +37,11 @@ def read_absences(connection: Connection, series_id: int, time_range: TimeRange)
 
 
 def replace_absences(
-    connection: Connection, series_id: int, timeframe: Timeframe, time_range: TimeRange, absent: Sequence[TimeRange]
+    connection: Connection,
+    series_id: int,
+    timeframe: Timeframe,
+    time_range: TimeRange,
+    absent: Sequence[tuple[TimeRange, AbsenceKind]],
 ) -> None:
     """Make `absent` the absences of `time_range`; what reaches beyond the range keeps its outer part.
 
@@ -58,20 +62,22 @@ def replace_absences(
         connection.execute(insert(absences).values(values))
 
 
-def settle(known: Sequence[Absence], time_range: TimeRange, absent: Sequence[TimeRange]) -> list[Absence]:
+def settle(
+    known: Sequence[Absence], time_range: TimeRange, absent: Sequence[tuple[TimeRange, AbsenceKind]]
+) -> list[Absence]:
     """Return the absences that hold once `time_range` was looked at and `absent` was found in it.
 
     Args:
         known: Disjoint absences near the range, in any order.
-        absent: Disjoint, in the range.
+        absent: Disjoint, in the range, each with its kind.
 
     Returns:
         Ascending, disjoint; neighbours of one kind are one, and the earliest sight of its parts is its own.
     """
     pieces = [piece for absence in known for piece in _outside(absence, time_range)]
-    for span in absent:
+    for span, kind in absent:
         seen = [a.first_seen for a in known if a.span.start < span.end and span.start < a.span.end]
-        pieces.append(Absence(span, AbsenceKind.UNEXPLAINED, _earliest(seen)))
+        pieces.append(Absence(span, kind, _earliest(seen)))
     settled: list[Absence] = []
     for piece in sorted(pieces, key=lambda absence: absence.span):
         last = settled[-1] if settled else None

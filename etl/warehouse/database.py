@@ -19,7 +19,7 @@ from etl.warehouse.embedded import embedded_postgres
 log = logging.getLogger(__name__)
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-HEAD = "0002"
+HEAD = "0003"
 
 
 class Warehouse:

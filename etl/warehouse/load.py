@@ -16,12 +16,13 @@ import pyarrow as pa
 from sqlalchemy import Connection, MetaData, func, insert, literal, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from etl.schema import Series, TimeRange
+from etl.schema import AbsenceKind, Series, TimeRange, to_columns
 from etl.timeframe import from_ms
 from etl.warehouse import tables
 from etl.warehouse.absences import replace_absences
 from etl.warehouse.copying import copy_in
 from etl.warehouse.database import Warehouse
+from etl.warehouse.listings import write_listing
 from etl.warehouse.merge import Merge
 from etl.warehouse.reading import cursor_of, read_candles
 
@@ -86,19 +87,23 @@ class Load:
         self,
         merged: Merge,
         *,
-        absent: Sequence[TimeRange],
+        absent: Sequence[tuple[TimeRange, AbsenceKind]],
         refused: Sequence[QuarantineRow],
         content_hash: str,
         archive_files: Sequence[str],
+        first_ms: int | None = None,
+        end_ms: int | None = None,
     ) -> LoadReport:
         """Write what changed and the checkpoint that vouches for it; committed when the load's block ends.
 
         Args:
             merged: Of `stored` and what was fetched.
-            absent: The ranges that `merged.candles` leaves open.
+            absent: The ranges that `merged.candles` leaves open, with the reason of each.
             refused: Rows for quarantine.
             content_hash: Of `merged.candles`.
             archive_files: Where the archive keeps them.
+            first_ms: When the first candle of the series opens, if the fetch found out.
+            end_ms: When its last one closed, if the exchange trades it no more.
         """
         with cursor_of(self.connection) as cursor:
             if merged.new.num_rows:
@@ -107,11 +112,14 @@ class Load:
             self._revise(merged.changed)
         replace_absences(self.connection, self.series_id, self.series.timeframe, self.time_range, absent)
         self._quarantine(refused)
+        times = to_columns(merged.candles)["open_time"]
+        last_ms = int(times[-1]) if len(times) else None
+        write_listing(self.connection, self.series_id, first_ms=first_ms, end_ms=end_ms, last_ms=last_ms)
         report = LoadReport(
             rows=merged.candles.num_rows,
             new=merged.new.num_rows,
             revised=merged.changed.num_rows,
-            absent=sum(span.count(self.series.timeframe) for span in absent),
+            absent=sum(span.count(self.series.timeframe) for span, _ in absent),
             quarantined=len(refused),
         )
         self._checkpoint(report, content_hash, archive_files)

@@ -61,6 +61,8 @@ series = Table(
     Column("exchange", Text, nullable=False),
     Column("symbol", Text, nullable=False),
     Column("timeframe", Text, nullable=False),
+    Column("first_open", DateTime(timezone=True), comment="when its first candle opens, if the exchange was asked"),
+    Column("ended", DateTime(timezone=True), comment="when its last candle closed, if it is traded no more"),
     UniqueConstraint("exchange", "symbol", "timeframe"),
 )
 

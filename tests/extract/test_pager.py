@@ -2,67 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import tenacity
 
 from etl.errors import SourceUnavailableError, StoreError
-from etl.extract import Page, RawPartition, RawStore, fetch_range, read_pages
-from etl.schema import Series, TimeRange
-from etl.timeframe import from_ms, to_ms
-from tests.conftest import BTC
-from tests.markets import START, kline
+from etl.extract import Bounds, Page, PageKey, RawPartition, RawStore, Route
+from etl.extract.bulk import BulkFile
+from etl.schema import TimeRange
+from etl.timeframe import from_ms
+from tests.extract.venue import BTC, LIMIT, NOW_MS, ORIGIN_MS, RANGE, TRAITS, Venue, fetched, rows, walk
 
-ORIGIN_MS = to_ms(START)
-LIMIT = 10
-RANGE = TimeRange(START, from_ms(ORIGIN_MS + 95 * 60_000))
-
-
-class Venue:
-    """A source that holds `rows`, returns at most ten of a window, and counts what it is asked."""
-
-    page_limit = LIMIT
-
-    def __init__(self, rows: Sequence[list[object]]) -> None:
-        self.rows = rows
-        self.asked: list[TimeRange] = []
-        self.at_once = 0
-        self.most_at_once = 0
-        self.fails_from: int | None = None
-
-    async def clock_ms(self) -> int:
-        """Return a moment long after everything has closed."""
-        return RANGE.end_ms + 10**9
-
-    async def symbols(self) -> Sequence[str]:
-        """Return the one symbol."""
-        return ["BTC/USDT"]
-
-    async def fetch_page(self, series: Series, window: TimeRange) -> Page:
-        """Return at most ten of the window's rows, or fail."""
-        self.asked.append(window)
-        self.at_once += 1
-        self.most_at_once = max(self.most_at_once, self.at_once)
-        await asyncio.sleep(0)
-        self.at_once -= 1
-        if self.fails_from is not None and len(self.asked) > self.fails_from:
-            raise SourceUnavailableError("gone")
-        inside = [row for row in self.rows if window.start_ms <= row[0] < window.end_ms]  # type: ignore[operator]
-        return Page(series, window, await self.clock_ms(), json.dumps(inside[: self.page_limit]))
-
-
-def rows(minutes: Sequence[int]) -> list[list[object]]:
-    """Return a row for each minute after the origin."""
-    return [kline(ORIGIN_MS + minute * 60_000) for minute in minutes]
-
-
-def fetched(raw: RawPartition) -> list[int]:
-    """Return the minutes of all rows on disk, in the order of their pages."""
-    pages = read_pages(raw, LIMIT)
-    return [(row[0] - ORIGIN_MS) // 60_000 for page in pages for row in page.rows()]
+ALL = range(95)
+WINDOWS = list(RANGE.windows(LIMIT * 60_000))
 
 
 @pytest.fixture
@@ -73,46 +27,101 @@ def raw(tmp_path: Path) -> RawPartition:
 
 def test_empty_pages_do_not_end_the_walk(raw: RawPartition) -> None:
     """Candles behind hours without any are found, and what was asked for depends on the range alone."""
-    venue = Venue(rows([0, 1, 94]))
-    report = asyncio.run(fetch_range(venue, raw, pages_at_once=3))
+    venue = Venue(rows([0, 1, 94]), replace(TRAITS, prints_empty=False))
+    report = walk(venue, raw, at_once=3)
     assert fetched(raw) == [0, 1, 94]
     assert (report.pages, report.asked, report.rows) == (10, 10, 3)
-    assert sorted(venue.asked) == list(RANGE.windows(LIMIT * 60_000))
+    assert sorted(venue.asked) == WINDOWS
     assert venue.most_at_once == 3
 
 
 def test_a_page_that_is_cut_short_is_halved_until_nothing_is_lost(raw: RawPartition) -> None:
     """Where a venue repeats rows and so cannot show a window in one page, the rest is asked for."""
-    repeated = rows([minute for minute in range(95) for _ in range(1 + 2 * (20 <= minute < 40))])
-    asyncio.run(fetch_range(Venue(repeated), raw, pages_at_once=4))
-    assert set(fetched(raw)) == set(range(95))
+    repeated = rows([minute for minute in ALL for _ in range(1 + 2 * (20 <= minute < 40))])
+    walk(Venue(repeated), raw)
+    assert set(fetched(raw)) == set(ALL)
 
 
-def test_what_arrived_before_a_failure_is_not_asked_for_again(raw: RawPartition) -> None:
+def test_a_page_that_lacks_a_candle_is_asked_for_once_more(raw: RawPartition) -> None:
+    """An answer that lacks candles once is not believed; a candle that is really missing costs one more request."""
+    venue = Venue(rows([minute for minute in ALL if minute != 55]))
+    liar = WINDOWS[2]
+    venue.tampers = lambda window, page: page[:3] if window == liar and venue.asked.count(liar) == 1 else page
+    report = walk(venue, raw)
+    assert fetched(raw) == [minute for minute in ALL if minute != 55]
+    assert sorted(venue.asked) == sorted([*WINDOWS, liar, WINDOWS[5]])
+    assert report.pages == len(WINDOWS)
+
+
+def test_what_arrived_before_a_failure_is_not_asked_for_again(
+    raw: RawPartition, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """After a failure in the middle, a rerun asks for the missing pages alone."""
-    venue = Venue(rows(range(95)))
+    monkeypatch.setattr(tenacity, "wait_exponential_jitter", lambda **_: tenacity.wait_none())
+    venue = Venue(rows(ALL))
     venue.fails_from = 4
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SourceUnavailableError):
-        patch.setattr("etl.extract.pager._wait", lambda state: 0.0)
-        asyncio.run(fetch_range(venue, raw, pages_at_once=2))
+    with pytest.raises(SourceUnavailableError):
+        walk(venue, raw, at_once=1)
     with pytest.raises(StoreError, match="fetch this partition first"):
-        read_pages(raw, LIMIT)
-    again = Venue(rows(range(95)))
-    report = asyncio.run(fetch_range(again, raw, pages_at_once=2))
+        raw.read_list()
+    again = Venue(rows(ALL))
+    report = walk(again, raw)
     assert report.asked == len(again.asked) == 10 - 4
-    assert fetched(raw) == list(range(95))
+    assert fetched(raw) == list(ALL)
 
 
 def test_a_page_of_yesterday_is_asked_for_again(raw: RawPartition) -> None:
     """What a try that failed long ago has left on disk may be corrected by now; what is fresh is as good as new."""
-    venue = Venue(rows(range(95)))
-    windows = list(RANGE.windows(LIMIT * 60_000))
-    now_ms = asyncio.run(venue.clock_ms())
-    for window, age_ms in zip(windows[:2], (3_600_000, 25 * 3_600_000), strict=True):
-        raw.write_page(Page(BTC, window, now_ms - age_ms, "[]"))
-    asyncio.run(fetch_range(venue, raw, pages_at_once=2))
-    assert windows[0] not in venue.asked
+    venue = Venue(rows(ALL))
+    for window, age_ms in zip(WINDOWS[:2], (3_600_000, 25 * 3_600_000), strict=True):
+        raw.write_page(Page(BTC, window, NOW_MS - age_ms, "[]"))
+    walk(venue, raw, known=Bounds(first_ms=ORIGIN_MS))
+    assert WINDOWS[0] not in venue.asked
     assert fetched(raw) == list(range(10, 95))
+
+
+def test_empty_years_before_the_first_candle_are_not_walked(tmp_path: Path) -> None:
+    """A range that begins years before the series asks for a handful of coarse pages, finds the first candle exactly
+    and fetches from there; the next range knows it already.
+    """
+    traits = replace(TRAITS, page_limit=1000)
+    early = TimeRange(from_ms(ORIGIN_MS - 3 * 365 * 86_400_000), RANGE.end)
+    venue = Venue(rows(range(7, 95)), traits)
+    raw = RawStore(tmp_path).partition(BTC, early)
+    walk(venue, raw)
+    assert raw.read_list().bounds == Bounds(first_ms=ORIGIN_MS + 7 * 60_000)
+    assert set(fetched(raw)) == set(range(7, 95))
+    assert len(venue.asked) + len(venue.searched) < 20
+    before = RawStore(tmp_path).partition(BTC, TimeRange(early.start, from_ms(ORIGIN_MS)))
+    again = Venue(rows(range(7, 95)), traits)
+    walk(again, before, known=raw.read_list().bounds)
+    assert not again.asked + again.searched
+    assert before.read_list().pages == ()
+
+
+def test_the_end_of_a_delisted_series_is_found(tmp_path: Path) -> None:
+    """A series that is traded no more ends where its last candle closed; nothing beyond is walked."""
+    traits = replace(TRAITS, page_limit=1000)
+    late = TimeRange(RANGE.end, from_ms(NOW_MS - NOW_MS % 60_000))
+    venue = Venue(rows(range(95)), traits, is_traded=False)
+    raw = RawStore(tmp_path).partition(BTC, late)
+    walk(venue, raw)
+    assert raw.read_list().bounds == Bounds(first_ms=ORIGIN_MS, end_ms=RANGE.end_ms)
+    assert fetched(raw) == []
+
+
+def test_a_file_serves_its_window_and_its_holes_are_asked_for(raw: RawPartition) -> None:
+    """What a file holds is not asked for; what it lacks is, and so is the whole window of a file that is refused."""
+    venue = Venue(rows(ALL))
+    good, bad = (TimeRange.from_ms(ORIGIN_MS + a * 60_000, ORIGIN_MS + b * 60_000) for a, b in ((20, 60), (60, 80)))
+    csv = "\n".join(f"{ORIGIN_MS + m * 60_000},1,1,1,1,1,0,1,1,1,1,0" for m in range(20, 60) if m not in {25, 26, 50})
+    venue.files = [BulkFile(good, "good.zip"), BulkFile(bad, "bad.zip")]
+    venue.pages_of_files = {"good.zip": Page(BTC, good, NOW_MS, csv, Route.BULK), "bad.zip": None}
+    report = walk(venue, raw)
+    assert sorted(fetched(raw)) == list(ALL)
+    asked = {(w.start_ms - ORIGIN_MS) // 60_000: (w.end_ms - ORIGIN_MS) // 60_000 for w in venue.asked}
+    assert asked == {0: 10, 10: 20, 25: 27, 50: 51, 60: 70, 70: 80, 80: 90, 90: 95}
+    assert report.pages == len(asked) + 1
 
 
 def test_a_page_is_on_disk_wholly_or_not_at_all(raw: RawPartition, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,5 +134,5 @@ def test_a_page_is_on_disk_wholly_or_not_at_all(raw: RawPartition, monkeypatch: 
     monkeypatch.setattr("os.fsync", refuse)
     with pytest.raises(StoreError, match="No space left.*make room"):
         raw.write_page(page)
-    assert raw.read_page(RANGE) is None
+    assert raw.read_page(PageKey(RANGE, Route.CANDLES)) is None
     assert not [path for path in raw.folder.rglob("*") if path.is_file()]

@@ -27,7 +27,7 @@ HOUR = TimeRange.from_ms(ORIGIN_MS, ORIGIN_MS + Timeframe.H1.ms)
 def test_what_had_not_closed_is_refused(clock_ms: int) -> None:
     """Of an hour that was asked for at some moment, just the minutes that had closed by then are accepted."""
     rows = [kline(at) for at in range(HOUR.start_ms, HOUR.end_ms, 60_000)]
-    cleaned = clean([ReceivedRows(rows, clock_ms)], EXCHANGES["binance"].columns, BTC, HOUR)
+    cleaned = clean([ReceivedRows(rows, clock_ms, EXCHANGES["binance"].layout)], BTC, HOUR)
     accepted = to_columns(cleaned.candles)["open_time"]
     assert set(accepted.tolist()) == {row[0] for row in rows if row[0] + 60_000 <= clock_ms}
     assert {row.rule for row in cleaned.refused} <= {"forming"}

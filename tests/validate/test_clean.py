@@ -38,7 +38,7 @@ misshapen = st.one_of(anything, st.lists(anything, max_size=8))
 
 def judge(*rows: Any) -> Any:
     """Clean rows that arrived on one page, long after they closed."""
-    return clean([ReceivedRows(rows, LATER_MS)], EXCHANGES["binance"].columns, BTC, SPAN)
+    return clean([ReceivedRows(rows, LATER_MS, EXCHANGES["binance"].layout)], BTC, SPAN)
 
 
 @given(st.lists(st.one_of(sound, sound, spoilt, misshapen), max_size=30))

@@ -91,7 +91,7 @@ def test_absences_are_rewritten_in_a_range_alone(known: set[int], absent: set[in
     seen = START - timedelta(days=1)
     before = [Absence(one, AbsenceKind.UNEXPLAINED, seen) for one in _runs(known)]
     inside = {minute for minute in absent if start <= minute < end}
-    settled = settle(before, span, _runs(inside))
+    settled = settle(before, span, [(one, AbsenceKind.UNEXPLAINED) for one in _runs(inside)])
     slots = [m for one in settled for m in range(_minute(one.span.start_ms), _minute(one.span.end_ms))]
     assert slots == sorted({minute for minute in known if not start <= minute < end} | inside)
     assert all(one.span.end < other.span.start for one, other in zip(settled, settled[1:], strict=False))

@@ -1,0 +1,69 @@
+"""Where a series begins and ends: found by looking at coarse candles first, never by walking empty years."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import replace
+
+from etl.extract.patience import fetch_patiently
+from etl.extract.source import Bounds, Page, Route, Source
+from etl.schema import Series, TimeRange
+
+log = logging.getLogger(__name__)
+
+_BEGINNING_MS = 1_230_940_800_000  # 2009-01-03, before which nothing of ours was traded
+
+
+async def find_bounds(source: Source, series: Series, known: Bounds) -> Bounds:
+    """Return where the series begins and, if it is traded no more, ends; what is `known` is not looked for again.
+
+    Raises:
+        SourceError: The exchange did not answer.
+    """
+    traits = source.traits
+    if traits.reach is not None and not traits.rebuilds:
+        served_ms = await source.clock_ms() - traits.reach * series.timeframe.ms
+        known = replace(known, served_from_ms=-(-served_ms // series.timeframe.ms) * series.timeframe.ms)
+    if known.first_ms is not None and (known.end_ms is not None or await source.is_trading(series.symbol)):
+        return known
+    if traits.rebuilds:
+        return replace(known, first_ms=await _first_trade(source, series))
+    found = await _search(source, series)
+    if found is None:
+        return known
+    first_ms, end_ms = found
+    log.info("%s: its first candle opens at %s", series, TimeRange.from_ms(first_ms, end_ms).start)
+    is_over = not await source.is_trading(series.symbol)
+    if is_over:
+        log.warning("%s: traded no more; its last candle closed at %s", series, TimeRange.from_ms(first_ms, end_ms).end)
+    return replace(known, first_ms=first_ms, end_ms=end_ms if is_over else None)
+
+
+async def _first_trade(source: Source, series: Series) -> int | None:
+    now_ms = await source.clock_ms()
+    page = await fetch_patiently(source, series, TimeRange.from_ms(0, now_ms), Route.TRADES)
+    times = [int(row[2] * 1000) for row in page.rows()[:1]]
+    return times[0] // series.timeframe.ms * series.timeframe.ms if times else None
+
+
+async def _search(source: Source, series: Series) -> tuple[int, int] | None:
+    """Return the open time of the first candle and the close time of the last; None if there is none."""
+    coarse = replace(series, timeframe=max(source.traits.timeframes, key=lambda timeframe: timeframe.ms))
+    whole = TimeRange.from_ms(_BEGINNING_MS, await source.clock_ms())
+    times = await _open_times(source, coarse, whole)
+    if not times or coarse == series:
+        return (times[0], times[-1] + series.timeframe.ms) if times else None
+    width_ms = coarse.timeframe.ms
+    first = await _open_times(source, series, TimeRange.from_ms(times[0], times[0] + width_ms))
+    last = await _open_times(source, series, TimeRange.from_ms(times[-1], times[-1] + width_ms))
+    return (first[0], last[-1] + series.timeframe.ms) if first and last else None
+
+
+async def _open_times(source: Source, series: Series, time_range: TimeRange) -> list[int]:
+    windows = time_range.windows(source.traits.page_limit * series.timeframe.ms)
+    async with asyncio.TaskGroup() as group:
+        asks = [group.create_task(fetch_patiently(source, series, window)) for window in windows]
+    pages: list[Page] = [ask.result() for ask in asks]
+    layout = source.traits.layout
+    return sorted(at_ms for page in pages for row in page.rows() if (at_ms := layout.open_time_ms(row)) is not None)

@@ -1,0 +1,241 @@
+"""An exchange through ccxt: its requests within the budget, its answers kept as they arrived, its errors translated.
+
+What differs from exchange to exchange stands in the table (`etl.exchanges`) and in its dialect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Awaitable, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Protocol, Self
+from urllib.parse import urlsplit
+
+import ccxt
+import ccxt.async_support
+import orjson
+
+from etl.errors import ChandlerError, ConfigError, MalformedPayloadError, RateLimitError, UnknownSymbolError
+from etl.exchanges import Traits
+from etl.extract.budget import Budget
+from etl.extract.bulk import BulkFile, bulk_files, fetch_bulk
+from etl.extract.source import Page, Route
+from etl.extract.translate import translate
+from etl.schema import Series, TimeRange
+from etl.settings import Settings, nearest
+
+_TIMEOUT_MS = 15_000
+_MARKET_WEIGHT = 4
+_UNSAID_PAUSE_S = 5.0  # after a refusal that does not say how long
+
+
+class Dialect(Protocol):
+    """What is said to an exchange, and how: one request each, whose answer ccxt returns as read."""
+
+    listing_weight: int
+
+    async def clock_ms(self, client: Any) -> int:
+        """Ask for the exchange's clock; milliseconds since the epoch."""
+
+    def market(self, client: Any, symbol: str) -> Awaitable[Mapping[str, Any]] | None:
+        """Ask for one market by a small question, as ccxt describes it; None where only the whole list will do."""
+
+    def route(self, series: Series, window: TimeRange, clock_ms: int) -> Route:
+        """Return which way serves what opens in `window`."""
+
+    async def candles(self, client: Any, market: Mapping[str, Any], series: Series, window: TimeRange) -> Any:
+        """Ask for the candles that open in `window`; the answer is kept as it arrived, unless this returns rows."""
+
+    async def trades(self, client: Any, market: Mapping[str, Any], window: TimeRange) -> Any:
+        """Ask for the trades from the start of `window` on."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int = 0
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: str = ""
+
+
+# The answer of the request under way in this task: ccxt itself keeps only the exchange's last one, which may belong
+# to another task.
+_answer: ContextVar[_Answer] = ContextVar("_answer")
+
+
+class CcxtSource:
+    """An exchange, or whoever speaks its protocol.
+
+    Args:
+        exchange: Its name in feeds.toml.
+        settings: Where to find it.
+        dialect: How to speak to it.
+        budget: What may be spent there.
+
+    Raises:
+        ConfigError: ccxt knows no such exchange, or its address cannot be replaced.
+    """
+
+    def __init__(self, exchange: str, settings: Settings, dialect: Dialect, budget: Budget) -> None:
+        own = settings.exchange(exchange)
+        self.traits: Traits = settings.traits(exchange)
+        self.budget = budget
+        self._dialect = dialect
+        self._clock_skew_ms: int | None = None
+        self._clock_lock = asyncio.Lock()
+        self._markets: dict[str, Mapping[str, Any]] = {}
+        self._markets_lock = asyncio.Lock()
+        self._client = _make_client(self.traits.ccxt_id)
+        if own.base_url is not None:
+            self._client.urls["api"] = _moved(self._client.urls["api"], str(own.base_url).rstrip("/"))
+        self._bulk_url = own.bulk_address(self.traits.bulk_url)
+        self.address = exchange if own.base_url is None else f"{exchange} at {own.base_url}"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._client.close()
+
+    async def clock_ms(self) -> int:
+        """Return the exchange's clock, milliseconds since the epoch: asked for once, then carried on by our own.
+
+        Never ahead of the exchange: the answer was on its way to us when our count began.
+        """
+        async with self._clock_lock:
+            if self._clock_skew_ms is None:
+                try:
+                    now_ms = int(await self._ask(self._dialect.clock_ms(self._client), weight=1))
+                except (TypeError, KeyError, ValueError) as error:
+                    raise MalformedPayloadError(f"{self.address} does not tell its time: {error!r}") from error
+                self._clock_skew_ms = now_ms - _monotonic_ms()
+        return _monotonic_ms() + self._clock_skew_ms
+
+    async def symbols(self) -> Sequence[str]:
+        """Return every symbol that the exchange lists, sorted."""
+        return sorted(await self._ask(self._client.load_markets(), weight=self._dialect.listing_weight))
+
+    async def is_trading(self, symbol: str) -> bool:
+        """Return whether `symbol` is traded now; see `Source.is_trading`."""
+        return (await self._market(symbol)).get("active") is not False
+
+    async def fetch_page(self, series: Series, window: TimeRange, route: Route | None = None) -> Page:
+        """Ask once for what opens in `window`; see `Source.fetch_page`."""
+        place = {"series": series, "time_range": window}
+        market = await self._market(series.symbol, **place)
+        # The clock is read before the page, so that nothing which closed in between is taken for closed.
+        clock_ms = await self.clock_ms()
+        route = route or self._dialect.route(series, window, clock_ms)
+        if route is Route.TRADES:
+            asking = self._dialect.trades(self._client, market, window)
+        else:
+            asking = self._dialect.candles(self._client, market, series, window)
+        answer = await self._ask(asking, weight=self.traits.page_weight, **place)
+        body = orjson.dumps(answer).decode() if self.traits.dialect == "ccxt" else _answer.get().body
+        page = Page(series, window, clock_ms, body, route, answer if isinstance(answer, list | dict) else None)
+        page.rows()
+        return page
+
+    async def bulk_files(self, series: Series, time_range: TimeRange) -> Sequence[BulkFile]:
+        """Return the files that should be there of whole months and days in the range; ascending and disjoint."""
+        if self._bulk_url is None:
+            return ()
+        now_ms = await self.clock_ms()
+        guess = series.symbol.replace("/", "")
+        return bulk_files(series, guess, time_range, now_ms)
+
+    async def fetch_bulk(self, series: Series, file: BulkFile) -> Page | None:
+        """Return a file as a page; None if it is not there or cannot be trusted."""
+        if self._bulk_url is None:
+            return None
+        self._client.open()
+        return await fetch_bulk(self._client.session, self._bulk_url, series, file, await self.clock_ms())
+
+    async def _market(self, symbol: str, **place: Any) -> Mapping[str, Any]:
+        """Return what the exchange says of `symbol`: by one small question, or else by the whole list."""
+        async with self._markets_lock:
+            if symbol not in self._markets:
+                market = await self._guessed(symbol, place)
+                self._markets[symbol] = market or await self._listed(symbol, place)
+            return self._markets[symbol]
+
+    async def _guessed(self, symbol: str, place: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        question = self._dialect.market(self._client, symbol)
+        if question is None:
+            return None
+        try:
+            market: Mapping[str, Any] = await self._ask(question, weight=_MARKET_WEIGHT, **place)
+        except (UnknownSymbolError, KeyError, IndexError, TypeError):
+            return None
+        return market if market["symbol"] == symbol else None
+
+    async def _listed(self, symbol: str, place: Mapping[str, Any]) -> Mapping[str, Any]:
+        listed = await self.symbols()
+        if symbol not in listed:
+            message = f"{self.address} lists no {symbol}{nearest(symbol, listed)}; correct it in feeds.toml"
+            raise UnknownSymbolError(message, **place)
+        market: Mapping[str, Any] = self._client.market(symbol)
+        return market
+
+    async def _ask(self, asking: Awaitable[Any], *, weight: int, **place: Any) -> Any:
+        """Make one request within the budget, and translate what goes wrong."""
+        try:
+            await self.budget.spend(weight)
+        except BaseException:
+            asking.close()  # type: ignore[attr-defined]  # a coroutine that was never begun
+            raise
+        _answer.set(_Answer())
+        try:
+            return await asking
+        except ccxt.BaseError as error:
+            failure = self._failure(error, place)
+            if isinstance(failure, RateLimitError):
+                await self.budget.pause(failure.retry_after_s or _UNSAID_PAUSE_S)
+            raise failure from error
+        finally:
+            self.budget.settle(weight, _to_int(_answer.get().headers.get("x-mbx-used-weight-1m")))
+
+    def _failure(self, error: ccxt.BaseError, place: Mapping[str, Any]) -> ChandlerError:
+        answer = _answer.get()
+        seconds = _to_int(answer.headers.get("retry-after"))
+        return translate(error, status=answer.status, retry_after_s=None if seconds is None else seconds, **place)
+
+
+def _make_client(ccxt_id: str) -> Any:
+    kind = getattr(ccxt.async_support, ccxt_id, None)
+    if ccxt_id not in ccxt.exchanges or kind is None:
+        raise ConfigError(f"ccxt knows no exchange {ccxt_id!r}{nearest(ccxt_id, ccxt.exchanges)}")
+
+    def remember(self: Any, code: int, reason: str, url: str, method: str, headers: Any, body: str, *sent: Any) -> str:
+        """Remember each answer for the task that asked."""
+        _answer.set(_Answer(code, {key.lower(): value for key, value in headers.items()}, body))
+        return body
+
+    own = type(ccxt_id, (kind,), {"on_rest_response": remember, "on_json_response": staticmethod(orjson.loads)})
+    # aiohttp waits by itself for its connections to close; ccxt would sleep a quarter of a second on top.
+    client = own({"enableRateLimit": False, "timeout": _TIMEOUT_MS, "timeout_on_exit": 0})
+    # Spot alone, and no call that needs a key.
+    client.options["fetchMarkets"] = {"types": ["spot"]}
+    client.has["fetchCurrencies"] = False
+    client.enableLastHttpResponse = client.enableLastJsonResponse = client.enableLastResponseHeaders = False
+    return client
+
+
+def _moved(urls: Any, base_url: str) -> Any:
+    """Return ccxt's addresses with `base_url` for their scheme and host."""
+    if isinstance(urls, dict):
+        return {key: _moved(value, base_url) for key, value in urls.items()}
+    return base_url + urlsplit(urls).path if isinstance(urls, str) else urls
+
+
+def _monotonic_ms() -> int:
+    return time.monotonic_ns() // 1_000_000
+
+
+def _to_int(text: str | None) -> int | None:
+    return int(text) if text is not None and re.fullmatch(r"\d{1,9}", text) else None

@@ -1,0 +1,150 @@
+"""Fetching a partition: an exchange with its budget, opened; its pages brought to disk; and a word on how it goes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from etl.errors import SourceUnavailableError, UnknownSymbolError
+from etl.extract import Bounds, Budget, Fetched, FetchReport, Page, RawPartition, Source, fetch_range, open_source
+from etl.settings import Settings
+from etl._temporary_budget import open_budget
+from etl.warehouse import Listing, Warehouse
+
+log = logging.getLogger(__name__)
+
+OnPage = Callable[[Page], None]
+
+_LONGEST_WAIT_S = 90.0
+_EVERY_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """An exchange that is spoken to.
+
+    Attributes:
+        budget: What may be spent there, by all who spend it.
+        places: As many as requests may be under way side by side.
+    """
+
+    name: str
+    source: Source
+    budget: Budget
+    places: asyncio.Semaphore
+
+
+@asynccontextmanager
+async def open_exchange(name: str, settings: Settings, warehouse: Warehouse | None) -> AsyncIterator[Exchange]:
+    """Open the way to an exchange, inside a running loop.
+
+    Args:
+        warehouse: Where the budget is kept that all processes share; without one, a budget of this process alone.
+
+    Raises:
+        ConfigError: Nobody knows such an exchange.
+        StoreUnavailableError: The warehouse does not answer.
+    """
+    traits, own = settings.traits(name), settings.exchange(name)
+    async with (
+        open_budget(
+            warehouse, name, weight_limit=traits.weight_limit, interval_s=traits.limit_interval_s, share=own.share
+        ) as budget,
+        open_source(name, settings, budget) as source,
+    ):
+        yield Exchange(name, source, budget, asyncio.Semaphore(own.pages_at_once))
+
+
+async def fetch_pages(
+    exchange: Exchange, raw: RawPartition, listing: Listing, on_page: OnPage = lambda page: None
+) -> FetchReport:
+    """Bring a partition's raw pages to disk, and log every few seconds how far it is.
+
+    Args:
+        raw: Where to. What is there already is not asked for again.
+        listing: What the warehouse knows of the series.
+
+    Raises:
+        SourceError: The exchange did not give them, or the range has not closed yet.
+        StoreError: A page could not be written.
+    """
+    await _wait_until_closed(exchange, raw)
+    told = _Told(raw, exchange.budget)
+
+    def tell(page: Page) -> None:
+        told.take(page)
+        on_page(page)
+
+    try:
+        report = await fetch_range(
+            exchange.source, raw, places=exchange.places, known=Bounds(first_ms=listing.first_ms), on_page=tell
+        )
+    except UnknownSymbolError as error:
+        if listing.held_until_ms is None:
+            raise
+        # What was there once is no mistake in feeds.toml: it was delisted, or has another name now.
+        log.warning("%s; what was loaded stays, and ends there", error)
+        bounds = Bounds(listing.first_ms, listing.held_until_ms)
+        await asyncio.to_thread(raw.write_list, Fetched((), bounds))
+        report = FetchReport(0, 0, 0)
+    log.info(
+        "fetched %d pages (%d asked for, %d on disk already), %d rows, in %.1f s",
+        report.pages,
+        report.asked,
+        report.pages - report.asked,
+        report.rows,
+        time.monotonic() - told.began,
+    )
+    return report
+
+
+async def _wait_until_closed(exchange: Exchange, raw: RawPartition) -> None:
+    open_for_s = (raw.time_range.end_ms - await exchange.source.clock_ms()) / 1000
+    if open_for_s > _LONGEST_WAIT_S:
+        message = f"its last candle closes in {timedelta(seconds=round(open_for_s))} by the exchange's clock"
+        raise SourceUnavailableError(message, series=raw.series, time_range=raw.time_range)
+    if open_for_s > 0:
+        log.info("waiting %.1f s for the last candle to close", open_for_s)
+        await asyncio.sleep(open_for_s)
+
+
+@dataclass(slots=True)
+class _Told:
+    """How far a fetch is, said now and then."""
+
+    raw: RawPartition
+    budget: Budget
+    pages: int = 0
+    candles: int = 0
+    began: float = field(default_factory=time.monotonic)
+    said: float = field(default_factory=time.monotonic)
+
+    def take(self, page: Page) -> None:
+        """Count a page, and say how far things are if it has been a while."""
+        self.pages += 1
+        self.candles += page.window.count(page.series.timeframe)
+        now = time.monotonic()
+        if now - self.said < _EVERY_S:
+            return
+        self.said = now
+        total = self.raw.time_range.count(self.raw.series.timeframe)
+        done = min(self.candles, total)
+        rate = done / (now - self.began)
+        used, permitted = self.budget.use()
+        log.info(
+            "%s: %d pages, %s of %s candles (%.0f %%), %s a second, weight %d of %d, %s left",
+            self.raw.series,
+            self.pages,
+            f"{done:,}",
+            f"{total:,}",
+            100 * done / total,
+            f"{rate:,.0f}",
+            used,
+            permitted,
+            timedelta(seconds=round((total - done) / rate)),
+        )

@@ -1,0 +1,139 @@
+"""Many partitions at once: while one is cleaned and loaded, the next are fetched, so that the exchange never waits.
+
+Fetching shares one event loop and one budget per exchange; cleaning and loading go one after the other in a thread.
+Exchanges do not wait for each other, and a series that fails does not keep its neighbours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from etl.errors import ChandlerError
+from etl.extract import Page
+from etl.fetching import Exchange, open_exchange
+from etl.ingest import Partition, Stores, clean_pages, fetch_partition, load
+from etl.plan import plan
+from etl.schema import Series, TimeRange
+from etl.timeframe import from_ms
+from etl.warehouse import LoadReport
+
+_ABREAST = 3  # one is loaded, one is fetched, and one bridges the moment when the last pages of another arrive
+
+
+class Watcher(Protocol):
+    """Who wants to know how it goes. Called from the loop's thread."""
+
+    def planned(self, series: Series, partitions: Sequence[Partition]) -> None:
+        """These partitions are to be ingested."""
+
+    def arrived(self, page: Page, used_weight: int, permitted_weight: int) -> None:
+        """A page is there."""
+
+    def loaded(self, partition: Partition, report: LoadReport) -> None:
+        """A partition is committed."""
+
+    def failed(self, series: Series, error: ChandlerError) -> None:
+        """No more of this series will be tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be accounted for.
+
+    Attributes:
+        end: Exclusive; None, or a moment still to come, for the last candle that has closed.
+        settle: See `etl.plan.plan`.
+        run: What to call this run in the warehouse.
+    """
+
+    series: Sequence[Series]
+    start: datetime
+    end: datetime | None
+    settle: timedelta | None
+    run: str
+
+
+def ingest_all(stores: Stores, wanted: Wanted, watcher: Watcher) -> None:
+    """Ingest what is wanted and not there yet; failures are the watcher's."""
+    asyncio.run(_ingest_all(stores, wanted, watcher))
+
+
+async def _ingest_all(stores: Stores, wanted: Wanted, watcher: Watcher) -> None:
+    by_exchange: Mapping[str, list[Series]] = defaultdict(list)
+    for series in wanted.series:
+        by_exchange[series.exchange].append(series)
+    with ThreadPoolExecutor(1, "loader") as loader:
+        async with asyncio.TaskGroup() as group:
+            for name, members in by_exchange.items():
+                group.create_task(_ingest_exchange(stores, name, members, wanted, watcher, loader))
+
+
+async def _ingest_exchange(
+    stores: Stores, name: str, members: Sequence[Series], wanted: Wanted, watcher: Watcher, loader: ThreadPoolExecutor
+) -> None:
+    try:
+        async with _opened(name, stores) as exchange:
+            jobs = [job for series in members for job in await _planned(stores, exchange, series, wanted, watcher)]
+            shared = iter(jobs)
+            failed: set[Series] = set()
+            async with asyncio.TaskGroup() as group:
+                for _ in range(_ABREAST):
+                    group.create_task(_work(stores, exchange, shared, wanted.run, watcher, loader, failed))
+    except ChandlerError as error:
+        for series in members:
+            watcher.failed(series, error)
+
+
+@asynccontextmanager
+async def _opened(name: str, stores: Stores) -> AsyncIterator[Exchange]:
+    async with open_exchange(name, stores.settings, stores.warehouse) as exchange:
+        await exchange.source.clock_ms()  # an exchange that cannot be reached is said once
+        yield exchange
+
+
+async def _planned(
+    stores: Stores, exchange: Exchange, series: Series, wanted: Wanted, watcher: Watcher
+) -> list[Partition]:
+    until = series.timeframe.floor(from_ms(await exchange.source.clock_ms()))
+    until = until if wanted.end is None else min(until, wanted.end)
+    span = TimeRange(wanted.start, until) if wanted.start < until else None
+    partitions = [] if span is None else plan(stores, series, span, wanted.settle)
+    watcher.planned(series, partitions)
+    return partitions
+
+
+async def _work(
+    stores: Stores,
+    exchange: Exchange,
+    jobs: Iterator[Partition],
+    run: str,
+    watcher: Watcher,
+    loader: ThreadPoolExecutor,
+    failed: set[Series],
+) -> None:
+    def clean_and_load(partition: Partition) -> LoadReport:
+        clean_pages(stores, partition)
+        return load(stores, partition, run)
+
+    def arrived(page: Page) -> None:
+        watcher.arrived(page, *exchange.budget.use())
+
+    for partition in jobs:
+        if partition.series in failed:
+            continue
+        try:
+            await fetch_partition(stores, exchange, partition, arrived)
+            report = await asyncio.get_running_loop().run_in_executor(loader, clean_and_load, partition)
+        except ChandlerError as error:
+            if partition.series not in failed:
+                failed.add(partition.series)
+                watcher.failed(partition.series, error)
+        else:
+            watcher.loaded(partition, report)

@@ -1,0 +1,57 @@
+"""Where each series begins and ends, as far as loads have found out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, func, select, update
+
+from etl.schema import Series
+from etl.timeframe import from_ms, to_ms
+from etl.warehouse import tables
+from etl.warehouse.reading import known_series
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What is known of a series.
+
+    Attributes:
+        first_ms: When its first candle opens, if an exchange was asked for it.
+        held_until_ms: When the last candle that we hold closed; None if we hold none.
+    """
+
+    first_ms: int | None = None
+    held_until_ms: int | None = None
+
+
+def read_listing(connection: Connection, series: Series) -> Listing:
+    """Return what is known of `series`; nothing, if it was never loaded."""
+    series_id = known_series(connection).get(series)
+    if series_id is None:
+        return Listing()
+    first = connection.execute(select(tables.series.c.first_open).where(tables.series.c.id == series_id)).scalar_one()
+    last = connection.execute(
+        select(func.max(tables.candles.c.open_time)).where(tables.candles.c.series_id == series_id)
+    ).scalar_one()
+    return Listing(None if first is None else to_ms(first), None if last is None else to_ms(last) + series.timeframe.ms)
+
+
+def write_listing(
+    connection: Connection, series_id: int, *, first_ms: int | None, end_ms: int | None, last_ms: int | None
+) -> None:
+    """Keep where the series begins and ends, as far as a load has found out.
+
+    Args:
+        first_ms: When its first candle opens, if the exchange was asked.
+        end_ms: When its last one closed, if the exchange trades it no more.
+        last_ms: When the last candle opens that the load holds: a series that has one after its end goes on.
+    """
+    own = tables.series
+    where = own.c.id == series_id
+    if first_ms is not None:
+        connection.execute(update(own).where(where).values(first_open=from_ms(first_ms)))
+    if end_ms is not None:
+        connection.execute(update(own).where(where).values(ended=from_ms(end_ms)))
+    elif last_ms is not None:
+        connection.execute(update(own).where(where, own.c.ended <= from_ms(last_ms)).values(ended=None))
