@@ -1,7 +1,7 @@
 """### History: whole months of a feed, however far back, each candle accounted for.
 
 **Schedule** None of its own: it never starts by itself, so it is not paused. It is there for backfills: Trigger, then
-Backfill, and a range of dates (UTC). Each month whose first day lies in the range becomes one run, once it has ended:
+Backfill, and a range of dates. Each month (UTC) whose first day lies in the range becomes one run, once it has ended:
 a year is 12 runs. A single run (Trigger) loads the month that ended last, or the data interval that it is given.
 
 **Inputs** The exchange's candles over the month, from its bulk archives where it has some. The feed's `start` does not

@@ -38,11 +38,15 @@ class MonthsByBackfill(Timetable):
     def next_dagrun_info(
         self, *, last_automated_data_interval: DataInterval | None, restriction: TimeRestriction
     ) -> DagRunInfo | None:
-        """Return the month after the last one, or the first that begins in the restriction; None for the scheduler."""
+        """Return the month after the last one, or the first whose first day lies in the restriction, if only in part.
+
+        In part, since the UI asks for days of the browser's time zone. The scheduler, which asks without `catchup`, is
+        told None.
+        """
         if not restriction.catchup or restriction.earliest is None:
             return None
         if last_automated_data_interval is None:
-            start = _next_month(restriction.earliest.in_timezone("UTC"))
+            start = _first_month(restriction.earliest.in_timezone("UTC"))
         else:
             start = last_automated_data_interval.end
         if restriction.latest is not None and start > restriction.latest:
@@ -50,7 +54,7 @@ class MonthsByBackfill(Timetable):
         return DagRunInfo.interval(start, start.add(months=1))
 
 
-def _next_month(moment: DateTime) -> DateTime:
-    """Return the first start of a month that is not before `moment`."""
-    start = moment.start_of("month")
-    return start if start == moment else start.add(months=1)
+def _first_month(earliest: DateTime) -> DateTime:
+    """Return the start of the first month whose first day has not ended at `earliest`."""
+    start = earliest.start_of("month")
+    return start if earliest < start.add(days=1) else start.add(months=1)

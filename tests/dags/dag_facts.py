@@ -2,14 +2,14 @@
 
 import json
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).parents[2]
 BY_HAND_AT = datetime(2026, 11, 20, 13, tzinfo=UTC)
-# From New Year's Eve in UTC to the first day of a month, inclusive.
-BACKFILL = datetime(2024, 12, 31, 22, tzinfo=UTC), datetime(2025, 3, 1, tzinfo=UTC)
+# From New Year in New York to the first day of a month, inclusive.
+BACKFILL = datetime(2025, 1, 1, tzinfo=timezone(timedelta(hours=-5))), datetime(2025, 3, 1, tzinfo=UTC)
 HEAVY = {"pandas", "ccxt", "tensorflow", "psycopg", "sqlalchemy.dialects", "etl.ingest", "etl.warehouse", "etl.extract"}
 
 

@@ -185,8 +185,9 @@ def test_a_red_partition_is_cleared_alone(running: Running) -> None:
 
 
 def test_history_is_loaded_by_a_backfill_and_never_by_itself(running: Running) -> None:
-    """Not paused since the stack is up, it has run nothing; asked for a quarter, from before the feed's start, it
-    makes three runs, a month each, and loads just these months.
+    """Not paused, it has run nothing yet; asked for a quarter it makes three runs and loads just these months.
+
+    They are older than the feed's start, which is for the daily runs.
     """
     stack = running.stack
     history = stack.api.get(f"/dags/{HISTORY}")
