@@ -1,14 +1,16 @@
 """An exchange of our own, for demo, tests, benchmarks, and a dry run before going live.
 
-`ReplayServer` speaks Binance's spot REST protocol on a local port: its parameters and errors, page limit, weights,
-headers and bans. Behind it stands a `Market`: `RecordedMarket` serves a folder of Parquet as recorded, and
-`MadeUpMarket` makes candles up, the same ones for everyone and for ever. A `FaultPlan` says what shall go wrong.
+`ReplayServer` speaks the REST protocols of Binance, Coinbase and Kraken on a local port, all at once: their parameters
+and errors, page limits, orders of rows and columns, weights, limits and bans; and it has Binance's bulk archives.
+Behind it stands one `Market`: `RecordedMarket` serves a folder of Parquet as recorded, and `MadeUpMarket` makes candles
+up, the same ones for everyone and for ever. A `FaultPlan` says what shall go wrong.
 
     with ReplayServer(MadeUpMarket(seed=7), faults=FaultPlan.parse(["http_429:2", "null:1@3"])) as server:
         ...  # point ccxt at server.url + "/api/v3"
 
-`binance` is the protocol as values, `limits` what an address may spend, `synthesis` one made-up day, `server` the
-network. This room imports nothing from the ones that fetch: it is the other side.
+`binance`, `coinbase`, `kraken` and `data_site` are the protocols as values, made of what `wire` has. `limits` is what
+an address may spend, `book` the market encoded, `trades` what candles are made of, `synthesis` a made-up day, `mishaps`
+what can go wrong, `server` the network. This room imports nothing from the ones that fetch: it is the other side.
 """
 
 from etl.replay.faults import FAULTS, Fault, FaultPlan

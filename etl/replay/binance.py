@@ -10,17 +10,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
+from etl.replay.book import Book
+from etl.replay.limits import WeightLimits
 from etl.replay.market import Market, Row
+from etl.replay.wire import (
+    Answer,
+    Asked,
+    Dialect,
+    Layout,
+    RefusedError,
+    Route,
+    Trouble,
+    Window,
+    WireRow,
+    answer_json,
+    to_pieces,
+)
 from etl.timeframe import Timeframe
 
-PREFIX = "/api/v3"
-WEIGHTS: Mapping[str, int] = {"ping": 1, "time": 1, "exchangeInfo": 20, "klines": 2}
 WEIGHT_PER_MINUTE = 6_000
+LAYOUT = Layout(time=0, unit_ms=1, close=4, high=2, low=3)
 
 _DEFAULT_LIMIT, _MOST_ROWS = 500, 1_000
 _ID = re.compile(r"[A-Z0-9-_.]{1,20}")
@@ -28,47 +41,34 @@ _IDS = re.compile(r'\[("[A-Z0-9-_.]{1,20}"(,"[A-Z0-9-_.]{1,20}"){0,})?\]')
 _NUMBER = re.compile(r"[0-9]{1,20}")
 
 
-class RefusedError(Exception):
-    """A request that Binance does not answer as asked, with what it answers instead.
+def refusal(code: int, message: str, *, status: int = 400, retry_after_s: int | None = None) -> RefusedError:
+    """Return a refusal in Binance's form, by Binance's code, which is negative."""
+    return RefusedError(orjson.dumps({"code": code, "msg": message}), status=status, retry_after_s=retry_after_s)
 
-    Args:
-        code: Binance's code, negative.
-        message: Binance's words.
-        status: The HTTP status.
-        retry_after_s: What the header Retry-After says, where there is one.
+
+def klines(book: Book, asked: Asked) -> Answer:
+    """Answer with candles, the one that is forming included.
+
+    Raises:
+        RefusedError: Binance would not take the parameters.
     """
+    window = parse_window(asked.query, book, asked.now_ms)
+    symbol, timeframe, now_ms = window.symbol, window.timeframe, asked.now_ms
+    assert timeframe is not None  # noqa: S101 - klines have one
+    end_ms = now_ms + 1 if window.end_ms is None else min(window.end_ms, now_ms) + 1
+    if window.start_ms is None:
+        pieces = print_candles(book.market.last_rows(symbol, timeframe, end_ms, window.limit, now_ms), timeframe)
+    else:
+        pieces = book.candles(print_candles, symbol, timeframe, window.start_ms, end_ms, window.limit, now_ms)
 
-    def __init__(self, code: int, message: str, *, status: int = 400, retry_after_s: int | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.body = orjson.dumps({"code": code, "msg": message})
-        self.headers = {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
+    def forming() -> WireRow | None:
+        newest = to_wire(book.market.last_rows(symbol, timeframe, now_ms + 1, 1, now_ms), timeframe)
+        return newest[0] if newest and newest[0][6] >= now_ms else None
 
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """What a request for klines asks for.
-
-    Attributes:
-        symbol: ccxt's unified symbol.
-        start_ms: The first open time asked for; None for the latest candles.
-        end_ms: The last open time asked for, inclusive as on the wire; None for now.
-        limit: The most candles wanted.
-    """
-
-    symbol: str
-    timeframe: Timeframe
-    start_ms: int | None
-    end_ms: int | None
-    limit: int
+    return Answer(pieces=pieces, layout=LAYOUT, window=window, forming=forming)
 
 
-def symbol_ids(market: Market) -> dict[str, str]:
-    """Return the symbols by Binance's names for them: `BTC/USDT` by `BTCUSDT`."""
-    return {_to_id(symbol): symbol for symbol in market.symbols}
-
-
-def parse_window(query: Mapping[str, str], ids: Mapping[str, str], market: Market) -> Window:
+def parse_window(query: Mapping[str, str], book: Book, now_ms: int) -> Window:
     """Read the parameters of `klines`.
 
     Raises:
@@ -78,46 +78,52 @@ def parse_window(query: Mapping[str, str], ids: Mapping[str, str], market: Marke
     if not _ID.fullmatch(text):
         raise _illegal("symbol", "^[A-Z0-9-_.]{1,20}$")
     interval = _required(query, "interval")
-    symbol = ids.get(text)
-    if symbol is None:
-        raise RefusedError(-1121, "Invalid symbol.")
-    if interval not in market.timeframes(symbol):
-        raise RefusedError(-1120, "Invalid interval.")
+    symbol = symbol_ids(book.market).get(text)
+    if symbol is None or not book.is_known(symbol, now_ms):
+        raise refusal(-1121, "Invalid symbol.")
+    if interval not in book.market.timeframes(symbol):
+        raise refusal(-1120, "Invalid interval.")
     limit = _number(query, "limit")
     if limit == 0:
-        raise RefusedError(-1130, "Data sent for parameter 'limit' is not valid.")
+        raise refusal(-1130, "Data sent for parameter 'limit' is not valid.")
     return Window(
         symbol=symbol,
         timeframe=Timeframe(interval),
         start_ms=_number(query, "startTime"),
         end_ms=_number(query, "endTime"),
         limit=min(limit or _DEFAULT_LIMIT, _MOST_ROWS),
+        route="klines",
     )
 
 
-def select_rows(market: Market, window: Window, now_ms: int) -> Sequence[Row]:
-    """Return the rows that the window asks for, the one that is forming included."""
-    end_ms = now_ms + 1 if window.end_ms is None else min(window.end_ms, now_ms) + 1
-    if window.start_ms is None:
-        return market.last_rows(window.symbol, window.timeframe, end_ms, window.limit, now_ms)
-    return market.rows(window.symbol, window.timeframe, window.start_ms, end_ms, window.limit, now_ms)
+def symbol_ids(market: Market) -> dict[str, str]:
+    """Return the symbols by Binance's names for them: `BTC/USDT` by `BTCUSDT`."""
+    return {symbol.replace("/", "").replace(":", "_"): symbol for symbol in market.symbols}
 
 
-def to_wire(rows: Iterable[Row], timeframe: Timeframe) -> list[tuple[Any, ...]]:
-    """Return the rows as Binance prints them: twelve columns, the seventh the close time."""
+def print_candles(rows: Sequence[Row], timeframe: Timeframe) -> list[bytes]:
+    """Encode candles as Binance prints them."""
+    return to_pieces(to_wire(rows, timeframe))
+
+
+def to_wire(rows: Iterable[Row], timeframe: Timeframe) -> list[WireRow]:
+    """Return candles in Binance's twelve columns, the seventh the close time."""
     last_ms = timeframe.ms - 1
     return [(t, o, h, lo, c, v, t + last_ms, q, n, tb, tq, "0") for t, o, h, lo, c, v, q, n, tb, tq in rows]
 
 
-def exchange_info(query: Mapping[str, str], ids: Mapping[str, str], market: Market, now_ms: int) -> dict[str, Any]:
-    """Return what the exchange lists, or of that what the parameters `symbol` or `symbols` name.
+def exchange_info(book: Book, asked: Asked) -> Answer:
+    """Answer with what the exchange lists, or of that what the parameters `symbol` or `symbols` name.
 
     Raises:
         RefusedError: A name is not listed, or the parameters are not to be read.
     """
+    query = asked.query
+    known = set(book.symbols(asked.now_ms))
+    ids = {name: symbol for name, symbol in symbol_ids(book.market).items() if symbol in known}
     wanted: Iterable[str] = ids
     if "symbol" in query and "symbols" in query:
-        raise RefusedError(-1128, "Combination of optional parameters invalid.")
+        raise refusal(-1128, "Combination of optional parameters invalid.")
     if "symbol" in query:
         if not _ID.fullmatch(query["symbol"]):
             raise _illegal("symbol", "^[A-Z0-9-_.]{1,20}$")
@@ -127,15 +133,17 @@ def exchange_info(query: Mapping[str, str], ids: Mapping[str, str], market: Mark
             raise _illegal("symbols", _IDS.pattern)
         wanted = orjson.loads(query["symbols"])
     if any(name not in ids for name in wanted):
-        raise RefusedError(-1121, "Invalid symbol.")
+        raise refusal(-1121, "Invalid symbol.")
     limit = {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": WEIGHT_PER_MINUTE}
-    return {
-        "timezone": "UTC",
-        "serverTime": now_ms,
-        "rateLimits": [limit],
-        "exchangeFilters": [],
-        "symbols": [_listing(name, ids[name], market) for name in wanted],
-    }
+    return answer_json(
+        {
+            "timezone": "UTC",
+            "serverTime": asked.now_ms,
+            "rateLimits": [limit],
+            "exchangeFilters": [],
+            "symbols": [_listing(name, ids[name], book, asked.now_ms) for name in wanted],
+        }
+    )
 
 
 def too_much_weight(retry_after_s: int) -> RefusedError:
@@ -144,7 +152,7 @@ def too_much_weight(retry_after_s: int) -> RefusedError:
         f"Too much request weight used; current limit is {WEIGHT_PER_MINUTE} request weight per 1 MINUTE. "
         "Please use WebSocket Streams for live updates to avoid polling the API."
     )
-    return RefusedError(-1003, message, status=429, retry_after_s=retry_after_s)
+    return refusal(-1003, message, status=429, retry_after_s=retry_after_s)
 
 
 def banned(until_ms: int, now_ms: int) -> RefusedError:
@@ -153,39 +161,47 @@ def banned(until_ms: int, now_ms: int) -> RefusedError:
         f"Way too much request weight used; IP banned until {until_ms}. "
         "Please use WebSocket Streams for live updates to avoid bans."
     )
-    return RefusedError(-1003, message, status=418, retry_after_s=-(-(until_ms - now_ms) // 1000))
+    return refusal(-1003, message, status=418, retry_after_s=-(-(until_ms - now_ms) // 1000))
 
 
-def _to_id(symbol: str) -> str:
-    return symbol.replace("/", "").replace(":", "_")
+def words(trouble: Trouble, now_ms: int) -> bytes:
+    """Return what Binance says of a trouble."""
+    said = {
+        Trouble.RATE_LIMIT: lambda: too_much_weight(retry_after_s=1),
+        Trouble.BAN: lambda: banned(now_ms + 2_000, now_ms),
+        Trouble.INTERNAL: lambda: refusal(-1000, "An unknown error occurred while processing the request."),
+        Trouble.OVERLOADED: lambda: refusal(-1008, "Server is currently overloaded with other requests."),
+        Trouble.MAINTENANCE: lambda: refusal(-1016, "This service is no longer available."),
+    }
+    return said[trouble]().body
 
 
 def _required(query: Mapping[str, str], name: str) -> str:
     if value := query.get(name):
         return value
-    raise RefusedError(-1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.")
+    raise refusal(-1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.")
 
 
 def _number(query: Mapping[str, str], name: str) -> int | None:
     if name not in query:
         return None
     if not query[name]:
-        raise RefusedError(-1105, f"Parameter '{name}' was empty.")
+        raise refusal(-1105, f"Parameter '{name}' was empty.")
     if not _NUMBER.fullmatch(query[name]):
         raise _illegal(name, "^[0-9]{1,20}$")
     return int(query[name])
 
 
 def _illegal(name: str, legal: str) -> RefusedError:
-    return RefusedError(-1100, f"Illegal characters found in parameter '{name}'; legal range is '{legal}'.")
+    return refusal(-1100, f"Illegal characters found in parameter '{name}'; legal range is '{legal}'.")
 
 
-def _listing(name: str, symbol: str, market: Market) -> dict[str, Any]:
+def _listing(name: str, symbol: str, book: Book, now_ms: int) -> dict[str, Any]:
     base, _, quote = symbol.partition(":")[0].partition("/")
-    tick, lot = market.steps(symbol)
+    tick, lot = book.market.steps(symbol)
     return {
         "symbol": name,
-        "status": "TRADING",
+        "status": "TRADING" if book.is_trading(symbol, now_ms) else "BREAK",
         "baseAsset": base,
         "baseAssetPrecision": 8,
         "quoteAsset": quote,
@@ -204,3 +220,16 @@ def _listing(name: str, symbol: str, market: Market) -> dict[str, Any]:
         "permissions": [],
         "permissionSets": [["SPOT"]],
     }
+
+
+BINANCE = Dialect(
+    name="binance",
+    routes=(
+        Route("ping", "/api/v3/ping", lambda book, asked: answer_json({})),
+        Route("time", "/api/v3/time", lambda book, asked: answer_json({"serverTime": asked.now_ms})),
+        Route("exchangeInfo", "/api/v3/exchangeInfo", exchange_info, weight=20),
+        Route("klines", "/api/v3/klines", klines, weight=2),
+    ),
+    limits=lambda is_on: WeightLimits(is_on, WEIGHT_PER_MINUTE, too_much_weight, banned),
+    words=words,
+)

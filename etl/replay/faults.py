@@ -1,185 +1,26 @@
-"""What can be wrong with a page, by name, and the plan of what shall go wrong when.
-
-A fault takes the page about to be sent and returns another one. A new one is a function and a line in `FAULTS`.
-"""
+"""The plan of what shall go wrong when: which mishap befalls which of the requests to come."""
 
 from __future__ import annotations
 
-import json
+import random
 import re
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
-
-import orjson
 
 from etl.errors import ConfigError
-from etl.replay.binance import RefusedError, banned, too_much_weight
+from etl.replay.mishaps import MISHAPS
 from etl.settings import nearest
 
-JSON = "application/json;charset=UTF-8"
-_OPEN_TIME, _HIGH, _LOW, _CLOSE = 0, 2, 3, 4
-_TEXT = re.compile(r"(?P<name>\w+)(:(?P<times>\d+|\*))?(@(?P<after>\d+))?")
-
-WireRow = tuple[Any, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """An answer about to be sent.
-
-    Attributes:
-        rows: The candles as they go over the wire.
-        forming: The candle that is forming now, where there is one.
-        now_ms: The exchange's clock.
-        hold_s: How long a fault that holds an answer holds it.
-        body: What is sent instead of the rows.
-        wait_s: How long the answer is held back.
-        is_cut: Whether the connection closes in the middle of the body.
-    """
-
-    rows: tuple[WireRow, ...]
-    forming: WireRow | None
-    now_ms: int
-    hold_s: float
-    status: int = 200
-    headers: Mapping[str, str] = field(default_factory=dict)
-    content_type: str = JSON
-    body: bytes | None = None
-    wait_s: float = 0.0
-    is_cut: bool = False
-
-    def encode(self) -> bytes:
-        """Return the body."""
-        return orjson.dumps(self.rows) if self.body is None else self.body
-
-
-def http_429(page: Page) -> Page:
-    """Too many requests, with Retry-After."""
-    return _refuse(page, too_much_weight(retry_after_s=1))
-
-
-def http_418(page: Page) -> Page:
-    """A ban, with Retry-After."""
-    return _refuse(page, banned(page.now_ms + 2_000, page.now_ms))
-
-
-def http_500(page: Page) -> Page:
-    """An error of the exchange's own."""
-    return _refuse(page, RefusedError(-1000, "An unknown error occurred while processing the request.", status=500))
-
-
-def http_503(page: Page) -> Page:
-    """Maintenance."""
-    return _refuse(page, RefusedError(-1008, "Server is currently overloaded with other requests.", status=503))
-
-
-def html(page: Page) -> Page:
-    """A web page with status 200, as proxies and captive portals answer."""
-    return replace(page, content_type="text/html", body=b"<!DOCTYPE html><html><body><h1>Just a moment...</h1></body>")
-
-
-def truncated(page: Page) -> Page:
-    """JSON that ends in the middle, with status 200."""
-    body = page.encode()
-    return replace(page, body=body[: max(1, len(body) // 2)])
-
-
-def reset(page: Page) -> Page:
-    """A connection that closes in the middle of the body."""
-    return replace(page, is_cut=True)
-
-
-def timeout(page: Page) -> Page:
-    """An answer that is a long time coming."""
-    return replace(page, wait_s=page.hold_s)
-
-
-def null(page: Page) -> Page:
-    """A candle without a close."""
-    return _change(page, lambda row: {_CLOSE: None})
-
-
-def nan(page: Page) -> Page:
-    """A close that is a bare NaN, so that the body is not strict JSON."""
-    page = _change(page, lambda row: {_CLOSE: float("nan")})
-    return replace(page, body=json.dumps(page.rows, separators=(",", ":")).encode())
-
-
-def nan_string(page: Page) -> Page:
-    """A close that is the text NaN."""
-    return _change(page, lambda row: {_CLOSE: "NaN"})
-
-
-def negative_price(page: Page) -> Page:
-    """A low below zero, which no relation between the prices forbids."""
-    return _change(page, lambda row: {_LOW: f"-{row[_LOW]}"})
-
-
-def high_below_low(page: Page) -> Page:
-    """A high that is half the low."""
-    return _change(page, lambda row: {_HIGH: f"{float(row[_LOW]) / 2:.8f}"})
-
-
-def off_grid(page: Page) -> Page:
-    """An open time seven seconds past the grid."""
-    return _change(page, lambda row: {_OPEN_TIME: row[_OPEN_TIME] + 7_000})
-
-
-def changed(page: Page) -> Page:
-    """A candle that closed at its low: sound by itself, but not what is served another time."""
-    return _change(page, lambda row: {_CLOSE: row[_LOW]})
-
-
-def forming(page: Page) -> Page:
-    """The candle that is forming now at the end of the page, asked for or not."""
-    if page.forming is None or page.forming in page.rows:
-        return page
-    return replace(page, rows=(*page.rows, page.forming))
-
-
-def wrong_order(page: Page) -> Page:
-    """Newest first."""
-    return replace(page, rows=page.rows[::-1])
-
-
-def duplicate_page(page: Page) -> Page:
-    """Every row twice."""
-    return replace(page, rows=tuple(row for row in page.rows for _ in range(2)))
-
-
-def missing(page: Page) -> Page:
-    """A tenth of the rows left out, in the middle; at least one."""
-    start = len(page.rows) // 3
-    return replace(page, rows=page.rows[:start] + page.rows[start + max(1, len(page.rows) // 10) :])
-
-
-FAULTS: Mapping[str, Callable[[Page], Page]] = MappingProxyType(
-    {
-        "http_429": http_429,
-        "http_418": http_418,
-        "http_500": http_500,
-        "http_503": http_503,
-        "html": html,
-        "truncated": truncated,
-        "reset": reset,
-        "timeout": timeout,
-        "null": null,
-        "nan": nan,
-        "nan_string": nan_string,
-        "negative_price": negative_price,
-        "high_below_low": high_below_low,
-        "off_grid": off_grid,
-        "changed": changed,
-        "forming": forming,
-        "wrong_order": wrong_order,
-        "duplicate_page": duplicate_page,
-        "missing": missing,
-    }
+FAULTS: Mapping[str, str] = MappingProxyType(
+    {name: (mishap.__doc__ or "").partition("\n")[0] for name, mishap in MISHAPS.items()}
 )
+"""What each fault is, by name."""
+
+_TEXT = re.compile(r"(?P<name>\w+)(:(?P<times>\d+|\*|(?P<percent>\d+(\.\d+)?)%))?(@(?P<after>\d+))?(/(?P<route>\w+))?")
+_BULK_FAULTS = frozenset({"wrong_checksum"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,35 +29,77 @@ class Fault:
 
     Attributes:
         name: One of `FAULTS`.
-        times: How many matching requests it befalls; None for all.
+        times: How many matching requests it befalls; None for all. Has no say where `share` is below 1.
         after: How many matching requests pass before it begins.
         symbol: The symbol whose requests match (ccxt's form); None for every one.
+        route: The route whose requests match, such as `klines`, `OHLC`, `time` or `bulk`, in any case; None for those
+            of candles and trades.
+        share: Which share of the matching requests it befalls, 0 to 1.
 
     Raises:
-        ConfigError: There is no such fault.
+        ConfigError: There is no such fault, or no such share.
     """
 
     name: str
     times: int | None = 1
     after: int = 0
     symbol: str | None = None
+    route: str | None = None
+    share: float = 1.0
 
     def __post_init__(self) -> None:
         if self.name not in FAULTS:
             raise ConfigError(f"no fault {self.name!r}{nearest(self.name, FAULTS)}")
+        if not 0 <= self.share <= 1:
+            raise ConfigError(f"{self.share} is no share of requests; it lies between 0 and 1")
 
     @classmethod
     def parse(cls, text: str) -> Fault:
-        """Read `http_500` (once), `http_429:2` (twice), `html:*` (always), `null:1@3` (once, from the fourth request).
+        """Read `name[:times][@after][/route]`.
+
+        `http_500` is once, `http_429:2` twice, `html:*` always, `reset:5%` one request in twenty, `null:1@3` once, from
+        the fourth request on, and `http_503:*/time` always, for those who ask for the time.
 
         Raises:
             ConfigError: `text` is not of that form, or there is no such fault.
         """
         match = _TEXT.fullmatch(text.strip())
         if match is None:
-            raise ConfigError(f"{text!r} is no fault; write name, name:times or name:times@after, such as null:1@3")
-        times = None if match["times"] == "*" else int(match["times"] or 1)
-        return cls(match["name"], times, int(match["after"] or 0))
+            raise ConfigError(
+                f"{text!r} is no fault; write name[:times][@after][/route], such as null:1@3, html:* or reset:5%/klines"
+            )
+        is_counted = match["times"] != "*" and match["percent"] is None
+        return cls(
+            match["name"],
+            times=int(match["times"] or 1) if is_counted else None,
+            after=int(match["after"] or 0),
+            route=match["route"],
+            share=float(match["percent"] or 100) / 100,
+        )
+
+    def matches(self, symbol: str | None, route: str, is_rows: bool) -> bool:
+        """Return whether a request is one that this fault looks at."""
+        if self.symbol not in {None, symbol}:
+            return False
+        if self.route is None:
+            return is_rows or self.name in _BULK_FAULTS
+        return self.route.lower() == route.lower()
+
+
+@dataclass(slots=True)
+class _Entry:
+    fault: Fault
+    random: random.Random
+    seen: int = 0
+
+    def strikes(self) -> bool:
+        """Count a matching request and return whether the fault befalls it."""
+        self.seen += 1
+        if self.seen <= self.fault.after:
+            return False
+        if self.fault.share < 1:
+            return self.random.random() < self.fault.share
+        return self.fault.times is None or self.seen <= self.fault.after + self.fault.times
 
 
 class FaultPlan:
@@ -225,62 +108,80 @@ class FaultPlan:
     Args:
         faults: The first entries.
         hold_s: How long `timeout` holds an answer.
+        slow_s: How long `slow` takes over a body.
+        seed: Names the draws of faults that have a share: the same plan draws the same again.
 
     Attributes:
         given: How often each fault has befallen a request.
     """
 
-    def __init__(self, *faults: Fault, hold_s: float = 30.0) -> None:
+    def __init__(self, *faults: Fault, hold_s: float = 30.0, slow_s: float = 1.0, seed: int = 0) -> None:
         self.hold_s = hold_s
+        self.slow_s = slow_s
         self.given: Counter[str] = Counter()
+        self._seed = seed
         self._lock = threading.Lock()
-        self._entries: list[tuple[Fault, list[int]]] = [(fault, [0]) for fault in faults]
+        self._entries: list[_Entry] = []
+        self._added = 0
+        for fault in faults:
+            self._append(fault)
 
     @classmethod
-    def parse(cls, texts: Iterable[str], *, hold_s: float = 30.0) -> FaultPlan:
+    def parse(cls, texts: Iterable[str], *, hold_s: float = 30.0, slow_s: float = 1.0, seed: int = 0) -> FaultPlan:
         """Read a plan from texts such as `null:1@3`; see `Fault.parse`.
 
         Raises:
             ConfigError: One of them names no fault.
         """
-        return cls(*map(Fault.parse, texts), hold_s=hold_s)
+        return cls(*map(Fault.parse, texts), hold_s=hold_s, slow_s=slow_s, seed=seed)
 
-    def add(self, name: str, times: int | None = 1, after: int = 0, symbol: str | None = None) -> None:
-        """Let `name` befall the next `times` matching requests, once `after` of them have passed.
+    def add(
+        self,
+        name: str,
+        times: int | None = 1,
+        after: int = 0,
+        symbol: str | None = None,
+        route: str | None = None,
+        share: float = 1.0,
+    ) -> None:
+        """Let `name` befall requests to come; see `Fault`.
 
         Raises:
             ConfigError: There is no such fault.
         """
-        with self._lock:
-            self._entries.append((Fault(name, times, after, symbol), [0]))
+        self._append(Fault(name, times, after, symbol, route, share))
 
     def clear(self) -> None:
         """Let nothing go wrong from now on."""
         with self._lock:
             self._entries.clear()
 
-    def take(self, symbol: str) -> tuple[str, ...]:
-        """Count a request for `symbol` and return the faults that befall it."""
-        names = []
+    def take(
+        self,
+        symbol: str | None,
+        route: str = "klines",
+        *,
+        is_rows: bool = True,
+        among: Container[str] = FAULTS,
+    ) -> tuple[str, ...]:
+        """Count a request and return the faults that befall it.
+
+        Args:
+            symbol: Whose rows it asks for, where it asks for any.
+            route: What it asks.
+            is_rows: Whether candles or trades are the answer.
+            among: The faults that its answer can have; the others do not see the request.
+        """
         with self._lock:
-            for fault, seen in self._entries:
-                if fault.symbol in {None, symbol}:
-                    seen[0] += 1
-                    if seen[0] > fault.after and (fault.times is None or seen[0] <= fault.after + fault.times):
-                        names.append(fault.name)
+            names = tuple(
+                entry.fault.name
+                for entry in self._entries
+                if entry.fault.name in among and entry.fault.matches(symbol, route, is_rows) and entry.strikes()
+            )
             self.given.update(names)
-        return tuple(names)
+        return names
 
-
-def _refuse(page: Page, answer: RefusedError) -> Page:
-    return replace(page, status=answer.status, headers=answer.headers, body=answer.body)
-
-
-def _change(page: Page, values_of: Callable[[WireRow], Mapping[int, Any]]) -> Page:
-    """Return the page with other values in its middle row."""
-    if not page.rows:
-        return page
-    middle = len(page.rows) // 2
-    values = values_of(page.rows[middle])
-    row = tuple(values.get(number, value) for number, value in enumerate(page.rows[middle]))
-    return replace(page, rows=(*page.rows[:middle], row, *page.rows[middle + 1 :]))
+    def _append(self, fault: Fault) -> None:
+        with self._lock:
+            self._entries.append(_Entry(fault, random.Random(f"{self._seed} {self._added}")))  # noqa: S311 - a plan
+            self._added += 1

@@ -7,12 +7,15 @@ minute): whatever is asked, in whatever order, a minute has one candle, and coar
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import islice
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
 
 from etl.errors import ConfigError
 from etl.replay.synthesis import DAY_MS, Listing, Table, aggregate, cut, listing_of, make_day
@@ -24,6 +27,11 @@ _FIRST_DAY = 16_436  # 2015-01-01, in days since the epoch
 _FINE_DAYS_KEPT = 32  # about 1 MB each when formatted
 _COARSE_DAYS_KEPT = 2_048  # at most 24 rows each
 _TABLES_KEPT = 128  # 115 kB each
+_DECIMAL_COLUMNS = (1, 2, 3, 4, 5, 6, 8, 9)
+_TRADES = 7
+_SCIENTIFIC = 100  # Arrow prints 99e-8 and less with an exponent
+
+Column = npt.NDArray[np.int64]
 
 DEFAULT_SYMBOLS = (
     "BTC/USDT",
@@ -59,6 +67,13 @@ class Steps(NamedTuple):
     lot: str
 
 
+class Lifetime(NamedTuple):
+    """From when until when a symbol is listed, half-open, in milliseconds; None where it has no bound."""
+
+    from_ms: int | None = None
+    until_ms: int | None = None
+
+
 class Market(Protocol):
     """Candles that a server can serve."""
 
@@ -71,6 +86,9 @@ class Market(Protocol):
 
     def steps(self, symbol: str) -> Steps:
         """Return the price and amount steps of `symbol`."""
+
+    def lifetime(self, symbol: str) -> Lifetime:
+        """Return when `symbol` is listed; there are no rows outside."""
 
     def rows(
         self, symbol: str, timeframe: Timeframe, start_ms: int, end_ms: int, limit: int, now_ms: int | None = None
@@ -101,15 +119,25 @@ class MadeUpMarket:
     Args:
         seed: Names the market.
         symbols: ccxt's unified symbols; any of that form will do.
+        listed: From when until when a symbol is listed, in milliseconds; who is not named here is listed since
+            2015-01-01 and for ever.
 
     Raises:
-        ConfigError: A symbol is not of that form, or there is none.
+        ConfigError: A symbol is not of that form, or there is none, or one is listed that is not among them.
     """
 
-    def __init__(self, seed: int = 7, symbols: Sequence[str] = DEFAULT_SYMBOLS) -> None:
+    def __init__(
+        self,
+        seed: int = 7,
+        symbols: Sequence[str] = DEFAULT_SYMBOLS,
+        listed: Mapping[str, tuple[int | None, int | None]] = MappingProxyType({}),
+    ) -> None:
         if not symbols:
             raise ConfigError("a made-up market needs a symbol; name one such as BTC/USDT")
+        if strange := [symbol for symbol in listed if symbol not in symbols]:
+            raise ConfigError(f"{strange[0]!r} is listed but not among the market's symbols; add it to them")
         self.seed = seed
+        self._lifetimes = {symbol: Lifetime(*bounds) for symbol, bounds in listed.items()}
         self._listings: dict[str, Listing] = {check_symbol(s): listing_of(seed, s) for s in dict.fromkeys(symbols)}
         self._table = lru_cache(maxsize=_TABLES_KEPT)(self._make_table)
         self._fine = lru_cache(maxsize=_FINE_DAYS_KEPT)(self._make_rows)
@@ -127,13 +155,17 @@ class MadeUpMarket:
     def steps(self, symbol: str) -> Steps:
         """Return the price and amount steps of `symbol`."""
         listing = self._listings[symbol]
-        return Steps(*(_to_texts((1,), places)[0] for places in (listing.price_places, listing.amount_places)))
+        return Steps(*(f"{10**-places:.8f}" for places in (listing.price_places, listing.amount_places)))
+
+    def lifetime(self, symbol: str) -> Lifetime:
+        """Return when `symbol` is listed."""
+        return self._lifetimes.get(symbol, Lifetime())
 
     def rows(
         self, symbol: str, timeframe: Timeframe, start_ms: int, end_ms: int, limit: int, now_ms: int | None = None
     ) -> Sequence[Row]:
         """Return the first `limit` rows with open_time in `[start_ms, end_ms)`; see `Market.rows`."""
-        start_ms, end_ms = max(start_ms, _FIRST_DAY * DAY_MS), _until(end_ms, now_ms)
+        start_ms, end_ms = self._within(symbol, start_ms, end_ms, now_ms)
         days = range(start_ms // DAY_MS, -(-end_ms // DAY_MS))
         return list(islice(self._between(symbol, timeframe, days, start_ms, end_ms, now_ms), limit))
 
@@ -141,15 +173,22 @@ class MadeUpMarket:
         self, symbol: str, timeframe: Timeframe, end_ms: int, limit: int, now_ms: int | None = None
     ) -> Sequence[Row]:
         """Return the last `limit` rows with open_time before `end_ms`; see `Market.last_rows`."""
-        end_ms = _until(end_ms, now_ms)
+        start_ms, end_ms = self._within(symbol, 0, end_ms, now_ms)
         pages: list[list[Row]] = []
         count = 0
-        for day in range(-(-end_ms // DAY_MS) - 1, _FIRST_DAY - 1, -1):
+        for day in range(-(-end_ms // DAY_MS) - 1, start_ms // DAY_MS - 1, -1):
             if count >= limit:
                 break
-            pages.append(list(self._between(symbol, timeframe, (day,), 0, end_ms, now_ms)))
+            pages.append(list(self._between(symbol, timeframe, (day,), start_ms, end_ms, now_ms)))
             count += len(pages[-1])
         return [row for page in reversed(pages) for row in page][max(0, count - limit) :]
+
+    def _within(self, symbol: str, start_ms: int, end_ms: int, now_ms: int | None) -> tuple[int, int]:
+        """Return the bounds, drawn in to where there can be rows: since 2015, on days it is listed, until now."""
+        from_ms, until_ms = self.lifetime(symbol)
+        first_ms = max(_FIRST_DAY * DAY_MS, (from_ms or 0) // DAY_MS * DAY_MS)
+        ends = (until_ms, None if now_ms is None else now_ms + 1)
+        return max(start_ms, first_ms), min([end_ms, *(end for end in ends if end is not None)])
 
     def _between(
         self,
@@ -178,34 +217,39 @@ class MadeUpMarket:
         return (*closed, *self._format(symbol, aggregate(minutes, timeframe.ms // _MINUTE_MS), day))
 
     def _make_table(self, symbol: str, day: int) -> Table:
-        return make_day(self.seed, self._listings[symbol], day)
+        table = make_day(self.seed, self._listings[symbol], day)
+        from_ms, until_ms = self.lifetime(symbol)
+        open_times = table[:, 0] * _MINUTE_MS + np.int64(day * DAY_MS)
+        is_listed = np.ones(len(table), dtype=np.bool_)
+        if from_ms is not None:
+            is_listed &= open_times >= from_ms
+        if until_ms is not None:
+            is_listed &= open_times < until_ms
+        return table[is_listed]
 
     def _make_rows(self, symbol: str, timeframe: Timeframe, day: int) -> tuple[Row, ...]:
         return self._format(symbol, aggregate(self._table(symbol, day), timeframe.ms // _MINUTE_MS), day)
 
     def _format(self, symbol: str, table: Table, day: int) -> tuple[Row, ...]:
         listing = self._listings[symbol]
-        price, amount = listing.price_places, listing.amount_places
+        price, amount = 10 ** (8 - listing.price_places), 10 ** (8 - listing.amount_places)
+        scales = np.array((price, price, price, price, amount, 1, amount, 1), dtype=np.int64)
+        texts = _to_texts((table[:, _DECIMAL_COLUMNS] * scales).T.ravel())
+        columns = [texts[start : start + len(table)] for start in range(0, len(texts), len(table))] or [[]] * 8
         times = (table[:, 0] * _MINUTE_MS + np.int64(day * DAY_MS)).tolist()
-        columns = table.T.tolist()
-        places = {1: price, 2: price, 3: price, 4: price, 5: amount, 6: 8, 8: amount, 9: 8}
-        for number, decimals in places.items():
-            columns[number] = _to_texts(columns[number], decimals)
-        return tuple(map(Row._make, zip(times, *columns[1:], strict=True)))
+        rows = zip(times, *columns[:6], table[:, _TRADES].tolist(), *columns[6:], strict=True)
+        return tuple(map(Row._make, rows))
 
 
-def _to_texts(units: Iterable[int], places: int) -> list[str]:
-    """Return whole numbers of 10**-places as Binance prints every number: with eight places."""
-    if places == 0:
-        return [f"{value}.00000000" for value in units]
-    width, zeros = places + 1, "0" * (8 - places)
-    digits = [str(value).rjust(width, "0") for value in units]
-    return [f"{text[:-places]}.{text[-places:]}{zeros}" for text in digits]
+def _to_texts(units: Column) -> list[str]:
+    """Return whole numbers of 1e-8, none below zero, as Binance prints every number: with eight places."""
+    words = np.column_stack((units, np.zeros_like(units)))  # 128 bits each, the low half first
+    decimals = pa.Array.from_buffers(pa.decimal128(38, 8), len(units), [None, pa.py_buffer(words)])
+    texts: list[str] = decimals.cast(pa.string()).to_pylist()
+    for number in np.flatnonzero(units < _SCIENTIFIC).tolist():
+        texts[number] = f"0.{units[number]:08d}"
+    return texts
 
 
 def _open_time(row: Row) -> int:
     return row[0]
-
-
-def _until(end_ms: int, now_ms: int | None) -> int:
-    return end_ms if now_ms is None else min(end_ms, now_ms + 1)

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from etl.errors import ConfigError
-from etl.replay.market import Row, Steps
+from etl.replay.market import Lifetime, Row, Steps
 from etl.schema import CANDLE_SCHEMA, VALUE_COLUMNS, symbol_from_path
 from etl.settings import nearest
 from etl.timeframe import Timeframe
@@ -60,6 +60,10 @@ class RecordedMarket:
     def steps(self, symbol: str) -> Steps:
         """Return the smallest steps that Binance can print: a recording does not say."""
         return Steps("0.00000001", "0.00000001")
+
+    def lifetime(self, symbol: str) -> Lifetime:
+        """Return no bounds: a recording does not say."""
+        return Lifetime()
 
     def rows(
         self, symbol: str, timeframe: Timeframe, start_ms: int, end_ms: int, limit: int, now_ms: int | None = None

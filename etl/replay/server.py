@@ -1,6 +1,7 @@
-"""The replay exchange as a server: one market behind Binance's protocol on a local port.
+"""The replay exchange as a server: one market behind the protocols of `dialects`, all at once, on a local port.
 
-Owns the network, the clock and the counts. What is asked and answered stands in `binance`, what goes wrong in `faults`.
+Owns the network, the clock and the counts. What is asked and answered stands in the protocols' modules, what goes wrong
+in `faults`.
 """
 
 from __future__ import annotations
@@ -15,29 +16,20 @@ from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Self
 
-import orjson
 from aiohttp import web
 
 from etl.errors import ConfigError
-from etl.replay.binance import (
-    PREFIX,
-    WEIGHTS,
-    RefusedError,
-    Window,
-    exchange_info,
-    parse_window,
-    select_rows,
-    symbol_ids,
-    to_wire,
-)
-from etl.replay.faults import FAULTS, JSON, FaultPlan, Page
+from etl.replay.book import Book
+from etl.replay.dialects import DIALECTS
+from etl.replay.faults import FaultPlan
 from etl.replay.limits import WeightLimits
 from etl.replay.market import Market
+from etl.replay.mishaps import MISHAPS, Page, fitting
+from etl.replay.wire import Answer, Asked, Dialect, Limits, RefusedError, Route, Window
 
 _WINDOWS_KEPT = 100_000
 _PATIENCE_S = 0.5  # for answers under way when the server stops
-
-_Handler = Callable[[web.Request, int], Awaitable[web.StreamResponse]]
+_DRIBBLES = 10
 
 
 def system_clock_ms() -> int:
@@ -49,7 +41,7 @@ class ReplayServer:
     """An exchange of our own.
 
     Use it as a context manager, in which it runs in a thread; or `start` and `stop` it in a loop of yours; or let it
-    `run_forever`. Pages are made one after the other: new ones of minutes take 5 ms, of days up to a second.
+    `run_forever`. Pages are made one after the other, and cut from days that are encoded once.
 
     Args:
         market: What it trades.
@@ -61,8 +53,10 @@ class ReplayServer:
         latency_ms: How long each answer is held back.
 
     Attributes:
+        unlisted: Symbols (ccxt's form) that the exchange does not know any more; may be changed while it runs.
         requests: How often each path was asked for, refused or not.
-        windows: The latest 100,000 requests for klines, in order.
+        windows: The latest 100,000 requests for candles or trades, in order.
+        answers: How often each HTTP status was answered.
     """
 
     def __init__(
@@ -78,17 +72,25 @@ class ReplayServer:
     ) -> None:
         self.market = market
         self.faults = faults if faults is not None else FaultPlan()
+        self.unlisted: set[str] = set()
         self.requests: Counter[str] = Counter()
         self.windows: deque[Window] = deque(maxlen=_WINDOWS_KEPT)
-        self._ids = symbol_ids(market)
+        self.answers: Counter[int] = Counter()
+        self._book = Book(market, self.unlisted)
+        self._limits = {dialect.name: dialect.limits(limits) for dialect in DIALECTS}
         self._address = (host, port)
         self._bound: tuple[str, int] | None = None
-        self._limits = WeightLimits(is_on=limits)
         self._clock = clock
         self._latency_s = latency_ms / 1_000
         self._runner: web.AppRunner | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+
+    @property
+    def used_by_minute(self) -> Mapping[int, int]:
+        """The weight that Binance's protocol accepted, by clock minute since the epoch."""
+        binance = self._limits["binance"]
+        return dict(binance.accepted) if isinstance(binance, WeightLimits) else {}
 
     @property
     def url(self) -> str:
@@ -108,14 +110,9 @@ class ReplayServer:
             ConfigError: The port is taken, or the host is none of this machine's.
         """
         app = web.Application()
-        handlers: dict[str, _Handler] = {
-            "ping": self._ping,
-            "time": self._time,
-            "exchangeInfo": self._exchange_info,
-            "klines": self._klines,
-        }
-        for name, handler in handlers.items():
-            app.router.add_get(f"{PREFIX}/{name}", self._guarded(handler, WEIGHTS[name]))
+        for dialect in DIALECTS:
+            for route in dialect.routes:
+                app.router.add_get(route.path, self._guarded(dialect, route))
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=_PATIENCE_S)
         await runner.setup()
         host, port = self._address
@@ -185,66 +182,74 @@ class ReplayServer:
             thread.join()
             loop.close()
 
-    def _guarded(self, handler: _Handler, weight: int) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-        """Return `handler` behind counts, latency and limits."""
+    def _guarded(self, dialect: Dialect, route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        """Return what answers `route`, behind counts, latency, limits and faults."""
+        limits = self._limits[dialect.name]
 
         async def answer(request: web.Request) -> web.StreamResponse:
             self.requests[request.path] += 1
-            await asyncio.sleep(self._latency_s)
-            now_ms, address = self._clock(), request.remote or ""
+            if self._latency_s:
+                await asyncio.sleep(self._latency_s)
+            address = request.remote or ""
+            asked = Asked(request.query, request.match_info, self._clock())
             try:
-                self._limits.spend(address, weight, now_ms)
-                return await handler(request, now_ms)
+                limits.spend(address, route.weight, asked.now_ms)
+                made = await self._make(route, asked)
             except RefusedError as refusal:
-                return self._respond(request, refusal.body, status=refusal.status, headers=refusal.headers)
+                headers = {**limits.headers(address), **refusal.headers}
+                return self._respond(refusal.body, refusal.status, headers, refusal.content_type)
+            page = self._spoil(dialect, route, made, asked.now_ms)
+            if page is None:
+                return self._respond(made.encode(), 200, limits.headers(address), made.content_type)
+            return await self._send(request, page, limits)
 
         return answer
 
-    async def _ping(self, request: web.Request, now_ms: int) -> web.StreamResponse:
-        return self._respond(request, b"{}")
+    async def _make(self, route: Route, asked: Asked) -> Answer:
+        if route.is_long:
+            return await asyncio.to_thread(route.answer, self._book, asked)
+        return route.answer(self._book, asked)
 
-    async def _time(self, request: web.Request, now_ms: int) -> web.StreamResponse:
-        return self._respond(request, orjson.dumps({"serverTime": now_ms}))
-
-    async def _exchange_info(self, request: web.Request, now_ms: int) -> web.StreamResponse:
-        return self._respond(request, orjson.dumps(exchange_info(request.query, self._ids, self.market, now_ms)))
-
-    async def _klines(self, request: web.Request, now_ms: int) -> web.StreamResponse:
-        window = parse_window(request.query, self._ids, self.market)
-        self.windows.append(window)
-        rows = to_wire(select_rows(self.market, window, now_ms), window.timeframe)
-        names = self.faults.take(window.symbol)
+    def _spoil(self, dialect: Dialect, route: Route, made: Answer, now_ms: int) -> Page | None:
+        """Return what the faults leave of an answer; None where none befalls it."""
+        if made.window is not None:
+            self.windows.append(made.window)
+        symbol = made.window.symbol if made.window is not None else None
+        names = self.faults.take(symbol, route.name, is_rows=made.layout is not None, among=fitting(made))
         if not names:
-            return self._respond(request, orjson.dumps(rows))
-        newest = self.market.last_rows(window.symbol, window.timeframe, now_ms + 1, 1, now_ms)
-        forming = [row for row in to_wire(newest, window.timeframe) if row[6] >= now_ms]
-        page = Page(tuple(rows), forming[0] if forming else None, now_ms, self.faults.hold_s)
+            return None
+        page = Page(
+            made,
+            made.rows(),
+            now_ms,
+            words=dialect.words,
+            maintenance_status=dialect.maintenance_status,
+            hold_s=self.faults.hold_s,
+            slow_s=self.faults.slow_s,
+            content_type=made.content_type,
+        )
         for name in names:
-            page = FAULTS[name](page)
-        return await self._send(request, page)
+            page = MISHAPS[name](page)
+        return page
 
-    async def _send(self, request: web.Request, page: Page) -> web.StreamResponse:
+    async def _send(self, request: web.Request, page: Page, limits: Limits) -> web.StreamResponse:
         await asyncio.sleep(page.wait_s)
-        body = page.encode()
-        if not page.is_cut:
-            return self._respond(request, body, page.status, page.headers, page.content_type)
-        response = web.StreamResponse(headers={"Content-Type": page.content_type, "Content-Length": str(len(body))})
+        body, headers = page.encode(), {**limits.headers(request.remote or ""), **page.headers}
+        if not page.is_cut and not page.dribble_s:
+            return self._respond(body, page.status, headers, page.content_type)
+        self.answers[page.status] += 1
+        headers |= {"Content-Type": page.content_type, "Content-Length": str(len(body))}
+        response = web.StreamResponse(status=page.status, headers=headers)
         await response.prepare(request)
-        await response.write(body[: len(body) // 2])
-        if request.transport is not None:
+        sent = len(body) // 2 if page.is_cut else len(body)
+        step = max(1, -(-sent // _DRIBBLES))
+        for start in range(0, sent, step):
+            await response.write(body[start : min(start + step, sent)])
+            await asyncio.sleep(page.dribble_s / _DRIBBLES)
+        if page.is_cut and request.transport is not None:
             request.transport.close()
         return response
 
-    def _respond(
-        self,
-        request: web.Request,
-        body: bytes,
-        status: int = 200,
-        headers: Mapping[str, str] | None = None,
-        content_type: str = JSON,
-    ) -> web.Response:
-        used = str(self._limits.used(request.remote or ""))
-        weights = {"X-MBX-USED-WEIGHT": used, "X-MBX-USED-WEIGHT-1M": used}
-        return web.Response(
-            body=body, status=status, headers={"Content-Type": content_type, **weights, **(headers or {})}
-        )
+    def _respond(self, body: bytes, status: int, headers: Mapping[str, str], content_type: str) -> web.Response:
+        self.answers[status] += 1
+        return web.Response(body=body, status=status, headers={"Content-Type": content_type, **headers})
