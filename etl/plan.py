@@ -14,7 +14,7 @@ from etl.fetching import open_exchange
 from etl.ingest import Partition, Stores
 from etl.schema import Series, TimeRange
 from etl.settings import Feed, Settings, nearest
-from etl.timeframe import Timeframe
+from etl.timeframe import Timeframe, from_ms
 from etl.warehouse import covered_ranges, known_series
 
 _Answer = TypeVar("_Answer")
@@ -49,6 +49,19 @@ def plan(stores: Stores, series: Series, wanted: TimeRange, settle: timedelta | 
     pieces = [piece for time_range in rest for piece in spans(series.timeframe, time_range)]
     midnight = Timeframe.D1.floor(wanted.end)
     return [Partition(series, part) for piece in pieces for part in _cut(piece, midnight)]
+
+
+def closed_until(settings: Settings, series: Series) -> datetime:
+    """Return the end of the last candle that has closed by the exchange's clock.
+
+    Raises:
+        SourceError: The exchange does not say.
+    """
+
+    async def ask(source: Source) -> int:
+        return await source.clock_ms()
+
+    return series.timeframe.floor(from_ms(_ask(settings, series.exchange, ask)))
 
 
 def check_feed(settings: Settings, feed: Feed) -> list[str]:
