@@ -65,18 +65,22 @@ def closed_until(settings: Settings, series: Series) -> datetime:
 
 
 def check_feed(settings: Settings, feed: Feed) -> list[str]:
-    """Return what the feed's exchange has against it, a line each: it cannot be reached, or lacks a symbol."""
+    """Return what is wrong with a feed, a line each: its exchange cannot be reached, or does not trade a symbol."""
 
-    async def ask(source: Source) -> Sequence[str]:
-        return await source.symbols()
+    async def ask(source: Source) -> list[str]:
+        listed = await source.symbols()
+        return [
+            f"{feed.exchange} lists {symbol}, but does not trade it: it is halted or delisted"
+            if symbol in listed
+            else f"{feed.exchange} lists no {symbol}{nearest(symbol, listed)}"
+            for symbol in feed.symbols
+            if symbol not in listed or not await source.is_trading(symbol)
+        ]
 
     try:
-        listed = _ask(settings, feed.exchange, ask)
+        return _ask(settings, feed.exchange, ask)
     except SourceError as error:
         return [f"{feed.exchange}: {error.message}"]
-    return [
-        f"{feed.exchange} lists no {symbol}{nearest(symbol, listed)}" for symbol in feed.symbols if symbol not in listed
-    ]
 
 
 def _ask(settings: Settings, exchange: str, question: Callable[[Source], Awaitable[_Answer]]) -> _Answer:

@@ -20,7 +20,8 @@ _WHOLE = frozenset({"series", "first", "last", "watermark", "loaded", "from", "t
 def status_table(rows: Sequence[SeriesStatus], sizes: Mapping[Series, int]) -> Table:
     """Return a row a series; `sizes` are the archive's bytes."""
     table = _table(
-        "series", "first", "last", "watermark", "candles", "absent", "quarantined", "revised", "archive", "loaded"
+        *("series", "first", "last", "watermark", "candles", "absent"),
+        *("quarantined", "revised", "archive", "loaded", "state"),
     )
     for row in rows:
         table.add_row(
@@ -34,6 +35,7 @@ def status_table(rows: Sequence[SeriesStatus], sizes: Mapping[Series, int]) -> T
             f"{row.revisions:,}",
             f"{sizes[row.series] / 1e6:.1f} MB",
             _moment(row.last_load),
+            "" if row.ended is None else f"ended {_moment(row.ended)}",
         )
     return table
 
@@ -54,6 +56,8 @@ def status_json(rows: Sequence[SeriesStatus], sizes: Mapping[Series, int]) -> li
             "revisions": row.revisions,
             "archive_bytes": sizes[row.series],
             "last_load": _iso(row.last_load),
+            "first_open": _iso(row.first_open),
+            "ended": _iso(row.ended),
         }
         for row in rows
     ]

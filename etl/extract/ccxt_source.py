@@ -160,7 +160,7 @@ class CcxtSource:
         """Return what the exchange says of `symbol`: by one small question, or else by the whole list."""
         async with self._markets_lock:
             if symbol not in self._markets:
-                market = await self._guessed(symbol, place)
+                market = None if self._client.markets else await self._guessed(symbol, place)
                 self._markets[symbol] = market or await self._listed(symbol, place)
             return self._markets[symbol]
 

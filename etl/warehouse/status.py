@@ -28,6 +28,8 @@ class SeriesStatus:
         last: Open time of the last one.
         absent: Expected and not held, by kind.
         quarantined: Refused rows.
+        first_open: When the exchange's first candle opens, if it was asked.
+        ended: When the last candle closed of a series that is traded no more.
     """
 
     series: Series
@@ -41,6 +43,8 @@ class SeriesStatus:
     quarantined: int
     revisions: int
     last_load: datetime | None
+    first_open: datetime | None
+    ended: datetime | None
 
 
 def read_status(connection: Connection) -> list[SeriesStatus]:
@@ -52,6 +56,8 @@ def _status(connection: Connection, series: Series, series_id: int) -> SeriesSta
     covered = covered_ranges(connection, series_id)
     held = span_of_candles(connection, series_id)
     checkpoints = read_checkpoints(connection, series_id)
+    own = tables.series
+    first_open, ended = connection.execute(select(own.c.first_open, own.c.ended).where(own.c.id == series_id)).one()
     absent: dict[str, int] = {}
     for span in covered:
         for absence in read_absences(connection, series_id, span):
@@ -68,6 +74,8 @@ def _status(connection: Connection, series: Series, series_id: int) -> SeriesSta
         quarantined=_count(connection, tables.quarantine, series_id),
         revisions=_count(connection, tables.candle_revisions, series_id),
         last_load=checkpoints[-1].loaded_at if checkpoints else None,
+        first_open=first_open,
+        ended=ended,
     )
 
 

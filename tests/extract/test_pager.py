@@ -81,9 +81,7 @@ def test_a_page_of_yesterday_is_asked_for_again(raw: RawPartition) -> None:
 
 
 def test_empty_years_before_the_first_candle_are_not_walked(tmp_path: Path) -> None:
-    """A range that begins years before the series asks for a handful of coarse pages, finds the first candle exactly
-    and fetches from there; the next range knows it already.
-    """
+    """A range that begins years too early asks for a few coarse pages and finds the first candle exactly."""
     traits = replace(TRAITS, page_limit=1000)
     early = TimeRange(from_ms(ORIGIN_MS - 3 * 365 * 86_400_000), RANGE.end)
     venue = Venue(rows(range(7, 95)), traits)
