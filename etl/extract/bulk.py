@@ -244,18 +244,19 @@ async def _download(session: aiohttp.ClientSession, url: str, most_bytes: int) -
     # Unpacked by us or not at all: an encoding would be a second zip around the zip. No redirects: what leads
     # elsewhere is no archive's answer.
     headers = {"Accept-Encoding": "identity"}
+    name = url.rpartition("/")[2]
     async with session.get(url, headers=headers, timeout=_TIMEOUT, allow_redirects=False) as response:
         if response.status == 404:
-            raise _NotThereError(f"{url} answers 404")
+            raise _NotThereError(f"{name} answers 404")
         if response.status == 429 or response.status >= 500:
-            raise _BusyError(f"{url} answers {response.status}")
+            raise _BusyError(f"{name} answers {response.status}")
         if response.status != 200:
-            raise _UnusableError(f"{url} answers {response.status}")
+            raise _UnusableError(f"{name} answers {response.status}")
         content = bytearray()
         async for piece in response.content.iter_chunked(1 << 16):
             content += piece
             if len(content) > most_bytes:
-                raise _UnusableError(f"{url} sends over {most_bytes} bytes")
+                raise _UnusableError(f"{name} sends over {most_bytes} bytes")
         return bytes(content)
 
 
