@@ -57,6 +57,7 @@ class Running:
 
     Attributes:
         faults: What its exchange does wrong.
+        made_up: The exchange that has a past.
         progress: What was reported of the first backfill.
         strangers: Processes that were there before it.
         stop: Stops it.
@@ -64,6 +65,7 @@ class Running:
 
     stack: Stack
     faults: FaultPlan
+    made_up: ReplayServer
     progress: list[Progress]
     strangers: list[psutil.Process]
     stop: ExitStack
@@ -83,6 +85,7 @@ def running(recording: Path) -> Iterator[Running]:
             patch.setenv("CHANDLER_FEEDS", str(folder / "feeds.toml"))
             patch.setenv("CHANDLER_EXCHANGES__REPLAY__BASE_URL", server.url)
             patch.setenv("CHANDLER_EXCHANGES__MADEUP__BASE_URL", made_up.url)
+            patch.setenv("CHANDLER_EXCHANGES__MADEUP__BULK_URL", made_up.url + "/data")
             screen = Screen(Console(file=io.StringIO()))
             starting = local_stack(
                 Home(folder / "home"), screen, threading.Event(), with_replay=False, is_paused_at_creation=True
@@ -94,7 +97,7 @@ def running(recording: Path) -> Iterator[Running]:
             wait_for_dag(stack, dag_id)
         progress: list[Progress] = []
         assert run_backfill(stack.api, TWO_DAYS, progress.append, stack.processes.pause)
-        yield Running(stack, faults, progress, strangers, stop)
+        yield Running(stack, faults, made_up, progress, strangers, stop)
 
 
 def tasks_of(stack: Stack, backfill: Backfill) -> list[Json]:
@@ -145,7 +148,7 @@ def test_the_logs_tell_the_story(running: Running) -> None:
     for text in (
         " candles held: ",
         " absent, 1 quarantined; ",
-        "absent [2024-02-29 23:30, 2024-03-01 00:00), 30 candles",
+        ") [2024-02-29 23:30, 2024-03-01 00:00), 30 candles",
     ):
         assert text in said["load"]
 
@@ -187,7 +190,7 @@ def test_a_red_partition_is_cleared_alone(running: Running) -> None:
 def test_history_is_loaded_by_a_backfill_and_never_by_itself(running: Running) -> None:
     """Not paused, it has run nothing yet; asked for a quarter it makes three runs and loads just these months.
 
-    They are older than the feed's start, which is for the daily runs.
+    They are older than the feed's start, which is for the daily runs, and come as the exchange's files of whole months.
     """
     stack = running.stack
     history = stack.api.get(f"/dags/{HISTORY}")
@@ -207,6 +210,8 @@ def test_history_is_loaded_by_a_backfill_and_never_by_itself(running: Running) -
     with open_warehouse(stack.settings) as warehouse, warehouse.begin() as connection:
         status = next(one for one in read_status(connection) if one.series == Series.parse("madeup:BTC/USDT:1h"))
     assert status.candles + sum(status.absent.values()) == (31 + 29 + 31) * 24
+    files = [path for path in running.made_up.requests if path.endswith(".zip")]
+    assert sorted(path[-11:-4] for path in files) == ["2024-01", "2024-02", "2024-03"]
 
 
 def test_whoever_has_no_password_sees_nothing(running: Running) -> None:
