@@ -39,7 +39,7 @@ start = 2024-01-01
 [feeds.past]
 exchange = "madeup"
 symbols = ["BTC/USDT"]
-timeframes = ["1h"]
+timeframes = ["15m"]
 start = 2024-06-01
 
 [exchanges]
@@ -208,8 +208,8 @@ def test_history_is_loaded_by_a_backfill_and_never_by_itself(running: Running) -
     loaded = sorted((event["extra"]["start"], event["extra"]["end"]) for event in events)
     assert loaded == list(pairwise(start.replace("Z", "+00:00") for start in starts))
     with open_warehouse(stack.settings) as warehouse, warehouse.begin() as connection:
-        status = next(one for one in read_status(connection) if one.series == Series.parse("madeup:BTC/USDT:1h"))
-    assert status.candles + sum(status.absent.values()) == (31 + 29 + 31) * 24
+        status = next(one for one in read_status(connection) if one.series == Series.parse("madeup:BTC/USDT:15m"))
+    assert status.candles + sum(status.absent.values()) == (31 + 29 + 31) * 96
     files = [path for path in running.made_up.requests if path.endswith(".zip")]
     assert sorted(path[-11:-4] for path in files) == ["2024-01", "2024-02", "2024-03"]
 
