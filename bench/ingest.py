@@ -141,7 +141,7 @@ def compare(runs: int) -> None:
             for index, (name, command) in enumerate(commands.items()):
                 home = f"{folder}/{run}-{index}"
                 environment = {"CHANDLER_HOME": home, "CHANDLER_EXCHANGES__BINANCE__BASE_URL": url}
-                environment["CHANDLER_EXCHANGES__BINANCE__WEIGHT_PER_MINUTE"] = "100000000"
+                environment["CHANDLER_EXCHANGES__BINANCE__WEIGHT_LIMIT"] = "100000000"
                 figures = measure(command, environment)
                 if run >= 0:
                     results[name].append(figures)

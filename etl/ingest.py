@@ -202,7 +202,7 @@ def ingest(stores: Stores, partition: Partition, run: str, on_page: OnPage = lam
 def _received(pages: Sequence[Page], traits: Traits, time_range: TimeRange) -> Iterator[ReceivedRows]:
     """Yield what cleaning is given: candles as they arrived, those built from trades, and those out of files."""
     for page in pages:
-        if page.route is Route.CANDLES:
+        if page.route in {Route.CANDLES, Route.AGAIN}:
             yield ReceivedRows(page.rows(), page.fetched_at_ms, traits.layout)
         elif page.route is Route.BULK:
             yield ReceivedRows(page.rows(), page.fetched_at_ms, BULK_LAYOUT, Origin.BULK)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from dataclasses import replace
 
+from etl.errors import SourceError
 from etl.extract.patience import fetch_patiently
-from etl.extract.source import Bounds, Page, Route, Source
+from etl.extract.source import Bounds, Route, Source
+from etl.extract.together import together
 from etl.schema import Series, TimeRange
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,13 @@ async def _search(source: Source, series: Series) -> tuple[int, int] | None:
     """Return the open time of the first candle and the close time of the last; None if there is none."""
     coarse = replace(series, timeframe=max(source.traits.timeframes, key=lambda timeframe: timeframe.ms))
     whole = TimeRange.from_ms(_BEGINNING_MS, await source.clock_ms())
-    times = await _open_times(source, coarse, whole)
+    try:
+        times = await _open_times(source, coarse, whole)
+    except SourceError as error:
+        if error.is_retryable:
+            raise
+        log.info("%s: cannot look for its first candle (%s); every page is asked for", series, error.message)
+        return None
     if not times or coarse == series:
         return (times[0], times[-1] + series.timeframe.ms) if times else None
     width_ms = coarse.timeframe.ms
@@ -62,8 +69,6 @@ async def _search(source: Source, series: Series) -> tuple[int, int] | None:
 
 async def _open_times(source: Source, series: Series, time_range: TimeRange) -> list[int]:
     windows = time_range.windows(source.traits.page_limit * series.timeframe.ms)
-    async with asyncio.TaskGroup() as group:
-        asks = [group.create_task(fetch_patiently(source, series, window)) for window in windows]
-    pages: list[Page] = [ask.result() for ask in asks]
+    pages = await together(fetch_patiently(source, series, window) for window in windows)
     layout = source.traits.layout
     return sorted(at_ms for page in pages for row in page.rows() if (at_ms := layout.open_time_ms(row)) is not None)

@@ -145,9 +145,9 @@ class CcxtSource:
         """Return the files that should be there of whole months and days in the range; ascending and disjoint."""
         if self._bulk_url is None:
             return ()
-        now_ms = await self.clock_ms()
-        guess = series.symbol.replace("/", "")
-        return bulk_files(series, guess, time_range, now_ms)
+        files = bulk_files(series, series.symbol.replace("/", ""), time_range, await self.clock_ms())
+        # What one page holds costs less as a page.
+        return [file for file in files if file.window.count(series.timeframe) > self.traits.page_limit]
 
     async def fetch_bulk(self, series: Series, file: BulkFile) -> Page | None:
         """Return a file as a page; None if it is not there or cannot be trusted."""

@@ -8,21 +8,19 @@ are taken from there. An answer may leave something to be asked for: see `etl.ex
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
-from etl.errors import ChandlerError
 from etl.extract.bounds import find_bounds
+from etl.extract.bulk import BulkFile
 from etl.extract.patience import fetch_patiently
 from etl.extract.raw import Fetched, PageKey, RawPartition
 from etl.extract.rest import is_poor, rest_of
 from etl.extract.source import Bounds, Page, Route, Source
+from etl.extract.together import together
 from etl.extract.trades import has_trade_before, lead_windows
 from etl.schema import TimeRange
-
-log = logging.getLogger(__name__)
 
 OnPage = Callable[[Page], None]
 
@@ -67,14 +65,7 @@ async def fetch_range(
         StoreError: A page could not be written.
     """
     walk = _Walk(source, raw, places, on_page, known or Bounds())
-    try:
-        pages = await walk.range()
-    except BaseExceptionGroup as errors:
-        # Not by except*, which puts what is raised in it into a group again.
-        ours, others = errors.split(ChandlerError)
-        if ours is None or others is not None:
-            raise
-        raise _first(ours) from errors
+    pages = await walk.range()
     await asyncio.to_thread(raw.write_list, Fetched(tuple(pages), walk.bounds))
     return FetchReport(len(pages), walk.asked, walk.rows)
 
@@ -101,9 +92,7 @@ class _Walk:
             # Years before a listing, or after a delisting, are not walked.
             self.bounds = await find_bounds(self.source, self.raw.series, self.bounds)
         rest = [window for window in windows[1:] if self.bounds.may_hold(window)]
-        async with asyncio.TaskGroup() as group:
-            walks = [group.create_task(self._page(window)) for window in rest]
-        pages = [*head, *chain.from_iterable(walk.result() for walk in walks)]
+        pages = [*head, *chain.from_iterable(await together(map(self._page, rest)))]
         if pages and self.is_empty[pages[-1]]:
             self.bounds = await find_bounds(self.source, self.raw.series, self.bounds)
         return sorted([*await self._lead(pages), *files, *pages], key=lambda key: key.window.start)
@@ -111,23 +100,28 @@ class _Walk:
     async def _files(self) -> tuple[list[PageKey], list[TimeRange]]:
         """Take what lies as a file. Return those pages, and the windows that are left to ask for."""
         files = await self.source.bulk_files(self.raw.series, self.raw.time_range)
+        found = await together(self._file(file) for file in files if self.bounds.may_hold(file.window))
         taken: list[PageKey] = []
         left: list[TimeRange] = []
         start_ms = self.raw.time_range.start_ms
-        for file in files:
-            if not self.bounds.may_hold(file.window):
-                continue
-            page = await self._kept(PageKey(file.window, Route.BULK))
-            if page is None:
-                async with self.places:
-                    page = await self.source.fetch_bulk(self.raw.series, file)
-                if page is None:
-                    continue
-                await self._keep(page)
-            left += self._windows(start_ms, file.window.start_ms)
-            left += self._take(page, taken)
-            start_ms = file.window.end_ms
+        for key, rest in filter(None, found):
+            taken.append(key)
+            left += [*self._windows(start_ms, key.window.start_ms), *rest]
+            start_ms = key.window.end_ms
         return taken, [*left, *self._windows(start_ms, self.raw.time_range.end_ms)]
+
+    async def _file(self, file: BulkFile) -> tuple[PageKey, list[TimeRange]] | None:
+        """Take one file. Return its page and what it lacks; None if it is not there or cannot be trusted."""
+        page = await self._kept(PageKey(file.window, Route.BULK))
+        if page is None:
+            async with self.places:
+                page = await self.source.fetch_bulk(self.raw.series, file)
+            if page is None:
+                return None
+            await self._keep(page)
+        keys: list[PageKey] = []
+        rest = self._take(page, keys)
+        return keys[0], rest
 
     def _windows(self, start_ms: int, end_ms: int) -> list[TimeRange]:
         if start_ms >= end_ms:
@@ -140,25 +134,22 @@ class _Walk:
 
     async def _page(self, window: TimeRange, route: Route | None = None) -> list[PageKey]:
         """Walk one window, and what its answer leaves to be asked for."""
-        page = await self._kept(*(PageKey(window, kind) for kind in ([route] if route else list(Route)[:2])))
-        if page is None:
-            async with self.places:
-                page = await fetch_patiently(self.source, self.raw.series, window, route)
-                if is_poor(page, self.source.traits):
-                    page = await self._second_look(page)
-            await self._keep(page)
+        routes = (Route.CANDLES, Route.TRADES) if route is None else (route,)
+        page = await self._kept(*(PageKey(window, each) for each in routes)) or await self._ask(window, route)
         keys: list[PageKey] = []
         for rest in self._take(page, keys):
             keys += await self._page(rest, page.route)
+        if len(keys) == 1 and is_poor(page, self.source.traits):
+            # Once more, before a candle is believed to be missing: an answer may be poor, or early. Both are kept.
+            again = await self._kept(PageKey(window, Route.AGAIN)) or await self._ask(window, Route.AGAIN)
+            self._take(again, keys)
         return keys
 
-    async def _second_look(self, page: Page) -> Page:
-        """Ask again for a page that lacks candles where the exchange prints every minute; keep the fuller one."""
-        again = await fetch_patiently(self.source, page.series, page.window, page.route)
-        before, after = len(page.rows()), len(again.rows())
-        if after > before:
-            log.warning("%s %s: %d candles, and %d when asked again", page.series, page.window, before, after)
-        return again if after >= before else page
+    async def _ask(self, window: TimeRange, route: Route | None) -> Page:
+        async with self.places:
+            page = await fetch_patiently(self.source, self.raw.series, window, route)
+        await self._keep(page)
+        return page
 
     async def _lead(self, pages: Sequence[PageKey]) -> list[PageKey]:
         """Look for the last price before the first candle, if candles are to be built and it has no trade."""
@@ -197,9 +188,3 @@ class _Walk:
         keys.append(key)
         self.on_page(page)
         return rest_of(page, rows, self.source.traits)
-
-
-def _first(errors: BaseExceptionGroup[ChandlerError]) -> ChandlerError:
-    """Return the error to report, the first in time; the others follow from the same cause or will show in a rerun."""
-    first = errors.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first

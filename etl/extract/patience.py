@@ -17,6 +17,7 @@ from etl.schema import Series, TimeRange
 log = logging.getLogger(__name__)
 
 _TRIES = 5
+_WAIT = tenacity.wait_exponential_jitter(multiplier=0.5, max=8.0, jitter=0.5)
 _LONGEST_BAN_S = 300.0  # what is longer is left to Airflow's retries, which keep no worker waiting
 
 
@@ -35,7 +36,7 @@ async def fetch_patiently(source: Source, series: Series, window: TimeRange, rou
     trying_again = tenacity.AsyncRetrying(
         retry=tenacity.retry_if_exception(_is_worth_a_try),
         stop=tenacity.stop_after_attempt(_TRIES),
-        wait=tenacity.wait_exponential_jitter(multiplier=0.5, max=8.0, jitter=0.5),
+        wait=_WAIT,
         before_sleep=_log_failure,
         reraise=True,
     )

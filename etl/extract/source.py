@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 
 class Route(StrEnum):
-    """Which way a page came."""
+    """Which way a page came: AGAIN are candles too, of a window that was looked at twice."""
 
     CANDLES = "candles"
+    AGAIN = "again"
     TRADES = "trades"
     BULK = "bulk"
 
@@ -57,7 +58,7 @@ class Page:
         rows = _unwrapped(self._read() if self.answer is None else self.answer)
         if not isinstance(rows, list):
             raise MalformedPayloadError(
-                f"the answer is no list of {self.route}: {self.body[:80]!r}", series=self.series, time_range=self.window
+                f"the answer is no list of rows: {self.body[:80]!r}", series=self.series, time_range=self.window
             )
         return rows
 

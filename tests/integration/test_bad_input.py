@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+import tenacity
 
 from etl.audit import audit, is_sound
 from etl.errors import (
@@ -45,7 +46,8 @@ def exchange(faults: FaultPlan, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rep
 @pytest.fixture
 def ready(exchange: ReplayServer, stores: Stores, monkeypatch: pytest.MonkeyPatch) -> Stores:
     """Stores whose settings know the exchange, and no pauses between tries."""
-    monkeypatch.setattr("etl.extract.pager._wait", lambda state: 0.0)
+    monkeypatch.setattr("etl.extract.patience._WAIT", tenacity.wait_none())
+    monkeypatch.setattr("etl.extract.patience._LONGEST_BAN_S", 1.5)
     return Stores(load_settings(), stores.warehouse, stores.archive, stores.raw)
 
 
@@ -107,7 +109,7 @@ def test_a_lasting_fault_is_a_clear_error(
         ("nan_string", "not_a_number", 1),
         ("negative_price", "not_positive", 1),
         ("high_below_low", "ohlc", 1),
-        ("off_grid", "off_grid", 0),  # a row too many, in no candle's place
+        ("off_grid", "off_grid", 0),  # its candle was missing, so the page was asked for once more at once
     ],
 )
 def test_a_bad_row_is_quarantined_and_mended_by_a_rerun(
@@ -137,7 +139,7 @@ def test_too_many_bad_rows_fail_the_partition(
     faults.add("high_below_low", times=1)
     with pytest.raises(QuarantineLimitError, match=r"1 of \d+ rows were refused .* by ohlc 1\. For example ohlc: open"):
         ingest(strict, PARTITION, "test")
-    assert len(list(strict.raw.root.rglob("refused/*/*.page"))) == 3
+    assert len(list(strict.raw.root.rglob("refused/*/*.candles"))) == 3
     assert not any(tables_of(strict).values())
     assert ingest(strict, PARTITION, "again").quarantined == 0
 
@@ -152,7 +154,7 @@ def test_an_unknown_symbol_names_the_nearest(ready: Stores) -> None:
 
 def test_nobody_there_is_a_clear_error(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
     """An exchange that cannot be reached is an error that says so and may be retried."""
-    monkeypatch.setattr("etl.extract.pager._wait", lambda state: 0.0)
+    monkeypatch.setattr("etl.extract.patience._WAIT", tenacity.wait_none())
     monkeypatch.setenv("CHANDLER_EXCHANGES__BINANCE__BASE_URL", "http://127.0.0.1:9")
     alone = Stores(load_settings(), stores.warehouse, stores.archive, stores.raw)
     with pytest.raises(SourceUnavailableError, match="check the network") as caught:
