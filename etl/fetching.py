@@ -13,8 +13,7 @@ from datetime import timedelta
 from etl.errors import SourceUnavailableError, UnknownSymbolError
 from etl.extract import Bounds, Budget, Fetched, FetchReport, Page, RawPartition, Source, fetch_range, open_source
 from etl.settings import Settings
-from etl._temporary_budget import open_budget
-from etl.warehouse import Listing, Warehouse
+from etl.warehouse import Listing, SharedBudget, Warehouse, local_budget
 
 log = logging.getLogger(__name__)
 
@@ -51,12 +50,12 @@ async def open_exchange(name: str, settings: Settings, warehouse: Warehouse | No
         StoreUnavailableError: The warehouse does not answer.
     """
     traits, own = settings.traits(name), settings.exchange(name)
-    async with (
-        open_budget(
-            warehouse, name, weight_limit=traits.weight_limit, interval_s=traits.limit_interval_s, share=own.share
-        ) as budget,
-        open_source(name, settings, budget) as source,
-    ):
+    limit, interval_s = traits.weight_limit, traits.limit_interval_s
+    if warehouse is None:
+        opening = local_budget(weight_limit=limit, interval_s=interval_s, share=own.share)
+    else:
+        opening = SharedBudget(warehouse, name, weight_limit=limit, interval_s=interval_s, share=own.share)
+    async with opening as budget, open_source(name, settings, budget) as source:
         yield Exchange(name, source, budget, asyncio.Semaphore(own.pages_at_once))
 
 

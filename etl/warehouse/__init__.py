@@ -1,6 +1,7 @@
 """Candles and their accounts in PostgreSQL: tables, migrations, loading, checkpoints, status."""
 
 from etl.warehouse.absences import Absence, read_absences
+from etl.warehouse.budget import SharedBudget, local_budget
 from etl.warehouse.checkpoints import Checkpoint, covered_ranges, read_checkpoints
 from etl.warehouse.database import Warehouse, open_warehouse
 from etl.warehouse.listings import Listing, read_listing
@@ -17,11 +18,13 @@ __all__ = [
     "LoadReport",
     "Merge",
     "SeriesStatus",
+    "SharedBudget",
     "Warehouse",
     "begin_load",
     "count_candles",
     "covered_ranges",
     "known_series",
+    "local_budget",
     "lock_series",
     "merge",
     "open_warehouse",
