@@ -14,7 +14,8 @@ what can go wrong, `server` the network. This room imports nothing from the ones
 """
 
 from etl.replay.faults import FAULTS, Fault, FaultPlan
-from etl.replay.market import DEFAULT_SYMBOLS, MadeUpMarket, Market
+from etl.replay.made_up import DEFAULT_SYMBOLS, MadeUpMarket
+from etl.replay.market import Market
 from etl.replay.recorded import RecordedMarket
 from etl.replay.server import ReplayServer
 

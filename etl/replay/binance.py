@@ -9,14 +9,16 @@ Source: https://developers.binance.com/docs/binance-spot-api-docs/errors
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
+import pyarrow.compute as pc
 
 from etl.replay.book import Book
+from etl.replay.columns import bare, join, quoted
 from etl.replay.limits import WeightLimits
-from etl.replay.market import Market, Row
+from etl.replay.market import Columns, Market
 from etl.replay.wire import (
     Answer,
     Asked,
@@ -26,9 +28,7 @@ from etl.replay.wire import (
     Route,
     Trouble,
     Window,
-    WireRow,
     answer_json,
-    to_pieces,
 )
 from etl.timeframe import Timeframe
 
@@ -57,15 +57,15 @@ def klines(book: Book, asked: Asked) -> Answer:
     assert timeframe is not None  # noqa: S101 - klines have one
     end_ms = now_ms + 1 if window.end_ms is None else min(window.end_ms, now_ms) + 1
     if window.start_ms is None:
-        pieces = print_candles(book.market.last_rows(symbol, timeframe, end_ms, window.limit, now_ms), timeframe)
+        pieces = book.last_candles(print_candles, symbol, timeframe, end_ms, window.limit, now_ms)
     else:
         pieces = book.candles(print_candles, symbol, timeframe, window.start_ms, end_ms, window.limit, now_ms)
-
-    def forming() -> WireRow | None:
-        newest = to_wire(book.market.last_rows(symbol, timeframe, now_ms + 1, 1, now_ms), timeframe)
-        return newest[0] if newest and newest[0][6] >= now_ms else None
-
-    return Answer(pieces=pieces, layout=LAYOUT, window=window, forming=forming)
+    return Answer(
+        pieces=pieces,
+        layout=LAYOUT,
+        window=window,
+        forming=lambda: book.forming(print_candles, symbol, timeframe, now_ms),
+    )
 
 
 def parse_window(query: Mapping[str, str], book: Book, now_ms: int) -> Window:
@@ -101,15 +101,19 @@ def symbol_ids(market: Market) -> dict[str, str]:
     return {symbol.replace("/", "").replace(":", "_"): symbol for symbol in market.symbols}
 
 
-def print_candles(rows: Sequence[Row], timeframe: Timeframe) -> list[bytes]:
-    """Encode candles as Binance prints them."""
-    return to_pieces(to_wire(rows, timeframe))
-
-
-def to_wire(rows: Iterable[Row], timeframe: Timeframe) -> list[WireRow]:
-    """Return candles in Binance's twelve columns, the seventh the close time."""
-    last_ms = timeframe.ms - 1
-    return [(t, o, h, lo, c, v, t + last_ms, q, n, tb, tq, "0") for t, o, h, lo, c, v, q, n, tb, tq in rows]
+def print_candles(candles: Columns, timeframe: Timeframe) -> list[bytes]:
+    """Encode candles in Binance's twelve columns, the seventh the close time."""
+    close_times = pc.add(candles.open_time_ms, timeframe.ms - 1)
+    fields = [
+        bare(candles.open_time_ms),
+        *map(quoted, (candles.open, candles.high, candles.low, candles.close, candles.volume)),
+        bare(close_times),
+        quoted(candles.quote_volume),
+        bare(candles.trades),
+        quoted(candles.taker_buy_volume),
+        quoted(candles.taker_buy_quote_volume),
+    ]
+    return join([*(part for field in fields for part in (*field, ",")), '"0"'])
 
 
 def exchange_info(book: Book, asked: Asked) -> Answer:

@@ -10,20 +10,21 @@ from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import groupby
 
-from etl.replay.market import Market, Row
-from etl.replay.trades import Tally, Trade, finest, tally, trades_between
+import orjson
+
+from etl.replay.columns import to_columns
+from etl.replay.market import Columns, Market
+from etl.replay.trades import MS, Tally, Trade, finest, tally, tally_candles, trades_between
+from etl.replay.wire import WireRow
 from etl.timeframe import Timeframe
 
 DAY_MS = Timeframe.D1.ms
-MS = 1_000_000
 _DAYS_KEPT = 256  # of minutes, some 250 kB each
-_COARSE_DAYS_KEPT = 8_192  # at most 24 rows each
+_COARSE_BLOCKS_KEPT = 1_024  # at most 192 rows each
 _TALLIES_KEPT = 1_024
-_MOST = 1 << 40
 
-PrintCandles = Callable[[Sequence[Row], Timeframe], list[bytes]]
+PrintCandles = Callable[[Columns, Timeframe], list[bytes]]
 """Encodes candles, one piece each."""
 
 PrintTrades = Callable[[Sequence[Trade]], list[bytes]]
@@ -31,8 +32,8 @@ PrintTrades = Callable[[Sequence[Trade]], list[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Day:
-    """The rows of a day: when each is, ascending, and how it is encoded."""
+class _Block:
+    """The rows of a day, or of several together: when each is, ascending, and how it is encoded."""
 
     moments: list[int]
     pieces: list[bytes]
@@ -50,7 +51,7 @@ class Book:
         self.market = market
         self._unlisted = unlisted
         self._fine = lru_cache(maxsize=_DAYS_KEPT)(self._encode_candles)
-        self._coarse = lru_cache(maxsize=_COARSE_DAYS_KEPT)(self._encode_candles)
+        self._coarse = lru_cache(maxsize=_COARSE_BLOCKS_KEPT)(self._encode_candles)
         self._trades = lru_cache(maxsize=_DAYS_KEPT)(self._encode_trades)
         self._tallies = lru_cache(maxsize=_TALLIES_KEPT)(self._tally_day)
 
@@ -87,18 +88,32 @@ class Book:
             rows = self.market.rows(symbol, timeframe, moment_ms, end_ms, 1)
             return rows[0].open_time_ms if rows else None
 
+        length_ms = _days_together(timeframe) * DAY_MS
         pieces, _ = _walk(
-            lambda day: keep(print_, symbol, timeframe, day),
+            lambda number: keep(print_, symbol, timeframe, number),
             next_ms,
-            DAY_MS,
+            length_ms,
             range(start_ms, min(end_ms, forming_ms)),
             limit,
         )
         if len(pieces) < limit and end_ms > forming_ms:
             late_ms = max(start_ms, forming_ms)
             rest = self.market.rows(symbol, timeframe, late_ms, end_ms, limit - len(pieces), now_ms)
-            pieces += print_(rest, timeframe)
+            pieces += print_(to_columns(rest), timeframe)
         return pieces
+
+    def last_candles(
+        self, print_: PrintCandles, symbol: str, timeframe: Timeframe, end_ms: int, limit: int, now_ms: int
+    ) -> list[bytes]:
+        """Return the last `limit` candles with open_time before `end_ms`, the forming one included."""
+        return print_(to_columns(self.market.last_rows(symbol, timeframe, end_ms, limit, now_ms)), timeframe)
+
+    def forming(self, print_: PrintCandles, symbol: str, timeframe: Timeframe, now_ms: int) -> WireRow | None:
+        """Return the candle that is forming now, as it goes over the wire; None where none is."""
+        newest = self.market.last_rows(symbol, timeframe, now_ms + 1, 1, now_ms)
+        if not newest or newest[0].open_time_ms + timeframe.ms <= now_ms:
+            return None
+        return tuple(orjson.loads(b"[%b]" % print_(to_columns(newest), timeframe)[0]))
 
     def trades(
         self, print_: PrintTrades, symbol: str, start_ns: int, end_ns: int, limit: int
@@ -137,42 +152,46 @@ class Book:
         trades = trades_between(self.market, symbol, start_ms, now_ms + 1)
         return tally(trade for trade in trades if trade.time_ns <= now_ms * MS)
 
-    def _encode_candles(self, print_: PrintCandles, symbol: str, timeframe: Timeframe, day: int) -> _Day:
-        rows = self.market.rows(symbol, timeframe, day * DAY_MS, (day + 1) * DAY_MS, _MOST)
-        return _Day([row[0] for row in rows], print_(rows, timeframe))
+    def _encode_candles(self, print_: PrintCandles, symbol: str, timeframe: Timeframe, number: int) -> _Block:
+        days = _days_together(timeframe)
+        columns = self.market.columns(symbol, timeframe, range(number * days, (number + 1) * days))
+        return _Block(columns.open_time_ms.to_pylist(), print_(columns, timeframe))
 
     def _tally_day(self, symbol: str, timeframe: Timeframe, day: int) -> Mapping[int, Tally]:
-        trades = trades_between(self.market, symbol, day * DAY_MS, (day + 1) * DAY_MS)
-        by_candle = groupby(trades, key=lambda trade: trade.time_ns // MS // timeframe.ms * timeframe.ms)
-        return {open_time_ms: tally(group) for open_time_ms, group in by_candle}
+        return tally_candles(self.market, symbol, timeframe, day * DAY_MS, (day + 1) * DAY_MS)
 
-    def _encode_trades(self, print_: PrintTrades, symbol: str, day: int) -> _Day:
+    def _encode_trades(self, print_: PrintTrades, symbol: str, day: int) -> _Block:
         trades = list(trades_between(self.market, symbol, day * DAY_MS, (day + 1) * DAY_MS))
-        return _Day([trade.time_ns for trade in trades], print_(trades))
+        return _Block([trade.time_ns for trade in trades], print_(trades))
+
+
+def _days_together(timeframe: Timeframe) -> int:
+    """Return how many days are encoded together: several where a day has so few rows that each would cost more."""
+    return 1 if timeframe.ms < Timeframe.H1.ms else 8
 
 
 def _walk(
-    load: Callable[[int], _Day], find_next: Callable[[int], int | None], day_length: int, moments: range, limit: int
+    load: Callable[[int], _Block], find_next: Callable[[int], int | None], length: int, moments: range, limit: int
 ) -> tuple[list[bytes], int | None]:
     """Return the first `limit` pieces within `moments`, and the last one's moment.
 
-    Over empty days it jumps to where `find_next` sees a row.
+    Over empty blocks, each `length` long, it jumps to where `find_next` sees a row.
     """
     pieces: list[bytes] = []
     last_moment = None
     at, end = moments.start, moments.stop
     while len(pieces) < limit and at < end:
-        number = at // day_length
-        day = load(number)
-        midnight = (number + 1) * day_length
-        first = bisect_left(day.moments, at)
-        last = bisect_left(day.moments, end) if end < midnight else len(day.moments)
+        number = at // length
+        block = load(number)
+        block_end = (number + 1) * length
+        first = bisect_left(block.moments, at)
+        last = bisect_left(block.moments, end) if end < block_end else len(block.moments)
         stop = min(last, first + limit - len(pieces))
         if first < stop:
-            pieces += day.pieces[first:stop]
-            last_moment = day.moments[stop - 1]
-        at = midnight
-        if first == len(day.moments):
+            pieces += block.pieces[first:stop]
+            last_moment = block.moments[stop - 1]
+        at = block_end
+        if first == len(block.moments):
             following = find_next(at) if at < end else None
             if following is None:
                 break

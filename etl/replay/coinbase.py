@@ -8,15 +8,18 @@ Source: https://docs.cdp.coinbase.com/exchange/rest-api/rate-limits
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from etl.replay.book import Book
+from etl.replay.columns import bare, join
 from etl.replay.limits import RateLimits
-from etl.replay.market import Row
+from etl.replay.market import Columns
 from etl.replay.wire import (
     Answer,
     Asked,
@@ -26,7 +29,6 @@ from etl.replay.wire import (
     Route,
     Trouble,
     Window,
-    WireRow,
     answer_json,
 )
 from etl.timeframe import Timeframe, from_ms, to_ms
@@ -62,31 +64,25 @@ def candles(book: Book, asked: Asked) -> Answer:
     now_ms = asked.now_ms
     if start_ms is None or end_ms is None:
         limit = _MOST_STEPS
-        pieces = print_candles(book.market.last_rows(symbol, timeframe, now_ms + 1, limit, now_ms), timeframe)
+        pieces = book.last_candles(print_candles, symbol, timeframe, now_ms + 1, limit, now_ms)
     else:
         limit = _MOST_STEPS + 1
         first_ms = start_ms // timeframe.ms * timeframe.ms
         pieces = book.candles(print_candles, symbol, timeframe, first_ms, end_ms + 1, limit, now_ms)
 
-    def forming() -> WireRow | None:
-        newest = book.market.last_rows(symbol, timeframe, now_ms + 1, 1, now_ms)
-        is_forming = bool(newest) and newest[0].open_time_ms + timeframe.ms > now_ms
-        return tuple(orjson.loads(b"[%b]" % print_candles(newest, timeframe)[0])) if is_forming else None
-
     return Answer(
         pieces=pieces[::-1],
         layout=LAYOUT,
         window=Window(symbol, timeframe, start_ms, end_ms, limit, "candles"),
-        forming=forming,
+        forming=lambda: book.forming(print_candles, symbol, timeframe, now_ms),
     )
 
 
-def print_candles(rows: Sequence[Row], timeframe: Timeframe) -> list[bytes]:
-    """Encode candles as Coinbase prints them, with bare numbers."""
-    return [
-        f"{t // 1_000},{_number(lo)},{_number(h)},{_number(o)},{_number(c)},{_number(v)}".encode()
-        for t, o, h, lo, c, v, *_ in rows
-    ]
+def print_candles(candles: Columns, timeframe: Timeframe) -> list[bytes]:
+    """Encode candles as Coinbase prints them, in bare numbers."""
+    values = (candles.low, candles.high, candles.open, candles.close, candles.volume)
+    seconds = bare(pc.divide(candles.open_time_ms, 1_000))
+    return join([*seconds, *(part for column in values for part in (",", *bare(_shortened(column))))])
 
 
 def products(book: Book, asked: Asked) -> Answer:
@@ -175,11 +171,10 @@ def _moment(query: Mapping[str, str], name: str) -> int:
     return to_ms(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
 
 
-def _number(text: str | None) -> str:
-    """Return a decimal string as a bare number of JSON, without zeros at its end."""
-    if text is None:
-        return "null"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+def _shortened(column: pa.Array) -> pa.Array:
+    """Return decimal strings without zeros at the end of their fractions."""
+    trimmed = pc.utf8_rtrim(pc.utf8_rtrim(column, "0"), ".")
+    return pc.if_else(pc.match_substring(column, "."), trimmed, column)
 
 
 def _product(book: Book, symbol: str, now_ms: int) -> dict[str, Any]:

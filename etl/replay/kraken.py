@@ -12,15 +12,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from decimal import Context, Decimal
+from decimal import Decimal
 
 import orjson
 
-from etl.replay.book import DAY_MS, MS, Book
+from etl.replay.book import DAY_MS, Book
 from etl.replay.kraken_names import PairNames, find_pair, names_of, print_assets, print_pair
 from etl.replay.limits import RateLimits
 from etl.replay.market import Row
-from etl.replay.trades import Tally, Trade
+from etl.replay.trades import MS, Tally, Trade
 from etl.replay.wire import (
     Answer,
     Asked,
@@ -55,7 +55,7 @@ _INTERVALS = {
 }
 _NUMBER = re.compile(r"[0-9]{1,19}(\.[0-9]{1,9})?")
 _SECONDS_END = 10**12  # what is less is a number of seconds, else of nanoseconds
-_WIDE = Context(prec=400)
+_NOTHING = Tally(0, 0.0)
 
 
 def refusal(error: str) -> RefusedError:
@@ -227,20 +227,14 @@ def _silent(open_time_ms: int, close: str | None) -> Row:
 
 
 def _to_wire(book: Book, symbol: str, timeframe: Timeframe, rows: Iterable[Row], now_ms: int) -> list[WireRow]:
-    tick = Decimal(book.market.steps(symbol).tick)
+    places = len(book.market.steps(symbol).tick.rstrip("0").partition(".")[2])
     wire = []
     for t, o, h, lo, c, volume, *_ in rows:
         is_forming = t + timeframe.ms > now_ms
         closed = {} if is_forming else book.tallies(symbol, timeframe, t // DAY_MS)
-        traded = book.tally_until(symbol, t, now_ms) if is_forming else closed.get(t)
-        wire.append((t // 1_000, o, h, lo, c, _vwap(traded, tick), volume, traded.trades if traded else 0))
+        trades, vwap = book.tally_until(symbol, t, now_ms) if is_forming else closed.get(t, _NOTHING)
+        wire.append((t // 1_000, o, h, lo, c, f"{vwap:.{places}f}", volume, trades))
     return wire
-
-
-def _vwap(traded: Tally | None, tick: Decimal) -> str:
-    if traded is None or not traded.volume:
-        return f"{Decimal(0).quantize(tick):f}"
-    return f"{(traded.quote_volume / traded.volume).quantize(tick, context=_WIDE):f}"
 
 
 KRAKEN = Dialect(

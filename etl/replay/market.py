@@ -1,48 +1,16 @@
-"""What the replay exchange trades: the seam `Market`, and a market that is made up.
+"""What the replay exchange trades: the seam `Market`, and candles as they cross it.
 
-A market knows candles and nothing of protocols, faults or limits. The made-up one is a pure function of (seed, symbol,
-minute): whatever is asked, in whatever order, a minute has one candle, and coarser candles are its exact aggregates.
+A market knows candles and nothing of protocols, faults or limits.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
-from itertools import islice
-from types import MappingProxyType
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from etl.errors import ConfigError
-from etl.replay.synthesis import DAY_MS, Listing, Table, aggregate, cut, listing_of, make_day
-from etl.schema import check_symbol
 from etl.timeframe import Timeframe
-
-_MINUTE_MS = Timeframe.M1.ms
-_FIRST_DAY = 16_436  # 2015-01-01, in days since the epoch
-_FINE_DAYS_KEPT = 32  # about 1 MB each when formatted
-_COARSE_DAYS_KEPT = 2_048  # at most 24 rows each
-_TABLES_KEPT = 128  # 115 kB each
-_DECIMAL_COLUMNS = (1, 2, 3, 4, 5, 6, 8, 9)
-_TRADES = 7
-_SCIENTIFIC = 100  # Arrow prints 99e-8 and less with an exponent
-
-Column = npt.NDArray[np.int64]
-
-DEFAULT_SYMBOLS = (
-    "BTC/USDT",
-    "ETH/USDT",
-    "BNB/USDT",
-    "SOL/USDT",
-    "XRP/USDT",
-    "ADA/USDT",
-    "DOGE/USDT",
-    "LTC/USDT",
-)
 
 
 class Row(NamedTuple):
@@ -58,6 +26,21 @@ class Row(NamedTuple):
     trades: int | None
     taker_buy_volume: str | None
     taker_buy_quote_volume: str | None
+
+
+class Columns(NamedTuple):
+    """Candles by column: what `Row` has, as Arrow arrays of strings, times and trades of int64."""
+
+    open_time_ms: pa.Array
+    open: pa.Array
+    high: pa.Array
+    low: pa.Array
+    close: pa.Array
+    volume: pa.Array
+    quote_volume: pa.Array
+    trades: pa.Array
+    taker_buy_volume: pa.Array
+    taker_buy_quote_volume: pa.Array
 
 
 class Steps(NamedTuple):
@@ -109,147 +92,5 @@ class Market(Protocol):
     ) -> Sequence[Row]:
         """Return the last `limit` rows with open_time before `end_ms`, in served order."""
 
-
-class MadeUpMarket:
-    """A market out of nothing, the same for everyone who names the same seed.
-
-    Prices wander with volatility clusters and fat tails, symbols move together, trading follows the hours of the day.
-    About once a week the whole exchange is silent for 3 to 120 minutes, and very rarely one symbol alone is.
-
-    Args:
-        seed: Names the market.
-        symbols: ccxt's unified symbols; any of that form will do.
-        listed: From when until when a symbol is listed, in milliseconds; who is not named here is listed since
-            2015-01-01 and for ever.
-
-    Raises:
-        ConfigError: A symbol is not of that form, or there is none, or one is listed that is not among them.
-    """
-
-    def __init__(
-        self,
-        seed: int = 7,
-        symbols: Sequence[str] = DEFAULT_SYMBOLS,
-        listed: Mapping[str, tuple[int | None, int | None]] = MappingProxyType({}),
-    ) -> None:
-        if not symbols:
-            raise ConfigError("a made-up market needs a symbol; name one such as BTC/USDT")
-        if strange := [symbol for symbol in listed if symbol not in symbols]:
-            raise ConfigError(f"{strange[0]!r} is listed but not among the market's symbols; add it to them")
-        self.seed = seed
-        self._lifetimes = {symbol: Lifetime(*bounds) for symbol, bounds in listed.items()}
-        self._listings: dict[str, Listing] = {check_symbol(s): listing_of(seed, s) for s in dict.fromkeys(symbols)}
-        self._table = lru_cache(maxsize=_TABLES_KEPT)(self._make_table)
-        self._fine = lru_cache(maxsize=_FINE_DAYS_KEPT)(self._make_rows)
-        self._coarse = lru_cache(maxsize=_COARSE_DAYS_KEPT)(self._make_rows)
-
-    @property
-    def symbols(self) -> tuple[str, ...]:
-        """The symbols, in the order given."""
-        return tuple(self._listings)
-
-    def timeframes(self, symbol: str) -> frozenset[Timeframe]:
-        """Return every timeframe: the coarser ones are made from the minutes."""
-        return frozenset(Timeframe)
-
-    def steps(self, symbol: str) -> Steps:
-        """Return the price and amount steps of `symbol`."""
-        listing = self._listings[symbol]
-        return Steps(*(f"{10**-places:.8f}" for places in (listing.price_places, listing.amount_places)))
-
-    def lifetime(self, symbol: str) -> Lifetime:
-        """Return when `symbol` is listed."""
-        return self._lifetimes.get(symbol, Lifetime())
-
-    def rows(
-        self, symbol: str, timeframe: Timeframe, start_ms: int, end_ms: int, limit: int, now_ms: int | None = None
-    ) -> Sequence[Row]:
-        """Return the first `limit` rows with open_time in `[start_ms, end_ms)`; see `Market.rows`."""
-        start_ms, end_ms = self._within(symbol, start_ms, end_ms, now_ms)
-        days = range(start_ms // DAY_MS, -(-end_ms // DAY_MS))
-        return list(islice(self._between(symbol, timeframe, days, start_ms, end_ms, now_ms), limit))
-
-    def last_rows(
-        self, symbol: str, timeframe: Timeframe, end_ms: int, limit: int, now_ms: int | None = None
-    ) -> Sequence[Row]:
-        """Return the last `limit` rows with open_time before `end_ms`; see `Market.last_rows`."""
-        start_ms, end_ms = self._within(symbol, 0, end_ms, now_ms)
-        pages: list[list[Row]] = []
-        count = 0
-        for day in range(-(-end_ms // DAY_MS) - 1, start_ms // DAY_MS - 1, -1):
-            if count >= limit:
-                break
-            pages.append(list(self._between(symbol, timeframe, (day,), start_ms, end_ms, now_ms)))
-            count += len(pages[-1])
-        return [row for page in reversed(pages) for row in page][max(0, count - limit) :]
-
-    def _within(self, symbol: str, start_ms: int, end_ms: int, now_ms: int | None) -> tuple[int, int]:
-        """Return the bounds, drawn in to where there can be rows: since 2015, on days it is listed, until now."""
-        from_ms, until_ms = self.lifetime(symbol)
-        first_ms = max(_FIRST_DAY * DAY_MS, (from_ms or 0) // DAY_MS * DAY_MS)
-        ends = (until_ms, None if now_ms is None else now_ms + 1)
-        return max(start_ms, first_ms), min([end_ms, *(end for end in ends if end is not None)])
-
-    def _between(
-        self,
-        symbol: str,
-        timeframe: Timeframe,
-        days: Iterable[int],
-        start_ms: int,
-        end_ms: int,
-        now_ms: int | None,
-    ) -> Iterator[Row]:
-        for day in days:
-            rows = self._rows_of_day(symbol, timeframe, day, now_ms)
-            first = bisect_left(rows, start_ms, key=_open_time) if day * DAY_MS < start_ms else 0
-            last = bisect_left(rows, end_ms, key=_open_time) if end_ms < (day + 1) * DAY_MS else len(rows)
-            yield from islice(rows, first, last)
-
-    def _rows_of_day(self, symbol: str, timeframe: Timeframe, day: int, now_ms: int | None) -> Sequence[Row]:
-        kept = self._coarse if timeframe.ms >= Timeframe.H1.ms else self._fine
-        rows = kept(symbol, timeframe, day)
-        if now_ms is None or now_ms >= (day + 1) * DAY_MS:
-            return rows
-        forming_ms = now_ms // timeframe.ms * timeframe.ms
-        closed = rows[: bisect_left(rows, forming_ms, key=_open_time)]
-        so_far = cut(self._table(symbol, day), now_ms - day * DAY_MS)
-        minutes = so_far[so_far[:, 0] >= (forming_ms - day * DAY_MS) // _MINUTE_MS]
-        return (*closed, *self._format(symbol, aggregate(minutes, timeframe.ms // _MINUTE_MS), day))
-
-    def _make_table(self, symbol: str, day: int) -> Table:
-        table = make_day(self.seed, self._listings[symbol], day)
-        from_ms, until_ms = self.lifetime(symbol)
-        open_times = table[:, 0] * _MINUTE_MS + np.int64(day * DAY_MS)
-        is_listed = np.ones(len(table), dtype=np.bool_)
-        if from_ms is not None:
-            is_listed &= open_times >= from_ms
-        if until_ms is not None:
-            is_listed &= open_times < until_ms
-        return table[is_listed]
-
-    def _make_rows(self, symbol: str, timeframe: Timeframe, day: int) -> tuple[Row, ...]:
-        return self._format(symbol, aggregate(self._table(symbol, day), timeframe.ms // _MINUTE_MS), day)
-
-    def _format(self, symbol: str, table: Table, day: int) -> tuple[Row, ...]:
-        listing = self._listings[symbol]
-        price, amount = 10 ** (8 - listing.price_places), 10 ** (8 - listing.amount_places)
-        scales = np.array((price, price, price, price, amount, 1, amount, 1), dtype=np.int64)
-        texts = _to_texts((table[:, _DECIMAL_COLUMNS] * scales).T.ravel())
-        columns = [texts[start : start + len(table)] for start in range(0, len(texts), len(table))] or [[]] * 8
-        times = (table[:, 0] * _MINUTE_MS + np.int64(day * DAY_MS)).tolist()
-        rows = zip(times, *columns[:6], table[:, _TRADES].tolist(), *columns[6:], strict=True)
-        return tuple(map(Row._make, rows))
-
-
-def _to_texts(units: Column) -> list[str]:
-    """Return whole numbers of 1e-8, none below zero, as Binance prints every number: with eight places."""
-    words = np.column_stack((units, np.zeros_like(units)))  # 128 bits each, the low half first
-    decimals = pa.Array.from_buffers(pa.decimal128(38, 8), len(units), [None, pa.py_buffer(words)])
-    texts: list[str] = decimals.cast(pa.string()).to_pylist()
-    for number in np.flatnonzero(units < _SCIENTIFIC).tolist():
-        texts[number] = f"0.{units[number]:08d}"
-    return texts
-
-
-def _open_time(row: Row) -> int:
-    return row[0]
+    def columns(self, symbol: str, timeframe: Timeframe, days: range) -> Columns:
+        """Return the rows with open_time in `days` (since the epoch), in served order, each as it closed."""

@@ -18,12 +18,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from etl.errors import ConfigError
-from etl.replay.market import Lifetime, Row, Steps
+from etl.replay.columns import to_columns
+from etl.replay.market import Columns, Lifetime, Row, Steps
 from etl.schema import CANDLE_SCHEMA, VALUE_COLUMNS, symbol_from_path
 from etl.settings import nearest
 from etl.timeframe import Timeframe
 
 _FILES_KEPT = 16
+_MOST = 1 << 40
 _NEEDED = ("open_time", "open", "high", "low", "close", "volume")
 
 _Recording = tuple[npt.NDArray[np.int64], pa.Table]
@@ -80,6 +82,11 @@ class RecordedMarket:
         open_times, table = self._load(self._files[symbol][timeframe])
         last = int(np.searchsorted(open_times, end_ms))
         return _to_rows(open_times, table, max(0, last - limit), last)
+
+    def columns(self, symbol: str, timeframe: Timeframe, days: range) -> Columns:
+        """Return the rows of `days`; see `Market.columns`."""
+        start_ms, end_ms = (day * Timeframe.D1.ms for day in (days.start, days.stop))
+        return to_columns(self.rows(symbol, timeframe, start_ms, end_ms, _MOST))
 
 
 def _find_files(folder: Path, exchange: str) -> dict[str, dict[Timeframe, Path]]:

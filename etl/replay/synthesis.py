@@ -30,6 +30,8 @@ _UNREST = 0.45  # the standard deviation of that log volatility
 _WORST_SHOCK = 15.0  # in standard deviations
 _MARKET = "the market as a whole"
 
+_DOLLARS = {"USD", "USDC", "USDT"}
+
 # Round figures of 2024: price in quote currency, daily volatility, daily quote volume.
 _KNOWN = {
     "BTC/USDT": (60_000.0, 0.026, 1.5e9),
@@ -65,7 +67,8 @@ class Listing:
 
 def listing_of(seed: int, symbol: str) -> Listing:
     """Return how `symbol` trades; one that is not known is given a character by its name."""
-    price, volatility, turnover = _KNOWN.get(symbol) or (
+    base, _, quote = symbol.partition("/")
+    price, volatility, turnover = _KNOWN.get(f"{base}/USDT" if quote in _DOLLARS else symbol) or (
         10 ** (0.3 + 1.2 * _noise(seed, symbol, "price")),
         0.04 * math.exp(0.2 * _noise(seed, symbol, "volatility")),
         1e8 * math.exp(0.7 * _noise(seed, symbol, "turnover")),

@@ -6,19 +6,21 @@ digit for digit. There are as few as that takes, one to four; a candle without v
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from decimal import Decimal
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
+
+import numpy as np
 
 from etl.replay.market import Market, Row
 from etl.timeframe import Timeframe
 
+MS = 1_000_000
 _ID_STRIDE = 8  # trades that one candle could have at most
 _PLACES = 8
-_MOST = 1 << 40
+_WEIGHTS = {1: (1,), 2: (5, 3), 3: (3, 1, 4), 4: (4, 1, 2, 6)}
 _MIX = 0x9E3779B97F4A7C15
 _MASK = (1 << 64) - 1
+_MOST = 1 << 40
 
 
 class Trade(NamedTuple):
@@ -36,11 +38,10 @@ class Trade(NamedTuple):
 
 
 class Tally(NamedTuple):
-    """What trades come to: how many, their volume, and that in quote currency."""
+    """What a candle's trades come to: how many, and their mean price weighted by volume."""
 
     trades: int
-    volume: Decimal
-    quote_volume: Decimal
+    vwap: float
 
 
 def finest(market: Market, symbol: str) -> Timeframe:
@@ -50,20 +51,23 @@ def finest(market: Market, symbol: str) -> Timeframe:
 
 def trades_of(row: Row, timeframe: Timeframe) -> list[Trade]:
     """Return the trades of one candle, ascending; none where it has no volume, or lacks a price."""
-    prices = _path(row)
-    volumes = _split(row.volume, len(prices), seed := _mix(row.open_time_ms)) if prices and row.volume else []
-    if not volumes:
+    if not _is_traded(row):
         return []
-    step_ns = timeframe.ms * 1_000_000 // len(prices)
+    points = (row.open, row.low, row.high, row.close) if _is_rising(row) else (row.open, row.high, row.low, row.close)
+    prices = [price for n, price in enumerate(points) if price is not None and (n == 0 or price != points[n - 1])]
+    seed = _mix(row.open_time_ms)
+    step_ns = timeframe.ms * MS // len(prices)
     first_id = row.open_time_ms // Timeframe.M1.ms * _ID_STRIDE
-    start_ns = row.open_time_ms * 1_000_000
-    sides = [seed % 2 == 0, *(Decimal(after) > Decimal(before) for before, after in pairwise(prices))]
-    # One candle in sixteen has its first trade in its very first nanosecond.
-    shifts = [0 if seed % 16 == 0 and n == 0 else _mix(seed + n) % step_ns for n in range(len(prices))]
-    return [
-        Trade(start_ns + n * step_ns + shifts[n], price, volume, sides[n], (seed >> n) % 4 != 0, first_id + n)
-        for n, (price, volume) in enumerate(zip(prices, volumes, strict=True))
-    ]
+    trades = []
+    at_ns, before, is_buy = row.open_time_ms * MS, prices[0], seed & 1 == 0
+    for n, (price, volume) in enumerate(zip(prices, _split(row.volume or "0", len(prices)), strict=True)):
+        # One candle in sixteen has its first trade in its very first nanosecond.
+        shift_ns = 0 if n == 0 and seed & 15 == 0 else (seed >> 12 * n & 4095) * step_ns // 4096 + n
+        if n:
+            is_buy = float(price) > float(before)
+        trades.append(Trade(at_ns + shift_ns, price, volume, is_buy, seed >> n & 2 == 0, first_id + n))
+        at_ns, before = at_ns + step_ns, price
+    return trades
 
 
 def trades_between(market: Market, symbol: str, start_ms: int, end_ms: int) -> Iterator[Trade]:
@@ -72,49 +76,68 @@ def trades_between(market: Market, symbol: str, start_ms: int, end_ms: int) -> I
     Of candles that were recorded twice the last one counts.
     """
     timeframe = finest(market, symbol)
-    rows = market.rows(symbol, timeframe, start_ms, end_ms, _MOST)
-    for row in {row.open_time_ms: row for row in rows}.values():
+    for row in _rows_once(market, symbol, start_ms, end_ms):
         yield from trades_of(row, timeframe)
 
 
 def tally(trades: Iterable[Trade]) -> Tally:
     """Return what `trades` come to."""
-    count, volume, quote_volume = 0, Decimal(0), Decimal(0)
-    for trade in trades:
-        amount = Decimal(trade.volume)
-        count, volume, quote_volume = count + 1, volume + amount, quote_volume + amount * Decimal(trade.price)
-    return Tally(count, volume, quote_volume)
+    kept = [(float(trade.price), float(trade.volume)) for trade in trades]
+    volume = sum(amount for _, amount in kept)
+    return Tally(len(kept), sum(price * amount for price, amount in kept) / volume if kept else 0.0)
 
 
-def _path(row: Row) -> list[str]:
-    """Return the prices that are traded at: open, the extremes, close, without standing still."""
-    if row.open is None or row.high is None or row.low is None or row.close is None:
-        return []
-    is_rising = Decimal(row.close) >= Decimal(row.open)
-    extremes = (row.low, row.high) if is_rising else (row.high, row.low)
-    path = [row.open]
-    for price in (*extremes, row.close):
-        if Decimal(price) != Decimal(path[-1]):
-            path.append(price)
-    return path
+def tally_candles(market: Market, symbol: str, timeframe: Timeframe, start_ms: int, end_ms: int) -> Mapping[int, Tally]:
+    """Return what the trades of each candle in `[start_ms, end_ms)` come to, by its open time; bounds on the grid.
 
-
-def _split(volume: str, count: int, seed: int) -> list[str]:
-    """Return `count` volumes above zero that add up to `volume`; none where it is not above zero.
-
-    Eight places, or as many more as it has or takes.
+    The same as `tally` of them, without making them.
     """
-    total = Decimal(volume)
-    if total <= 0:
-        return []
-    exponent = total.as_tuple().exponent
-    places = max(_PLACES, -exponent if isinstance(exponent, int) else 0)
-    units = int(volume.replace(".", "")) * 10 ** (places - len(volume.partition(".")[2]))
+    rows = [row for row in _rows_once(market, symbol, start_ms, end_ms) if _is_traded(row)]
+    if not rows:
+        return {}
+    values = np.array([row[1:6] for row in rows], dtype=np.float64)
+    opens, highs, lows, closes, volumes = values.T
+    is_rising = closes >= opens
+    path = np.column_stack((opens, np.where(is_rising, lows, highs), np.where(is_rising, highs, lows), closes))
+    is_new = np.column_stack((np.ones(len(rows), dtype=np.bool_), np.diff(path, axis=1) != 0))
+    counts = is_new.sum(axis=1)
+    means = np.empty(len(rows))
+    for shape in np.unique(is_new, axis=0):
+        alike = (is_new == shape).all(axis=1)
+        weights = np.array(_WEIGHTS[int(shape.sum())])
+        means[alike] = path[alike][:, shape] @ weights / weights.sum()
+    slots = np.array([row.open_time_ms for row in rows]) // timeframe.ms
+    starts = np.flatnonzero(np.diff(slots, prepend=slots[0] - 1))
+    trades, volume, turnover = (np.add.reduceat(part, starts) for part in (counts, volumes, volumes * means))
+    tallies = map(Tally, trades.tolist(), (turnover / volume).tolist())
+    return dict(zip((slots[starts] * timeframe.ms).tolist(), tallies, strict=True))
+
+
+def _rows_once(market: Market, symbol: str, start_ms: int, end_ms: int) -> Iterable[Row]:
+    rows = market.rows(symbol, finest(market, symbol), start_ms, end_ms, _MOST)
+    return {row.open_time_ms: row for row in rows}.values()
+
+
+def _is_traded(row: Row) -> bool:
+    return None not in row[1:6] and float(row.volume or 0) > 0
+
+
+def _is_rising(row: Row) -> bool:
+    return float(row.close or 0) >= float(row.open or 0)
+
+
+def _split(volume: str, count: int) -> list[str]:
+    """Return `count` volumes above zero that add up to `volume`: eight places, or as many more as it has or takes."""
+    if count == 1:
+        return [volume]
+    whole, _, fraction = volume.partition(".")
+    places = max(_PLACES, len(fraction))
+    units = int(whole + fraction.ljust(places, "0"))
     while units < count:
         places, units = places + 1, units * 10
-    weights = [1 + _mix(seed + 31 * n) % 97 for n in range(count)]
-    spare, whole = units - count, sum(weights)
-    shares = [1 + spare * weight // whole for weight in weights]
+    weights = _WEIGHTS[count]
+    spare, weight_of_all = units - count, sum(weights)
+    shares = [1 + spare * weight // weight_of_all for weight in weights]
     shares[-1] += units - sum(shares)
     return [_to_text(share, places) for share in shares]
 
