@@ -4,31 +4,39 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow as pa
 
 from etl.errors import StoreError
 
 
-def write_whole(path: Path, content: bytes | pa.Buffer) -> None:
-    """Put `content` at `path`, making folders on the way; once this returns it survives a crash.
+def write_whole(path: Path, content: bytes | pa.Buffer, *, is_synced: bool = True) -> None:
+    """Put `content` at `path`, making folders on the way; once this returns it survives a crash of the process.
 
     A reader sees the old file or the new one, and one that has the old file open reads it to its end.
+
+    Args:
+        is_synced: Whether it shall survive a crash of the machine too. That takes milliseconds; what is written
+            without is to carry a checksum.
 
     Raises:
         StoreError: The file system refuses. What was there before still is, and nothing else.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with temporary.open("wb") as file:
+            with _opened(temporary) as file:
                 file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+                if is_synced:
+                    file.flush()
+                    os.fsync(file.fileno())
             temporary.replace(path)
-        finally:
+        except BaseException:
             temporary.unlink(missing_ok=True)
+            raise
+        if not is_synced:
+            return
         # The rename itself is on disk once the folder is.
         folder = os.open(path.parent, os.O_RDONLY)
         try:
@@ -37,3 +45,11 @@ def write_whole(path: Path, content: bytes | pa.Buffer) -> None:
             os.close(folder)
     except OSError as error:
         raise StoreError(f"{path} cannot be written ({error.strerror}); make room or mend its rights") from error
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return path.open("wb")
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("wb")

@@ -118,7 +118,7 @@ class _Walk:
                 page = await self.source.fetch_bulk(self.raw.series, file)
             if page is None:
                 return None
-            await self._keep(page)
+            self._keep(page)
         keys: list[PageKey] = []
         rest = self._take(page, keys)
         return keys[0], rest
@@ -148,7 +148,7 @@ class _Walk:
     async def _ask(self, window: TimeRange, route: Route | None) -> Page:
         async with self.places:
             page = await fetch_patiently(self.source, self.raw.series, window, route)
-        await self._keep(page)
+        self._keep(page)
         return page
 
     async def _lead(self, pages: Sequence[PageKey]) -> list[PageKey]:
@@ -174,9 +174,8 @@ class _Walk:
                 return page
         return None
 
-    async def _keep(self, page: Page) -> None:
-        # Shielded: what has arrived is kept, even if a page beside it fails meanwhile.
-        await asyncio.shield(asyncio.to_thread(self.raw.write_page, page))
+    def _keep(self, page: Page) -> None:
+        self.raw.write_page(page)
         self.asked += 1
 
     def _take(self, page: Page, keys: list[PageKey]) -> list[TimeRange]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC
@@ -80,16 +81,22 @@ class RawPartition:
         Raises:
             StoreError: The file system refuses.
         """
-        header = orjson.dumps({"fetched_at_ms": page.fetched_at_ms})
-        write_whole(self._path(PageKey(page.window, page.route)), header + b"\n" + page.body.encode())
+        body = page.body.encode()
+        header = orjson.dumps({"fetched_at_ms": page.fetched_at_ms, "crc32": zlib.crc32(body)})
+        # Not synced, which would take longer than to fetch it: a page that a crash of the machine has spoilt is told
+        # by its checksum, and fetched again.
+        write_whole(self._path(PageKey(page.window, page.route)), header + b"\n" + body, is_synced=False)
 
     def read_page(self, key: PageKey) -> Page | None:
-        """Return the page of exactly that window and route, or None if it was never kept."""
+        """Return the page of exactly that window and route, or None if it was never kept, or is not whole."""
         try:
             header, _, body = self._path(key).read_bytes().partition(b"\n")
-        except FileNotFoundError:
+            facts = orjson.loads(header)
+        except (FileNotFoundError, orjson.JSONDecodeError):
             return None
-        return Page(self.series, key.window, orjson.loads(header)["fetched_at_ms"], body.decode(), key.route)
+        if facts["crc32"] != zlib.crc32(body):
+            return None
+        return Page(self.series, key.window, facts["fetched_at_ms"], body.decode(), key.route)
 
     def write_list(self, fetched: Fetched) -> None:
         """Say which pages make up the range: the fetch is done.

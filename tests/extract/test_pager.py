@@ -132,8 +132,26 @@ def test_a_page_is_on_disk_wholly_or_not_at_all(raw: RawPartition, monkeypatch: 
     def refuse(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("os.fsync", refuse)
+    monkeypatch.setattr(Path, "replace", refuse)
     with pytest.raises(StoreError, match="No space left.*make room"):
         raw.write_page(page)
     assert raw.read_page(PageKey(RANGE, Route.CANDLES)) is None
     assert not [path for path in raw.folder.rglob("*") if path.is_file()]
+
+
+def test_a_page_that_is_not_whole_was_never_kept(raw: RawPartition) -> None:
+    """What a crash of the machine has cut, emptied or changed is told by its checksum, and fetched again."""
+    venue = Venue(rows(ALL))
+    walk(venue, raw)
+    kept = sorted(raw.folder.glob("*.candles"))
+    content = kept[0].read_bytes()
+    kept[0].write_bytes(content[:-20])
+    kept[1].write_bytes(b"")
+    kept[2].write_bytes(b"\0" * len(content))
+    kept[3].write_bytes(kept[3].read_bytes().replace(b"100", b"101", 1))
+    with pytest.raises(StoreError, match="raw page is not there"):
+        list(raw.read_pages(raw.read_list()))
+    again = Venue(rows(ALL))
+    walk(again, raw)
+    assert sorted(again.asked) == WINDOWS[:4]
+    assert fetched(raw) == list(ALL)
