@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -114,6 +115,7 @@ def _timeframes(*names: str) -> frozenset[Timeframe]:
 
 # ccxt's unified candle, whatever the exchange sends.
 _UNIFIED = Layout(_columns("open_time", "open", "high", "low", "close", "volume"))
+_through_ccxt = partial(Traits, layout=_UNIFIED)
 _KLINE = _columns(
     *("open_time", "open", "high", "low", "close", "volume"),
     "",  # the close time, which follows from the open time
@@ -191,6 +193,75 @@ EXCHANGES: Mapping[str, Traits] = MappingProxyType(
             # 5 is the volume-weighted mean price.
             layout=Layout(_columns("open_time", "open", "high", "low", "close", "", "volume", "trades"), unit_ms=1000),
             quotes=("USD", "EUR", "USDT", "USDC", "GBP", "CAD", "BTC", "ETH"),
+        ),
+        # Source: https://bybit-exchange.github.io/docs/v5/market/kline, https://bybit-exchange.github.io/docs/v5/rate-limit
+        "bybit": _through_ccxt(
+            ccxt_id="bybit",
+            timeframes=_timeframes("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "12h", "1d"),
+            page_limit=1000,
+            weight_limit=600,
+            limit_interval_s=5.0,
+            order=Order.DESCENDING,
+            prints_empty=False,
+            quotes=("USDT", "USDC", "EUR", "BTC"),
+        ),
+        # Source: https://www.okx.com/docs-v5/en/#order-book-trading-market-data-get-candlesticks-history
+        "okx": _through_ccxt(
+            ccxt_id="okx",
+            timeframes=_timeframes("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "12h", "1d"),
+            page_limit=300,
+            # The limit of the older candles; the last 1,440 may be asked for twice as often.
+            weight_limit=20,
+            limit_interval_s=2.0,
+            until=Bound.EXCLUSIVE,
+            order=Order.DESCENDING,
+            quotes=("USDT", "USDC", "USD", "EUR", "BTC"),
+        ),
+        # Source: https://www.bitstamp.net/api/#tag/Market-info/operation/GetOHLCData
+        "bitstamp": _through_ccxt(
+            ccxt_id="bitstamp",
+            timeframes=_timeframes("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "12h", "1d"),
+            page_limit=1000,
+            # 10,000 in ten minutes, spread evenly.
+            weight_limit=1000,
+            limit_interval_s=60.0,
+            quotes=("USD", "EUR", "GBP", "USDT", "USDC", "BTC"),
+        ),
+        # Source: https://docs.bitfinex.com/reference/rest-public-candles
+        "bitfinex": _through_ccxt(
+            ccxt_id="bitfinex",
+            timeframes=_timeframes("1m", "5m", "15m", "30m", "1h", "6h", "12h", "1d"),
+            page_limit=10_000,
+            weight_limit=30,
+            limit_interval_s=60.0,
+            prints_empty=False,
+            quotes=("USD", "USDT", "EUR", "GBP", "JPY", "BTC"),
+        ),
+        # Source: https://www.gate.com/docs/developers/apiv4/#market-k-line-chart
+        # Source: https://github.com/ccxt/ccxt/issues/27887 (candles of more than 10,000 timeframes ago are refused)
+        "gate": _through_ccxt(
+            ccxt_id="gate",
+            timeframes=_timeframes("1m", "5m", "15m", "30m", "1h", "4h", "8h", "1d"),
+            page_limit=1000,
+            weight_limit=200,
+            limit_interval_s=10.0,
+            prints_empty=False,
+            reach=10_000,
+            quotes=("USDT", "USDC", "BTC", "ETH"),
+        ),
+        # Source: https://www.kucoin.com/docs-new/rest/spot-trading/market-data/get-klines
+        "kucoin": _through_ccxt(
+            ccxt_id="kucoin",
+            timeframes=_timeframes("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d"),
+            page_limit=1500,
+            page_weight=3,
+            weight_limit=2000,
+            limit_interval_s=30.0,
+            # By ccxt, which asks for as many candles as the limit says.
+            until=Bound.IGNORED,
+            order=Order.DESCENDING,
+            prints_empty=False,
+            quotes=("USDT", "USDC", "BTC", "ETH"),
         ),
     }
 )
