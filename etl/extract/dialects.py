@@ -37,20 +37,11 @@ class _Unified:
     def route(self, series: Series, window: TimeRange, clock_ms: int) -> Route:
         return Route.CANDLES
 
-    def asked(self, series: Series, window: TimeRange) -> tuple[int, int | None]:
-        """Return the moments that stand in the question for `window`, milliseconds: from when on, and until when.
-
-        None for an end that it does not name.
-        """
-        if self.traits.until is Bound.IGNORED:
-            return window.start_ms, None
-        return window.start_ms, window.end_ms - (1 if self.traits.until is Bound.INCLUSIVE else 0)
-
     async def candles(self, client: Any, market: Mapping[str, Any], series: Series, window: TimeRange) -> Any:
-        since_ms, until_ms = self.asked(series, window)
-        query = {} if until_ms is None else {"until": until_ms}
         limit = window.count(series.timeframe)
-        return await client.fetch_ohlcv(series.symbol, series.timeframe.value, since_ms, limit, query)
+        until_ms = window.end_ms - (1 if self.traits.until is Bound.INCLUSIVE else 0)
+        query = {} if self.traits.until is Bound.IGNORED else {"until": until_ms}
+        return await client.fetch_ohlcv(series.symbol, series.timeframe.value, window.start_ms, limit, query)
 
     async def trades(self, client: Any, market: Mapping[str, Any], window: TimeRange) -> Any:
         raise NotImplementedError
@@ -72,16 +63,12 @@ class _Binance(_Unified):
 
         return ask()
 
-    def asked(self, series: Series, window: TimeRange) -> tuple[int, int]:
-        return window.start_ms, window.end_ms - 1
-
     async def candles(self, client: Any, market: Mapping[str, Any], series: Series, window: TimeRange) -> Any:
-        start_ms, end_ms = self.asked(series, window)
         query = {
             "symbol": market["id"],
             "interval": series.timeframe.value,
-            "startTime": start_ms,
-            "endTime": end_ms,
+            "startTime": window.start_ms,
+            "endTime": window.end_ms - 1,
             "limit": self.traits.page_limit,
         }
         return await client.publicGetKlines(query)
@@ -94,15 +81,12 @@ class _Coinbase(_Unified):
         # Its time has microseconds as a fraction; rounded down.
         return int(float((await client.publicGetTime())["epoch"]) * 1000)
 
-    def asked(self, series: Series, window: TimeRange) -> tuple[int, int]:
-        return window.start_ms, max(window.start_ms, window.end_ms - series.timeframe.ms)
-
     async def candles(self, client: Any, market: Mapping[str, Any], series: Series, window: TimeRange) -> Any:
-        start_ms, last_ms = self.asked(series, window)
+        last_ms = max(window.start_ms, window.end_ms - series.timeframe.ms)
         query = {
             "id": market["id"],
             "granularity": series.timeframe.ms // 1000,
-            "start": from_ms(start_ms).isoformat(),
+            "start": from_ms(window.start_ms).isoformat(),
             "end": from_ms(last_ms).isoformat(),
         }
         return await client.publicGetProductsIdCandles(query)
@@ -119,13 +103,10 @@ class _Kraken(_Unified):
         reach_ms = ((self.traits.reach or 0) - 2) * series.timeframe.ms
         return Route.CANDLES if window.start_ms >= clock_ms - reach_ms else Route.TRADES
 
-    def asked(self, series: Series, window: TimeRange) -> tuple[int, None]:
-        return window.start_ms - series.timeframe.ms, None
-
     async def candles(self, client: Any, market: Mapping[str, Any], series: Series, window: TimeRange) -> Any:
-        since_ms, _ = self.asked(series, window)
+        since_s = (window.start_ms - series.timeframe.ms) // 1000
         return await client.publicGetOHLC(
-            {"pair": market["id"], "interval": series.timeframe.ms // 60_000, "since": since_ms // 1000}
+            {"pair": market["id"], "interval": series.timeframe.ms // 60_000, "since": since_s}
         )
 
     async def trades(self, client: Any, market: Mapping[str, Any], window: TimeRange) -> Any:
@@ -134,6 +115,6 @@ class _Kraken(_Unified):
         return await client.publicGetTrades({"pair": market["id"], "since": since_ns, "count": TRADES_LIMIT})
 
 
-DIALECTS: Mapping[str, Callable[[Traits], _Unified]] = MappingProxyType(
+DIALECTS: Mapping[str, Callable[[Traits], Dialect]] = MappingProxyType(
     {"ccxt": _Unified, "binance": _Binance, "coinbase": _Coinbase, "kraken": _Kraken}
 )
