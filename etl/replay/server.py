@@ -242,10 +242,10 @@ class ReplayServer:
         response = web.StreamResponse(status=page.status, headers=headers)
         await response.prepare(request)
         sent = len(body) // 2 if page.is_cut else len(body)
-        step = max(1, -(-sent // _DRIBBLES))
+        step = max(1, sent // _DRIBBLES)
         for start in range(0, sent, step):
-            await response.write(body[start : min(start + step, sent)])
             await asyncio.sleep(page.dribble_s / _DRIBBLES)
+            await response.write(body[start : min(start + step, sent)])
         if page.is_cut and request.transport is not None:
             request.transport.close()
         return response

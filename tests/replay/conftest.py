@@ -31,12 +31,13 @@ Ask = Callable[..., Answer]
 
 @pytest.fixture
 def ask() -> Ask:
-    """Return a function that asks a server for `name`: `ask(server, "klines", symbol="BTCUSDT")`."""
+    """Return a function that asks a server: `ask(server, "klines", symbol="BTCUSDT")`, or with another path in full."""
 
     def get(server: ReplayServer, name: str, **params: object) -> Answer:
         connection = HTTPConnection(urlsplit(server.url).netloc, timeout=5)
         try:
-            connection.request("GET", f"/api/v3/{name}?{urlencode(params)}")
+            path = name if name.startswith("/") else f"/api/v3/{name}"
+            connection.request("GET", f"{path}?{urlencode(params)}")
             response = connection.getresponse()
             return Answer(response.status, dict(response.getheaders()), response.read())
         finally:
