@@ -27,7 +27,7 @@ from etl.replay import MadeUpMarket, ReplayServer
 
 SYMBOLS = ("BTC/USDT", "ETH/USDT", "SOL/USDT", "XRP/USDT", "LTC/USDT")
 YEARS = datetime(2020, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)
-MONTHS = datetime(2025, 7, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)
+HALF = datetime(2025, 7, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)
 LIMIT = 6000
 LATENCY_MS = 20.0
 CHANDLER = str(Path(sys.executable).with_name("chandler"))
@@ -50,7 +50,7 @@ def fetch_child(begin: datetime, end: datetime, symbols: list[str]) -> None:
             for partition in plan(stores, Series.parse(f"binance:{symbol}:1m"), TimeRange(begin, end), None)
         ]
 
-        async def run() -> int:
+        async def run() -> None:
             waiting = iter(partitions)
 
             async def work() -> int:
@@ -58,12 +58,16 @@ def fetch_child(begin: datetime, end: datetime, symbols: list[str]) -> None:
 
             async with open_exchange("binance", settings, stores.warehouse) as exchange:
                 await exchange.source.clock_ms()
-                asked = await asyncio.gather(*(work() for _ in range(3)))
-            return sum(asked)
+                begun, cpu = time.perf_counter(), time.process_time()
+                asked = sum(await asyncio.gather(*(work() for _ in range(3))))
+                report(asked, begun, cpu)
 
-        begun, cpu = time.perf_counter(), time.process_time()
-        asked = asyncio.run(run())
-        print(json.dumps({"asked": asked, "wall_s": time.perf_counter() - begun, "cpu_s": time.process_time() - cpu}))
+        asyncio.run(run())
+
+
+def report(asked: int, begun: float, cpu: float) -> None:
+    """Print how many pages took how long, for the process that compares."""
+    print(json.dumps({"asked": asked, "wall_s": time.perf_counter() - begun, "cpu_s": time.process_time() - cpu}))
 
 
 def loop_child(url: str, begin: datetime, end: datetime, symbol: str) -> None:
@@ -81,7 +85,7 @@ def loop_child(url: str, begin: datetime, end: datetime, symbol: str) -> None:
         page = exchange.fetch_ohlcv(symbol, "1m", since=since, limit=1000)
         since = page[-1][0] + 60_000
         asked += 1
-    print(json.dumps({"asked": asked, "wall_s": time.perf_counter() - begun, "cpu_s": time.process_time() - cpu}))
+    report(asked, begun, cpu)
 
 
 def at_the_limit(pairs: int) -> None:
@@ -163,9 +167,9 @@ def main() -> None:
     if arguments.child == "fetch":
         fetch_child(*YEARS, list(SYMBOLS[: arguments.pairs]))
     elif arguments.child == "fetch-open":
-        fetch_child(*MONTHS, [SYMBOLS[0]])
+        fetch_child(*HALF, [SYMBOLS[0]])
     elif arguments.child == "loop":
-        loop_child(arguments.url, *MONTHS, SYMBOLS[0])
+        loop_child(arguments.url, *HALF, SYMBOLS[0])
     else:
         if not arguments.limit:
             with_limits_off(arguments.runs)

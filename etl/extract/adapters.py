@@ -5,6 +5,7 @@ ccxt takes seconds to import, so it is imported when an exchange is to be spoken
 
 from __future__ import annotations
 
+import gc
 from contextlib import AbstractAsyncContextManager
 
 from etl.extract.budget import Budget
@@ -25,4 +26,6 @@ def open_source(exchange: str, settings: Settings, budget: Budget) -> AbstractAs
     from etl.extract.ccxt_source import CcxtSource
     from etl.extract.dialects import DIALECTS
 
+    # What is imported stays: the collector need not go through ccxt again and again while pages come and go.
+    gc.freeze()
     return CcxtSource(exchange, settings, DIALECTS[traits.dialect](traits), budget)
