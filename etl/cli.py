@@ -190,15 +190,21 @@ def replay(
     seed: Annotated[int, typer.Option(help="Which made-up market, without --data.")] = 7,
     symbols: Annotated[str | None, typer.Option(help="The made-up market's symbols, with commas between.")] = None,
     port: Annotated[int, typer.Option(help="Where to listen on 127.0.0.1; 0 for any free port.")] = 8900,
-    limits: Annotated[bool, typer.Option(help="Refuse who asks for too much, as Binance does.")] = True,
+    limits: Annotated[bool, typer.Option(help="Refuse who asks for too much, as each exchange does.")] = True,
     fault: Annotated[
-        list[str] | None, typer.Option(help="What shall go wrong: http_429, html:2 (twice), null:1@3 (on the 4th).")
+        list[str] | None,
+        typer.Option(
+            help="What shall go wrong, as name:times@after/route: http_429 (once), html:2 (twice), null:1@3 (on the "
+            "4th), reset:5% (one in twenty), http_503:*/time (always, for the time)."
+        ),
     ] = None,
     latency_ms: Annotated[float, typer.Option(help="Hold each answer back for so long.")] = 0.0,
 ) -> None:
-    """Serve recorded candles or a made-up market in Binance's protocol, for a dry run before going live.
+    """Serve recorded candles or a made-up market as Binance, Coinbase and Kraken do, for a dry run before going live.
 
-    Point Chandler at it with [bold]CHANDLER_EXCHANGES__BINANCE__BASE_URL=http://127.0.0.1:8900[/bold].
+    All three answer at one address. Point Chandler at it, for BINANCE, COINBASE, KRAKEN, with
+    [bold]CHANDLER_EXCHANGES__<NAME>__BASE_URL=http://127.0.0.1:8900[/bold], and at Binance's archives with
+    [bold]CHANDLER_EXCHANGES__BINANCE__BULK_URL=http://127.0.0.1:8900/data[/bold].
 
     Example: [bold]chandler replay --fault http_500:3[/bold]
     """

@@ -42,6 +42,8 @@ DEFAULT_SYMBOLS = (
     "ADA/USDT",
     "DOGE/USDT",
     "LTC/USDT",
+    "BTC/USD",
+    "ETH/USD",
 )
 
 

@@ -180,6 +180,7 @@ class ReplayServer:
         if loop is not None and thread is not None:
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
+            loop.run_until_complete(_end_tasks())
             loop.close()
 
     def _guarded(self, dialect: Dialect, route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
@@ -253,3 +254,12 @@ class ReplayServer:
     def _respond(self, body: bytes, status: int, headers: Mapping[str, str], content_type: str) -> web.Response:
         self.answers[status] += 1
         return web.Response(body=body, status=status, headers={"Content-Type": content_type, **headers})
+
+
+async def _end_tasks() -> None:
+    """Cancel what is still under way in this loop, and wait for its threads."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.get_running_loop().shutdown_default_executor()

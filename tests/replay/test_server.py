@@ -170,6 +170,31 @@ def test_weight_is_counted_refused_and_forgotten_with_the_minute(ask: Any) -> No
         assert ask(server, "ping").status == 200
 
 
+def test_what_was_answered_is_counted(ask: Any) -> None:
+    """By status, and for Binance the weight that was accepted, by clock minute: never more than the limit."""
+    clock = Clock()
+    with ReplayServer(MARKET, clock=clock) as server:
+        statuses = [ask(server, "exchangeInfo").status for _ in range(305)]
+        clock.now_ms += MINUTE_MS
+        statuses += [ask(server, "klines", symbol="BTCUSDT", interval="1m").status, ask(server, "klines").status]
+        minute = NOW_MS // MINUTE_MS
+        assert server.answers == {status: statuses.count(status) for status in (200, 400, 429)}
+        assert server.used_by_minute == {minute: 6_000, minute + 1: 4}
+
+
+def test_every_protocol_counts_for_itself(ask: Any) -> None:
+    """Who has spent one exchange's limit may ask the others, and switched off none refuses."""
+    with ReplayServer(MARKET, clock=Clock()) as server:
+        for _ in range(30):
+            ask(server, "/0/public/Time")
+        assert ask(server, "/0/public/Time").json["error"]
+        assert ask(server, "/time").status == ask(server, "ping").status == 200
+    with ReplayServer(MARKET, clock=Clock(), limits=False) as server:
+        errors = [ask(server, "/0/public/Time").json["error"] for _ in range(30)]
+        assert errors == [[]] * 30
+        assert {ask(server, "/time").status for _ in range(30)} == {200}
+
+
 def test_limits_can_be_switched_off(ask: Any) -> None:
     """The weight is still told, and never refused."""
     with ReplayServer(MARKET, limits=False, clock=Clock()) as server:
@@ -214,6 +239,18 @@ def test_nothing_is_left_running() -> None:
         socket.create_connection((host, int(port)))
     with pytest.raises(ConfigError, match="not running"):
         _ = server.url
+
+
+@pytest.mark.filterwarnings("error::ResourceWarning")
+def test_long_work_does_not_outlive_the_server() -> None:
+    """A client that went away in the middle of an answer that takes long leaves no thread and no task."""
+    with ReplayServer(MARKET, limits=False) as server:
+        host, port = server.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port))) as waiting:
+            waiting.sendall(b"GET /0/public/OHLC?pair=XBTUSDT&interval=240 HTTP/1.1\r\nHost: replay\r\n\r\n")
+            while not server.requests:
+                time.sleep(0.01)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith(("replay", "asyncio"))]
 
 
 def test_run_forever_ends_cleanly_on_a_signal() -> None:
