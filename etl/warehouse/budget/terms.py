@@ -49,8 +49,8 @@ class Terms:
             raise ConfigError(f"a share of {share} of {weight_limit} leaves nothing to spend; set it over 0, up to 1")
         unit = max(1, weight_limit // _MOST_UNITS)
         units = max(1, permitted // unit)
-        # What is left of a limit and less than a lease may stay unused, so a lease is a hundredth of it at the most.
-        lease = min(max(1, int(min(_LEASE_S * units / interval_s, units / 100))), _LARGEST_LEASE)
+        # What is left of a limit and less than a lease may stay unused, so a lease is a fiftieth of it at the most.
+        lease = min(max(1, int(min(_LEASE_S * units / interval_s, units / 50))), _LARGEST_LEASE)
         return cls(weight_limit, interval_s, permitted, unit, lease, _rates(units, interval_s, lease))
 
     @property

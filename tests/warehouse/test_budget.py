@@ -1,0 +1,389 @@
+"""One budget for all: what it lets through, how it makes up for what it does not know, and how it stops."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, closing
+from itertools import pairwise
+
+import psycopg
+import pytest
+from aiohttp import web
+from psycopg import sql
+from sqlalchemy import NullPool, create_engine, text
+
+from etl.errors import ConfigError, StoreUnavailableError
+from etl.settings import Settings
+from etl.warehouse import Warehouse, open_warehouse
+from etl.warehouse.budget import LeasedBudget, SharedBudget, local_budget, shared
+from etl.warehouse.budget.tally import Tally
+from etl.warehouse.budget.terms import Terms
+
+Make = Callable[..., LeasedBudget]
+
+
+@pytest.fixture
+def warehouse(warehouse_url: str) -> Iterator[Warehouse]:
+    """A fresh warehouse."""
+    with open_warehouse(Settings(warehouse_url=warehouse_url)) as opened:
+        yield opened
+
+
+@pytest.fixture(params=["shared", "local"])
+def make(request: pytest.FixtureRequest) -> Make:
+    """Make a budget in the warehouse, and one in memory."""
+    if request.param == "local":
+        return local_budget
+    warehouse = request.getfixturevalue("warehouse")
+    return lambda **terms: SharedBudget(warehouse, "binance", **terms)
+
+
+def rows_of(warehouse: Warehouse) -> list[float]:
+    """Return when each unit was spent, in seconds since the epoch."""
+    query = text(
+        "SELECT extract(epoch FROM item_timestamp AT TIME ZONE 'UTC')::float8 FROM ratelimit___binance ORDER BY 1"
+    )
+    with warehouse.begin() as connection:
+        return list(connection.execute(query).scalars())
+
+
+def most_within(moments: Sequence[float], seconds: float) -> int:
+    """Return how many of the sorted moments the fullest stretch of `seconds` holds."""
+    first, most = 0, 0
+    for last, moment in enumerate(moments):
+        while moments[first] <= moment - seconds:
+            first += 1
+        most = max(most, last - first + 1)
+    return most
+
+
+class ClockExchange:
+    """An exchange that counts weights by clock windows, from a thread of its own."""
+
+    def __init__(self, limit: int, interval_s: float, weight: int) -> None:
+        self.used: Counter[int] = Counter()
+        self._limit, self._interval_s, self._weight = limit, interval_s, weight
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread.start()
+        self._runner = web.AppRunner(web.Application(), access_log=None)
+        self._runner.app.router.add_get("/", self._answer)
+        asyncio.run_coroutine_threadsafe(self._start(), self._loop).result()
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}/"
+
+    async def _start(self) -> None:
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        window = int(time.time() // self._interval_s)
+        self.used[window] += self._weight
+        status = 200 if self.used[window] <= self._limit else 429
+        return web.Response(status=status, headers={"X-MBX-USED-WEIGHT-1M": str(self.used[window])})
+
+    def close(self) -> None:
+        """Stop serving."""
+        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+def test_four_processes_use_it_up_and_no_more(warehouse: Warehouse, warehouse_url: str) -> None:
+    """What four processes spend never exceeds what is permitted, nearly reaches it, and meets no 429."""
+    terms = {"weight_limit": 200, "interval_s": 2.0, "share": 0.9}
+    begin = (time.time() + 5) // 2 * 2 + 2
+    with closing(ClockExchange(200, 2.0, weight=2)) as exchange:
+        arguments = {"warehouse_url": warehouse_url, "exchange_url": exchange.url, "terms": terms}
+        arguments |= {"begin": begin, "end": begin + 6}
+        command = [sys.executable, "-m", "tests.warehouse.spender", json.dumps(arguments)]
+        children = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(4)]
+        statuses = [Counter(json.loads(child.communicate()[0])) for child in children]
+    assert set().union(*statuses) == {"200"}
+    assert most_within(rows_of(warehouse), 2.0) <= 180
+    assert sum(exchange.used.values()) >= 0.95 * 3 * 180
+    assert min(map(Counter.total, statuses)) >= 0.1 * sum(map(Counter.total, statuses)), "each has a part of it"
+
+
+def test_one_process_uses_it_up_and_no_more(make: Make) -> None:
+    """One process alone gets all there is, evenly enough, and no more."""
+
+    async def spend_for(seconds: float) -> list[float]:
+        moments: list[float] = []
+        async with make(weight_limit=300, interval_s=1.5, share=1.0) as budget:
+
+            async def ask() -> None:
+                while True:
+                    await budget.spend(2)
+                    moments.append(time.monotonic())
+                    budget.settle(2, None)
+
+            asked = [asyncio.create_task(ask()) for _ in range(4)]
+            await asyncio.sleep(seconds)
+            spent, permitted = budget.use()
+            assert permitted == 300
+            assert 0.9 * 300 <= spent <= 300
+            for task in asked:
+                task.cancel()
+            await asyncio.wait(asked)
+        return moments
+
+    moments = asyncio.run(spend_for(3.0))
+    assert 2 * len(moments) >= 0.95 * 600
+    assert 2 * most_within(moments, 1.5) <= 1.03 * 300  # what waits for its turn on a busy machine comes together
+    assert max(later - earlier for earlier, later in pairwise(moments)) < 0.5
+
+
+def test_a_pause_stops_everyone_and_outlives_who_asked_for_it(warehouse: Warehouse) -> None:
+    """A pause holds here at once, elsewhere within a second, and for who comes later; a shorter one changes nothing."""
+
+    def budget() -> SharedBudget:
+        return SharedBudget(warehouse, "binance", weight_limit=6000, interval_s=60.0, share=1.0)
+
+    async def scenario() -> tuple[float, float, list[float], float]:
+        async with AsyncExitStack() as stack:
+            other = await stack.enter_async_context(budget())
+            moments: list[float] = []
+
+            async def ask() -> None:
+                while True:
+                    await other.spend(2)
+                    other.settle(2, None)
+                    moments.append(time.monotonic())
+                    await asyncio.sleep(0.05)
+
+            asking = asyncio.create_task(ask())
+            async with budget() as first:
+                await first.spend(2)
+                await asyncio.sleep(0.3)
+                paused_at = time.monotonic()
+                await first.pause(3.0)
+                await first.pause(0.1)
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(first.spend(2), 0.2)
+            late = await stack.enter_async_context(budget())
+            await late.spend(2)
+            resumed_at = time.monotonic()
+            await asyncio.sleep(0.5)
+            asking.cancel()
+            await asyncio.wait([asking])
+            return paused_at, resumed_at, moments, time.monotonic()
+
+    paused_at, resumed_at, moments, _ = asyncio.run(scenario())
+    assert resumed_at >= paused_at + 3.0
+    assert moments[0] < paused_at
+    assert not [moment - paused_at for moment in moments if paused_at + 1.0 < moment < paused_at + 3.0]
+    assert moments[-1] > paused_at + 3.0
+
+
+def test_what_others_spend_at_our_address_is_entered_once(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the exchange has counted and we do not know of takes room from all of us, however often it is told.
+
+    The machine's clock may be wrong: the database's counts.
+    """
+    right = time.time
+    monkeypatch.setattr("etl.warehouse.budget.leased.time.time", lambda: right() - 3600)
+
+    async def scenario() -> int:
+        terms = {"weight_limit": 1000, "interval_s": 20.0, "share": 1.0}
+        async with (
+            SharedBudget(warehouse, "binance", **terms) as one,
+            SharedBudget(warehouse, "binance", **terms) as two,
+        ):
+            for told in (None, 990, 990):
+                for budget in (one, two):
+                    budget.settle(2, told)
+                    await budget.spend(2)
+                await asyncio.sleep(0.6)  # so that the next take a lease
+            granted = 0
+            with pytest.raises(TimeoutError):
+                while True:
+                    await asyncio.wait_for(two.spend(1), 0.7)
+                    granted += 1
+            return granted
+
+    if right() % 20 > 14:  # it is one window of the exchange's that this is about
+        time.sleep(20.5 - right() % 20)
+    assert asyncio.run(scenario()) == 2
+    assert len(rows_of(warehouse)) == 1000
+
+
+def test_the_exchanges_own_count_has_the_last_word(make: Make) -> None:
+    """Nothing is sent that would bring the exchange's count over its limit, until its window turns."""
+
+    async def scenario() -> float:
+        async with make(weight_limit=1000, interval_s=2.0, share=1.0) as budget:
+            await asyncio.sleep(2.3 - time.time() % 2.0)
+            await budget.spend(2)
+            await budget.spend(2)
+            budget.settle(2, 997)  # and another 2 are under way
+            await budget.spend(1)
+            begun = time.time()
+            await budget.spend(1)
+            assert int(time.time() // 2) == int(begun // 2) + 1
+            return time.time() - begun
+
+    assert asyncio.run(scenario()) > 1.0
+
+
+def test_an_enormous_limit_costs_nothing(warehouse: Warehouse) -> None:
+    """With a limit that nobody reaches, leave to spend costs microseconds, and rows are few."""
+
+    async def scenario() -> list[float]:
+        waits = []
+        async with SharedBudget(warehouse, "binance", weight_limit=100_000_000, interval_s=60.0, share=0.9) as budget:
+            for _ in range(300):
+                begun = time.perf_counter()
+                await budget.spend(2)
+                waits.append(time.perf_counter() - begun)
+                budget.settle(2, 1)
+                await asyncio.sleep(0.003)
+        return waits
+
+    waits = sorted(asyncio.run(scenario()))
+    assert waits[270] < 0.0003, "nine in ten touch no database"
+    assert len(rows_of(warehouse)) < 20
+
+
+def test_the_log_forgets_what_is_old_and_what_cannot_be(warehouse: Warehouse) -> None:
+    """Rows older than the interval go, and so do those of the future, which a clock that was set back has left."""
+
+    async def spend_once() -> None:
+        async with SharedBudget(warehouse, "binance", weight_limit=10, interval_s=1.0, share=1.0) as budget:
+            await asyncio.wait_for(budget.spend(1), 5)
+
+    asyncio.run(spend_once())
+    query = text(
+        "INSERT INTO ratelimit___binance (name, weight, item_timestamp)"
+        " SELECT 'old', 1, (now() + :days * interval '1 day') AT TIME ZONE 'UTC' FROM generate_series(1, 50)"
+    )
+    with warehouse.begin() as connection:
+        connection.execute(query, [{"days": -1}, {"days": 1}])
+    asyncio.run(spend_once())
+    assert len(rows_of(warehouse)) <= 2
+
+
+def test_who_gives_up_waiting_takes_nothing_along(make: Make) -> None:
+    """A request that is cancelled while it waits leaves its weight to the next."""
+
+    async def scenario() -> None:
+        async with make(weight_limit=20, interval_s=10.0, share=1.0) as budget:
+            many = [asyncio.create_task(budget.spend(2)) for _ in range(10)]
+            await many[0]
+            for task in many[1:9]:
+                task.cancel()
+            await asyncio.wait_for(many[9], 4)  # all of them would take nine seconds
+
+    asyncio.run(scenario())
+
+
+def test_a_cut_connection_is_no_error_and_a_lost_database_is_ours(
+    warehouse: Warehouse, warehouse_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that the server closed is replaced; without a server, everyone who waits is told so."""
+    monkeypatch.setattr(shared, "_PATIENCE_S", 1)
+    name = sql.Identifier(str(warehouse.engine.url.database))
+
+    def cut(connection: psycopg.Connection) -> None:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
+            (warehouse.engine.url.database,),
+        )
+
+    async def scenario() -> None:
+        async with SharedBudget(warehouse, "binance", weight_limit=100, interval_s=1.0, share=1.0) as budget:
+            with psycopg.connect(warehouse_url.replace(f"/{warehouse.engine.url.database}?", "/postgres?")) as admin:
+                admin.autocommit = True
+                await budget.spend(1)
+                cut(admin)
+                await budget.spend(10)
+                admin.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(name))
+                cut(admin)
+                outcomes = await asyncio.gather(budget.spend(60), budget.spend(60), return_exceptions=True)
+                assert [type(outcome) for outcome in outcomes] == [StoreUnavailableError] * 2
+                with pytest.raises(StoreUnavailableError):
+                    await budget.pause(1)
+                admin.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(name))
+                await budget.spend(1)
+
+    asyncio.run(scenario())
+
+
+def test_a_warehouse_that_is_not_there_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A budget whose server cannot be reached does not open."""
+    monkeypatch.setattr(shared, "_PATIENCE_S", 1)
+    nowhere = Warehouse(create_engine("postgresql+psycopg://postgres@127.0.0.1:1/none", poolclass=NullPool))
+
+    async def scenario() -> None:
+        async with SharedBudget(nowhere, "binance", weight_limit=100, interval_s=1.0, share=1.0):
+            pass
+
+    with pytest.raises(StoreUnavailableError, match="does not answer"):
+        asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("name", "terms"),
+    [
+        ("binance", {"weight_limit": 10, "interval_s": 1.0, "share": 0.05}),
+        ("binance", {"weight_limit": 10, "interval_s": 1.0, "share": 1.5}),
+        ('x" CASCADE', {"weight_limit": 10, "interval_s": 1.0, "share": 1.0}),
+    ],
+)
+def test_terms_that_cannot_be_meant_are_refused(warehouse: Warehouse, name: str, terms: dict[str, float]) -> None:
+    """A share that leaves nothing, or a name that is none, is the settings' fault."""
+    with pytest.raises(ConfigError):
+        SharedBudget(warehouse, name, **terms)
+
+
+def test_a_request_over_the_limit_does_not_wait_for_ever() -> None:
+    """A request that costs more than is permitted at all is refused at once."""
+    with pytest.raises(ConfigError, match="permit more"):
+        asyncio.run(local_budget(weight_limit=10, interval_s=1.0, share=0.5).spend(6))
+
+
+@pytest.mark.parametrize(
+    ("limit", "interval_s", "share"), [(6000, 60.0, 0.9), (10, 1.0, 1.0), (1, 1.0, 1.0), (100_000_000, 60.0, 1.0)]
+)
+def test_terms_leave_at_least_98_percent(limit: int, interval_s: float, share: float) -> None:
+    """The margin against late arrivals costs little, and the short rate lets the long one be reached."""
+    terms = Terms.of(limit, interval_s, share)
+    permitted_per_ms = limit * share / terms.interval_ms
+    unused = [terms.lease_units - 1 if rate is not terms.rates[-1] else 0 for rate in terms.rates]
+    for rate, left in zip(terms.rates, unused, strict=True):
+        assert (rate.limit - left) * terms.unit / (rate.interval + 1) >= 0.98 * permitted_per_ms
+    assert terms.rates[-1].limit * terms.unit <= limit * share
+    assert terms.rates[-1].interval > terms.interval_ms
+
+
+def test_a_late_count_is_not_taken_for_the_new_minutes() -> None:
+    """When the exchange's minute turns after ours, or an answer comes late, its old count frightens nobody."""
+    tally = Tally(60.0)
+    tally.note(5900, 119.0)
+    tally.note(5950, 120.5)
+    assert tally.used_weight(120.6) == 0
+    tally.note(4, 121.0)
+    tally.note(8, 122.0)
+    tally.note(5990, 122.1)
+    tally.note(10, 122.2)
+    assert tally.used_weight(122.3) == 10
+    assert tally.sure_weight(122.3) == (2, 8)
+    assert tally.used_weight(181.0) == 0
+
+
+def test_a_steady_count_is_believed_soon() -> None:
+    """A count that is higher than in the minute before is believed once doubt about the minute's turn is over."""
+    tally = Tally(60.0)
+    tally.note(100, 110.0)
+    tally.note(500, 130.0)
+    assert tally.sure_weight(131.0) == (2, 500)
+    assert tally.left_s(131.0) == pytest.approx(49.1)
