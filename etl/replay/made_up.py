@@ -42,8 +42,6 @@ DEFAULT_SYMBOLS = (
     "ADA/USDT",
     "DOGE/USDT",
     "LTC/USDT",
-    "BTC/USD",
-    "ETH/USD",
 )
 
 
