@@ -80,9 +80,8 @@ async def fetch_pages(
         on_page(page)
 
     try:
-        report = await fetch_range(
-            exchange.source, raw, places=exchange.places, known=Bounds(first_ms=listing.first_ms), on_page=tell
-        )
+        known = Bounds(listing.first_ms, listing.ended_ms)
+        report = await fetch_range(exchange.source, raw, places=exchange.places, known=known, on_page=tell)
     except UnknownSymbolError as error:
         if listing.held_until_ms is None:
             raise

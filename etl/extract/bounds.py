@@ -17,7 +17,10 @@ _BEGINNING_MS = 1_230_940_800_000  # 2009-01-03, before which nothing of ours wa
 
 
 async def find_bounds(source: Source, series: Series, known: Bounds) -> Bounds:
-    """Return where the series begins and, if it is traded no more, ends; what is `known` is not looked for again.
+    """Return where the series begins and, if it is traded no more, ends.
+
+    Args:
+        known: What is not looked for again. An end holds as long as the exchange does not trade the series.
 
     Raises:
         SourceError: The exchange did not answer.
@@ -26,7 +29,9 @@ async def find_bounds(source: Source, series: Series, known: Bounds) -> Bounds:
     if traits.reach is not None and not traits.rebuilds:
         served_ms = await source.clock_ms() - traits.reach * series.timeframe.ms
         known = replace(known, served_from_ms=-(-served_ms // series.timeframe.ms) * series.timeframe.ms)
-    if known.first_ms is not None and (known.end_ms is not None or await source.is_trading(series.symbol)):
+    is_over = not await source.is_trading(series.symbol)
+    known = replace(known, end_ms=known.end_ms if is_over else None)
+    if known.first_ms is not None and is_over == (known.end_ms is not None):
         return known
     if traits.rebuilds:
         return replace(known, first_ms=await _first_trade(source, series))
@@ -35,7 +40,6 @@ async def find_bounds(source: Source, series: Series, known: Bounds) -> Bounds:
         return known
     first_ms, end_ms = found
     log.info("%s: its first candle opens at %s", series, TimeRange.from_ms(first_ms, end_ms).start)
-    is_over = not await source.is_trading(series.symbol)
     if is_over:
         log.warning("%s: traded no more; its last candle closed at %s", series, TimeRange.from_ms(first_ms, end_ms).end)
     return replace(known, first_ms=first_ms, end_ms=end_ms if is_over else None)

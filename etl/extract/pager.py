@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 
 from etl.extract.bounds import find_bounds
@@ -24,6 +24,7 @@ from etl.schema import TimeRange
 
 OnPage = Callable[[Page], None]
 
+_REACH_STEP = 60  # candles
 _FRESH_MS = 24 * 3_600_000  # what an earlier try has left for longer than this, the exchange may have corrected since
 
 
@@ -57,14 +58,15 @@ async def fetch_range(
         raw: Where pages are kept; one that is there is not asked for, unless it is more than a day old. The range is on
             the timeframe's grid, and closed by the exchange's clock.
         places: As many as requests may be under way side by side, here and elsewhere.
-        known: Where the series begins and ends, if that is known.
+        known: Where the series begins and is said to have ended, if that is known. The end is asked about again.
         on_page: Called with each page, in the order of their arrival.
 
     Raises:
         SourceError: A page could not be had after some tries. Those that arrived are kept.
         StoreError: A page could not be written.
     """
-    walk = _Walk(source, raw, places, on_page, known or Bounds())
+    known = known or Bounds()
+    walk = _Walk(source, raw, places, on_page, known, replace(known, end_ms=None))
     pages = await walk.range()
     await asyncio.to_thread(raw.write_list, Fetched(tuple(pages), walk.bounds))
     return FetchReport(len(pages), walk.asked, walk.rows)
@@ -76,6 +78,7 @@ class _Walk:
     raw: RawPartition
     places: asyncio.Semaphore
     on_page: OnPage
+    known: Bounds
     bounds: Bounds
     asked: int = 0
     rows: int = 0
@@ -84,26 +87,25 @@ class _Walk:
     async def range(self) -> list[PageKey]:
         """Return the pages of the range, in the order of their windows."""
         files, windows = await self._files()
-        if not windows:
-            return files
         windows = [window for window in windows if self.bounds.may_hold(window)]
         head = await self._page(windows[0]) if windows else []
-        if all(self.is_empty[key] for key in head):
+        if head and all(self.is_empty[key] for key in head):
             # Years before a listing, or after a delisting, are not walked.
-            self.bounds = await find_bounds(self.source, self.raw.series, self.bounds)
+            self.bounds = await find_bounds(self.source, self.raw.series, self.known)
         rest = [window for window in windows[1:] if self.bounds.may_hold(window)]
         pages = [*head, *chain.from_iterable(await together(map(self._page, rest)))]
-        if pages and self.is_empty[pages[-1]]:
-            self.bounds = await find_bounds(self.source, self.raw.series, self.bounds)
+        if rest and self.is_empty[pages[-1]]:
+            self.bounds = await find_bounds(self.source, self.raw.series, self.known)
         return sorted([*await self._lead(pages), *files, *pages], key=lambda key: key.window.start)
 
     async def _files(self) -> tuple[list[PageKey], list[TimeRange]]:
         """Take what lies as a file. Return those pages, and the windows that are left to ask for."""
         files = await self.source.bulk_files(self.raw.series, self.raw.time_range)
         found = await together(self._file(file) for file in files if self.bounds.may_hold(file.window))
+        cut_ms = await self._cut_ms()
         taken: list[PageKey] = []
-        left: list[TimeRange] = []
-        start_ms = self.raw.time_range.start_ms
+        left = self._windows(self.raw.time_range.start_ms, cut_ms)
+        start_ms = cut_ms
         for key, rest in filter(None, found):
             taken.append(key)
             left += [*self._windows(start_ms, key.window.start_ms), *rest]
@@ -122,6 +124,16 @@ class _Walk:
         keys: list[PageKey] = []
         rest = self._take(page, keys)
         return keys[0], rest
+
+    async def _cut_ms(self) -> int:
+        """Return where in the range the exchange's own candles begin, if what is older is built from trades."""
+        traits, span = self.source.traits, self.raw.time_range
+        if not traits.rebuilds or traits.reach is None:
+            return span.start_ms
+        step_ms = _REACH_STEP * self.raw.series.timeframe.ms
+        # In steps, so that a fetch that is run again finds most of its windows.
+        reach_ms = await self.source.clock_ms() - traits.reach * self.raw.series.timeframe.ms
+        return min(max(span.start_ms, (reach_ms // step_ms + 2) * step_ms), span.end_ms)
 
     def _windows(self, start_ms: int, end_ms: int) -> list[TimeRange]:
         if start_ms >= end_ms:

@@ -18,10 +18,12 @@ class Listing:
 
     Attributes:
         first_ms: When its first candle opens, if an exchange was asked for it.
+        ended_ms: When its last one closed, if an exchange said that it trades it no more.
         held_until_ms: When the last candle that we hold closed; None if we hold none.
     """
 
     first_ms: int | None = None
+    ended_ms: int | None = None
     held_until_ms: int | None = None
 
 
@@ -30,11 +32,16 @@ def read_listing(connection: Connection, series: Series) -> Listing:
     series_id = known_series(connection).get(series)
     if series_id is None:
         return Listing()
-    first = connection.execute(select(tables.series.c.first_open).where(tables.series.c.id == series_id)).scalar_one()
+    own = tables.series
+    first, ended = connection.execute(select(own.c.first_open, own.c.ended).where(own.c.id == series_id)).one()
     last = connection.execute(
         select(func.max(tables.candles.c.open_time)).where(tables.candles.c.series_id == series_id)
     ).scalar_one()
-    return Listing(None if first is None else to_ms(first), None if last is None else to_ms(last) + series.timeframe.ms)
+    return Listing(
+        first_ms=None if first is None else to_ms(first),
+        ended_ms=None if ended is None else to_ms(ended),
+        held_until_ms=None if last is None else to_ms(last) + series.timeframe.ms,
+    )
 
 
 def write_listing(

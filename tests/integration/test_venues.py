@@ -1,0 +1,164 @@
+"""Other venues' protocols, end to end: recordings come back value for value, and a quiet minute is no error."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from etl.audit import audit, is_sound
+from etl.extract import Page, Route, to_candles
+from etl.fetching import open_exchange
+from etl.ingest import Partition, Stores, ingest
+from etl.plan import plan
+from etl.replay import MadeUpMarket, Market, RecordedMarket, ReplayServer
+from etl.schema import Series, TimeRange, symbol_to_path
+from etl.settings import load_settings
+from etl.timeframe import to_ms
+from etl.warehouse import known_series, read_absences, read_candles
+from tests.markets import recorded_values
+
+BASE = ("open", "high", "low", "close", "volume")
+Serve = Callable[..., ReplayServer]
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
+    """Put a market behind an exchange's protocol, without limits, by a clock that may stand in the past."""
+    with ExitStack() as servers:
+
+        def begin(market: Market, exchange: str, now: datetime | None = None) -> ReplayServer:
+            clock = {} if now is None else {"clock": lambda: to_ms(now)}
+            server = servers.enter_context(ReplayServer(market, limits=False, **clock))
+            monkeypatch.setenv(f"CHANDLER_EXCHANGES__{exchange.upper()}__BASE_URL", server.url)
+            monkeypatch.setenv(f"CHANDLER_EXCHANGES__{exchange.upper()}__WEIGHT_LIMIT", "1000000")
+            return server
+
+        yield begin
+
+
+def load_all(stores: Stores, series: Series, span: TimeRange) -> tuple[Stores, dict[int, tuple[float, ...]]]:
+    """Ingest `span` and return what the warehouse holds: open_time_ms to values, equal to what the archive holds."""
+    ready = Stores(load_settings(), stores.warehouse, stores.archive, stores.raw)
+    for partition in plan(ready, series, span, None):
+        ingest(ready, partition, "test")
+    with stores.warehouse.begin() as connection:
+        stored = read_candles(connection, known_series(connection)[series], span)
+    assert stores.archive.read(series, span).equals(stored)
+    assert is_sound(audit(ready))
+    return ready, {to_ms(row["open_time"]): tuple(row[name] for name in BASE) for row in stored.to_pylist()}
+
+
+def absent_minutes(stores: Stores, series: Series, span: TimeRange) -> set[int]:
+    """Return the open times that are recorded as absent."""
+    with stores.warehouse.begin() as connection:
+        absences = read_absences(connection, known_series(connection)[series], span)
+    return {at for one in absences for at in range(one.span.start_ms, one.span.end_ms, 60_000)}
+
+
+@pytest.mark.parametrize("symbol", ["BTC/USD", "ETH/USD", "LTC/USD"])
+def test_coinbase_gives_its_recording(symbol: str, serve: Serve, stores: Stores, real_data: Path) -> None:
+    """Newest first, three hundred at once, nothing printed for a minute without trades: all of it comes back."""
+    span = TimeRange(datetime(2018, 4, 4, tzinfo=UTC), datetime(2018, 4, 6, tzinfo=UTC))
+    serve(RecordedMarket(real_data, "coinbase"), "coinbase")
+    series = Series.parse(f"coinbase:{symbol}:1m")
+    ready, held = load_all(stores, series, span)
+    recorded = recorded_values(real_data / "coinbase" / symbol_to_path(symbol) / "1m.parquet", span)
+    assert held == recorded
+    assert absent_minutes(ready, series, span) == set(range(span.start_ms, span.end_ms, 60_000)) - set(recorded)
+
+
+def test_a_thin_market_is_no_error(serve: Serve, stores: Stores, real_data: Path) -> None:
+    """A week in which hundreds of minutes had no trade: each is absent, none is an error or quarantined."""
+    span = TimeRange(datetime(2018, 5, 1, tzinfo=UTC), datetime(2018, 5, 8, tzinfo=UTC))
+    serve(RecordedMarket(real_data, "bitfinex"), "coinbase")
+    series = Series.parse("coinbase:LTC/USD:1m")
+    ready, held = load_all(stores, series, span)
+    recorded = recorded_values(real_data / "bitfinex" / "LTC-USD" / "1m.parquet", span)
+    assert held == recorded
+    assert len(absent_minutes(ready, series, span)) == 7 * 1440 - len(recorded) > 100
+
+
+def test_kraken_gives_a_recording_from_trades_and_from_candles(serve: Serve, stores: Stores, real_data: Path) -> None:
+    """A day of which Kraken serves the last half as candles: the rest is built from trades, to the same values.
+
+    Kraken prints a minute without trades at the last price, without volume; both halves do.
+    """
+    span = TimeRange(datetime(2018, 5, 1, tzinfo=UTC), datetime(2018, 5, 2, tzinfo=UTC))
+    server = serve(RecordedMarket(real_data, "bitfinex"), "kraken", now=span.end + timedelta(seconds=20))
+    series = Series.parse("kraken:LTC/USD:1m")
+    _, held = load_all(stores, series, span)
+    before = span.start - timedelta(hours=2)
+    recorded = recorded_values(real_data / "bitfinex" / "LTC-USD" / "1m.parquet", TimeRange(before, span.end))
+    last = max(at for at in recorded if at < span.start_ms)
+    for at in range(span.start_ms, span.end_ms, 60_000):
+        if at in recorded:
+            assert held[at] == recorded[at]
+            last = at
+        else:
+            assert held[at] == (*[recorded[last][3]] * 4, 0.0)
+    asked = {path.rsplit("/", 1)[-1] for path in server.requests}
+    assert {"Trades", "OHLC"} <= asked
+
+
+def test_candles_out_of_trades_are_kraken_s_own(serve: Serve) -> None:
+    """Where Kraken serves both, what is built from its trades equals its own candles, row for row."""
+    now = datetime(2026, 3, 5, 12, 0, 30, tzinfo=UTC)
+    serve(MadeUpMarket(symbols=["BTC/USD", "ETH/USD"]), "kraken", now=now)
+    window = TimeRange(now.replace(second=0) - timedelta(hours=6), now.replace(second=0))
+
+    async def ask(series: Series) -> tuple[Page, list[Page]]:
+        async with open_exchange("kraken", load_settings(), None) as exchange:
+            candles = await exchange.source.fetch_page(series, window, Route.CANDLES)
+            trades = [await exchange.source.fetch_page(series, window, Route.TRADES)]
+            while len(rows := trades[-1].rows()) >= 1000:
+                rest = TimeRange.from_ms(int(rows[-1][2] * 1000), window.end_ms)
+                trades.append(await exchange.source.fetch_page(series, rest, Route.TRADES))
+            return candles, trades
+
+    for timeframe in ("1m", "5m", "1h"):
+        series = Series.parse(f"kraken:ETH/USD:{timeframe}")
+        candles, trades = asyncio.run(ask(series))
+        own = {row[0]: row for row in candles.rows() if window.start_ms <= row[0] * 1000 < window.end_ms}
+        built = {row[0]: row for row in to_candles(trades, series.timeframe, window)}
+        assert own.keys() == built.keys()
+        for at, row in own.items():
+            # Open, high, low, close, volume and count; the mean price is printed to more or fewer places.
+            assert [float(row[i]) for i in (1, 2, 3, 4, 6, 7)] == [float(built[at][i]) for i in (1, 2, 3, 4, 6, 7)]
+
+
+def test_a_symbol_that_is_gone_is_a_state_and_no_error(serve: Serve, stores: Stores) -> None:
+    """A symbol that the exchange forgets after it was loaded ends where its candles end; its neighbour goes on."""
+    market = MadeUpMarket(symbols=["BTC/USDT", "OLD/USDT"])
+    server = serve(market, "binance")
+    day = TimeRange(datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 2, tzinfo=UTC))
+    after = TimeRange(day.end, day.end + timedelta(days=1))
+    gone, stays = (Series.parse(f"binance:{symbol}:1m") for symbol in market.symbols[::-1])
+    ready, _ = load_all(stores, gone, day)
+    server.unlisted.add("OLD/USDT")
+    report = ingest(ready, Partition(gone, after), "test")
+    assert (report.rows, report.absent) == (0, 1440)
+    assert ingest(ready, Partition(stays, after), "test").rows > 1000
+    with stores.warehouse.begin() as connection:
+        absences = read_absences(connection, known_series(connection)[gone], after)
+    assert [absence.kind for absence in absences if absence.span.start >= after.start] == ["delisted"]
+
+
+def test_a_delisted_series_ends_and_a_young_one_begins(serve: Serve, stores: Stores) -> None:
+    """What opens before the first candle or after the last is absent for that reason, and was not asked for."""
+    first, last = datetime(2026, 3, 10, 7, 30, tzinfo=UTC), datetime(2026, 3, 20, 15, 45, tzinfo=UTC)
+    market = MadeUpMarket(symbols=["NEW/USDT"], listed={"NEW/USDT": (to_ms(first), to_ms(last))})
+    server = serve(market, "binance")
+    series = Series.parse("binance:NEW/USDT:1m")
+    span = TimeRange(datetime(2025, 1, 1, tzinfo=UTC), datetime(2026, 10, 1, tzinfo=UTC))
+    ready, held = load_all(stores, series, span)
+    assert (min(held), max(held)) == (to_ms(first), to_ms(last) - 60_000)
+    with stores.warehouse.begin() as connection:
+        absences = read_absences(connection, known_series(connection)[series], span)
+    kinds = {absence.kind: absence.span for absence in absences if absence.kind != "unexplained"}
+    assert kinds == {"not_listed": TimeRange(span.start, first), "delisted": TimeRange(last, span.end)}
+    assert len(server.windows) < 80, "920 pages lie in that range, and 15 have a candle"
