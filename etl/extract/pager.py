@@ -2,12 +2,13 @@
 
 The range is cut into windows of as many candles as the exchange returns at once, so what is asked for depends on the
 range alone: a killed walk finds its pages by their windows and asks only for the rest. Whole months that lie as a file
-are taken from there. An answer may leave something to be asked for: see `etl.extract.rest`.
+are taken from there. An answer may leave something to be asked for: see `etl.extract.reading`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -16,11 +17,13 @@ from etl.extract.bounds import find_bounds
 from etl.extract.bulk import BulkFile
 from etl.extract.patience import fetch_patiently
 from etl.extract.raw import Fetched, PageKey, RawPartition
-from etl.extract.rest import is_poor, rest_of
+from etl.extract.reading import Reading, read
 from etl.extract.source import Bounds, Page, Route, Source
 from etl.extract.together import together
 from etl.extract.trades import has_trade_before, lead_windows
 from etl.schema import TimeRange
+
+log = logging.getLogger(__name__)
 
 OnPage = Callable[[Page], None]
 
@@ -112,7 +115,7 @@ class _Walk:
             start_ms = key.window.end_ms
         return taken, [*left, *self._windows(start_ms, self.raw.time_range.end_ms)]
 
-    async def _file(self, file: BulkFile) -> tuple[PageKey, list[TimeRange]] | None:
+    async def _file(self, file: BulkFile) -> tuple[PageKey, Sequence[TimeRange]] | None:
         """Take one file. Return its page and what it lacks; None if it is not there or cannot be trusted."""
         page = await self._kept(PageKey(file.window, Route.BULK))
         if page is None:
@@ -121,9 +124,8 @@ class _Walk:
             if page is None:
                 return None
             self._keep(page)
-        keys: list[PageKey] = []
-        rest = self._take(page, keys)
-        return keys[0], rest
+        key, reading = self._take(page)
+        return key, reading.rest
 
     async def _cut_ms(self) -> int:
         """Return where in the range the exchange's own candles begin, if what is older is built from trades."""
@@ -148,13 +150,14 @@ class _Walk:
         """Walk one window, and what its answer leaves to be asked for."""
         routes = (Route.CANDLES, Route.TRADES) if route is None else (route,)
         page = await self._kept(*(PageKey(window, each) for each in routes)) or await self._ask(window, route)
-        keys: list[PageKey] = []
-        for rest in self._take(page, keys):
+        key, reading = self._take(page)
+        keys = [key]
+        for rest in reading.rest:
             keys += await self._page(rest, page.route)
-        if len(keys) == 1 and is_poor(page, self.source.traits):
+        if reading.is_poor and page.route is Route.CANDLES:
             # Once more, before a candle is believed to be missing: an answer may be poor, or early. Both are kept.
             again = await self._kept(PageKey(window, Route.AGAIN)) or await self._ask(window, Route.AGAIN)
-            self._take(again, keys)
+            keys.append(self._take(again)[0])
         return keys
 
     async def _ask(self, window: TimeRange, route: Route | None) -> Page:
@@ -190,12 +193,12 @@ class _Walk:
         self.raw.write_page(page)
         self.asked += 1
 
-    def _take(self, page: Page, keys: list[PageKey]) -> list[TimeRange]:
-        """Count a page that is on disk, and return what is to be asked for after it."""
-        key = PageKey(page.window, page.route)
-        rows = page.rows()
-        self.is_empty[key] = not rows
-        self.rows += len(rows)
-        keys.append(key)
+    def _take(self, page: Page) -> tuple[PageKey, Reading]:
+        """Count a page that is on disk."""
+        key, reading = PageKey(page.window, page.route), read(page, self.source.traits)
+        for oddity in reading.oddities:
+            log.warning("%s %s: %s", page.series, page.window, oddity)
+        self.is_empty[key] = not reading.rows
+        self.rows += reading.rows
         self.on_page(page)
-        return rest_of(page, rows, self.source.traits)
+        return key, reading
