@@ -53,8 +53,7 @@ def klines(book: Book, asked: Asked) -> Answer:
         RefusedError: Binance would not take the parameters.
     """
     window = parse_window(asked.query, book, asked.now_ms)
-    symbol, timeframe, now_ms = window.symbol, window.timeframe, asked.now_ms
-    assert timeframe is not None  # noqa: S101 - klines have one
+    symbol, timeframe, now_ms = window.symbol, Timeframe(asked.query["interval"]), asked.now_ms
     end_ms = now_ms + 1 if window.end_ms is None else min(window.end_ms, now_ms) + 1
     if window.start_ms is None:
         pieces = book.last_candles(print_candles, symbol, timeframe, end_ms, window.limit, now_ms)
