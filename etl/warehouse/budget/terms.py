@@ -51,7 +51,7 @@ class Terms:
         units = max(1, permitted // unit)
         # What is left of a limit and less than a lease may stay unused, so a lease is a fiftieth of it at the most.
         lease = min(max(1, int(min(_LEASE_S * units / interval_s, units / 50))), _LARGEST_LEASE)
-        return cls(weight_limit, interval_s, permitted, unit, lease, _rates(units, interval_s, lease))
+        return cls(weight_limit, interval_s, permitted, unit, lease, _rates(units, interval_s, share, lease))
 
     @property
     def interval_ms(self) -> int:
@@ -64,11 +64,13 @@ class Terms:
         return int(min(_LONGEST_SLIP_S, _SLIP * self.interval_s) * 1000)
 
 
-def _rates(units: int, interval_s: float, lease: int) -> tuple[Rate, ...]:
+def _rates(units: int, interval_s: float, share: float, lease: int) -> tuple[Rate, ...]:
     # A request arrives later than it is spent, and one more so than another: in the time between, an interval of the
     # exchange's can hold what was spent in a longer one of ours.
     whole = Rate(units, round((interval_s + min(_LONGEST_MARGIN_S, _MARGIN * interval_s)) * 1000))
     # Wide enough that the even rate is reached though up to a lease less one stays unused.
     burst = max(1, 11 * (lease - 1))
-    short_ms = int(burst * interval_s * 1000 / (_CATCH_UP * units))
+    # One at a time there is nothing to catch up with, and an exchange that lets in so few may count by the second.
+    haste = _CATCH_UP if lease > 1 else min(_CATCH_UP, 1 / share)
+    short_ms = int(burst * interval_s * 1000 / (haste * units))
     return (Rate(burst, short_ms), whole) if burst < units and 0 < short_ms < whole.interval else (whole,)
