@@ -182,6 +182,46 @@ def feeds(
 
 
 @app.command()
+def exchanges(
+    name: Annotated[str | None, typer.Argument(help="One of them.", show_default=False)] = None,
+    check: Annotated[bool, typer.Option("--check", help="Ask the exchange whether it does so.")] = False,
+    symbol: Annotated[
+        str | None, typer.Option(help="Whose candles to ask for, such as BTC/USD.", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what each exchange does in its own way, and with --check whether one really does.
+
+    Exit status 1 if it does something else than the table says.
+
+    Example: [bold]chandler exchanges kraken --check[/bold]
+    """
+    from etl import show
+    from etl.venues import Verdict, check_exchange, known_exchanges
+
+    settings = load_settings()
+    if not check:
+        known = known_exchanges(settings) if name is None else {name: settings.traits(name)}
+        if as_json:
+            out.print_json(data=show.exchanges_json(known))
+        else:
+            out.print(show.exchanges_table(known))
+        return
+    if name is None:
+        raise ConfigError("say which exchange to ask: chandler exchanges kraken --check")
+    with err.status(f"asking {name}") as status:
+        findings = check_exchange(settings, name, symbol, lambda step: status.update(f"asking {name}: {step}"))
+    if as_json:
+        out.print_json(data=show.check_json(findings))
+    else:
+        out.print(show.check_table(findings))
+    if needs := show.check_needs(findings):
+        err.print(f"To agree, its entry in etl/exchanges.py would say {needs}", markup=False, soft_wrap=True)
+    if any(finding.verdict is Verdict.DIFFERS for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
 def replay(
     data: Annotated[
         Path | None, typer.Option(help="A folder of recorded Parquet: <exchange>/<SYMBOL>/<timeframe>.parquet.")

@@ -1,20 +1,27 @@
-"""Status, audit and feeds as tables for people and as JSON for scripts."""
+"""Status, audit, feeds and exchanges as tables for people and as JSON for scripts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
+from enum import Enum
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from etl.audit import SeriesAudit, is_sound
+from etl.exchanges import Traits
 from etl.schema import Series
 from etl.settings import Settings, feeds_path
+from etl.timeframe import Timeframe
+from etl.venues import Finding, Verdict
 from etl.warehouse import SeriesStatus
 
 # Columns that are not worth reading when broken into lines.
-_WHOLE = frozenset({"series", "first", "last", "watermark", "loaded", "from", "to"})
+_WHOLE = frozenset({"series", "first", "last", "watermark", "loaded", "from", "to", "exchange", "looked at", "verdict"})
+_COLOURS = {Verdict.AGREES: "green", Verdict.DIFFERS: "red", Verdict.UNSEEN: "yellow"}
 
 
 def status_table(rows: Sequence[SeriesStatus], sizes: Mapping[Series, int]) -> Table:
@@ -140,6 +147,74 @@ def feeds_json(settings: Settings, findings: Mapping[str, Sequence[str]]) -> dic
     }
 
 
+def exchanges_table(exchanges: Mapping[str, Traits]) -> Table:
+    """Return a row an exchange: the table of differences."""
+    table = _table(
+        *("exchange", "timeframes", "candles a page", "weight", "start", "end"),
+        *("rows", "empty minutes", "how far back", "forming", "files"),
+    )
+    for name, traits in exchanges.items():
+        table.add_row(
+            name,
+            " ".join(_timeframes(traits)),
+            f"{traits.page_limit:,}",
+            f"{traits.page_weight} of {traits.weight_limit:,} in {traits.limit_interval_s:g} s",
+            traits.since,
+            traits.until,
+            traits.order,
+            "printed" if traits.prints_empty else "left out",
+            _reach(traits),
+            "served" if traits.serves_forming else "not served",
+            "yes" if traits.bulk_url else "",
+        )
+    return table
+
+
+def exchanges_json(exchanges: Mapping[str, Traits]) -> list[dict[str, Any]]:
+    """Return the same for a script, by the names in `Traits`."""
+    return [
+        {
+            "exchange": name,
+            "ccxt_id": traits.ccxt_id,
+            "dialect": traits.dialect,
+            "timeframes": _timeframes(traits),
+            "page_limit": traits.page_limit,
+            "page_weight": traits.page_weight,
+            "weight_limit": traits.weight_limit,
+            "limit_interval_s": traits.limit_interval_s,
+            "since": traits.since,
+            "until": traits.until,
+            "order": traits.order,
+            "prints_empty": traits.prints_empty,
+            "serves_forming": traits.serves_forming,
+            "reach": traits.reach,
+            "rebuilds": traits.rebuilds,
+            "bulk_url": traits.bulk_url,
+        }
+        for name, traits in exchanges.items()
+    ]
+
+
+def check_table(findings: Sequence[Finding]) -> Table:
+    """Return a row for each thing that was looked at."""
+    table = _table("looked at", "the table says", "the exchange does", "verdict")
+    for one in findings:
+        colour = _COLOURS[one.verdict]
+        table.add_row(one.what, escape(one.table), escape(one.seen), f"[{colour}]{one.verdict}[/{colour}]")
+    return table
+
+
+def check_needs(findings: Sequence[Finding]) -> str:
+    """Return the values that the table would need to agree, as an entry writes them; empty if it needs none."""
+    needs = {name: value for one in findings for name, value in one.needs.items()}
+    return ", ".join(f"{name}={_as_code(value)}" for name, value in needs.items())
+
+
+def check_json(findings: Sequence[Finding]) -> list[dict[str, Any]]:
+    """Return the same for a script."""
+    return [{**asdict(one), "needs": dict(one.needs)} for one in findings]
+
+
 def absent_by_kind(absent: Mapping[str, int]) -> str:
     """Return `120 unexplained`, or 0."""
     return ", ".join(f"{count:,} {kind}" for kind, count in sorted(absent.items())) or "0"
@@ -148,9 +223,32 @@ def absent_by_kind(absent: Mapping[str, int]) -> str:
 def _table(*names: str, title: object = None) -> Table:
     table = Table(box=None, pad_edge=False, title=None if title is None else str(title), title_justify="left")
     for name in names:
-        is_number = name in {"candles", "expected", "stored", "absent", "quarantined", "revised", "archive"}
+        is_number = name in {
+            "candles",
+            "expected",
+            "stored",
+            "absent",
+            "quarantined",
+            "revised",
+            "archive",
+            "candles a page",
+        }
         table.add_column(name, justify="right" if is_number else "left", overflow="fold", no_wrap=name in _WHOLE)
     return table
+
+
+def _timeframes(traits: Traits) -> list[Timeframe]:
+    return sorted(traits.timeframes, key=lambda timeframe: timeframe.ms)
+
+
+def _as_code(value: object) -> str:
+    return f"{type(value).__name__}.{value.name}" if isinstance(value, Enum) else repr(value)
+
+
+def _reach(traits: Traits) -> str:
+    if traits.reach is None:
+        return "all there is"
+    return f"the last {traits.reach:,}" + (", older from trades" if traits.rebuilds else "")
 
 
 def _moment(moment: datetime | None) -> str:
