@@ -44,11 +44,14 @@ def translate(error: Exception, *, status: int = 0, retry_after_s: float | None 
         retry_after_s: What the answer's `Retry-After` said.
         place: `series` and `time_range`, for the message.
     """
-    is_mere = type(error) is ccxt.ExchangeError
-    if is_mere and (status >= 500 or isinstance(error.__cause__, aiohttp.ClientError)):
-        # An answer that breaks off, or one that the exchange itself calls an overload, is a refusal to ccxt.
+    is_own_trouble = status >= 500 and not isinstance(error, ccxt.OperationFailed)
+    is_broken_off = type(error) is ccxt.ExchangeError and isinstance(error.__cause__, aiohttp.ClientError)
+    if is_own_trouble or is_broken_off:
+        # An exchange that fails is to come back to, whatever it says; an answer that breaks off is one that failed.
         error = ccxt.ExchangeNotAvailable(str(error))
     detail = " ".join(str(error).split())[:200]
+    if status >= 400:
+        detail = f"HTTP {status}: {detail}"
     for theirs, ours, advice in TRANSLATION:
         if isinstance(error, theirs):
             message = f"{advice} ({type(error).__name__}: {detail})"

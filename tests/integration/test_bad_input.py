@@ -52,7 +52,8 @@ def ready(exchange: ReplayServer, stores: Stores, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize(
-    "fault", ["http_429", "http_500", "http_503", "html", "truncated", "reset", "wrong_order", "duplicate_page"]
+    "fault",
+    ["http_429", "http_418", "http_500", "maintenance", "html", "truncated", "reset", "wrong_order", "duplicate_page"],
 )
 def test_a_passing_fault_leaves_no_trace(fault: str, ready: Stores, faults: FaultPlan) -> None:
     """What goes wrong twice, or is only disorder, ends in the candles of a run in which nothing went wrong."""
@@ -69,6 +70,20 @@ def test_a_passing_fault_leaves_no_trace(fault: str, ready: Stores, faults: Faul
         absences[symbol].append(span)
     assert absences.get("BTC/USDT") == absences.get("ETH/USDT")
     assert is_sound(audit(ready))
+
+
+def test_a_candle_that_is_late_is_asked_for_once_more(
+    stores: Stores, faults: FaultPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What closed a moment ago and is not there yet, is there when asked again."""
+    end_ms = PARTITION.time_range.end_ms
+    with ReplayServer(MadeUpMarket(), faults=faults, clock=lambda: end_ms + 5_000) as server:
+        monkeypatch.setenv("CHANDLER_EXCHANGES__BINANCE__BASE_URL", server.url)
+        ready = Stores(load_settings(), stores.warehouse, stores.archive, stores.raw)
+        last = Partition(BTC, TimeRange.from_ms(end_ms - 60 * 60_000, end_ms))
+        faults.add("late", times=1)
+        assert ingest(ready, last, "test").absent == 0
+        assert faults.given["late"] == 1
 
 
 @pytest.mark.parametrize(
