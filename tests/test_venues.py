@@ -17,6 +17,7 @@ import pytest
 from etl.cli import main
 from etl.exchanges import EXCHANGES, Bound, Order
 from etl.timeframe import to_ms
+from tests.conftest import REPOSITORY
 from tests.extract.test_contracts import CONTRACTS, clock_from, replay
 
 # The made-up market has traded in every minute for days, and is in the middle of one.
@@ -199,6 +200,21 @@ def test_a_mistake_is_one_clear_line(
     ended = run(*arguments)
     assert ended.status == status
     assert complaint in ended.err
+
+
+def test_the_guide_has_the_table(run: Run) -> None:
+    """docs/exchanges.md lists each exchange with its page limit, weight, bounds and order."""
+    guide = (REPOSITORY / "docs" / "exchanges.md").read_text(encoding="utf-8")
+    for row in json.loads(run("--json").out):
+        weight = f"{row['page_weight']} of {row['weight_limit']:,} in {row['limit_interval_s']:g} s"
+        cells = (
+            f"`{row['exchange']}`",
+            f"{row['page_limit']:,}",
+            weight,
+            f"{row['since']}, {row['until']}",
+            row["order"],
+        )
+        assert f"| {' | '.join(cells)} |" in guide
 
 
 def test_help_teaches_with_an_example(run: Run) -> None:
