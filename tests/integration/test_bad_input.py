@@ -47,7 +47,7 @@ def exchange(faults: FaultPlan, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rep
 def ready(exchange: ReplayServer, stores: Stores, monkeypatch: pytest.MonkeyPatch) -> Stores:
     """Stores whose settings know the exchange, and no pauses between tries."""
     monkeypatch.setattr("etl.extract.patience._WAIT", tenacity.wait_none())
-    monkeypatch.setattr("etl.extract.patience._LONGEST_BAN_S", 1.5)
+    monkeypatch.setattr("etl.extract.patience._LONGEST_BAN_S", 2.5)
     return Stores(load_settings(), stores.warehouse, stores.archive, stores.raw)
 
 

@@ -1,0 +1,142 @@
+"""Long ranges: from Binance's archives where they can be trusted, and killed on the way without a loss."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from etl.audit import audit, is_sound
+from etl.ingest import Partition, Stores, ingest
+from etl.replay import FaultPlan, MadeUpMarket, RecordedMarket, ReplayServer
+from etl.schema import CANDLE_SCHEMA, Origin, Series, TimeRange, to_columns
+from etl.settings import load_settings
+from etl.warehouse import known_series, read_candles
+from tests.snapshots import archive_of, tables_of
+
+NEAR = Series.parse("binance:NEAR/USDT:1m")
+MONTH = TimeRange(datetime(2025, 9, 1, tzinfo=UTC), datetime(2025, 10, 1, tzinfo=UTC))
+CHANDLER = str(Path(sys.executable).with_name("chandler"))
+
+
+@pytest.fixture(scope="session")
+def near(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recording made of a real month of the archives, with all the columns that those have."""
+    with gzip.open(real_data.parent / "raw" / "binance_vision_csv" / "NEARUSDT-1m-2025-09.csv.gz", "rt") as file:
+        rows = list(csv.reader(file))[1:]
+    folder = tmp_path_factory.mktemp("near")
+    places = {"open": 1, "high": 2, "low": 3, "close": 4, "volume": 5, "quote_volume": 7}
+    places |= {"taker_buy_volume": 9, "taker_buy_quote_volume": 10}
+    columns = {name: pa.array([float(row[place]) for row in rows]) for name, place in places.items()}
+    times = pa.array([int(row[0]) for row in rows], pa.int64()).cast(CANDLE_SCHEMA.field("open_time").type)
+    trades = pa.array([int(row[8]) for row in rows])
+    path = folder / "binance" / "NEAR-USDT" / "1m.parquet"
+    path.parent.mkdir(parents=True)
+    pq.write_table(pa.table({"open_time": times, **columns, "trades": trades}), path)
+    return folder
+
+
+@pytest.fixture
+def faults() -> FaultPlan:
+    """What shall go wrong; nothing yet."""
+    return FaultPlan()
+
+
+@pytest.fixture
+def exchange(near: Path, faults: FaultPlan, monkeypatch: pytest.MonkeyPatch) -> Iterator[ReplayServer]:
+    """The month behind Binance's protocol and in its archives, where the settings will find both."""
+    with ReplayServer(RecordedMarket(near), faults=faults) as server:
+        monkeypatch.setenv("CHANDLER_EXCHANGES__BINANCE__BASE_URL", server.url)
+        monkeypatch.setenv("CHANDLER_EXCHANGES__BINANCE__BULK_URL", f"{server.url}/data")
+        yield server
+
+
+def ready(stores: Stores) -> Stores:
+    """Return the stores with the settings as they are by now."""
+    return Stores(load_settings(), stores.warehouse, stores.archive, stores.raw)
+
+
+def held(stores: Stores) -> pa.Table:
+    """Return the month's candles in the warehouse."""
+    with stores.warehouse.begin() as connection:
+        return read_candles(connection, known_series(connection)[NEAR], MONTH)
+
+
+def test_the_archive_of_a_real_month_equals_the_api(
+    exchange: ReplayServer, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A month comes as one file; the API, asked for the same, changes nothing."""
+    report = ingest(ready(stores), Partition(NEAR, MONTH), "by file")
+    assert (report.rows, report.absent) == (MONTH.count(NEAR.timeframe), 0)
+    assert not exchange.windows, "nothing was asked of the API"
+    assert set(to_columns(held(stores))["source"]) == {Origin.BULK}
+    monkeypatch.setenv("CHANDLER_EXCHANGES__BINANCE__BULK", "false")
+    again = ingest(ready(stores), Partition(NEAR, MONTH), "by API")
+    assert len(exchange.windows) == 44
+    assert (again.new, again.revised) == (0, 0), "equal in every value"
+    assert is_sound(audit(ready(stores)))
+
+
+@pytest.mark.parametrize("fault", ["wrong_checksum", "http_500", "truncated"])
+def test_an_archive_that_cannot_be_trusted_is_passed_over(
+    fault: str, exchange: ReplayServer, stores: Stores, faults: FaultPlan, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The API is asked instead, the log says why, and the candles are those of the market."""
+    faults.add(fault, times=None, route="bulk")
+    report = ingest(ready(stores), Partition(NEAR, MONTH), "test")
+    assert faults.given[fault] > 0
+    assert len(exchange.windows) == 44
+    assert "the bulk file is passed over" in caplog.text
+    assert set(to_columns(held(stores))["source"]) == {Origin.API}
+    assert (report.rows, report.absent) == (MONTH.count(NEAR.timeframe), 0)
+
+
+def test_a_killed_backfill_asks_again_for_the_pages_in_flight_alone(
+    stores: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A quarter, killed three times at random moments: what was kept stays, and the end is that of one clean run."""
+    at_once = 8
+    arguments = ["ingest", "binance:BTC/USDT:1m", "--start", "2026-01-01", "--end", "2026-04-01"]
+    rng = random.Random(11)  # noqa: S311 # a seeded draw
+    monkeypatch.setenv("CHANDLER_EXCHANGES__BINANCE__PAGES_AT_ONCE", str(at_once))
+    with ReplayServer(MadeUpMarket(), limits=False, latency_ms=40) as server:
+        monkeypatch.setenv("CHANDLER_EXCHANGES__BINANCE__BASE_URL", server.url)
+        kills = 0
+        for moment in (rng.uniform(0.1, 0.3) for _ in range(3)):
+            begun = len(server.windows)
+            child = subprocess.Popen([CHANDLER, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            while child.poll() is None and len(server.windows) == begun:
+                time.sleep(0.01)
+            time.sleep(moment)
+            if child.poll() is None:
+                os.kill(child.pid, signal.SIGKILL)
+                kills += 1
+            child.wait()
+        subprocess.run([CHANDLER, *arguments], check=True, capture_output=True)
+        asked = Counter((w.start_ms, w.end_ms) for w in server.windows)
+        after = ready(stores)
+        tables, files = tables_of(after), archive_of(after)
+        monkeypatch.setenv("CHANDLER_HOME", str(tmp_path / "clean"))
+        clean = Stores(load_settings(), stores.warehouse, stores.archive, stores.raw)
+        begun = len(server.windows)
+        subprocess.run([CHANDLER, *arguments, "--again"], check=True, capture_output=True)
+        once = Counter((w.start_ms, w.end_ms) for w in list(server.windows)[begun:])
+    assert kills == 3
+    again = sum((asked - once).values())
+    assert again <= 3 * at_once, f"{again} pages were asked for again"
+    assert tables["candles"] == tables_of(clean)["candles"]
+    assert files == archive_of(clean)
+    assert is_sound(audit(after))
