@@ -104,6 +104,11 @@ class Traits:
     rebuilds: bool = False
     bulk_url: str | None = None
 
+    @property
+    def is_newest_first(self) -> bool:
+        """Whether rows reach us newest first. What comes through ccxt's unified calls it has sorted."""
+        return self.order is Order.DESCENDING and self.dialect != "ccxt"
+
 
 def _columns(*names: str) -> Mapping[str, int]:
     return MappingProxyType({name: place for place, name in enumerate(names) if name})

@@ -26,9 +26,6 @@ async def find_bounds(source: Source, series: Series, known: Bounds) -> Bounds:
         SourceError: The exchange did not answer.
     """
     traits = source.traits
-    if traits.reach is not None and not traits.rebuilds:
-        served_ms = await source.clock_ms() - traits.reach * series.timeframe.ms
-        known = replace(known, served_from_ms=-(-served_ms // series.timeframe.ms) * series.timeframe.ms)
     is_over = not await source.is_trading(series.symbol)
     known = replace(known, end_ms=known.end_ms if is_over else None)
     if known.first_ms is not None and is_over == (known.end_ms is not None):

@@ -105,10 +105,14 @@ class _Walk:
         """Take what lies as a file. Return those pages, and the windows that are left to ask for."""
         files = await self.source.bulk_files(self.raw.series, self.raw.time_range)
         found = await together(self._file(file) for file in files if self.bounds.may_hold(file.window))
-        cut_ms = await self._cut_ms()
+        start_ms = await self._own_from_ms()
         taken: list[PageKey] = []
-        left = self._windows(self.raw.time_range.start_ms, cut_ms)
-        start_ms = cut_ms
+        left: list[TimeRange] = []
+        if self.source.traits.rebuilds:
+            left += self._windows(self.raw.time_range.start_ms, start_ms)
+        elif start_ms > self.raw.time_range.start_ms:
+            self.known = replace(self.known, served_from_ms=start_ms)
+            self.bounds = replace(self.bounds, served_from_ms=start_ms)
         for key, rest in filter(None, found):
             taken.append(key)
             left += [*self._windows(start_ms, key.window.start_ms), *rest]
@@ -127,13 +131,13 @@ class _Walk:
         key, reading = self._take(page)
         return key, reading.rest
 
-    async def _cut_ms(self) -> int:
-        """Return where in the range the exchange's own candles begin, if what is older is built from trades."""
+    async def _own_from_ms(self) -> int:
+        """Return from where in the range on the exchange serves candles of its own."""
         traits, span = self.source.traits, self.raw.time_range
-        if not traits.rebuilds or traits.reach is None:
+        if traits.reach is None:
             return span.start_ms
-        step_ms = _REACH_STEP * self.raw.series.timeframe.ms
         # In steps, so that a fetch that is run again finds most of its windows.
+        step_ms = _REACH_STEP * self.raw.series.timeframe.ms
         reach_ms = await self.source.clock_ms() - traits.reach * self.raw.series.timeframe.ms
         return min(max(span.start_ms, (reach_ms // step_ms + 2) * step_ms), span.end_ms)
 

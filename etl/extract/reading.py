@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from etl.exchanges import BULK_LAYOUT, Layout, Order, Traits
+from etl.exchanges import BULK_LAYOUT, Layout, Traits
 from etl.extract.source import Page, Route
 from etl.extract.trades import rest_of_trades
 from etl.schema import TimeRange
@@ -56,7 +56,7 @@ def _is_just_the_grid(page: Page, rows: Sequence[Any], traits: Traits) -> bool:
     layout, window, width_ms = traits.layout, page.window, page.series.timeframe.ms
     if layout.unit_ms is None or len(rows) * width_ms != window.end_ms - window.start_ms:
         return False
-    place, step = layout.columns["open_time"], -1 if traits.order is Order.DESCENDING else 1
+    place, step = layout.columns["open_time"], -1 if traits.is_newest_first else 1
     grid = range(*(bound // layout.unit_ms for bound in (window.start_ms, window.end_ms, width_ms)))
     return [row[place] if type(row) is list and row else None for row in rows[::step]] == list(grid)
 
@@ -87,7 +87,7 @@ def _missing_windows(page: Page, rows: Sequence[Any], page_limit: int) -> tuple[
 
 
 def _oddities(times: Sequence[int], missing: int, traits: Traits) -> tuple[str, ...]:
-    ascending = times[::-1] if traits.order is Order.DESCENDING else times
+    ascending = times[::-1] if traits.is_newest_first else times
     found = {
         f"{missing} candles are missing": missing > 0,
         f"{len(times) - len(set(times))} candles are there more than once": len(set(times)) < len(times),

@@ -16,6 +16,8 @@ from etl.errors import (
     UnknownSymbolError,
 )
 
+_AWAY = frozenset({418, 429})
+
 # The first entry that an exception is an instance of decides; so the narrow stand before the wide.
 TRANSLATION: tuple[tuple[type[Exception], type[SourceError], str], ...] = (
     (ccxt.BadSymbol, UnknownSymbolError, "the exchange does not list this symbol"),
@@ -46,7 +48,9 @@ def translate(error: Exception, *, status: int = 0, retry_after_s: float | None 
     """
     is_own_trouble = status >= 500 and not isinstance(error, ccxt.OperationFailed)
     is_broken_off = type(error) is ccxt.ExchangeError and isinstance(error.__cause__, aiohttp.ClientError)
-    if is_own_trouble or is_broken_off:
+    if status in _AWAY and not isinstance(error, ccxt.DDoSProtection | ccxt.RateLimitExceeded):
+        error = ccxt.RateLimitExceeded(str(error))
+    elif is_own_trouble or is_broken_off:
         # An exchange that fails is to come back to, whatever it says; an answer that breaks off is one that failed.
         error = ccxt.ExchangeNotAvailable(str(error))
     detail = " ".join(str(error).split())[:200]

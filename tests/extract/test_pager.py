@@ -155,3 +155,19 @@ def test_a_page_that_is_not_whole_was_never_kept(raw: RawPartition) -> None:
     walk(again, raw)
     assert sorted(again.asked) == WINDOWS[:4]
     assert fetched(raw) == list(ALL)
+
+
+def test_what_is_served_no_longer_is_not_asked_for(tmp_path: Path) -> None:
+    """Beyond an exchange's reach nothing is asked for, and where that ends is known to whoever explains absences."""
+    traits = replace(TRAITS, reach=1000)
+    span = TimeRange.from_ms(NOW_MS // 60_000 * 60_000 - 1500 * 60_000, NOW_MS // 60_000 * 60_000)
+    minutes = range((span.start_ms - ORIGIN_MS) // 60_000, (span.end_ms - ORIGIN_MS) // 60_000)
+    venue = Venue(rows(minutes), traits)
+    raw = RawStore(tmp_path).partition(BTC, span)
+    walk(venue, raw)
+    served_from_ms = raw.read_list().bounds.served_from_ms
+    assert served_from_ms is not None
+    assert 0 < served_from_ms - (NOW_MS - 1000 * 60_000) <= 2 * 60 * 60_000
+    assert min(window.start_ms for window in venue.asked) == served_from_ms
+    assert len(set(fetched(raw))) == (span.end_ms - served_from_ms) // 60_000
+    assert not venue.searched

@@ -39,4 +39,5 @@ def test_retry_after_and_overload_are_understood() -> None:
     assert limited.retry_after_s == 30.0
     assert isinstance(translate(ccxt.ExchangeError("overloaded"), status=503), SourceUnavailableError)
     assert isinstance(translate(ccxt.BadRequest("closed for maintenance"), status=503), SourceUnavailableError)
+    assert isinstance(translate(ccxt.ExchangeError("slow down"), status=429), RateLimitError)
     assert not translate(ccxt.ExchangeError("no"), status=400).is_retryable
