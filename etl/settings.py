@@ -129,7 +129,7 @@ class Feed(_Frozen):
     """A set of series that are loaded together.
 
     Attributes:
-        start: The first data interval; what is older belongs to another start.
+        start: The first day that is kept up to date; what is older is history.
         settle: How far before its interval each run fetches again, for candles that the exchange corrected late.
     """
 
