@@ -18,12 +18,11 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from itertools import repeat
-from typing import Any
 
 import aiohttp
 import tenacity
 
+from etl.extract.kline_csv import without_header
 from etl.extract.source import Page, Route
 from etl.schema import Series, TimeRange
 from etl.timeframe import Timeframe, from_ms
@@ -45,12 +44,6 @@ _DAY_SETTLES = timedelta(hours=36)
 _SYMBOL_ID = re.compile(r"[A-Z0-9]+", re.ASCII)
 _PATH = re.compile(r"spot/(monthly|daily)/klines/[A-Z0-9]+/\w+/[A-Z0-9]+-\w+-\d{4}-\d\d(-\d\d)?\.zip", re.ASCII)
 _CHECKSUM = re.compile(r"([0-9a-fA-F]{64}) [ *](\S+)\s*", re.ASCII)
-
-_WIDTH = 12
-_HEADER = "open_time,"
-_INTEGERS = (0, 6, 8)  # open_time, close_time, trades
-_DIGITS = re.compile(r"\d{1,4300}", re.ASCII)  # more of them Python does not convert
-_MARKS = "+-_ \t\r\v\f\x1c\x1d\x1e\x1f"  # what Python's int() takes besides digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,47 +136,6 @@ async def fetch_bulk(
     return None
 
 
-def csv_rows(body: str) -> list[list[Any]]:
-    """Return the rows of a file's text, as the API would send them.
-
-    Times and trades become integers where they are digits; the other values stay decimal strings, and an empty one is
-    None, as the API has null. A row that is not twelve values wide is kept as text, for quarantine to show. Times are
-    as received: in milliseconds, from 2025-01-01 in microseconds. A header line and empty lines hold no row.
-    """
-    text = _without_header(body).rstrip("\n")
-    lines = text.split("\n")
-    if text.isascii() and not any(mark in text for mark in _MARKS):
-        rows = list(map(str.split, lines, repeat(",")))
-        if set(map(len, rows)) <= {_WIDTH} and not any("" in row for row in rows) and _read_integers(rows):
-            return rows
-    return [_to_row(line.removesuffix("\r")) for line in lines if line.removesuffix("\r")]
-
-
-def _without_header(body: str) -> str:
-    return body.partition("\n")[2] if body.startswith(_HEADER) else body
-
-
-def _read_integers(rows: list[list[Any]]) -> bool:
-    """Turn times and trades into integers, in place; False if one is no number, and the rows are not to be used."""
-    try:
-        for row in rows:
-            row[0], row[6], row[8] = int(row[0]), int(row[6]), int(row[8])
-    except ValueError:
-        return False
-    return True
-
-
-def _to_row(line: str) -> list[Any]:
-    cells: list[Any] = line.split(",")
-    if len(cells) != _WIDTH:
-        return cells
-    row = [cell or None for cell in cells]
-    for place in _INTEGERS:
-        if _DIGITS.fullmatch(cells[place]):
-            row[place] = int(cells[place])
-    return row
-
-
 def _unpack(content: bytes, checksum: bytes, name: str) -> str:
     """Return the text inside the zip file `name`.
 
@@ -199,7 +151,7 @@ def _unpack(content: bytes, checksum: bytes, name: str) -> str:
         text = _read_member(content, f"{name.removesuffix('.zip')}.csv").decode()
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError, ValueError) as error:
         raise _UnusableError(f"{name} cannot be unpacked: {_reason(error)}") from error
-    if not _without_header(text).strip():
+    if not without_header(text).strip():
         raise _UnusableError(f"{name} holds no row")
     return text
 

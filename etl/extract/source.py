@@ -12,6 +12,7 @@ import orjson
 
 from etl.errors import MalformedPayloadError
 from etl.exchanges import Traits
+from etl.extract.kline_csv import csv_rows
 from etl.schema import Series, TimeRange
 
 if TYPE_CHECKING:
@@ -52,8 +53,6 @@ class Page:
             MalformedPayloadError: The body holds no list of rows.
         """
         if self.route is Route.BULK:
-            from etl.extract.bulk import csv_rows
-
             return csv_rows(self.body)
         rows = _unwrapped(self._read() if self.answer is None else self.answer)
         if not isinstance(rows, list):

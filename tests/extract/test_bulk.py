@@ -20,7 +20,8 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etl.extract.bulk import BulkFile, bulk_files, csv_rows, fetch_bulk
+from etl.extract.bulk import BulkFile, bulk_files, fetch_bulk
+from etl.extract.kline_csv import csv_rows
 from etl.extract.source import Page, Route
 from etl.schema import TimeRange
 from etl.timeframe import Timeframe, to_ms
