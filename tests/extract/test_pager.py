@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -71,6 +72,20 @@ def test_what_arrived_before_a_failure_is_not_asked_for_again(
     report = walk(again, raw)
     assert report.asked == len(again.asked) == 10 - 4
     assert fetched(raw) == list(ALL)
+
+
+def test_the_order_of_arrival_does_not_matter(tmp_path: Path) -> None:
+    """Whichever page comes first, the same pages make up the range, in the same order, halves and all."""
+    repeated = rows([minute for minute in ALL if minute != 71 for _ in range(1 + 2 * (20 <= minute < 40))])
+    lists = []
+    for seed in range(3):
+        venue = Venue(repeated)
+        draw = random.Random(seed)  # noqa: S311 # a seeded draw
+        venue.delay_s = lambda window, draw=draw: draw.uniform(0, 0.01)  # type: ignore[misc]
+        raw = RawStore(tmp_path / str(seed)).partition(BTC, RANGE)
+        walk(venue, raw)
+        lists.append((raw.read_list(), fetched(raw)))
+    assert lists[0] == lists[1] == lists[2]
 
 
 def test_a_page_of_yesterday_is_asked_for_again(raw: RawPartition) -> None:

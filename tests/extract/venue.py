@@ -43,6 +43,7 @@ class Venue:
         self.files: Sequence[BulkFile] = ()
         self.pages_of_files: dict[str, Page | None] = {}
         self.tampers: Callable[[TimeRange, list[Any]], list[Any]] = lambda window, rows: rows
+        self.delay_s: Callable[[TimeRange], float] = lambda window: 0.0
         self._at_once = 0
 
     async def clock_ms(self) -> int:
@@ -62,7 +63,7 @@ class Venue:
         (self.asked if series.timeframe == "1m" else self.searched).append(window)
         self._at_once += 1
         self.most_at_once = max(self.most_at_once, self._at_once)
-        await asyncio.sleep(0)
+        await asyncio.sleep(self.delay_s(window))
         self._at_once -= 1
         if self.fails_from is not None and len(self.asked) > self.fails_from:
             raise SourceUnavailableError("gone")

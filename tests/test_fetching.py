@@ -1,0 +1,40 @@
+"""What a fetch says of itself while it runs."""
+
+from __future__ import annotations
+
+import logging
+import re
+
+import pytest
+
+from etl.ingest import Partition, Stores, fetch
+from etl.replay import MadeUpMarket, ReplayServer
+from etl.schema import TimeRange
+from etl.settings import load_settings
+from etl.timeframe import from_ms, to_ms
+from tests.conftest import BTC
+from tests.markets import START
+
+PARTITION = Partition(BTC, TimeRange(START, from_ms(to_ms(START) + 5_000 * 60_000)))
+
+
+def test_a_fetch_says_how_far_it_is(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Every few seconds a line with pages, candles, rate, weight used of what may be, and the time that is left."""
+    caplog.set_level(logging.INFO, logger="etl")
+    monkeypatch.setattr("etl.fetching._EVERY_S", 0.05)
+    with ReplayServer(MadeUpMarket(), latency_ms=100) as server:
+        monkeypatch.setenv("CHANDLER_EXCHANGES__BINANCE__BASE_URL", server.url)
+        monkeypatch.setenv("CHANDLER_EXCHANGES__BINANCE__PAGES_AT_ONCE", "1")
+        fetch(Stores(load_settings(), stores.warehouse, stores.archive, stores.raw), PARTITION)
+    said = re.findall(
+        r"(\d+) pages, ([\d,]+) of 5,000 candles \((\d+) %\), ([\d,]+) a second, weight (\d+) of 5400, (\S+) left",
+        caplog.text,
+    )
+    assert len(said) >= 4
+    pages, candles, percent, rate, weight, left = said[3]
+    assert (pages, candles, percent) == ("4", "4,000", "80")
+    assert 1_000 < int(rate.replace(",", "")) < 10_000
+    assert 0 < int(weight) < 100
+    assert left.startswith("0:00:0")
