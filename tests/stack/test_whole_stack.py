@@ -141,7 +141,7 @@ def test_the_logs_tell_the_story(running: Running) -> None:
         task: "\n".join(read_log(running.stack.api, one_task(running.stack, TWO_DAYS, task, series)))
         for task in ("fetch", "clean", "load")
     }
-    for text in ("2 pages", "rows, in ", " s"):
+    for text in ("fetched ", " pages (", " asked for, ", " rows, in "):
         assert text in said["fetch"]
     for text in ("1 refused", "refused by not_positive (", '"-1.0"'):
         assert text in said["clean"]
