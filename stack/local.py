@@ -130,7 +130,11 @@ def _start_replay(processes: Processes, screen: Screen) -> dict[str, str]:
     port = _choose(REPLAY_PORT, "the replay exchange", screen)
     argv = [chandler_path(), "replay", "--port", str(port)]
     processes.start("replay", argv, os.environ)
-    return {"CHANDLER_EXCHANGES__REPLAY__BASE_URL": f"http://{HOST}:{port}"}
+    url = f"http://{HOST}:{port}"
+    return {
+        "CHANDLER_EXCHANGES__REPLAY__BASE_URL": url,
+        "CHANDLER_EXCHANGES__REPLAY__BULK_URL": f"{url}/data",
+    }
 
 
 def _start_airflow(
