@@ -5,19 +5,28 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 from etl.errors import SourceUnavailableError, UnknownSymbolError
-from etl.extract import Bounds, Budget, Fetched, FetchReport, Page, RawPartition, Source, fetch_range, open_source
+from etl.extract import (
+    Bounds,
+    Budget,
+    Fetched,
+    FetchReport,
+    OnPage,
+    Page,
+    RawPartition,
+    Source,
+    fetch_range,
+    open_source,
+)
 from etl.settings import Settings
 from etl.warehouse import Listing, SharedBudget, Warehouse, local_budget
 
 log = logging.getLogger(__name__)
-
-OnPage = Callable[[Page], None]
 
 _LONGEST_WAIT_S = 90.0
 _EVERY_S = 5.0
@@ -60,7 +69,7 @@ async def open_exchange(name: str, settings: Settings, warehouse: Warehouse | No
 
 
 async def fetch_pages(
-    exchange: Exchange, raw: RawPartition, listing: Listing, on_page: OnPage = lambda page: None
+    exchange: Exchange, raw: RawPartition, listing: Listing, on_page: OnPage = lambda page, candles: None
 ) -> FetchReport:
     """Bring a partition's raw pages to disk, and log every few seconds how far it is.
 
@@ -75,9 +84,9 @@ async def fetch_pages(
     await _wait_until_closed(exchange, raw)
     told = _Told(raw, exchange.budget)
 
-    def tell(page: Page) -> None:
-        told.take(page)
-        on_page(page)
+    def tell(page: Page, candles: int) -> None:
+        told.take(candles)
+        on_page(page, candles)
 
     try:
         known = Bounds(listing.first_ms, listing.ended_ms)
@@ -122,27 +131,26 @@ class _Told:
     began: float = field(default_factory=time.monotonic)
     said: float = field(default_factory=time.monotonic)
 
-    def take(self, page: Page) -> None:
+    def take(self, candles: int) -> None:
         """Count a page, and say how far things are if it has been a while."""
         self.pages += 1
-        self.candles += page.window.count(page.series.timeframe)
+        self.candles += candles
         now = time.monotonic()
         if now - self.said < _EVERY_S:
             return
         self.said = now
         total = self.raw.time_range.count(self.raw.series.timeframe)
-        done = min(self.candles, total)
-        rate = done / (now - self.began)
+        rate = max(1, self.candles) / (now - self.began)
         used, permitted = self.budget.use()
         log.info(
             "%s: %d pages, %s of %s candles (%.0f %%), %s a second, weight %d of %d, %s left",
             self.raw.series,
             self.pages,
-            f"{done:,}",
+            f"{self.candles:,}",
             f"{total:,}",
-            100 * done / total,
+            100 * self.candles / total,
             f"{rate:,.0f}",
             used,
             permitted,
-            timedelta(seconds=round((total - done) / rate)),
+            timedelta(seconds=round((total - self.candles) / rate)),
         )

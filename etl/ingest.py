@@ -19,8 +19,8 @@ from pathlib import Path
 from etl.archive import Archive
 from etl.errors import QuarantineLimitError, StoreError
 from etl.exchanges import BULK_LAYOUT, Traits
-from etl.extract import FetchReport, Page, RawStore, Route, to_candles
-from etl.fetching import Exchange, OnPage, fetch_pages, open_exchange
+from etl.extract import FetchReport, OnPage, Page, RawStore, Route, to_candles
+from etl.fetching import Exchange, fetch_pages, open_exchange
 from etl.handover import read_handover, write_handover
 from etl.schema import Origin, Series, TimeRange, content_hash, to_columns
 from etl.settings import Settings
@@ -80,7 +80,7 @@ def open_stores(settings: Settings) -> Iterator[Stores]:
         yield Stores(settings, warehouse, archive, RawStore(settings.home / "raw"))
 
 
-def fetch(stores: Stores, partition: Partition, on_page: OnPage = lambda page: None) -> FetchReport:
+def fetch(stores: Stores, partition: Partition, on_page: OnPage = lambda page, candles: None) -> FetchReport:
     """Bring the partition's raw pages to disk. Pages that are there are not asked for again.
 
     Raises:
@@ -96,7 +96,7 @@ def fetch(stores: Stores, partition: Partition, on_page: OnPage = lambda page: N
 
 
 async def fetch_partition(
-    stores: Stores, exchange: Exchange, partition: Partition, on_page: OnPage = lambda page: None
+    stores: Stores, exchange: Exchange, partition: Partition, on_page: OnPage = lambda page, candles: None
 ) -> FetchReport:
     """Do what `fetch` does, by an exchange that is open."""
     log.info("fetch %s", partition)
@@ -192,7 +192,7 @@ def load(stores: Stores, partition: Partition, run: str) -> LoadReport:
     return report
 
 
-def ingest(stores: Stores, partition: Partition, run: str, on_page: OnPage = lambda page: None) -> LoadReport:
+def ingest(stores: Stores, partition: Partition, run: str, on_page: OnPage = lambda page, candles: None) -> LoadReport:
     """Fetch, clean and load one partition; see the steps for what may be raised."""
     fetch(stores, partition, on_page)
     clean_pages(stores, partition)

@@ -33,8 +33,8 @@ class Watcher(Protocol):
     def planned(self, series: Series, partitions: Sequence[Partition]) -> None:
         """These partitions are to be ingested."""
 
-    def arrived(self, page: Page, used_weight: int, permitted_weight: int) -> None:
-        """A page is there."""
+    def arrived(self, partition: Partition, candles: int, used_weight: int, permitted_weight: int) -> None:
+        """A page is there, which settles so many candles of the partition."""
 
     def loaded(self, partition: Partition, report: LoadReport) -> None:
         """A partition is committed."""
@@ -122,12 +122,13 @@ async def _work(
         clean_pages(stores, partition)
         return load(stores, partition, run)
 
-    def arrived(page: Page) -> None:
-        watcher.arrived(page, *exchange.budget.use())
-
     for partition in jobs:
         if partition.series in failed:
             continue
+
+        def arrived(page: Page, candles: int, partition: Partition = partition) -> None:
+            watcher.arrived(partition, candles, *exchange.budget.use())
+
         try:
             await fetch_partition(stores, exchange, partition, arrived)
             report = await asyncio.get_running_loop().run_in_executor(loader, clean_and_load, partition)

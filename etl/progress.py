@@ -13,7 +13,6 @@ from rich.table import Table
 from rich.text import Text
 
 from etl.errors import ChandlerError
-from etl.extract import Page
 from etl.ingest import Partition
 from etl.schema import Series
 from etl.warehouse import LoadReport
@@ -92,19 +91,12 @@ class Bars:
         total = sum(partition.time_range.count(series.timeframe) for partition in partitions)
         self._progress.update(self._bars[series], total=total, completed=0)
 
-    def arrived(self, page: Page, used_weight: int, permitted_weight: int) -> None:
+    def arrived(self, partition: Partition, candles: int, used_weight: int, permitted_weight: int) -> None:
         """Move the bar on by a page."""
-        series = page.series
+        series = partition.series
         self._pages[series] += 1
-        for partition, fetched in self._under_way[series].items():
-            span = partition.time_range
-            if span.start <= page.window.start < span.end:
-                # A window that had to be halved is seen more than once.
-                size = span.count(series.timeframe)
-                self._under_way[series][partition] = min(size, fetched + page.window.count(series.timeframe))
-                break
-        said = f"{self._pages[series]:,} pages, weight {used_weight:,} of {permitted_weight:,}"
-        self._move(series, said)
+        self._under_way[series][partition] += candles
+        self._move(series, f"{self._pages[series]:,} pages, weight {used_weight:,} of {permitted_weight:,}")
 
     def loaded(self, partition: Partition, report: LoadReport) -> None:
         """Take a partition as done."""

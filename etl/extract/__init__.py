@@ -2,7 +2,7 @@
 
 from etl.extract.adapters import open_source
 from etl.extract.budget import Budget
-from etl.extract.pager import FetchReport, fetch_range
+from etl.extract.pager import FetchReport, OnPage, fetch_range
 from etl.extract.raw import Fetched, PageKey, RawPartition, RawStore
 from etl.extract.source import Bounds, Page, Route, Source
 from etl.extract.trades import to_candles
@@ -12,6 +12,7 @@ __all__ = [
     "Budget",
     "FetchReport",
     "Fetched",
+    "OnPage",
     "Page",
     "PageKey",
     "RawPartition",

@@ -25,7 +25,7 @@ from etl.schema import TimeRange
 
 log = logging.getLogger(__name__)
 
-OnPage = Callable[[Page], None]
+OnPage = Callable[[Page, int], None]
 
 _REACH_STEP = 60  # candles
 _FRESH_MS = 24 * 3_600_000  # what an earlier try has left for longer than this, the exchange may have corrected since
@@ -52,7 +52,7 @@ async def fetch_range(
     *,
     places: asyncio.Semaphore,
     known: Bounds | None = None,
-    on_page: OnPage = lambda page: None,
+    on_page: OnPage = lambda page, candles: None,
 ) -> FetchReport:
     """Bring every page of a partition into the raw store, and at last the list of them.
 
@@ -62,7 +62,7 @@ async def fetch_range(
             the timeframe's grid, and closed by the exchange's clock.
         places: As many as requests may be under way side by side, here and elsewhere.
         known: Where the series begins and is said to have ended, if that is known. The end is asked about again.
-        on_page: Called with each page, in the order of their arrival.
+        on_page: Called with each page, in the order of their arrival, and how many candles of the range it settles.
 
     Raises:
         SourceError: A page could not be had after some tries. Those that arrived are kept.
@@ -204,5 +204,12 @@ class _Walk:
             log.warning("%s %s: %s", page.series, page.window, oddity)
         self.is_empty[key] = not reading.rows
         self.rows += reading.rows
-        self.on_page(page)
+        self.on_page(page, self._settled(page, reading))
         return key, reading
+
+    def _settled(self, page: Page, reading: Reading) -> int:
+        """Return for how many candles of the range nothing is left to be asked after this page."""
+        if page.route is Route.AGAIN or page.window.end <= self.raw.time_range.start:
+            return 0
+        timeframe = self.raw.series.timeframe
+        return page.window.count(timeframe) - sum(rest.count(timeframe) for rest in reading.rest)
