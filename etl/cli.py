@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.logging import RichHandler
+from rich.text import Text
 
 from etl.errors import ChandlerError, ConfigError
 from etl.schema import Series, TimeRange
@@ -90,10 +91,10 @@ def ingest(
         out.print_json(data=outcome.to_json())
     elif not outcome.loads and not outcome.failures:
         err.print("Everything in that range is accounted for already; --again fetches it once more.")
-    else:
+    elif outcome.loads:
         out.print(outcome.to_table())
     for failure in outcome.failures:
-        err.print(f"[red]{failure}[/red]", soft_wrap=True)
+        _complain(failure)
     if outcome.failures:
         raise typer.Exit(1)
 
@@ -176,7 +177,7 @@ def feeds(
     else:
         out.print(show.feeds_table(settings, findings))
     for problem in [problem for found in findings.values() for problem in found]:
-        err.print(f"[red]{problem}[/red]", soft_wrap=True)
+        _complain(problem)
     if any(findings.values()):
         raise typer.Exit(1)
 
@@ -283,13 +284,18 @@ def _stores() -> Iterator[Stores]:
         yield stores
 
 
+def _complain(problem: object) -> None:
+    # As it is: what stands in brackets is a range or a table of feeds.toml, and no markup.
+    err.print(Text(str(problem), style="red"), soft_wrap=True)
+
+
 def main() -> None:
     """Run the command; errors that are ours are one line, and their kind is the exit status."""
     try:
         app()
     except ConfigError as error:
-        err.print(f"[red]{error}[/red]", soft_wrap=True)
+        _complain(error)
         sys.exit(2)
     except ChandlerError as error:
-        err.print(f"[red]{error}[/red]", soft_wrap=True)
+        _complain(error)
         sys.exit(1)

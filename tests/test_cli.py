@@ -199,3 +199,10 @@ def test_help_is_quick_and_etl_is_light() -> None:
     code = "import sys, etl.cli; print([m for m in ('ccxt', 'pandas', 'airflow', 'tensorflow') if m in sys.modules])"
     ended = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert ended.stdout.strip() == "[]"
+
+
+def test_an_exchange_that_the_table_lacks_names_the_way(run: Run) -> None:
+    """The hint is printed as it is to be written, brackets and all."""
+    ended = run("ingest", "mexc:BTC/USDT:1m", "--start", "2026-01-01")
+    assert ended.status == 2
+    assert 'in feeds.toml: [exchanges.mexc] protocol = "ccxt"' in ended.err
