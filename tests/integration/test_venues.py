@@ -84,16 +84,18 @@ def test_a_thin_market_is_no_error(serve: Serve, stores: Stores, real_data: Path
 
 
 def test_kraken_gives_a_recording_from_trades_and_from_candles(serve: Serve, stores: Stores, real_data: Path) -> None:
-    """A day of which Kraken serves the last half as candles: the rest is built from trades, to the same values.
+    """A day of which Kraken serves the last part as candles: the rest is built from trades, to the same values.
 
-    Kraken prints a minute without trades at the last price, without volume; both halves do.
+    Kraken prints a minute without trades at the last price, without volume; both parts do, and so does the day's first
+    minute, whose last price lies before the day.
     """
-    span = TimeRange(datetime(2018, 5, 1, tzinfo=UTC), datetime(2018, 5, 2, tzinfo=UTC))
+    recording = real_data / "bitfinex" / "LTC-USD" / "1m.parquet"
+    may = TimeRange(datetime(2018, 5, 1, tzinfo=UTC), datetime(2018, 5, 3, tzinfo=UTC))
+    recorded = recorded_values(recording, may)
+    quiet_ms = next(at for at in range(may.start_ms + 3 * 3_600_000, may.end_ms, 60_000) if at not in recorded)
+    span = TimeRange.from_ms(quiet_ms, quiet_ms + 86_400_000)
     server = serve(RecordedMarket(real_data, "bitfinex"), "kraken", now=span.end + timedelta(seconds=20))
-    series = Series.parse("kraken:LTC/USD:1m")
-    _, held = load_all(stores, series, span)
-    before = span.start - timedelta(hours=2)
-    recorded = recorded_values(real_data / "bitfinex" / "LTC-USD" / "1m.parquet", TimeRange(before, span.end))
+    _, held = load_all(stores, Series.parse("kraken:LTC/USD:1m"), span)
     last = max(at for at in recorded if at < span.start_ms)
     for at in range(span.start_ms, span.end_ms, 60_000):
         if at in recorded:
@@ -101,8 +103,7 @@ def test_kraken_gives_a_recording_from_trades_and_from_candles(serve: Serve, sto
             last = at
         else:
             assert held[at] == (*[recorded[last][3]] * 4, 0.0)
-    asked = {path.rsplit("/", 1)[-1] for path in server.requests}
-    assert {"Trades", "OHLC"} <= asked
+    assert {"Trades", "OHLC"} <= {path.rsplit("/", 1)[-1] for path in server.requests}
 
 
 def test_candles_out_of_trades_are_kraken_s_own(serve: Serve) -> None:

@@ -19,7 +19,7 @@ from aiohttp import web
 from psycopg import sql
 from sqlalchemy import NullPool, create_engine, text
 
-from etl.errors import ConfigError, StoreUnavailableError
+from etl.errors import ConfigError, RateLimitError, StoreUnavailableError
 from etl.settings import Settings
 from etl.warehouse import Warehouse, open_warehouse
 from etl.warehouse.budget import LeasedBudget, SharedBudget, local_budget, shared
@@ -181,6 +181,22 @@ def test_a_pause_stops_everyone_and_outlives_who_asked_for_it(warehouse: Warehou
     assert moments[0] < paused_at
     assert not [moment - paused_at for moment in moments if paused_at + 1.0 < moment < paused_at + 3.0]
     assert moments[-1] > paused_at + 3.0
+
+
+def test_who_is_sent_away_for_long_is_told_so(warehouse: Warehouse) -> None:
+    """A ban of hours keeps no worker waiting: it is an error that says how long, for those who come later too."""
+
+    async def scenario() -> list[float]:
+        left: list[float] = []
+        for seconds in (7_200.0, 0.0):
+            async with SharedBudget(warehouse, "binance", weight_limit=6000, interval_s=60.0, share=1.0) as budget:
+                await budget.pause(seconds)
+                with pytest.raises(RateLimitError, match="away for another [12]:[0-9:]+; run it again then") as told:
+                    await asyncio.wait_for(asyncio.gather(*(budget.spend(2) for _ in range(3))), 5.0)
+                left.append(told.value.retry_after_s or 0.0)
+        return left
+
+    assert all(7_100 < left_s <= 7_200 for left_s in asyncio.run(scenario()))
 
 
 def test_what_others_spend_at_our_address_is_entered_once(

@@ -13,10 +13,11 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable
+from datetime import timedelta
 from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
 
-from etl.errors import ConfigError
+from etl.errors import ConfigError, RateLimitError
 from etl.warehouse.budget.bucket import HORIZON_S, Bucket, Look, take_slot
 from etl.warehouse.budget.memory import MemoryBucket
 from etl.warehouse.budget.shared import WarehouseBucket
@@ -33,6 +34,7 @@ _FRESH_S = 0.5
 _GLANCE_S = 0.25  # the longest sleep without a look at whether the exchange wants us away
 _AHEAD_S = 0.2
 _TIDY_S = 10.0
+_LONGEST_WAIT_S = 300.0  # whoever is to stay away for longer is told so, and keeps no worker waiting
 _LONGEST_PAUSE_S = 7 * 86_400.0
 
 
@@ -82,6 +84,7 @@ class LeasedBudget:
 
         Raises:
             ConfigError: It is more than is permitted at all.
+            RateLimitError: The exchange wants us away for more than five minutes.
             StoreUnavailableError: The warehouse does not answer.
         """
         if weight > self._terms.permitted:
@@ -137,6 +140,7 @@ class LeasedBudget:
         try:
             while self._queue:
                 weight, waiter = self._queue[0]
+                self._refuse_a_long_wait()
                 if waiter.done():
                     self._queue.popleft()
                 elif (away_s := self._away_s(weight)) > 0:
@@ -156,6 +160,11 @@ class LeasedBudget:
             for _, waiter in self._queue:
                 waiter.cancel()
             self._queue.clear()
+
+    def _refuse_a_long_wait(self) -> None:
+        if (left_s := self._resume_at - time.monotonic()) > _LONGEST_WAIT_S:
+            message = f"the exchange wants us away for another {timedelta(seconds=round(left_s))}; run it again then"
+            raise RateLimitError(message, retry_after_s=left_s)
 
     async def _lease(self) -> None:
         """Take the next slot, and wait for its moment."""
