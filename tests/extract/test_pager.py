@@ -126,6 +126,21 @@ def test_the_end_of_a_delisted_series_is_found(tmp_path: Path) -> None:
     assert fetched(raw) == []
 
 
+def test_an_end_that_is_known_is_asked_about_and_not_looked_for(tmp_path: Path) -> None:
+    """A series that is said to have ended is fetched all the same if it goes on; if not, there is nothing to look for."""
+    known = Bounds(first_ms=ORIGIN_MS, end_ms=ORIGIN_MS + 40 * 60_000)
+    goes_on = RawStore(tmp_path / "goes on").partition(BTC, RANGE)
+    walk(Venue(rows(ALL)), goes_on, known=known)
+    assert fetched(goes_on) == list(ALL)
+    later = TimeRange(RANGE.end, from_ms(RANGE.end_ms + 86_400_000))
+    for is_traded in (True, False):
+        venue = Venue(rows(range(40)), is_traded=is_traded)
+        raw = RawStore(tmp_path / str(is_traded)).partition(BTC, later)
+        walk(venue, raw, known=known)
+        assert not venue.searched
+        assert raw.read_list().bounds == (replace(known, end_ms=None) if is_traded else known)
+
+
 def test_a_file_serves_its_window_and_its_holes_are_asked_for(raw: RawPartition) -> None:
     """What a file holds is not asked for; what it lacks is, and so is the whole window of a file that is refused."""
     venue = Venue(rows(ALL))
