@@ -127,7 +127,7 @@ def test_the_end_of_a_delisted_series_is_found(tmp_path: Path) -> None:
 
 
 def test_an_end_that_is_known_is_asked_about_and_not_looked_for(tmp_path: Path) -> None:
-    """A series that is said to have ended is fetched all the same if it goes on; if not, there is nothing to look for."""
+    """A series that is said to have ended is fetched all the same if it goes on; if not, nothing is searched."""
     known = Bounds(first_ms=ORIGIN_MS, end_ms=ORIGIN_MS + 40 * 60_000)
     goes_on = RawStore(tmp_path / "goes on").partition(BTC, RANGE)
     walk(Venue(rows(ALL)), goes_on, known=known)
