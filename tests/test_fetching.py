@@ -35,6 +35,6 @@ def test_a_fetch_says_how_far_it_is(
     assert len(said) >= 4
     pages, candles, percent, rate, weight, left = said[3]
     assert (pages, candles, percent) == ("4", "4,000", "80")
-    assert 1_000 < int(rate.replace(",", "")) < 10_000
+    assert 0 < int(rate.replace(",", "")) < 11_000
     assert 0 < int(weight) < 100
-    assert left.startswith("0:00:0")
+    assert left.startswith("0:0")

@@ -75,7 +75,7 @@ def test_a_passing_fault_leaves_no_trace(fault: str, ready: Stores, faults: Faul
 def test_being_sent_away_does_not_count_as_a_try(
     ready: Stores, faults: FaultPlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An exchange that says slow down a dozen times in a row, and nothing else, has its page asked for until it comes."""
+    """An exchange that says slow down a dozen times in a row is asked again until the page comes."""
     monkeypatch.setattr("etl.extract.ccxt_source._UNSAID_PAUSE_S", 0.02)
     faults.add("http_429_bare", times=12)
     report = ingest(ready, PARTITION, "test")
