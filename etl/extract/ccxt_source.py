@@ -23,6 +23,7 @@ from etl.errors import ChandlerError, ConfigError, MalformedPayloadError, RateLi
 from etl.exchanges import Traits
 from etl.extract.budget import Budget
 from etl.extract.bulk import BulkFile, bulk_files, fetch_bulk
+from etl.extract.patience import insist
 from etl.extract.source import Page, Route
 from etl.extract.translate import translate
 from etl.schema import Series, TimeRange
@@ -109,16 +110,19 @@ class CcxtSource:
         """
         async with self._clock_lock:
             if self._clock_skew_ms is None:
-                try:
-                    now_ms = int(await self._ask(self._dialect.clock_ms(self._client), weight=1))
-                except (TypeError, KeyError, ValueError) as error:
-                    raise MalformedPayloadError(f"{self.address} does not tell its time: {error!r}") from error
-                self._clock_skew_ms = now_ms - _monotonic_ms()
+                self._clock_skew_ms = await insist(self._ask_clock_skew_ms)
         return _monotonic_ms() + self._clock_skew_ms
+
+    async def _ask_clock_skew_ms(self) -> int:
+        try:
+            return int(await self._ask(self._dialect.clock_ms(self._client), weight=1)) - _monotonic_ms()
+        except (TypeError, KeyError, ValueError) as error:
+            raise MalformedPayloadError(f"{self.address} does not tell its time: {error!r}") from error
 
     async def symbols(self) -> Sequence[str]:
         """Return every symbol that the exchange lists, sorted."""
-        return sorted(await self._ask(self._client.load_markets(), weight=self._dialect.listing_weight))
+        weight = self._dialect.listing_weight
+        return sorted(await insist(lambda: self._ask(self._client.load_markets(), weight=weight)))
 
     async def is_trading(self, symbol: str) -> bool:
         """Return whether `symbol` is traded now; see `Source.is_trading`."""

@@ -1,4 +1,4 @@
-"""How long to insist: a page that fails is asked for again a few times, unless asking again cannot help.
+"""How long to insist: what fails is asked for again a few times, unless asking again cannot help.
 
 Two layers: what breaks is tried again after short pauses that grow and jitter; where the exchange wants us away, the
 budget keeps everyone away for as long as it asks, and the try does not count.
@@ -7,6 +7,8 @@ budget keeps everyone away for as long as it asks, and the try does not count.
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import tenacity
 
@@ -16,6 +18,8 @@ from etl.schema import Series, TimeRange
 
 log = logging.getLogger(__name__)
 
+_T = TypeVar("_T")
+
 _TRIES = 5
 _WAIT = tenacity.wait_exponential_jitter(multiplier=0.5, max=8.0, jitter=0.5)
 _LONGEST_BAN_S = 300.0  # what is longer is left to Airflow's retries, which keep no worker waiting
@@ -23,6 +27,15 @@ _LONGEST_BAN_S = 300.0  # what is longer is left to Airflow's retries, which kee
 
 async def fetch_patiently(source: Source, series: Series, window: TimeRange, route: Route | None = None) -> Page:
     """Ask until the page is there, as long as that may help.
+
+    Raises:
+        SourceError: It did not help; the last failure.
+    """
+    return await insist(lambda: source.fetch_page(series, window, route))
+
+
+async def insist(ask: Callable[[], Awaitable[_T]]) -> _T:
+    """Ask until there is an answer, as long as that may help.
 
     Raises:
         SourceError: It did not help; the last failure.
@@ -41,10 +54,10 @@ async def fetch_patiently(source: Source, series: Series, window: TimeRange, rou
         reraise=True,
     )
 
-    async def insist() -> Page:
-        return await trying_again(source.fetch_page, series, window, route)
+    async def once() -> _T:
+        return await ask()
 
-    return await staying_away(insist)
+    return await staying_away(trying_again, once)
 
 
 def _is_short_ban(error: BaseException) -> bool:

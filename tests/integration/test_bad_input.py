@@ -72,6 +72,15 @@ def test_a_passing_fault_leaves_no_trace(fault: str, ready: Stores, faults: Faul
     assert is_sound(audit(ready))
 
 
+@pytest.mark.parametrize("route", ["time", "exchangeInfo"])
+def test_small_questions_are_asked_again_too(route: str, ready: Stores, faults: FaultPlan) -> None:
+    """An exchange that stumbles over the time, or over what it lists, has not failed yet."""
+    faults.add("http_502", times=2, route=route)
+    report = ingest(ready, PARTITION, "test")
+    assert faults.given["http_502"] == 2
+    assert report.rows + report.absent == CANDLES
+
+
 def test_being_sent_away_does_not_count_as_a_try(
     ready: Stores, faults: FaultPlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
