@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from etl.ingest import Partition, Stores, fetch
-from etl.replay import MadeUpMarket, ReplayServer
-from etl.schema import TimeRange
+from etl.replay import FaultPlan, MadeUpMarket, ReplayServer
+from etl.schema import Series, TimeRange
 from etl.settings import load_settings
 from etl.timeframe import from_ms, to_ms
 from tests.conftest import BTC
@@ -38,3 +41,27 @@ def test_a_fetch_says_how_far_it_is(
     assert 0 < int(rate.replace(",", "")) < 11_000
     assert 0 < int(weight) < 100
     assert left.startswith("0:0")
+
+
+def test_a_ban_stops_everyone(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One answer that says to come back in two seconds: nobody who shares the warehouse asks anything until then."""
+    asked: list[float] = []
+
+    def clock() -> int:
+        asked.append(time.monotonic())
+        return time.time_ns() // 1_000_000
+
+    faults = FaultPlan()
+    faults.add("http_418", times=1, after=12)
+    with ReplayServer(MadeUpMarket(), latency_ms=40, faults=faults, clock=clock) as server:
+        monkeypatch.setenv("CHANDLER_EXCHANGES__BINANCE__BASE_URL", server.url)
+        monkeypatch.setenv("CHANDLER_EXCHANGES__BINANCE__PAGES_AT_ONCE", "1")
+        ready = Stores(load_settings(), stores.warehouse, stores.archive, stores.raw)
+        span = TimeRange(START, from_ms(to_ms(START) + 30_000 * 60_000))
+        with ThreadPoolExecutor(2) as threads:
+            two = [Partition(Series("binance", symbol, BTC.timeframe), span) for symbol in ("BTC/USDT", "ETH/USDT")]
+            reports = list(threads.map(lambda partition: fetch(ready, partition), two))
+    assert [report.pages >= 30 for report in reports] == [True, True]
+    assert faults.given["http_418"] == 1
+    pauses = [later - earlier for earlier, later in itertools.pairwise(asked)]
+    assert 1.0 < max(pauses) < 3.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import gzip
 import os
@@ -20,6 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from etl.audit import audit, is_sound
+from etl.fetching import open_exchange
 from etl.ingest import Partition, Stores, ingest
 from etl.replay import FaultPlan, MadeUpMarket, RecordedMarket, ReplayServer
 from etl.schema import CANDLE_SCHEMA, Origin, Series, TimeRange, to_columns
@@ -102,6 +104,16 @@ def test_an_archive_that_cannot_be_trusted_is_passed_over(
     assert "the bulk file is passed over" in caplog.text
     assert set(to_columns(held(stores))["source"]) == {Origin.API}
     assert (report.rows, report.absent) == (MONTH.count(NEAR.timeframe), 0)
+
+
+def test_what_one_page_holds_is_not_taken_from_a_file(exchange: ReplayServer) -> None:
+    """A month of hours is one page of the API, and two requests as a file with its checksum."""
+
+    async def files(timeframe: str) -> int:
+        async with open_exchange("binance", load_settings(), None) as opened:
+            return len(await opened.source.bulk_files(Series.parse(f"binance:NEAR/USDT:{timeframe}"), MONTH))
+
+    assert [asyncio.run(files(timeframe)) for timeframe in ("1m", "30m", "1h")] == [1, 1, 0]
 
 
 def test_a_killed_backfill_asks_again_for_the_pages_in_flight_alone(
