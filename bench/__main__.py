@@ -1,4 +1,4 @@
-"""`make bench`: every benchmark in turn. It takes a quarter of an hour, most of it at Binance's own limit."""
+"""`make bench`: every benchmark in turn. It takes twenty minutes, most of them at Binance's own limit."""
 
 from bench import budget, fetch, ingest
 
