@@ -1,6 +1,6 @@
 """Rows as received into candles to keep and rows to refuse.
 
-Nothing is lost on the way: each received row is accepted, refused with rule and evidence, equal to an accepted one, or
+Nothing is lost on the way: each received row is accepted, refused with rule and evidence, equal to one of these, or
 outside the range that was asked for. Sound rows decide nothing about unsound ones: a refused row never supersedes.
 """
 
@@ -62,7 +62,7 @@ class CleanReport:
     """What became of the received rows: `rows = accepted + refused + repeated + outside`.
 
     Attributes:
-        repeated: Rows equal to an accepted one.
+        repeated: Rows equal to an accepted or a refused one.
         outside: Rows that open outside the range, which belong to another partition.
         refused: Rows refused, by rule.
     """
@@ -99,8 +99,10 @@ def clean(pages: Iterable[ReceivedRows], series: Series, time_range: TimeRange) 
     columns = _joined(batches, series)
     broken = _first_broken_rule(columns)
     is_last, broken = _resolve_duplicates(columns, broken)
-    refused = list(itertools.chain.from_iterable(batch.misshapen for batch in batches))
-    refused += [_refuse(RULES[broken[k]], columns, int(k), rows[k]) for k in np.flatnonzero(broken >= 0)]
+    received = list(itertools.chain.from_iterable(batch.misshapen for batch in batches))
+    received += [_refuse(RULES[broken[k]], columns, int(k), rows[k]) for k in np.flatnonzero(broken >= 0)]
+    # A row that was received twice, as from a page that was asked for again, is one row to refuse.
+    refused = list({(row.rule, row.row): row for row in received}.values())
     origins = np.repeat(
         np.array([batch.page.origin for batch in batches], dtype=np.int16), [len(batch.rows) for batch in batches]
     )
@@ -111,7 +113,7 @@ def clean(pages: Iterable[ReceivedRows], series: Series, time_range: TimeRange) 
         CleanReport(
             rows=sum(len(batch.page.rows) for batch in batches),
             accepted=candles.num_rows,
-            repeated=int((~is_last & (broken < 0)).sum()),
+            repeated=int((~is_last & (broken < 0)).sum()) + len(received) - len(refused),
             outside=sum(batch.outside for batch in batches),
             refused={rule: sum(row.rule == rule for row in refused) for rule in sorted({r.rule for r in refused})},
         ),

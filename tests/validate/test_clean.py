@@ -140,3 +140,12 @@ def test_absences_are_what_the_grid_lacks(held: set[int], first: int, count: int
     minutes = {(at - ORIGIN_MS) // 60_000 for one in absent for at in range(one.start_ms, one.end_ms, 60_000)}
     assert minutes == set(range(first, first + count)) - held
     assert all(one.end < other.start for one, other in zip(absent, absent[1:], strict=False))
+
+
+def test_a_bad_row_that_is_received_twice_is_refused_once() -> None:
+    """A page that was asked for again brings its bad rows again: one row in quarantine, counted once."""
+    bad = kline(SPAN.start_ms, low="-1")
+    page = ReceivedRows([bad, kline(SPAN.start_ms + 60_000)], LATER_MS, EXCHANGES["binance"].layout)
+    cleaned = clean([page, page], BTC, SPAN)
+    assert [row.rule for row in cleaned.refused] == ["not_positive"]
+    assert (cleaned.report.rows, cleaned.report.accepted, cleaned.report.repeated) == (4, 1, 2)
