@@ -20,6 +20,7 @@ from tests.markets import START, kline
 ORIGIN_MS = to_ms(START)
 LIMIT = 10
 RANGE = TimeRange(START, from_ms(ORIGIN_MS + 95 * 60_000))
+WINDOW = TimeRange.from_ms(ORIGIN_MS, ORIGIN_MS + LIMIT * 60_000)
 NOW_MS = RANGE.end_ms + 10**9  # long after everything has closed
 TRAITS = replace(EXCHANGES["binance"], page_limit=LIMIT)
 
@@ -103,4 +104,4 @@ def fetched(raw: RawPartition) -> list[int]:
     return [(row[0] - ORIGIN_MS) // 60_000 for page in pages for row in page.rows()]
 
 
-__all__ = ["BTC", "LIMIT", "NOW_MS", "ORIGIN_MS", "RANGE", "TRAITS", "Venue", "fetched", "rows", "walk"]
+__all__ = ["BTC", "LIMIT", "NOW_MS", "ORIGIN_MS", "RANGE", "TRAITS", "WINDOW", "Venue", "fetched", "rows", "walk"]
