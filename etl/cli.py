@@ -20,7 +20,8 @@ from rich.text import Text
 
 from etl.errors import ChandlerError, ConfigError
 from etl.schema import Series, TimeRange
-from etl.settings import Settings, feeds_path, load_settings, parse_moment
+from etl.settings import Settings, feeds_path, load_settings
+from etl.spelling import parse_moment
 
 if TYPE_CHECKING:
     from etl.ingest import Stores

@@ -13,7 +13,8 @@ from etl.extract import Source
 from etl.fetching import open_exchange
 from etl.ingest import Partition, Stores
 from etl.schema import Series, TimeRange
-from etl.settings import Feed, Settings, nearest
+from etl.settings import Feed, Settings
+from etl.spelling import nearest
 from etl.timeframe import Timeframe, from_ms
 from etl.warehouse import covered_ranges, known_series
 

@@ -27,7 +27,8 @@ from etl.extract.patience import insist
 from etl.extract.source import Page, Route
 from etl.extract.translate import translate
 from etl.schema import Series, TimeRange
-from etl.settings import Settings, nearest
+from etl.settings import Settings
+from etl.spelling import nearest
 
 _TIMEOUT_MS = 15_000
 _MARKET_WEIGHT = 4

@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from etl.errors import ConfigError
 from etl.replay.mishaps import MISHAPS
-from etl.settings import nearest
+from etl.spelling import nearest
 
 FAULTS: Mapping[str, str] = MappingProxyType(
     {name: (mishap.__doc__ or "").partition("\n")[0] for name, mishap in MISHAPS.items()}

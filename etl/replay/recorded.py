@@ -21,7 +21,7 @@ from etl.errors import ConfigError
 from etl.replay.columns import to_columns
 from etl.replay.market import Columns, Lifetime, Row, Steps
 from etl.schema import CANDLE_SCHEMA, VALUE_COLUMNS, symbol_from_path
-from etl.settings import nearest
+from etl.spelling import nearest
 from etl.timeframe import Timeframe
 
 _FILES_KEPT = 16

@@ -16,7 +16,8 @@ from etl.exchanges import EXCHANGES, Traits
 from etl.extract import Source
 from etl.fetching import open_exchange
 from etl.schema import Series
-from etl.settings import ANY_PROTOCOL, Settings, nearest
+from etl.settings import ANY_PROTOCOL, Settings
+from etl.spelling import nearest
 from etl.venues.asking import Venue, has_clock, our_ms
 from etl.venues.findings import Finding, Verdict, agrees, judged, unseen
 from etl.venues.probes import CLOSE_MS, PROBES

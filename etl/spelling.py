@@ -1,0 +1,61 @@
+"""What people write: moments, durations, and names that they meant."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, time, timedelta
+from difflib import get_close_matches
+from typing import Annotated
+
+from pydantic import BeforeValidator
+
+from etl.errors import ConfigError
+
+_DURATION = re.compile(r"(\d+)\s*([mhd])")
+_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return a hint at what was meant: ` (nearest: 1m)`, or the names there are, or nothing."""
+    names = sorted(known)
+    close = get_close_matches(name, names, n=1, cutoff=0.5) or get_close_matches(name.upper(), names, n=1, cutoff=0.5)
+    if close:
+        return f"; nearest: {close[0]}"
+    return f"; known: {', '.join(names[:12])}" if names else ""
+
+
+def _to_duration(value: object) -> object:
+    if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
+        return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    if isinstance(value, timedelta):
+        return value
+    raise ValueError(f"{value!r} is no duration; write a number and m, h or d, such as '24h'")
+
+
+def _to_moment(value: object) -> object:
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return datetime.combine(value, time(), UTC)
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    try:
+        return parse_moment(str(value))
+    except ConfigError as error:
+        raise ValueError(error.message) from error
+
+
+def parse_moment(text: str) -> datetime:
+    """Read a date or an ISO 8601 moment; without an offset it is UTC.
+
+    Raises:
+        ConfigError: It is neither.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigError(f"{text!r} is no moment; write 2024-01-31 or 2024-01-31T12:00") from error
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+Duration = Annotated[timedelta, BeforeValidator(_to_duration)]
+Moment = Annotated[datetime, BeforeValidator(_to_moment)]
