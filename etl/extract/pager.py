@@ -89,16 +89,18 @@ class _Walk:
 
     async def range(self) -> list[PageKey]:
         """Return the pages of the range, in the order of their windows."""
+        span, series = self.raw.time_range, self.raw.series
         files, windows = await self._files()
         windows = [window for window in windows if self.bounds.may_hold(window)]
         head = await self._page(windows[0]) if windows else []
-        if head and all(self.is_empty[key] for key in head):
+        if head and windows[0].start == span.start and all(self.is_empty[key] for key in head):
             # Years before a listing, or after a delisting, are not walked.
-            self.bounds = await find_bounds(self.source, self.raw.series, self.known)
+            self.bounds = await find_bounds(self.source, series, self.known)
         rest = [window for window in windows[1:] if self.bounds.may_hold(window)]
         pages = [*head, *chain.from_iterable(await together(map(self._page, rest)))]
-        if rest and self.is_empty[pages[-1]]:
-            self.bounds = await find_bounds(self.source, self.raw.series, self.known)
+        is_tail_empty = bool(pages) and pages[-1].window.end == span.end and self.is_empty[pages[-1]]
+        if is_tail_empty and not await self.source.is_trading(series.symbol):
+            self.bounds = await find_bounds(self.source, series, self.known)
         return sorted([*await self._lead(pages), *files, *pages], key=lambda key: key.window.start)
 
     async def _files(self) -> tuple[list[PageKey], list[TimeRange]]:

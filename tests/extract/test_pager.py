@@ -155,6 +155,18 @@ def test_a_file_serves_its_window_and_its_holes_are_asked_for(raw: RawPartition)
     assert report.pages == len(asked) + 1
 
 
+def test_a_candle_that_file_and_api_lack_is_no_reason_to_search(raw: RawPartition) -> None:
+    """A hole in the middle comes back empty: that says nothing of where the series begins or ends."""
+    venue = Venue(rows([minute for minute in ALL if minute not in {25, 94}]))
+    csv = "\n".join(f"{row[0]},1,1,1,1,1,0,1,1,1,1,0" for row in venue.rows)
+    venue.files = [BulkFile(RANGE, "all.zip")]
+    venue.pages_of_files = {"all.zip": Page(BTC, RANGE, NOW_MS, csv, Route.BULK)}
+    walk(venue, raw)
+    assert len(set(fetched(raw))) == 93
+    assert len(venue.asked) == 4, "two holes, each looked at twice"
+    assert not venue.searched
+
+
 def test_a_page_is_on_disk_wholly_or_not_at_all(raw: RawPartition, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the disk refuses in the middle, there is an error, no page and no leftover."""
     page = Page(BTC, RANGE, 0, "[]")
