@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+from etl.exchanges import Order
 from etl.extract import Page
 from etl.extract.reading import read
 from tests.extract.venue import BTC, NOW_MS, TRAITS, WINDOW, rows
@@ -26,6 +27,6 @@ def test_what_is_odd_is_said_by_the_order_of_the_exchange() -> None:
     """Newest first is the usual order of some, and disorder at others; a quiet minute is only at some a lack."""
     backwards = Page(BTC, WINDOW, NOW_MS, json.dumps(rows(range(9))[::-1]))
     assert read(backwards, TRAITS).oddities == ("1 candles are missing", "the rows are out of order")
-    coinbase = replace(TRAITS, order=type(TRAITS.order).DESCENDING, prints_empty=False)
+    coinbase = replace(TRAITS, order=Order.DESCENDING, prints_empty=False)
     assert read(backwards, coinbase).oddities == ()
     assert read(backwards, replace(coinbase, dialect="ccxt")).oddities == ("the rows are out of order",)
