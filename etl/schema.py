@@ -157,9 +157,24 @@ class TimeRange:
 
 
 class Flag(IntFlag):
-    """What we add to a candle's values; bits of the column `flags`."""
+    """What we add to a candle's values; bits of the column `flags`.
+
+    The first three say what has happened to a candle, the others what a rule of `etl.validate` found in it.
+    """
 
     REVISED = 1
+    FILLED = 2
+    RELEASED = 4
+    OHLC_TOLERATED = 8
+    FROZEN_PRICE = 16
+    ZERO_VOLUME_RUN = 32
+    PRICE_OUTLIER = 64
+    VOLUME_OUTLIER = 128
+    JUMP = 256
+
+
+STATE_FLAGS = Flag.REVISED | Flag.FILLED | Flag.RELEASED
+RULE_FLAGS = ~STATE_FLAGS
 
 
 class Origin(IntEnum):
@@ -171,9 +186,19 @@ class Origin(IntEnum):
 
 
 class AbsenceKind(StrEnum):
-    """Why an expected candle is not held."""
+    """Why an expected candle is not held.
 
-    UNEXPLAINED = "unexplained"
+    PENDING: too young to judge, or not judged yet. UNFETCHED: nobody could ask for it, or has. REFUSED: the exchange sent
+    a row, and a rule refused it. NO_TRADES: the exchange prints no candle for an empty minute. OUTAGE: the exchange as a
+    whole was silent. HALTED: this symbol alone was. BEYOND_RETENTION: the exchange serves it no longer.
+    """
+
+    PENDING = "pending"
+    UNFETCHED = "unfetched"
+    REFUSED = "refused"
+    NO_TRADES = "no_trades"
+    OUTAGE = "outage"
+    HALTED = "halted"
     NOT_LISTED = "not_listed"
     DELISTED = "delisted"
     BEYOND_RETENTION = "beyond_retention"
@@ -215,7 +240,7 @@ CANDLE_COLUMNS: tuple[Column, ...] = (
     Column("trades", ColumnKind.INT, "number of trades", is_nullable=True),
     Column("taker_buy_volume", ColumnKind.FLOAT, "amount bought by takers, in base currency", is_nullable=True),
     Column("taker_buy_quote_volume", ColumnKind.FLOAT, "amount bought by takers, in quote currency", is_nullable=True),
-    Column("flags", ColumnKind.SMALL, "what we say of the candle: bits of Flag (1 revised)", is_value=False),
+    Column("flags", ColumnKind.SMALL, "what we say of the candle: bits of Flag", is_value=False),
     Column(
         "source", ColumnKind.SMALL, "how it reached us: Origin (1 API, 2 built from trades, 3 file)", is_value=False
     ),

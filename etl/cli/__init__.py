@@ -1,0 +1,54 @@
+"""The `chandler` command: what a person types and reads. Decides nothing; every command calls one function of `etl`.
+
+Heavy imports stand in the commands that need them, so that `--help` is quick.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Annotated
+
+import typer
+from rich.logging import RichHandler
+
+from etl.cli.accounts import audit, status
+from etl.cli.loading import ingest
+from etl.cli.terminal import complain, err
+from etl.cli.venues import exchanges, feeds, replay
+from etl.errors import ChandlerError, ConfigError
+
+app = typer.Typer(
+    name="chandler",
+    help="Exchange candles into Parquet and PostgreSQL, every one accounted for.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+for command in (ingest, status, audit, feeds, exchanges, replay):
+    app.command()(command)
+
+
+@app.callback()
+def _options(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say what each step does.")] = False,
+) -> None:
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(message)s",
+        handlers=[RichHandler(console=err, show_path=False, show_time=verbose, markup=False, highlighter=None)],
+    )
+    for noisy in ("alembic", "aiohttp"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+
+
+def main() -> None:
+    """Run the command; errors that are ours are one line, and their kind is the exit status."""
+    try:
+        app()
+    except ConfigError as error:
+        complain(error)
+        sys.exit(2)
+    except ChandlerError as error:
+        complain(error)
+        sys.exit(1)

@@ -1,0 +1,54 @@
+"""Commands that give account of what is held."""
+
+from __future__ import annotations
+
+import typer
+
+from etl.cli.terminal import AsJson, End, SomeSeries, Start, check_known, err, opened_stores, out, to_range
+from etl.schema import Series
+
+
+def status(as_json: AsJson = False) -> None:
+    """Show, for each series: first, last, watermark, candles, absent by kind, quarantined, last load.
+
+    Example: [bold]chandler status --json[/bold]
+    """
+    from etl import show
+    from etl.warehouse import read_status
+
+    with opened_stores() as stores:
+        with stores.warehouse.begin() as connection:
+            rows = read_status(connection)
+        sizes = {row.series: sum(file.size_bytes for file in stores.archive.files(row.series)) for row in rows}
+    if as_json:
+        out.print_json(data=show.status_json(rows, sizes))
+    elif rows:
+        out.print(show.status_table(rows, sizes))
+    else:
+        err.print("Nothing is loaded yet; try: chandler ingest --help")
+
+
+def audit(series: SomeSeries = None, start: Start = None, end: End = None, as_json: AsJson = False) -> None:
+    """Prove that every candle is accounted for, and that archive and warehouse agree value for value.
+
+    Exit status 1, and the ranges and what mends them, if not.
+
+    Example: [bold]chandler audit binance:BTC/USDT:1m[/bold]
+    """
+    only = [Series.parse(text) for text in series or []]
+    within = to_range(start, end)
+    from etl import show
+    from etl.audit import audit as run_audit
+    from etl.audit import is_sound
+
+    with opened_stores() as stores:
+        audits = run_audit(stores, only, within)
+    check_known(only, (one.series for one in audits))
+    if as_json:
+        out.print_json(data=show.audit_json(audits))
+    else:
+        out.print(show.audit_table(audits))
+        for line in show.audit_problems(audits):
+            err.print(line, soft_wrap=True)
+    if not is_sound(audits):
+        raise typer.Exit(1)

@@ -1,0 +1,67 @@
+"""Commands that load candles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+
+from etl.cli.terminal import AsJson, End, SomeSeries, Start, complain, err, out, run_name
+from etl.errors import ConfigError
+from etl.schema import Series
+from etl.settings import Settings, load_settings
+from etl.spelling import parse_moment
+
+
+def ingest(
+    series: SomeSeries = None,
+    feed: Annotated[str | None, typer.Option(help="Every series of this feed.", show_default=False)] = None,
+    start: Start = None,
+    end: End = None,
+    again: Annotated[bool, typer.Option("--again", help="Fetch also what is accounted for already.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch, clean and load candles. What is accounted for already is left out, so a run that was cut off goes on.
+
+    Without --end: up to the last candle that has closed. Without --start: from the feed's start.
+
+    Example: [bold]chandler ingest binance:BTC/USDT:1m --start 2024-01-01 --end 2024-02-01[/bold]
+    """
+    settings = load_settings()
+    wanted, settle = _wanted_series(settings, series or [], feed)
+    begin = parse_moment(start) if start else settings.feed(feed).start if feed else None
+    if begin is None:
+        raise ConfigError("say from when: --start 2024-01-01, or --feed, whose start is in feeds.toml")
+    finish = parse_moment(end) if end else None
+    if finish is not None and finish <= begin:
+        raise ConfigError(f"--end {end} is not after the start, {begin:%Y-%m-%d %H:%M}")
+    from etl.ingest import open_stores
+    from etl.pipeline import Wanted, ingest_all
+    from etl.progress import Bars
+
+    with open_stores(settings) as stores, Bars(wanted, err) as bars:
+        ingest_all(stores, Wanted(wanted, begin, finish, None if again else settle, run_name()), bars)
+    outcome = bars.outcome
+    if as_json:
+        out.print_json(data=outcome.to_json())
+    elif not outcome.loads and not outcome.failures:
+        err.print("Everything in that range is accounted for already; --again fetches it once more.")
+    elif outcome.loads:
+        out.print(outcome.to_table())
+    for failure in outcome.failures:
+        complain(failure)
+    if outcome.failures:
+        raise typer.Exit(1)
+
+
+def _wanted_series(settings: Settings, texts: Sequence[str], feed: str | None) -> tuple[list[Series], timedelta]:
+    if bool(texts) == bool(feed):
+        raise ConfigError("name either series, such as binance:BTC/USDT:1m, or a feed: --feed majors")
+    if feed:
+        return list(settings.feed(feed).series), settings.feed(feed).settle
+    wanted = [Series.parse(text) for text in texts]
+    for one in wanted:
+        settings.check_series(one)
+    return wanted, timedelta(0)

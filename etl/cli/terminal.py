@@ -1,0 +1,76 @@
+"""What the commands share: where they print, the arguments that several take, the stores they open."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from etl.errors import ConfigError
+from etl.schema import Series, TimeRange
+from etl.settings import load_settings
+from etl.spelling import parse_moment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from etl.ingest import Stores
+
+# Into a file or a pipe, tables are as wide as they need to be.
+out = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+err = Console(stderr=True, highlight=False)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+SomeSeries = Annotated[list[str] | None, typer.Argument(help="exchange:symbol:timeframe, such as binance:BTC/USDT:1m.")]
+Start = Annotated[str | None, typer.Option(help="First moment, such as 2024-01-01 (UTC).", show_default=False)]
+End = Annotated[str | None, typer.Option(help="End, exclusive, such as 2024-02-01 (UTC).", show_default=False)]
+
+
+@contextmanager
+def opened_stores() -> Iterator[Stores]:
+    """Open the stores that the settings name."""
+    from etl.ingest import open_stores
+
+    with open_stores(load_settings()) as stores:
+        yield stores
+
+
+def to_range(start: str | None, end: str | None) -> TimeRange | None:
+    """Return what --start and --end say; None if neither is given.
+
+    Raises:
+        ConfigError: They are no moments, or in the wrong order.
+    """
+    if not (start or end):
+        return None
+    first = parse_moment(start) if start else datetime(1970, 1, 1, tzinfo=UTC)
+    last = parse_moment(end) if end else datetime(9000, 1, 1, tzinfo=UTC)
+    if last <= first:
+        raise ConfigError(f"--end {end} is not after the start, {first:%Y-%m-%d %H:%M}")
+    return TimeRange(first, last)
+
+
+def check_known(asked: Iterable[Series], known: Iterable[Series]) -> None:
+    """Check that the warehouse has heard of every series.
+
+    Raises:
+        ConfigError: It has not.
+    """
+    if missing := sorted({str(one) for one in asked} - {str(one) for one in known}):
+        raise ConfigError(f"never loaded: {', '.join(missing)}; see chandler status")
+
+
+def run_name() -> str:
+    """Return what to call a run of this command in the warehouse."""
+    return f"cli {datetime.now(UTC):%Y-%m-%dT%H:%M:%S}"
+
+
+def complain(problem: object) -> None:
+    """Print a problem as it is: what stands in brackets is a range or a table of feeds.toml, and no markup."""
+    err.print(Text(str(problem), style="red"), soft_wrap=True)
