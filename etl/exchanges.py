@@ -39,10 +39,12 @@ class Layout:
     Attributes:
         columns: Which of our columns stands where; what is not named is not given.
         unit_ms: What one unit of the open time is; None if it is told by its size, milliseconds or microseconds.
+        width: How many values a row has; None if it may have more than those named.
     """
 
     columns: Mapping[str, int]
     unit_ms: int | None = 1
+    width: int | None = None
 
     def open_time_ms(self, row: Any) -> int | None:
         """Return a row's open time in milliseconds since the epoch; None if it states none that is whole."""
@@ -54,12 +56,13 @@ class Layout:
             return None
         if self.unit_ms is not None:
             return raw * self.unit_ms
-        if raw < _LEAST_US:
+        if raw < LEAST_US:
             return raw
         return raw // 1000 if raw % 1000 == 0 else None
 
 
-_LEAST_US = 10**14  # as milliseconds this is the year 5138, as microseconds 1973
+LEAST_US = 10**14
+"""The least open time that counts microseconds: as milliseconds it is the year 5138, as microseconds 1973."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +129,16 @@ _KLINE = _columns(
     "",  # the close time, which follows from the open time
     *("quote_volume", "trades", "taker_buy_volume", "taker_buy_quote_volume"),
 )
-BULK_LAYOUT = Layout(_KLINE, unit_ms=None)
+BULK_LAYOUT = Layout(_KLINE, unit_ms=None, width=12)
 """Binance's files: microseconds since 2025, milliseconds before."""
+
+FILE_LAYOUT = Layout(
+    _columns(
+        *("open_time", "open", "high", "low", "close", "volume"),
+        *("quote_volume", "trades", "taker_buy_volume", "taker_buy_quote_volume"),
+    )
+)
+"""A row out of somebody's file, whose own columns were found by their names; the line itself follows the values."""
 
 _BINANCE = Traits(
     ccxt_id="binance",

@@ -28,6 +28,8 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 
 from etl.errors import ConfigError
 from etl.exchanges import ANY, EXCHANGES, Traits
+from etl.probing import SETTLE
+from etl.rules import Rules
 from etl.schema import Series, check_symbol
 from etl.spelling import Duration, Moment, nearest
 from etl.timeframe import Timeframe
@@ -51,6 +53,7 @@ class ExchangeSettings(_Frozen):
         share: What we may spend of the exchange's limit; the rest is left to others at this address.
         weight_limit: That limit, where it is not the table's: what the exchange lets this address spend.
         pages_at_once: Requests under way side by side.
+        ohlc_tolerance_pct: Instead of the one in [rules], for an exchange whose candles are less exact.
     """
 
     protocol: str | None = None
@@ -60,6 +63,7 @@ class ExchangeSettings(_Frozen):
     share: float = Field(default=0.9, gt=0, le=1)
     weight_limit: int | None = Field(default=None, gt=0)
     pages_at_once: int = Field(default=16, ge=1, le=64)
+    ohlc_tolerance_pct: float | None = Field(default=None, ge=0, lt=100)
 
     @field_validator("protocol")
     @classmethod
@@ -135,6 +139,7 @@ class Settings(BaseSettings):
     warehouse_url: str | None = None
     archive_url: str | None = None
     max_quarantined_pct: float = Field(default=5.0, ge=0, le=100)
+    rules: Rules = Rules()
     exchanges: Mapping[str, ExchangeSettings] = Field(default_factory=dict)
     feeds: Mapping[str, Feed] = Field(default_factory=dict)
 
@@ -185,6 +190,13 @@ class Settings(BaseSettings):
         """Return the settings of exchange `name`; the defaults if none are given."""
         return self.exchanges.get(name, ExchangeSettings())
 
+    def rules_of(self, exchange: str) -> Rules:
+        """Return what the rules go by for the candles of `exchange`."""
+        tolerance_pct = self.exchange(exchange).ohlc_tolerance_pct
+        return (
+            self.rules if tolerance_pct is None else self.rules.model_copy(update={"ohlc_tolerance_pct": tolerance_pct})
+        )
+
     def traits(self, name: str) -> Traits:
         """Return what exchange `name` does in its own way.
 
@@ -202,6 +214,10 @@ class Settings(BaseSettings):
             hint = f'if ccxt knows it, say so in feeds.toml: [exchanges.{name}] protocol = "{ANY_PROTOCOL}"'
             raise ConfigError(f"no adapter for exchange {name!r}{nearest(name, known)}; {hint}")
         return traits if own.weight_limit is None else replace(traits, weight_limit=own.weight_limit)
+
+    def settle_of(self, series: Series) -> timedelta:
+        """Return how long the candles of `series` stay young: the longest `settle` of its feeds, or the usual one."""
+        return max((feed.settle for feed in self.feeds.values() if series in feed.series), default=SETTLE)
 
     def check_series(self, series: Series) -> None:
         """Check that the exchange can be spoken to and serves the timeframe.
@@ -283,4 +299,5 @@ def _to_lines(error: ValidationError) -> Iterable[str]:
 def _known_keys(place: tuple[int | str, ...]) -> Iterable[str]:
     if len(place) == 1:
         return Settings.model_fields
-    return (Feed if place[0] == "feeds" else ExchangeSettings).model_fields
+    tables: Mapping[int | str, type[BaseModel]] = {"feeds": Feed, "rules": Rules}
+    return tables.get(place[0], ExchangeSettings).model_fields

@@ -1,22 +1,51 @@
-"""The rules that refuse a row: each a small pure function over columns, with its reason. A new one is a line in RULES.
+"""The rules that refuse a row: each a small pure function over columns, with its reason. A new one is a line below.
 
-The first rule that a row breaks names it in quarantine.
+The first rule that a row breaks names it in quarantine. A row of another shape, which no rule can look at, is there
+under `shape`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from etl.rules import Rules
 from etl.timeframe import Timeframe
 
 Mask = NDArray[np.bool_]
+Facts = TypeVar("Facts")
 PRICES = ("open", "high", "low", "close")
 AMOUNTS = ("volume", "quote_volume", "taker_buy_volume", "taker_buy_quote_volume")
 REQUIRED = ("open", "high", "low", "close", "volume")
+FORMING = "forming"
+"""The rule by which a row is only too early: nothing is wrong with it."""
+
+
+class Level(StrEnum):
+    """What a rule does with what it finds."""
+
+    REFUSE = "refuse"
+    FLAG = "flag"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule(Generic[Facts]):
+    """A rule, by its name in quarantine or among the flags.
+
+    Attributes:
+        finds: Returns (n,) bool: where the rule is broken. Its docstring is the rule's reason.
+        evidence: The columns that it looks at.
+    """
+
+    name: str
+    level: Level
+    finds: Callable[[Facts, Rules], Mask]
+    evidence: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +55,9 @@ class Columns:
     Attributes:
         open_time_ms: int64, milliseconds since the epoch.
         values: float64 by column name, NaN where there is no finite number; `trades` is int64, -1 likewise.
-        is_bad: By column name, where something was given that is no number.
+        is_bad: By column name, where something was given that is no number; what is not named is nowhere bad.
         fetched_at_ms: int64, the exchange's clock when the row was asked for.
-        is_conflicting: Where a later row has the same open_time and other values.
+        is_conflicting: Where a later row has the same open_time and other values; None if that was not looked at.
     """
 
     timeframe: Timeframe
@@ -36,73 +65,87 @@ class Columns:
     values: Mapping[str, NDArray[np.float64] | NDArray[np.int64]]
     is_bad: Mapping[str, Mask]
     fetched_at_ms: NDArray[np.int64]
-    is_conflicting: Mask
+    is_conflicting: Mask | None
 
 
-def is_not_a_number(columns: Columns) -> Mask:
-    """A required value is missing, or any value is no finite number: null candles, `NaN` and `Infinity` do occur."""
-    required = [np.isnan(columns.values[name]) for name in REQUIRED]
-    return _any([*required, *columns.is_bad.values()])
+def is_off_grid(columns: Columns, rules: Rules) -> Mask:
+    """The open time is no multiple of the timeframe, so the row covers no candle that anyone expects.
 
-
-def is_off_grid(columns: Columns) -> Mask:
-    """The open time is no multiple of the timeframe, so the row covers no candle that anyone expects."""
+    Source: https://github.com/ccxt/ccxt/issues/26736
+    """
     is_between: Mask = columns.open_time_ms % columns.timeframe.ms != 0
     return is_between
 
 
-def is_forming(columns: Columns) -> Mask:
-    """The candle had not closed by the exchange's clock when it was asked for; its values were still to change."""
+def is_forming(columns: Columns, rules: Rules) -> Mask:
+    """The candle had not closed by the exchange's clock when it was asked for; its values were still to change.
+
+    Source: https://github.com/freqtrade/freqtrade/issues/8678
+    """
     is_open: Mask = columns.open_time_ms + columns.timeframe.ms > columns.fetched_at_ms
     return is_open
 
 
-def is_not_positive(columns: Columns) -> Mask:
+def is_not_a_number(columns: Columns, rules: Rules) -> Mask:
+    """A required value is missing, or any value is no finite number: null candles, `NaN` and `Infinity` do occur.
+
+    Source: https://github.com/ccxt/ccxt/issues/4847
+    """
+    return _any([*(np.isnan(columns.values[name]) for name in REQUIRED), *columns.is_bad.values()])
+
+
+def is_not_positive(columns: Columns, rules: Rules) -> Mask:
     """A price is zero or below. Spot prices are not."""
     return _any([columns.values[name] <= 0 for name in PRICES])
 
 
-def breaks_ohlc(columns: Columns) -> Mask:
-    """Low is above, or high below, one of the other prices."""
+def breaks_ohlc(columns: Columns, rules: Rules) -> Mask:
+    """High is below low, or by more than a tolerance below, or low above, one of the other prices.
+
+    Exchanges do send candles whose high or low misses open or close by a hair, as when trades are booked late; they are
+    real, and flagged. What misses by more is no price of that minute.
+
+    Source: https://github.com/ccxt/ccxt/issues/2049
+    """
     opened, high, low, closed = (columns.values[name] for name in PRICES)
-    return (low > np.minimum(opened, closed)) | (high < np.maximum(opened, closed)) | (low > high)
+    tolerated = 1 + rules.ohlc_tolerance_pct / 100
+    return (
+        (low > np.minimum(opened, closed) * tolerated) | (high * tolerated < np.maximum(opened, closed)) | (low > high)
+    )
 
 
-def is_negative_amount(columns: Columns) -> Mask:
+def is_negative_amount(columns: Columns, rules: Rules) -> Mask:
     """A volume is below zero."""
     return _any([columns.values[name] < 0 for name in AMOUNTS])
 
 
-def is_superseded(columns: Columns) -> Mask:
-    """Another row for the same candle arrived later with other values; the later one counts."""
+def is_superseded(columns: Columns, rules: Rules) -> Mask:
+    """Another row for the same candle arrived later with other values; the later one counts.
+
+    Source: https://github.com/ccxt/ccxt/issues/6742
+    """
+    if columns.is_conflicting is None:
+        return np.zeros(len(columns.open_time_ms), dtype=np.bool_)
     return columns.is_conflicting
 
 
 def _any(masks: Sequence[Mask]) -> Mask:
-    either: Mask = np.logical_or.reduce(masks)
+    either = masks[0]
+    for mask in masks[1:]:
+        either = either | mask
     return either
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """A rule by its name in quarantine, with what to show as evidence.
-
-    Attributes:
-        breaks: Returns (n,) bool: the rows to refuse.
-        evidence: The columns that the rule looked at.
-    """
-
-    name: str
-    breaks: Callable[[Columns], Mask]
-    evidence: tuple[str, ...]
+def _refuses(name: str, finds: Callable[[Columns, Rules], Mask], evidence: tuple[str, ...]) -> Rule[Columns]:
+    return Rule(name, Level.REFUSE, finds, evidence)
 
 
-RULES: tuple[Rule, ...] = (
-    Rule("off_grid", is_off_grid, ("open_time",)),
-    Rule("forming", is_forming, ("open_time", "fetched_at")),
-    Rule("not_a_number", is_not_a_number, (*REQUIRED, "quote_volume", "trades", *AMOUNTS[2:])),
-    Rule("not_positive", is_not_positive, PRICES),
-    Rule("ohlc", breaks_ohlc, PRICES),
-    Rule("negative_amount", is_negative_amount, AMOUNTS),
-    Rule("superseded", is_superseded, ("open_time", *REQUIRED)),
+REFUSING: tuple[Rule[Columns], ...] = (
+    _refuses("off_grid", is_off_grid, ("open_time",)),
+    _refuses(FORMING, is_forming, ("open_time", "fetched_at")),
+    _refuses("not_a_number", is_not_a_number, (*REQUIRED, "quote_volume", "trades", *AMOUNTS[2:])),
+    _refuses("not_positive", is_not_positive, PRICES),
+    _refuses("ohlc", breaks_ohlc, PRICES),
+    _refuses("negative_amount", is_negative_amount, AMOUNTS),
+    _refuses("superseded", is_superseded, ("open_time", *REQUIRED)),
 )

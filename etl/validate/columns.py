@@ -1,0 +1,153 @@
+"""The rows of a page as columns: at once from plain text, or value by value."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etl.exchanges import Layout
+from etl.schema import CANDLE_COLUMNS, ColumnKind, Origin, TimeRange
+from etl.timeframe import Timeframe
+from etl.validate.numbers import to_floats, to_integers
+from etl.validate.rules import Columns, Mask
+from etl.validate.text import read_text
+
+_RECEIVED = tuple(column for column in CANDLE_COLUMNS if column.is_value)
+_NOT_GIVEN = {ColumnKind.FLOAT: np.float64(np.nan), ColumnKind.INT: np.int64(-1)}
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedRows:
+    """The rows of one page.
+
+    Attributes:
+        rows: As received, in the order of their arrival; or how to get them, which is seldom asked for if there is
+            `text`.
+        fetched_at_ms: The exchange's clock when they were asked for.
+        layout: How they look.
+        origin: How they reached us.
+        text: The same rows as they arrived, without a header: JSON that has been read before, or lines of values.
+    """
+
+    rows: Sequence[Any] | Callable[[], Sequence[Any]]
+    fetched_at_ms: int
+    layout: Layout
+    origin: Origin = Origin.API
+    text: str | None = None
+
+    def all_rows(self) -> Sequence[Any]:
+        """Return the rows as received."""
+        return self.rows() if callable(self.rows) else self.rows
+
+
+@dataclass(frozen=True, slots=True)
+class Misshapen:
+    """A row that says no open time, as JSON, and what is wrong with it."""
+
+    row: str
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The rows of a page that open inside the range, as columns of length n.
+
+    Attributes:
+        count: How many rows the page has.
+        places: (n,) which of them these are.
+        open_time_ms: (n,) int64.
+        values: By column name, (n,) each; as in `Columns`.
+        is_bad: By column name, (n,) where something is given that is no number; what is not named is nowhere bad.
+        outside: How many open outside the range.
+    """
+
+    page: ReceivedRows
+    count: int
+    places: NDArray[np.intp]
+    open_time_ms: NDArray[np.int64]
+    values: Mapping[str, NDArray[Any]]
+    is_bad: Mapping[str, Mask]
+    misshapen: Sequence[Misshapen]
+    outside: int
+
+
+def read_batch(page: ReceivedRows, time_range: TimeRange) -> Batch:
+    """Read a page, by its text if that is plain."""
+    columns = None if page.text is None else read_text(page.text, page.layout)
+    return _by_rows(page, time_range) if columns is None else _by_columns(page, columns, time_range)
+
+
+def join(batches: Sequence[Batch], timeframe: Timeframe) -> Columns:
+    """Put the batches of a partition one after the other."""
+    counts = [len(batch.places) for batch in batches]
+    clocks = np.array([batch.page.fetched_at_ms for batch in batches], dtype=np.int64)
+    is_fine = [np.zeros(count, dtype=np.bool_) for count in counts]
+    bad = {name for batch in batches for name in batch.is_bad}
+    return Columns(
+        timeframe,
+        _concatenated([batch.open_time_ms for batch in batches], np.int64),
+        {
+            column.name: _concatenated(
+                [batch.values[column.name] for batch in batches], _NOT_GIVEN[column.kind].dtype.type
+            )
+            for column in _RECEIVED
+        },
+        {
+            name: _concatenated([b.is_bad.get(name, fine) for b, fine in zip(batches, is_fine, strict=True)], np.bool_)
+            for name in sorted(bad)
+        },
+        np.repeat(clocks, counts),
+        None,
+    )
+
+
+def _by_columns(page: ReceivedRows, columns: Mapping[str, NDArray[Any]], time_range: TimeRange) -> Batch:
+    times = columns["open_time"]
+    places = np.flatnonzero((times >= time_range.start_ms) & (times < time_range.end_ms))
+    # Nearly always all of it: then nothing is copied.
+    here = slice(None) if len(places) == len(times) else places
+    values = {
+        column.name: columns[column.name][here]
+        if column.name in columns
+        else np.full(len(places), _NOT_GIVEN[column.kind])
+        for column in _RECEIVED
+    }
+    return Batch(page, len(times), places, times[here], values, {}, (), len(times) - len(places))
+
+
+def _by_rows(page: ReceivedRows, time_range: TimeRange) -> Batch:
+    layout, received = page.layout, page.all_rows()
+    width = max(layout.columns.values()) + 1
+    times = [layout.open_time_ms(row) if type(row) is list and len(row) >= width else None for row in received]
+    start_ms, end_ms = time_range.start_ms, time_range.end_ms
+    inside = [i for i, at_ms in enumerate(times) if at_ms is not None and start_ms <= at_ms < end_ms]
+    misshapen = [
+        Misshapen(json.dumps(received[i]), _shape_evidence(received[i], width))
+        for i, at_ms in enumerate(times)
+        if at_ms is None
+    ]
+    values: dict[str, NDArray[Any]] = {}
+    is_bad: dict[str, Mask] = {}
+    for column in _RECEIVED:
+        to_numbers = to_integers if column.kind is ColumnKind.INT else to_floats
+        place = layout.columns.get(column.name)
+        cells = [None if place is None else received[i][place] for i in inside]
+        values[column.name], is_bad[column.name] = to_numbers(cells)
+    places, open_time_ms = np.array(inside, dtype=np.intp), np.array([times[i] for i in inside], dtype=np.int64)
+    outside = len(received) - len(inside) - len(misshapen)
+    return Batch(page, len(received), places, open_time_ms, values, is_bad, misshapen, outside)
+
+
+def _concatenated(arrays: Sequence[NDArray[Any]], kind: type[np.generic]) -> NDArray[Any]:
+    return np.concatenate(arrays) if arrays else np.array([], dtype=kind)
+
+
+def _shape_evidence(row: Any, width: int) -> str:
+    if not isinstance(row, list):
+        return f"a {type(row).__name__} where a list belongs"
+    return f"{len(row)} values where {width} or more belong, the first an open time"
