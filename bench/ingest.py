@@ -61,10 +61,11 @@ def measure(command: list[str], environment: dict[str, str]) -> dict[str, float]
 
 def steps() -> None:
     """Ingest in this process and print how long each step took."""
-    from etl.ingest import clean_pages, fetch, load, open_stores
+    from etl.ingest import clean_pages, fetch, load
     from etl.plan import plan
     from etl.schema import Series, TimeRange
     from etl.settings import load_settings
+    from etl.stores import open_stores
 
     begun = time.perf_counter()
     spent = {"open": 0.0, "fetch": 0.0, "clean": 0.0, "load": 0.0}

@@ -15,8 +15,8 @@ from sqlalchemy import Connection
 
 from etl.archive import spans
 from etl.errors import DataQualityError, StoreError
-from etl.ingest import Stores
-from etl.schema import CANDLE_COLUMNS, Series, TimeRange, content_hash, to_columns
+from etl.schema import CANDLE_COLUMNS, AbsenceKind, Series, TimeRange, to_columns, value_hash
+from etl.stores import Stores
 from etl.validate import find_absences
 from etl.warehouse import (
     Absence,
@@ -97,6 +97,8 @@ def _audit_series(
     lock_series(connection, series_id)
     result = SeriesAudit(series)
     covered = covered_ranges(connection, series_id)
+    unfetched = [a.span for a in read_absences(connection, series_id) if a.kind is AbsenceKind.UNFETCHED]
+    covered = sorted([*covered, *unfetched])
     result.ranges = [clipped for span in covered if (clipped := _intersection(span, within)) is not None]
     archived = 0
     for span in result.ranges:
@@ -177,7 +179,7 @@ def _check_checkpoints(
             continue
         if span.end > checkpoint.loaded_at:
             result.report(span, f"it was loaded at {checkpoint.loaded_at:%Y-%m-%d %H:%M:%S}, before it had closed")
-        if is_latest and content_hash(read_candles(connection, series_id, span)) != checkpoint.content_hash:
+        if is_latest and value_hash(read_candles(connection, series_id, span)) != checkpoint.value_hash:
             result.report(span, "its candles are not those that its checkpoint vouches for")
 
 

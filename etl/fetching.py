@@ -97,7 +97,8 @@ async def fetch_pages(
         # What was there once is no mistake in feeds.toml: it was delisted, or has another name now.
         log.warning("%s; what was loaded stays, and ends there", error)
         bounds = Bounds(listing.first_ms, listing.held_until_ms)
-        await asyncio.to_thread(raw.write_list, Fetched((), bounds))
+        asked_at_ms = await exchange.source.clock_ms()
+        await asyncio.to_thread(raw.write_list, Fetched((), bounds, asked_at_ms))
         report = FetchReport(0, 0, 0)
     log.info(
         "fetched %d pages (%d asked for, %d on disk already), %d rows, in %.1f s",

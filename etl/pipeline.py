@@ -18,9 +18,10 @@ from typing import Protocol
 from etl.errors import ChandlerError
 from etl.extract import Page
 from etl.fetching import Exchange, open_exchange
-from etl.ingest import Partition, Stores, clean_pages, fetch_partition, load
+from etl.ingest import clean_pages, fetch_partition, load
 from etl.plan import plan
 from etl.schema import Series, TimeRange
+from etl.stores import Partition, Stores
 from etl.timeframe import from_ms
 from etl.warehouse import LoadReport
 

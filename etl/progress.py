@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from etl.errors import ChandlerError
-from etl.ingest import Partition
 from etl.schema import Series
+from etl.stores import Partition
 from etl.warehouse import LoadReport
 
 

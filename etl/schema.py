@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import IntEnum, IntFlag, StrEnum
@@ -188,9 +188,9 @@ class Origin(IntEnum):
 class AbsenceKind(StrEnum):
     """Why an expected candle is not held.
 
-    PENDING: too young to judge, or not judged yet. UNFETCHED: nobody could ask for it, or has. REFUSED: the exchange sent
-    a row, and a rule refused it. NO_TRADES: the exchange prints no candle for an empty minute. OUTAGE: the exchange as a
-    whole was silent. HALTED: this symbol alone was. BEYOND_RETENTION: the exchange serves it no longer.
+    PENDING: too young to judge, or not judged yet. UNFETCHED: nobody could ask for it, or has. REFUSED: the exchange
+    sent a row, and a rule refused it. NO_TRADES: the exchange prints no candle for an empty minute. OUTAGE: the
+    exchange as a whole was silent. HALTED: this symbol alone was. BEYOND_RETENTION: the exchange serves it no longer.
     """
 
     PENDING = "pending"
@@ -291,11 +291,20 @@ def content_hash(candles: pa.Table) -> str:
     Returns:
         SHA-256 over the columns in their order, as little-endian bytes; 64 hexadecimal digits.
     """
+    return _hash(candles, CANDLE_SCHEMA.names)
+
+
+def value_hash(candles: pa.Table) -> str:
+    """Return a hash of what the exchange says of the candles, whatever we say of them; as `content_hash`."""
+    return _hash(candles, ("open_time", *VALUE_COLUMNS))
+
+
+def _hash(candles: pa.Table, names: Iterable[str]) -> str:
     digest = hashlib.sha256()
     columns = to_columns(candles)
-    for column in CANDLE_COLUMNS:
-        values = columns[column.name]
-        digest.update(np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<")).tobytes())
+    for name in names:
+        values = columns[name]
+        digest.update(np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<")).data)
     return digest.hexdigest()
 
 

@@ -14,9 +14,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from etl.ingest import Stores, open_stores
 from etl.schema import Series
 from etl.settings import Settings, load_settings
+from etl.stores import Stores, open_stores
 from etl.warehouse import open_warehouse
 from etl.warehouse.embedded import embedded_postgres
 from tests.markets import write_recording

@@ -96,7 +96,7 @@ def put_pages(
         inside = [row for t in range(window.start_ms, window.end_ms, series.timeframe.ms) for row in by_time.get(t, [])]
         partition.write_page(Page(series, window, time_range.end_ms + 10**9, json.dumps(inside)))
         keys.append(PageKey(window, Route.CANDLES))
-    partition.write_list(Fetched(tuple(keys), Bounds()))
+    partition.write_list(Fetched(tuple(keys), Bounds(), time_range.end_ms + 10**9))
 
 
 def recorded_values(path: Path, span: TimeRange) -> Mapping[int, tuple[float, ...]]:

@@ -7,18 +7,21 @@ from typing import Any
 
 from sqlalchemy import text
 
-from etl.ingest import Stores
+from etl.stores import Stores
 
 # By the series' name: its number may be another after a load that was rolled back.
 _QUERIES = {
-    "candles": "SELECT symbol, candles.* FROM candles JOIN series ON series_id = id ORDER BY symbol, open_time",
+    "candles": "SELECT symbol, open_time, open, high, low, close, volume, quote_volume, trades, taker_buy_volume,"
+    " taker_buy_quote_volume, flags, source FROM candles JOIN series ON series_id = id ORDER BY symbol, open_time",
     "revisions": "SELECT symbol, open_time, revision, open, high, low, close, volume"
     " FROM candle_revisions JOIN series ON series_id = id ORDER BY 1, 2, 3",
-    "absences": "SELECT symbol, lower(span), upper(span), kind"
+    "absences": "SELECT symbol, lower(span), upper(span), kind, evidence"
     " FROM absences JOIN series ON series_id = id ORDER BY 1, 2",
     "quarantine": "SELECT symbol, open_time, rule, evidence, row"
     " FROM quarantine JOIN series ON series_id = series.id ORDER BY 1, 2, 3, 5",
-    "checkpoints": "SELECT symbol, range_start, range_end, rows, absent, quarantined, content_hash, archive_files"
+    "quality": "SELECT symbol, day, expected, stored, absent, refused, flagged, revisions"
+    " FROM quality JOIN series ON series_id = id ORDER BY 1, 2",
+    "checkpoints": "SELECT symbol, range_start, range_end, rows, absent, quarantined, value_hash, archive_files"
     " FROM checkpoints JOIN series ON series_id = id ORDER BY 1, 2, 3",
 }
 
@@ -26,9 +29,7 @@ _QUERIES = {
 def tables_of(stores: Stores) -> dict[str, list[tuple[Any, ...]]]:
     """Return every table's rows."""
     with stores.warehouse.begin() as connection:
-        tables = {name: [tuple(row) for row in connection.execute(text(query))] for name, query in _QUERIES.items()}
-    tables["candles"] = [(symbol, *values) for symbol, _, *values in tables["candles"]]
-    return tables
+        return {name: [tuple(row) for row in connection.execute(text(query))] for name, query in _QUERIES.items()}
 
 
 def archive_of(stores: Stores) -> dict[str, bytes]:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from etl.audit import audit, is_sound
-from etl.ingest import Partition, Stores, clean_pages, load
+from etl.ingest import clean_pages, load
 from etl.schema import TimeRange
+from etl.stores import Partition, Stores
 from etl.timeframe import from_ms, to_ms
 from tests.conftest import BTC
 from tests.markets import START, candles_over, kline, put_pages

@@ -10,10 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from etl.ingest import Partition, Stores, fetch
+from etl.ingest import fetch
 from etl.replay import FaultPlan, MadeUpMarket, ReplayServer
 from etl.schema import Series, TimeRange
 from etl.settings import load_settings
+from etl.stores import Partition, Stores
 from etl.timeframe import from_ms, to_ms
 from tests.conftest import BTC
 from tests.markets import START

@@ -11,11 +11,12 @@ import pytest
 
 from etl.audit import audit, is_sound
 from etl.errors import StoreUnavailableError
-from etl.ingest import Partition, Stores, clean_pages, ingest, load, open_stores
+from etl.ingest import clean_pages, ingest, load
 from etl.plan import plan, settling
 from etl.replay import FaultPlan, MadeUpMarket, ReplayServer
 from etl.schema import TimeRange
 from etl.settings import Settings, load_settings
+from etl.stores import Partition, Stores, open_stores
 from etl.warehouse import Load
 from etl.warehouse.embedded import embedded_postgres
 from tests.conftest import BTC, folder_for_postgres

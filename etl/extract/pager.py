@@ -69,9 +69,10 @@ async def fetch_range(
         StoreError: A page could not be written.
     """
     known = known or Bounds()
-    walk = _Walk(source, raw, places, on_page, known, replace(known, end_ms=None))
+    asked_at_ms = await source.clock_ms()
+    walk = _Walk(source, raw, places, on_page, known, replace(known, end_ms=None), asked_at_ms)
     pages = await walk.range()
-    await asyncio.to_thread(raw.write_list, Fetched(tuple(pages), walk.bounds))
+    await asyncio.to_thread(raw.write_list, Fetched(tuple(pages), walk.bounds, walk.asked_at_ms))
     return FetchReport(len(pages), walk.asked, walk.rows)
 
 
@@ -83,6 +84,7 @@ class _Walk:
     on_page: OnPage
     known: Bounds
     bounds: Bounds
+    asked_at_ms: int
     asked: int = 0
     rows: int = 0
     is_empty: dict[PageKey, bool] = field(default_factory=dict)
@@ -204,6 +206,7 @@ class _Walk:
         key, reading = PageKey(page.window, page.route), read(page, self.source.traits)
         for oddity in reading.oddities:
             log.warning("%s %s: %s", page.series, page.window, oddity)
+        self.asked_at_ms = min(self.asked_at_ms, page.fetched_at_ms)
         self.is_empty[key] = not reading.rows
         self.rows += reading.rows
         self.on_page(page, self._settled(page, reading))

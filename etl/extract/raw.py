@@ -41,10 +41,12 @@ class Fetched:
     Attributes:
         pages: Those that make up the range; of two rows for one candle the later page's counts.
         bounds: Where the series begins and ends, as far as the fetch has found out.
+        asked_at_ms: When the exchange was asked, by its clock; the first of the askings.
     """
 
     pages: tuple[PageKey, ...]
     bounds: Bounds
+    asked_at_ms: int
 
 
 class RawStore:
@@ -105,7 +107,8 @@ class RawPartition:
             StoreError: The file system refuses.
         """
         pages = [[key.window.start_ms, key.window.end_ms, key.route] for key in fetched.pages]
-        write_whole(self.folder / _LIST, orjson.dumps({"pages": pages, "bounds": asdict(fetched.bounds)}))
+        facts = {"pages": pages, "bounds": asdict(fetched.bounds), "asked_at_ms": fetched.asked_at_ms}
+        write_whole(self.folder / _LIST, orjson.dumps(facts))
 
     def read_list(self) -> Fetched:
         """Return what `write_list` wrote.
@@ -115,10 +118,11 @@ class RawPartition:
         """
         try:
             facts = orjson.loads((self.folder / _LIST).read_bytes())
-        except FileNotFoundError as error:
+            asked_at_ms = facts["asked_at_ms"]  # which an earlier version did not write
+        except (FileNotFoundError, KeyError) as error:
             raise self._missing(self.time_range, "the list of raw pages") from error
         pages = (PageKey(TimeRange.from_ms(start, end), Route(route)) for start, end, route in facts["pages"])
-        return Fetched(tuple(pages), Bounds(**facts["bounds"]))
+        return Fetched(tuple(pages), Bounds(**facts["bounds"]), asked_at_ms)
 
     def read_pages(self, fetched: Fetched) -> Iterator[Page]:
         """Yield the pages that `fetched` lists.

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from etl.schema import AbsenceKind, TimeRange
-from etl.timeframe import Timeframe, to_ms
+from etl.timeframe import Timeframe, from_ms, to_ms
+
+Explained = tuple[TimeRange, AbsenceKind, str]
+"""A stretch that is absent, of what kind, and the evidence of it."""
 
 
 def find_absences(open_times_ms: NDArray[np.int64], time_range: TimeRange, timeframe: Timeframe) -> list[TimeRange]:
@@ -30,37 +34,59 @@ def find_absences(open_times_ms: NDArray[np.int64], time_range: TimeRange, timef
 
 
 def explain(
-    absent: Iterable[TimeRange], *, first_ms: int | None, end_ms: int | None, served_from_ms: int | None
-) -> list[tuple[TimeRange, AbsenceKind]]:
-    """Return the stretches with a kind each, cut where a reason begins or ends.
+    absent: Iterable[TimeRange],
+    timeframe: Timeframe,
+    *,
+    first_ms: int | None,
+    end_ms: int | None,
+    served_from_ms: int | None,
+    refused: Mapping[int, str],
+) -> list[Explained]:
+    """Return the stretches with what a fetch knows of each, cut where a reason begins or ends.
+
+    What it knows nothing of is pending: to be judged by what else is loaded, once it has settled.
 
     Args:
         absent: Ascending and disjoint.
         first_ms: When the first candle of the series opens, if that is known.
         end_ms: When its last one closed, if it is traded no more.
         served_from_ms: From when on the exchange still serves it, if not from the first.
+        refused: By open time, the rule that refused a row.
     """
-    return [
-        (piece, _kind(piece, first_ms, end_ms, served_from_ms))
-        for span in absent
-        for piece in _cut(span, sorted({cut for cut in (first_ms, end_ms, served_from_ms) if cut is not None}))
-    ]
+    bounds = sorted({cut for cut in (first_ms, end_ms, served_from_ms) if cut is not None})
+    cuts = sorted({*bounds, *(at + width for at in refused for width in (0, timeframe.ms))})
+    explained = []
+    for span in absent:
+        for piece in _cut(span, cuts[bisect_right(cuts, span.start_ms) : bisect_left(cuts, span.end_ms)]):
+            explained.append((piece, *_reason(piece, first_ms, end_ms, served_from_ms, refused)))
+    return explained
 
 
-def _kind(span: TimeRange, first_ms: int | None, end_ms: int | None, served_from_ms: int | None) -> AbsenceKind:
+def _reason(
+    span: TimeRange,
+    first_ms: int | None,
+    end_ms: int | None,
+    served_from_ms: int | None,
+    refused: Mapping[int, str],
+) -> tuple[AbsenceKind, str]:
     if first_ms is not None and span.end_ms <= first_ms:
-        return AbsenceKind.NOT_LISTED
+        return AbsenceKind.NOT_LISTED, f"its first candle opens at {_moment(first_ms)}"
     if end_ms is not None and span.start_ms >= end_ms:
-        return AbsenceKind.DELISTED
+        return AbsenceKind.DELISTED, f"it is traded no more, and its last candle closed at {_moment(end_ms)}"
+    if span.start_ms in refused:
+        return AbsenceKind.REFUSED, f"the exchange sent a row that {refused[span.start_ms]} refused; see quarantine"
     if served_from_ms is not None and span.end_ms <= served_from_ms:
-        return AbsenceKind.BEYOND_RETENTION
-    return AbsenceKind.UNEXPLAINED
+        return AbsenceKind.BEYOND_RETENTION, f"the exchange serves nothing that opens before {_moment(served_from_ms)}"
+    return AbsenceKind.PENDING, "the exchange was asked and sent nothing; not judged yet"
+
+
+def _moment(at_ms: int) -> str:
+    return f"{from_ms(at_ms):%Y-%m-%d %H:%M}"
 
 
 def _cut(span: TimeRange, cuts: Iterable[int]) -> Iterator[TimeRange]:
     start_ms = span.start_ms
     for cut in cuts:
-        if start_ms < cut < span.end_ms:
-            yield TimeRange.from_ms(start_ms, cut)
-            start_ms = cut
+        yield TimeRange.from_ms(start_ms, cut)
+        start_ms = cut
     yield TimeRange.from_ms(start_ms, span.end_ms)

@@ -1,37 +1,66 @@
 """Candles and their accounts in PostgreSQL: tables, migrations, loading, checkpoints, status."""
 
-from etl.warehouse.absences import Absence, read_absences
+from etl.warehouse.absences import Absence, Asking, Finding, read_absences, record_unfetched, record_verdicts
 from etl.warehouse.budget import SharedBudget, local_budget
 from etl.warehouse.checkpoints import Checkpoint, covered_ranges, read_checkpoints
 from etl.warehouse.database import Warehouse, open_warehouse
 from etl.warehouse.listings import Listing, read_listing
-from etl.warehouse.load import Load, LoadReport, begin_load, lock_series
-from etl.warehouse.merge import Merge, merge
+from etl.warehouse.load import Load, begin_load, ensure_series, lock_series
+from etl.warehouse.loads import (
+    LoadReport,
+    LoggedLoad,
+    find_load,
+    mark_announced,
+    mark_judged,
+    unannounced_loads,
+    unjudged_loads,
+)
+from etl.warehouse.merge import Merge, merge, with_flags
+from etl.warehouse.overlay import clip, overlay
+from etl.warehouse.quality import Quality, count_quality, read_quality, refresh_quality
 from etl.warehouse.reading import count_candles, known_series, read_candles, span_of_candles
 from etl.warehouse.status import SeriesStatus, read_status
 
 __all__ = [
     "Absence",
+    "Asking",
     "Checkpoint",
+    "Finding",
     "Listing",
     "Load",
     "LoadReport",
+    "LoggedLoad",
     "Merge",
+    "Quality",
     "SeriesStatus",
     "SharedBudget",
     "Warehouse",
     "begin_load",
+    "clip",
     "count_candles",
+    "count_quality",
     "covered_ranges",
+    "ensure_series",
+    "find_load",
     "known_series",
     "local_budget",
     "lock_series",
+    "mark_announced",
+    "mark_judged",
     "merge",
     "open_warehouse",
+    "overlay",
     "read_absences",
     "read_candles",
     "read_checkpoints",
     "read_listing",
+    "read_quality",
     "read_status",
+    "record_unfetched",
+    "record_verdicts",
+    "refresh_quality",
     "span_of_candles",
+    "unannounced_loads",
+    "unjudged_loads",
+    "with_flags",
 ]

@@ -1,16 +1,34 @@
-"""Recorded absences: as ranges that never overlap, rewritten where a load has looked again."""
+"""Recorded absences: ranges that never overlap, each with its kind, its evidence and when to ask again.
+
+A load says what it found silent, a judgement says why; what changes is recorded besides. The caller holds the series'
+lock.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, bindparam, delete, func, insert, select
 
+from etl.probing import is_settled, next_probe
 from etl.schema import AbsenceKind, TimeRange
 from etl.timeframe import Timeframe
-from etl.warehouse.tables import absences, to_sql_range
+from etl.warehouse.overlay import clip, overlay
+from etl.warehouse.tables import absence_changes, absences, to_sql_range
+
+# What a judgement says of a silence. An exchange that is silent once more does not unsay it.
+JUDGED = frozenset({AbsenceKind.NO_TRADES, AbsenceKind.OUTAGE, AbsenceKind.HALTED})
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A stretch of candles that are not there, and what is said of it."""
+
+    span: TimeRange
+    kind: AbsenceKind
+    evidence: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,83 +36,217 @@ class Absence:
     """A stretch of expected candles that are not held.
 
     Attributes:
+        evidence: What says that it is of this kind.
         first_seen: When it was first recorded; None for now.
+        asked_at: When the exchange was last asked for it, by its clock; None if it never was.
+        probes: How often it was asked again since the kind is known.
+        next_probe: When to ask again; None to leave it alone.
     """
 
     span: TimeRange
     kind: AbsenceKind
+    evidence: str = ""
     first_seen: datetime | None = None
+    asked_at: datetime | None = None
+    probes: int = 0
+    next_probe: datetime | None = None
 
 
-def read_absences(connection: Connection, series_id: int, time_range: TimeRange) -> list[Absence]:
-    """Return the absences that overlap `time_range`, whole, ascending."""
-    rows = connection.execute(
-        select(absences.c.span, absences.c.kind, absences.c.first_seen)
-        .where(absences.c.series_id == series_id, absences.c.span.op("&&")(to_sql_range(time_range)))
-        .order_by(absences.c.span)
-    )
-    return [Absence(TimeRange(row.span.lower, row.span.upper), AbsenceKind(row.kind), row.first_seen) for row in rows]
+def read_absences(connection: Connection, series_id: int, time_range: TimeRange | None = None) -> list[Absence]:
+    """Return the absences that overlap `time_range`, whole, ascending; without a range all of the series."""
+    own = absences.c
+    query = select(own.span, own.kind, own.evidence, own.first_seen, own.asked_at, own.probes, own.next_probe)
+    query = query.where(own.series_id == series_id).order_by(own.span)
+    if time_range is not None:
+        query = query.where(own.span.op("&&")(to_sql_range(time_range)))
+    return [
+        Absence(TimeRange(span.lower, span.upper), AbsenceKind(kind), *rest)
+        for span, kind, *rest in connection.execute(query)
+    ]
 
 
-def replace_absences(
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """The circumstances in which absences were found.
+
+    Attributes:
+        asked_at: When the exchange was asked, by its clock.
+        settle: How long a candle stays young.
+        run: What to call the run that asked.
+    """
+
+    asked_at: datetime
+    settle: timedelta
+    run: str
+
+
+def record_absences(
     connection: Connection,
     series_id: int,
     timeframe: Timeframe,
     time_range: TimeRange,
-    absent: Sequence[tuple[TimeRange, AbsenceKind]],
+    found: Sequence[Finding],
+    asking: Asking,
 ) -> None:
-    """Make `absent` the absences of `time_range`; what reaches beyond the range keeps its outer part.
-
-    The caller holds the series' lock.
-    """
-    # One candle further on both sides, so that an absence across the border stays one absence.
-    wider = TimeRange(time_range.start - timeframe.delta, time_range.end + timeframe.delta)
-    known = read_absences(connection, series_id, wider)
-    if not known and not absent:
-        return
-    overlapping = absences.c.span.op("&&")(to_sql_range(wider))
-    connection.execute(delete(absences).where(absences.c.series_id == series_id, overlapping))
-    settled = settle(known, time_range, absent)
-    for absence in settled:
-        values = {"series_id": series_id, "span": to_sql_range(absence.span), "kind": absence.kind.value}
-        if absence.first_seen is not None:
-            values["first_seen"] = absence.first_seen
-        connection.execute(insert(absences).values(values))
+    """Make `found` the absences of `time_range`, all of which was asked for; what lies outside stays as it is."""
+    known = _read_around(connection, series_id, timeframe, time_range)
+    inside = [clipped for absence in known if (clipped := _clipped(absence, time_range)) is not None]
+    asked = [_asked(span, old, new, asking) for span, old, new in overlay(inside, found) if new is not None]
+    _rewrite(connection, series_id, known, time_range, asked, asking.run)
 
 
-def settle(
-    known: Sequence[Absence], time_range: TimeRange, absent: Sequence[tuple[TimeRange, AbsenceKind]]
-) -> list[Absence]:
-    """Return the absences that hold once `time_range` was looked at and `absent` was found in it.
+def record_verdicts(
+    connection: Connection,
+    series_id: int,
+    timeframe: Timeframe,
+    verdicts: Sequence[Finding],
+    settle: timedelta,
+    run: str,
+) -> int:
+    """Let absences be of the kinds that a judgement says. Returns how many stretches changed their kind.
 
     Args:
-        known: Disjoint absences near the range, in any order.
-        absent: Disjoint, in the range, each with its kind.
-
-    Returns:
-        Ascending, disjoint; neighbours of one kind are one, and the earliest sight of its parts is its own.
+        verdicts: Ascending, disjoint. What is held by now stays held.
     """
-    pieces = [piece for absence in known for piece in _outside(absence, time_range)]
-    for span, kind in absent:
-        seen = [a.first_seen for a in known if a.span.start < span.end and span.start < a.span.end]
-        pieces.append(Absence(span, kind, _earliest(seen)))
-    settled: list[Absence] = []
-    for piece in sorted(pieces, key=lambda absence: absence.span):
-        last = settled[-1] if settled else None
-        if last is not None and last.span.end == piece.span.start and last.kind is piece.kind:
-            span = TimeRange(last.span.start, piece.span.end)
-            settled[-1] = Absence(span, last.kind, _earliest([last.first_seen, piece.first_seen]))
+    if not verdicts:
+        return 0
+    time_range = TimeRange(verdicts[0].span.start, verdicts[-1].span.end)
+    known = _read_around(connection, series_id, timeframe, time_range)
+    inside = [clipped for absence in known if (clipped := _clipped(absence, time_range)) is not None]
+    judged = [_judged(span, old, new, settle) for span, old, new in overlay(inside, verdicts) if old is not None]
+    return _rewrite(connection, series_id, known, time_range, judged, run)
+
+
+def record_unfetched(
+    connection: Connection, series_id: int, time_range: TimeRange, evidence: str, due: datetime | None
+) -> None:
+    """Say that nobody has the candles of `time_range`, where nothing is said of them yet.
+
+    Args:
+        due: When to ask for them; None to wait until somebody does.
+    """
+    known = read_absences(connection, series_id, time_range)
+    fresh = [
+        Absence(span, AbsenceKind.UNFETCHED, evidence, next_probe=due)
+        for span, old, _ in overlay(known, [Finding(time_range, AbsenceKind.UNFETCHED, evidence)])
+        if old is None
+    ]
+    _insert(connection, series_id, fresh)
+
+
+def _asked(span: TimeRange, old: Absence | None, new: Finding, asking: Asking) -> Absence:
+    """Return what holds of a stretch that was asked for and is still not there."""
+    is_silent = new.kind is AbsenceKind.PENDING
+    if old is not None and (old.kind is new.kind or (is_silent and old.kind in JUDGED)):
+        kind, evidence = old.kind, old.evidence if is_silent else new.evidence
+        probes = old.probes + is_settled(span, asking.asked_at, asking.settle)
+    else:
+        kind, evidence, probes = new.kind, new.evidence, 0
+    due = next_probe(kind, probes, span, asking.asked_at, asking.settle)
+    return Absence(span, kind, evidence, None if old is None else old.first_seen, asking.asked_at, probes, due)
+
+
+def _judged(span: TimeRange, old: Absence, new: Finding | None, settle: timedelta) -> Absence:
+    if new is None or (old.kind is new.kind and old.evidence == new.evidence) or old.asked_at is None:
+        return replace(old, span=span)
+    probes = old.probes if old.kind is new.kind else 0
+    due = next_probe(new.kind, probes, span, old.asked_at, settle)
+    return replace(old, span=span, kind=new.kind, evidence=new.evidence, probes=probes, next_probe=due)
+
+
+def _rewrite(
+    connection: Connection,
+    series_id: int,
+    known: Sequence[Absence],
+    time_range: TimeRange,
+    inside: Sequence[Absence],
+    run: str,
+) -> int:
+    outside = [piece for absence in known for piece in _outside(absence, time_range)]
+    settled = list(_joined(sorted([*outside, *inside], key=lambda absence: absence.span)))
+    kept = set(known) & set(settled)
+    _delete(connection, series_id, [absence for absence in known if absence not in kept])
+    _insert(connection, series_id, [absence for absence in settled if absence not in kept])
+    changes = [
+        {
+            "series_id": series_id,
+            "span": to_sql_range(span),
+            "kind_before": old.kind.value,
+            "kind_after": None if new is None else new.kind.value,
+            "evidence": "the candles are there now" if new is None else new.evidence,
+            "run": run,
+        }
+        for span, old, new in overlay(known, settled)
+        if old is not None and (new is None or new.kind is not old.kind)
+    ]
+    if changes:
+        connection.execute(insert(absence_changes), changes)
+    return len(changes)
+
+
+def _joined(pieces: Iterable[Absence]) -> Iterator[Absence]:
+    """Yield the pieces, those that touch and are alike as one: asked as often as the part that was asked least."""
+    last: Absence | None = None
+    for piece in pieces:
+        if last is None or (last.span.end, last.kind, last.evidence) != (piece.span.start, piece.kind, piece.evidence):
+            if last is not None:
+                yield last
+            last = piece
         else:
-            settled.append(piece)
-    return settled
+            last = replace(
+                last,
+                span=TimeRange(last.span.start, piece.span.end),
+                first_seen=_earliest(last.first_seen, piece.first_seen),
+                asked_at=_earliest(last.asked_at, piece.asked_at),
+                probes=min(last.probes, piece.probes),
+                next_probe=_earliest(last.next_probe, piece.next_probe),
+            )
+    if last is not None:
+        yield last
 
 
-def _outside(absence: Absence, time_range: TimeRange) -> Iterable[Absence]:
+def _read_around(connection: Connection, series_id: int, timeframe: Timeframe, time_range: TimeRange) -> list[Absence]:
+    """Read one candle further on both sides, so that an absence across the border stays one absence."""
+    wider = TimeRange(time_range.start - timeframe.delta, time_range.end + timeframe.delta)
+    return read_absences(connection, series_id, wider)
+
+
+def _clipped(absence: Absence, time_range: TimeRange) -> Absence | None:
+    span = clip(absence.span, time_range)
+    return None if span is None else replace(absence, span=span)
+
+
+def _outside(absence: Absence, time_range: TimeRange) -> Iterator[Absence]:
     if absence.span.start < time_range.start:
         yield replace(absence, span=TimeRange(absence.span.start, min(absence.span.end, time_range.start)))
     if absence.span.end > time_range.end:
         yield replace(absence, span=TimeRange(max(absence.span.start, time_range.end), absence.span.end))
 
 
-def _earliest(moments: Iterable[datetime | None]) -> datetime | None:
+def _earliest(*moments: datetime | None) -> datetime | None:
     return min((moment for moment in moments if moment is not None), default=None)
+
+
+def _delete(connection: Connection, series_id: int, gone: Sequence[Absence]) -> None:
+    if gone:
+        statement = delete(absences).where(absences.c.series_id == series_id, absences.c.span == bindparam("gone"))
+        connection.execute(statement, [{"gone": to_sql_range(absence.span)} for absence in gone])
+
+
+def _insert(connection: Connection, series_id: int, fresh: Sequence[Absence]) -> None:
+    if fresh:
+        now = connection.execute(select(func.now())).scalar_one()
+        rows = [
+            {
+                "series_id": series_id,
+                "span": to_sql_range(absence.span),
+                "kind": absence.kind.value,
+                "evidence": absence.evidence,
+                "first_seen": absence.first_seen or now,
+                "asked_at": absence.asked_at,
+                "probes": absence.probes,
+                "next_probe": absence.next_probe,
+            }
+            for absence in fresh
+        ]
+        connection.execute(insert(absences), rows)

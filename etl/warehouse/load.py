@@ -7,25 +7,43 @@ checkpoint never vouches for a file that is not there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
+import numpy as np
 import pyarrow as pa
-from sqlalchemy import Connection, MetaData, func, insert, literal, select, text, update
+from sqlalchemy import (
+    ARRAY,
+    Connection,
+    DateTime,
+    MetaData,
+    SmallInteger,
+    bindparam,
+    func,
+    insert,
+    literal,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from etl.schema import AbsenceKind, Series, TimeRange, to_columns
+from etl.schema import Series, TimeRange, to_columns
 from etl.timeframe import from_ms
 from etl.warehouse import tables
-from etl.warehouse.absences import replace_absences
+from etl.warehouse.absences import Asking, Finding, record_absences, record_unfetched
+from etl.warehouse.checkpoints import neighbours, vouch
 from etl.warehouse.copying import copy_in
 from etl.warehouse.database import Warehouse
 from etl.warehouse.listings import write_listing
+from etl.warehouse.loads import LoadReport, write_load
 from etl.warehouse.merge import Merge
+from etl.warehouse.quality import refresh_quality
 from etl.warehouse.reading import cursor_of, read_candles
 
+_UNASKED = "it lies between what was loaded, and nobody has asked for it"
 _LOCK_SPACE = 0x43484E44  # keeps our advisory locks apart from others in the same database
 
 
@@ -50,30 +68,13 @@ class QuarantineRow(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class LoadReport:
-    """What a load changed.
-
-    Attributes:
-        rows: Candles that the range holds from now on.
-        new: Those that were not stored before.
-        revised: Those that the exchange had changed.
-        absent: Expected and not held.
-        quarantined: Rows that this load refused, known ones among them.
-    """
-
-    rows: int
-    new: int
-    revised: int
-    absent: int
-    quarantined: int
-
-
-@dataclass(frozen=True, slots=True)
 class Load:
     """A load under way, inside its transaction and the series' lock.
 
     Attributes:
         stored: What the range holds before: CANDLE_SCHEMA, ascending by open_time.
+        before: What is stored in the `lookback` before the range.
+        after: What is stored in the `lookback` after it.
     """
 
     connection: Connection
@@ -82,53 +83,86 @@ class Load:
     time_range: TimeRange
     run: str
     stored: pa.Table
+    before: pa.Table
+    after: pa.Table
 
     def write(
         self,
         merged: Merge,
         *,
-        absent: Sequence[tuple[TimeRange, AbsenceKind]],
+        absent: Sequence[Finding],
         refused: Sequence[QuarantineRow],
-        content_hash: str,
+        asking: Asking,
         archive_files: Sequence[str],
         first_ms: int | None = None,
         end_ms: int | None = None,
+        is_announced: bool = False,
     ) -> LoadReport:
         """Write what changed and the checkpoint that vouches for it; committed when the load's block ends.
 
         Args:
-            merged: Of `stored` and what was fetched.
-            absent: The ranges that `merged.candles` leaves open, with the reason of each.
+            merged: Of `stored` and what was fetched, with flags.
+            absent: The ranges that `merged.candles` leaves open, with what is known of each.
             refused: Rows for quarantine.
-            content_hash: Of `merged.candles`.
-            archive_files: Where the archive keeps them.
+            asking: When the exchange was asked.
+            archive_files: Where the archive keeps the range.
             first_ms: When the first candle of the series opens, if the fetch found out.
             end_ms: When its last one closed, if the exchange trades it no more.
+            is_announced: Whether the caller tells those who work with candles.
         """
-        with cursor_of(self.connection) as cursor:
+        connection, series_id, timeframe = self.connection, self.series_id, self.series.timeframe
+        with cursor_of(connection) as cursor:
             if merged.new.num_rows:
-                copy_in(cursor, "candles", self.series_id, merged.new)
+                copy_in(cursor, "candles", series_id, merged.new)
         if merged.changed.num_rows:
             self._revise(merged.changed)
-        replace_absences(self.connection, self.series_id, self.series.timeframe, self.time_range, absent)
+        if merged.reflagged.num_rows:
+            self._reflag(merged.reflagged)
+        record_absences(connection, series_id, timeframe, self.time_range, absent, asking)
         self._quarantine(refused)
         times = to_columns(merged.candles)["open_time"]
         last_ms = int(times[-1]) if len(times) else None
-        write_listing(self.connection, self.series_id, first_ms=first_ms, end_ms=end_ms, last_ms=last_ms)
+        write_listing(connection, series_id, first_ms=first_ms, end_ms=end_ms, last_ms=last_ms)
         report = LoadReport(
             rows=merged.candles.num_rows,
             new=merged.new.num_rows,
             revised=merged.changed.num_rows,
-            absent=sum(span.count(self.series.timeframe) for span, _ in absent),
+            absent=sum(finding.span.count(timeframe) for finding in absent),
             quarantined=len(refused),
         )
-        self._checkpoint(report, content_hash, archive_files)
+        self._checkpoint(report, archive_files, is_announced=is_announced)
+        refresh_quality(connection, series_id, timeframe, self._touched(merged))
         return report
+
+    def _checkpoint(self, report: LoadReport, archive_files: Sequence[str], *, is_announced: bool) -> None:
+        """Commit to what is stored: the checkpoint, the holes that it leaves to its neighbours, the load itself."""
+        vouch(self.connection, self.series_id, self.series.timeframe, self.time_range, self.run, archive_files)
+        before, after = neighbours(self.connection, self.series_id, self.time_range)
+        for start, end in ((before, self.time_range.start), (self.time_range.end, after)):
+            if start is not None and end is not None and start < end:
+                record_unfetched(self.connection, self.series_id, TimeRange(start, end), _UNASKED, due=None)
+        changes_nothing = not report.new and not report.revised
+        write_load(
+            self.connection,
+            self.series_id,
+            self.time_range,
+            self.run,
+            report,
+            is_announced=is_announced or changes_nothing,
+        )
+
+    def _touched(self, merged: Merge) -> TimeRange:
+        """Return the range, and what after it is flagged otherwise now."""
+        later = to_columns(merged.after)["open_time"]
+        end_ms = int(later[-1]) + self.series.timeframe.ms if len(later) else 0
+        return TimeRange.from_ms(self.time_range.start_ms, max(self.time_range.end_ms, end_ms))
 
     def _revise(self, changed: pa.Table) -> None:
         """Keep the old values as revisions and put the new ones in their place."""
         candles, revisions = tables.candles, tables.candle_revisions
-        self.connection.execute(text("CREATE TEMP TABLE touched_candles (LIKE candles) ON COMMIT DROP"))
+        self.connection.execute(
+            text("CREATE TEMP TABLE touched_candles (LIKE candles INCLUDING DEFAULTS) ON COMMIT DROP")
+        )
         touched = candles.to_metadata(MetaData(), name="touched_candles")
         with cursor_of(self.connection) as cursor:
             copy_in(cursor, "touched_candles", self.series_id, changed)
@@ -139,7 +173,7 @@ class Load:
             .correlate(candles)
             .scalar_subquery()
         )
-        names = [column.name for column in candles.columns]
+        names = [column.name for column in candles.columns]  # the new value stands since now, as the temporary has it
         old = select(*(candles.c[name] for name in names), so_far + 1, literal(self.run)).join(touched, is_same)
         self.connection.execute(insert(revisions).from_select([*names, "revision", "run"], old))
         self.connection.execute(update(candles).values({name: touched.c[name] for name in names}).where(is_same))
@@ -160,30 +194,23 @@ class Load:
             # A row that was refused before is in quarantine already.
             self.connection.execute(upsert(tables.quarantine).on_conflict_do_nothing(), rows)
 
-    def _checkpoint(self, report: LoadReport, content_hash: str, archive_files: Sequence[str]) -> None:
-        facts: Mapping[str, Any] = {
-            "rows": report.rows,
-            "absent": report.absent,
-            "quarantined": report.quarantined,
-            "content_hash": content_hash,
-            "archive_files": list(archive_files),
-            "run": self.run,
-        }
-        place = {
-            "series_id": self.series_id,
-            "range_start": self.time_range.start,
-            "range_end": self.time_range.end,
-        }
-        statement = upsert(tables.checkpoints).values({**place, **facts})
+    def _reflag(self, reflagged: pa.Table) -> None:
+        """Let the rules' flags stand that hold now. The values are the same, so there is nothing to revise."""
+        columns = to_columns(reflagged)
+        statement = text(
+            "UPDATE candles SET flags = new.flags FROM unnest(:times, :flags) AS new(open_time, flags)"
+            " WHERE candles.series_id = :series_id AND candles.open_time = new.open_time"
+        ).bindparams(
+            bindparam("times", type_=ARRAY(DateTime(timezone=True))), bindparam("flags", type_=ARRAY(SmallInteger))
+        )
+        times = [from_ms(at) for at in columns["open_time"].tolist()]
         self.connection.execute(
-            statement.on_conflict_do_update(
-                index_elements=list(place), set_={**facts, "loaded_at": func.clock_timestamp()}
-            )
+            statement, {"times": times, "flags": columns["flags"].tolist(), "series_id": self.series_id}
         )
 
 
 @contextmanager
-def begin_load(warehouse: Warehouse, series: Series, time_range: TimeRange, run: str) -> Iterator[Load]:
+def begin_load(warehouse: Warehouse, series: Series, time_range: TimeRange, run: str, lookback: int) -> Iterator[Load]:
     """Lock the series and open the transaction of one load; it commits when the block ends without an error.
 
     Args:
@@ -191,15 +218,27 @@ def begin_load(warehouse: Warehouse, series: Series, time_range: TimeRange, run:
         series: Whose candles.
         time_range: The whole of what is loaded.
         run: What to call this run in revisions, quarantine and checkpoint.
+        lookback: How many slots of the grid before a candle the rules look at.
 
     Raises:
         StoreUnavailableError: The server cannot be reached or went away; nothing of the load is there.
     """
+    reach = lookback * series.timeframe.delta
     with warehouse.begin() as connection:
-        series_id = _ensure_series(connection, series)
+        series_id = ensure_series(connection, series)
         lock_series(connection, series_id)
-        stored = read_candles(connection, series_id, time_range)
-        yield Load(connection, series, series_id, time_range, run, stored)
+        around = read_candles(connection, series_id, TimeRange(time_range.start - reach, time_range.end + reach))
+        first, end = np.searchsorted(to_columns(around)["open_time"], [time_range.start_ms, time_range.end_ms])
+        yield Load(
+            connection,
+            series,
+            series_id,
+            time_range,
+            run,
+            stored=around.slice(first, end - first),
+            before=around.slice(0, first),
+            after=around.slice(end),
+        )
 
 
 def lock_series(connection: Connection, series_id: int) -> None:
@@ -207,7 +246,8 @@ def lock_series(connection: Connection, series_id: int) -> None:
     connection.execute(select(func.pg_advisory_xact_lock(_LOCK_SPACE, series_id)))
 
 
-def _ensure_series(connection: Connection, series: Series) -> int:
+def ensure_series(connection: Connection, series: Series) -> int:
+    """Return the number of `series`, which gets one if it is new."""
     keys = {"exchange": series.exchange, "symbol": series.symbol, "timeframe": series.timeframe.value}
     find = select(tables.series.c.id).filter_by(**keys)
     if (found := connection.execute(find).scalar()) is None:

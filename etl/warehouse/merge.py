@@ -1,7 +1,8 @@
-"""What a load changes: stored candles against fetched ones. Pure."""
+"""What a load changes: stored candles against fetched ones, and what rules say of the outcome. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from etl.schema import VALUE_COLUMNS, Flag, from_columns, to_columns
+from etl.schema import RULE_FLAGS, STATE_FLAGS, VALUE_COLUMNS, Flag, empty_candles, from_columns, to_columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +21,16 @@ class Merge:
         candles: What the range holds from now on.
         new: Those that were not stored.
         changed: Those whose values the exchange changed, with their new values and flagged as revised.
+        reflagged: Stored candles of which only the rules say something else now, those after the range among them.
+        after: The candles after the range up to the last that is reflagged.
         unchanged: How many were fetched again and are equal.
     """
 
     candles: pa.Table
     new: pa.Table
     changed: pa.Table
+    reflagged: pa.Table
+    after: pa.Table
     unchanged: int
 
 
@@ -43,7 +48,7 @@ def merge(stored: pa.Table, fetched: pa.Table) -> Merge:
     is_changed = np.zeros(fetched.num_rows, dtype=np.bool_)
     is_changed[here] = _differs(old, place[here], new, here)
     changed = {name: values[is_changed] for name, values in new.items()}
-    changed["flags"] = old["flags"][place[is_changed]] | np.int16(Flag.REVISED)
+    changed["flags"] |= old["flags"][place[is_changed]] | np.int16(Flag.REVISED)
     kept = np.ones(stored.num_rows, dtype=np.bool_)
     kept[place[is_changed]] = False
     fresh = {name: values[~is_stored] for name, values in new.items()}
@@ -53,8 +58,52 @@ def merge(stored: pa.Table, fetched: pa.Table) -> Merge:
         candles=from_columns({name: values[order] for name, values in parts.items()}),
         new=from_columns(fresh),
         changed=from_columns(changed),
+        reflagged=empty_candles(),
+        after=empty_candles(),
         unchanged=int(is_stored.sum() - is_changed.sum()),
     )
+
+
+def with_flags(
+    merged: Merge, before: pa.Table, after: pa.Table, flag: Callable[[pa.Table], NDArray[np.int16]]
+) -> Merge:
+    """Let rules flag the outcome, and the stored candles after it that they judge by it.
+
+    Args:
+        before: The stored candles before the range that a rule may look back at.
+        after: Those after the range that may look back into it.
+        flag: Returns the rules' bits for candles, each by itself and those before it.
+    """
+    around = pa.concat_tables([before, merged.candles, after])
+    bits = flag(around)
+    first, end = before.num_rows, before.num_rows + merged.candles.num_rows
+    candles, inside = _flagged(merged.candles, bits[first:end])
+    later, outside = _flagged(after, bits[end:])
+    touched = np.concatenate([to_columns(merged.new)["open_time"], to_columns(merged.changed)["open_time"]])
+    times = to_columns(candles)["open_time"]
+    is_new = np.isin(times, to_columns(merged.new)["open_time"], assume_unique=True)
+    is_changed = np.isin(times, to_columns(merged.changed)["open_time"], assume_unique=True)
+    is_other = inside & ~np.isin(times, touched, assume_unique=True)
+    last = int(np.flatnonzero(outside)[-1]) + 1 if outside.any() else 0
+    return Merge(
+        candles=candles,
+        new=_only(candles, is_new),
+        changed=_only(candles, is_changed),
+        reflagged=pa.concat_tables([_only(candles, is_other), _only(later, outside)]),
+        after=later.slice(0, last),
+        unchanged=merged.unchanged,
+    )
+
+
+def _flagged(candles: pa.Table, bits: NDArray[np.int16]) -> tuple[pa.Table, NDArray[np.bool_]]:
+    """Return the candles with the rules' bits, and where these are others than before."""
+    columns = to_columns(candles)
+    flags = (columns["flags"] & np.int16(STATE_FLAGS)) | (bits & np.int16(RULE_FLAGS))
+    return from_columns({**columns, "flags": flags}), flags != columns["flags"]
+
+
+def _only(candles: pa.Table, mask: NDArray[np.bool_]) -> pa.Table:
+    return from_columns({name: values[mask] for name, values in to_columns(candles).items()})
 
 
 def _differs(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
+    Date,
     DateTime,
     Double,
     ForeignKey,
@@ -23,7 +26,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import TSTZRANGE, ExcludeConstraint, Range
+from sqlalchemy.dialects.postgresql import JSONB, TSTZRANGE, ExcludeConstraint, Range
 from sqlalchemy.types import TypeEngine
 
 from etl.schema import CANDLE_COLUMNS, ColumnKind, TimeRange
@@ -54,6 +57,15 @@ def _series_id() -> Column[int]:
     return Column("series_id", Integer, ForeignKey("series.id"), nullable=False)
 
 
+def _stored_at() -> Column[datetime]:
+    comment = "when this value came to stand here; see candles_as_of()"
+    return Column("stored_at", DateTime(timezone=True), nullable=False, server_default=func.now(), comment=comment)
+
+
+# A range of one integer stands for the integer, since GiST compares ranges without an extension.
+_SAME_SERIES = (text("int4range(series_id, series_id, '[]')"), "=")
+
+
 series = Table(
     "series",
     metadata,
@@ -72,6 +84,7 @@ candles = Table(
     metadata,
     Column("series_id", Integer, primary_key=True, autoincrement=False),
     *(candle_column(c) for c in CANDLE_COLUMNS),
+    _stored_at(),
     CheckConstraint(
         "low > 0 AND high >= low AND high < 'Infinity' AND volume >= 0 AND volume < 'Infinity'", name="candles_sane"
     ),
@@ -83,6 +96,7 @@ candle_revisions = Table(
     Column("series_id", Integer, ForeignKey("series.id"), primary_key=True, autoincrement=False),
     Column("revision", Integer, primary_key=True, autoincrement=False, comment="1 is the value first stored"),
     *(candle_column(c) for c in CANDLE_COLUMNS),
+    _stored_at(),
     Column("replaced_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("run", Text, nullable=False, comment="the run that brought the value after this one"),
 )
@@ -92,13 +106,29 @@ absences = Table(
     metadata,
     Column("series_id", Integer, ForeignKey("series.id"), primary_key=True, autoincrement=False),
     Column("span", TSTZRANGE, primary_key=True, comment="the open times that are not held"),
-    Column("kind", Text, nullable=False),
+    Column("kind", Text, nullable=False, comment="why: one of AbsenceKind"),
+    Column("evidence", Text, nullable=False, comment="what says so"),
     Column("first_seen", DateTime(timezone=True), nullable=False, server_default=func.now()),
-    # A range of one integer stands for the integer, since GiST compares ranges without an extension.
-    ExcludeConstraint(
-        (text("int4range(series_id, series_id, '[]')"), "="), ("span", "&&"), name="absences_never_overlap"
-    ),
+    Column("asked_at", DateTime(timezone=True), comment="when the exchange was last asked, by its clock"),
+    Column("probes", Integer, nullable=False, comment="how often it was asked again since the kind is known"),
+    Column("next_probe", DateTime(timezone=True), comment="when to ask again; null: it is left alone"),
+    ExcludeConstraint(_SAME_SERIES, ("span", "&&"), name="absences_never_overlap"),
 )
+Index("absences_due", absences.c.next_probe, postgresql_where=absences.c.next_probe.is_not(None))
+
+absence_changes = Table(
+    "absence_changes",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    _series_id(),
+    Column("span", TSTZRANGE, nullable=False),
+    Column("kind_before", Text, nullable=False),
+    Column("kind_after", Text, comment="null: the candles are held now"),
+    Column("evidence", Text, nullable=False, comment="what changed our mind"),
+    Column("changed_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("run", Text, nullable=False),
+)
+Index("absence_changes_of_a_series", absence_changes.c.series_id, absence_changes.c.changed_at)
 
 quarantine = Table(
     "quarantine",
@@ -111,6 +141,10 @@ quarantine = Table(
     Column("row", Text, nullable=False, comment="the row as received"),
     Column("refused_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("run", Text, nullable=False),
+    Column("state", Text, nullable=False, server_default="open", comment="open, or what a person decided"),
+    Column("decided_at", DateTime(timezone=True)),
+    Column("note", Text, comment="why a person decided so"),
+    CheckConstraint("state IN ('open', 'released', 'confirmed')", name="quarantine_state"),
 )
 Index("quarantine_once", quarantine.c.series_id, quarantine.c.rule, func.md5(quarantine.c.row), unique=True)
 
@@ -123,10 +157,46 @@ checkpoints = Table(
     Column("rows", BigInteger, nullable=False, comment="candles held in the range"),
     Column("absent", BigInteger, nullable=False, comment="candles expected in the range and not held"),
     Column("quarantined", BigInteger, nullable=False, comment="rows that this load refused"),
-    Column("content_hash", Text, nullable=False, comment="SHA-256 of the candles in the range"),
+    Column("value_hash", Text, nullable=False, comment="of the candles in the range; empty: not known any more"),
     Column("archive_files", ARRAY(Text), nullable=False),
     Column("run", Text, nullable=False),
     Column("loaded_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
+    ExcludeConstraint(
+        _SAME_SERIES, (text("tstzrange(range_start, range_end)"), "&&"), name="checkpoints_never_overlap"
+    ),
+)
+
+loads = Table(
+    "loads",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    _series_id(),
+    Column("span", TSTZRANGE, nullable=False),
+    Column("run", Text, nullable=False),
+    Column("rows", BigInteger, nullable=False, comment="candles held in the range after it"),
+    Column("new", BigInteger, nullable=False, comment="that were not held before"),
+    Column("revised", BigInteger, nullable=False, comment="that the exchange had changed"),
+    Column("absent", BigInteger, nullable=False, comment="expected and not held after it"),
+    Column("quarantined", BigInteger, nullable=False, comment="rows that it refused"),
+    Column("loaded_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
+    Column("is_judged", Boolean, nullable=False, comment="whether absences around it were judged since"),
+    Column("is_announced", Boolean, nullable=False, comment="whether those who work with candles were told"),
+)
+Index("loads_of_a_series", loads.c.series_id, loads.c.loaded_at)
+Index("loads_to_judge", loads.c.series_id, postgresql_where=~loads.c.is_judged)
+Index("loads_to_announce", loads.c.id, postgresql_where=~loads.c.is_announced)
+
+quality = Table(
+    "quality",
+    metadata,
+    Column("series_id", Integer, ForeignKey("series.id"), primary_key=True, autoincrement=False),
+    Column("day", Date, primary_key=True, comment="UTC"),
+    Column("expected", BigInteger, nullable=False, comment="candles of the day that are accounted for"),
+    Column("stored", BigInteger, nullable=False),
+    Column("absent", JSONB, nullable=False, comment="expected and not stored, by kind"),
+    Column("refused", JSONB, nullable=False, comment="rows in quarantine, by rule"),
+    Column("flagged", JSONB, nullable=False, comment="candles, by rule"),
+    Column("revisions", BigInteger, nullable=False, comment="values that were replaced"),
 )
 
 # What was spent lies in tables that pyrate-limiter makes, one for each exchange: see etl/warehouse/budget/.

@@ -31,12 +31,13 @@ def fetch_partition(series: str, settle: timedelta) -> dict[str, str]:
         The partition that was fetched, for the tasks that follow.
     """
     from etl import ingest, plan
+    from etl.stores import Partition, open_stores
 
     context = get_current_context()
     _label(context, series)
     with failing_at_once():
-        wanted = ingest.Partition(Series.parse(series), _data_interval(context))
-        with ingest.open_stores(read_settings(wanted.series.exchange)) as stores:
+        wanted = Partition(Series.parse(series), _data_interval(context))
+        with open_stores(read_settings(wanted.series.exchange)) as stores:
             partition = plan.settling(stores, wanted, settle)
             ingest.fetch(stores, partition)
     return partition.to_dict()
@@ -45,11 +46,12 @@ def fetch_partition(series: str, settle: timedelta) -> dict[str, str]:
 def clean_partition(facts: Mapping[str, str]) -> dict[str, str]:
     """Judge the rows of the partition that `fetch_partition` returned, and return it."""
     from etl import ingest
+    from etl.stores import Partition, open_stores
 
     _label(get_current_context(), facts["series"])
     with failing_at_once():
-        partition = ingest.Partition.from_dict(facts)
-        with ingest.open_stores(read_settings(partition.series.exchange)) as stores:
+        partition = Partition.from_dict(facts)
+        with open_stores(read_settings(partition.series.exchange)) as stores:
             ingest.clean_pages(stores, partition)
     return partition.to_dict()
 
@@ -57,13 +59,14 @@ def clean_partition(facts: Mapping[str, str]) -> dict[str, str]:
 def load_partition(facts: Mapping[str, str]) -> dict[str, str]:
     """Make archive and warehouse hold the partition that `clean_partition` returned, and return it."""
     from etl import ingest
+    from etl.stores import Partition, open_stores
 
     context = get_current_context()
     _label(context, facts["series"])
     with failing_at_once():
-        partition = ingest.Partition.from_dict(facts)
-        with ingest.open_stores(read_settings(partition.series.exchange)) as stores:
-            ingest.load(stores, partition, run=str(context["run_id"]))
+        partition = Partition.from_dict(facts)
+        with open_stores(read_settings(partition.series.exchange)) as stores:
+            ingest.load(stores, partition, run=str(context["run_id"]), is_announced=True)
     return partition.to_dict()
 
 

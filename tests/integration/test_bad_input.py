@@ -16,10 +16,11 @@ from etl.errors import (
     SourceUnavailableError,
     UnknownSymbolError,
 )
-from etl.ingest import Partition, Stores, ingest
+from etl.ingest import ingest
 from etl.replay import FaultPlan, MadeUpMarket, ReplayServer
 from etl.schema import Series, TimeRange
 from etl.settings import load_settings
+from etl.stores import Partition, Stores
 from etl.timeframe import from_ms, to_ms
 from tests.conftest import BTC
 from tests.markets import START

@@ -22,10 +22,11 @@ import pytest
 
 from etl.audit import audit, is_sound
 from etl.fetching import open_exchange
-from etl.ingest import Partition, Stores, ingest
+from etl.ingest import ingest
 from etl.replay import FaultPlan, MadeUpMarket, RecordedMarket, ReplayServer
 from etl.schema import CANDLE_SCHEMA, Origin, Series, TimeRange, to_columns
 from etl.settings import load_settings
+from etl.stores import Partition, Stores
 from etl.warehouse import known_series, read_candles
 from tests.snapshots import archive_of, tables_of
 

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from etl.audit import audit, is_sound
-from etl.ingest import Partition, Stores, ingest
+from etl.ingest import ingest
 from etl.plan import plan
 from etl.replay import RecordedMarket, ReplayServer
 from etl.schema import Series, TimeRange, symbol_to_path
 from etl.settings import load_settings
+from etl.stores import Partition, Stores
 from etl.timeframe import to_ms
 from etl.warehouse import known_series, read_absences, read_candles
 from tests.markets import recorded_values

@@ -13,11 +13,12 @@ import pytest
 from etl.audit import audit, is_sound
 from etl.extract import Page, Route, to_candles
 from etl.fetching import open_exchange
-from etl.ingest import Partition, Stores, ingest
+from etl.ingest import ingest
 from etl.plan import plan
 from etl.replay import MadeUpMarket, Market, RecordedMarket, ReplayServer
 from etl.schema import Series, TimeRange, symbol_to_path
 from etl.settings import load_settings
+from etl.stores import Partition, Stores
 from etl.timeframe import to_ms
 from etl.warehouse import known_series, read_absences, read_candles
 from tests.markets import recorded_values

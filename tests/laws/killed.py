@@ -12,7 +12,7 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-from etl import ingest
+from etl import ingest, stores
 from etl.archive import Archive
 from etl.extract import RawPartition
 from etl.settings import load_settings
@@ -47,7 +47,7 @@ def _dying(function: Callable[..., Any], call: int, when: str) -> Callable[..., 
     return die_in_time
 
 
-def ingest_and_die(step: str, partition: ingest.Partition) -> int | None:
+def ingest_and_die(step: str, partition: stores.Partition) -> int | None:
     """Ingest in a child process that dies at `step`; return its exit code, negative for a signal."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["etl.ingest", "tests.laws.killed"])
@@ -58,9 +58,9 @@ def ingest_and_die(step: str, partition: ingest.Partition) -> int | None:
     return child.exitcode
 
 
-def _ingest(step: str, partition: ingest.Partition, settings: dict[str, str]) -> None:
+def _ingest(step: str, partition: stores.Partition, settings: dict[str, str]) -> None:
     os.environ.update(settings)
     owner, name, call, when = STEPS[step]
     setattr(owner, name, _dying(getattr(owner, name), call, when))
-    with ingest.open_stores(load_settings()) as stores:
-        ingest.ingest(stores, partition, "killed")
+    with stores.open_stores(load_settings()) as opened:
+        ingest.ingest(opened, partition, "killed")

@@ -10,10 +10,11 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from etl.audit import audit, is_sound
-from etl.ingest import Partition, Stores, clean_pages, load
+from etl.ingest import clean_pages, load
 from etl.schema import Series, TimeRange
+from etl.stores import Partition, Stores
 from etl.timeframe import Timeframe, to_ms
-from etl.warehouse import read_absences
+from etl.warehouse import known_series, read_absences
 from tests.markets import START, kline, put_pages
 
 MINUTE_MS = 60_000
@@ -36,6 +37,7 @@ def test_what_is_expected_is_stored_or_absent(defects: list[str], loads: list[li
     patient = replace(stores, settings=stores.settings.model_copy(update={"max_quarantined_pct": 100.0}))
     rows = [row for minute, defect in enumerate(defects) for row in _rows(minute, defect)]
     loaded: set[int] = set()
+    between = range(min(first for first, _ in loads), max(last for _, last in loads))
     for first, last in loads:
         span = TimeRange.from_ms(ORIGIN_MS + first * MINUTE_MS, ORIGIN_MS + last * MINUTE_MS)
         partition = Partition(series, span)
@@ -47,10 +49,14 @@ def test_what_is_expected_is_stored_or_absent(defects: list[str], loads: list[li
     (account,) = audit(stores, [series])
     held = {minute for minute in loaded if defects[minute] in {"sound", "repeated", "conflicting"}}
     assert is_sound([account]), account.problems
-    assert account.expected == len(loaded)
+    assert account.expected == len(between)
     assert account.stored == len(held)
-    assert sum(account.absent.values()) == len(loaded - held)
-    assert _recorded_absences(stores, series) == loaded - held
+    assert account.absent.get("unfetched", 0) == len(set(between) - loaded), "what nobody asked for is said to be so"
+    kinds = _recorded_absences(stores, series)
+    assert set(kinds) == set(between) - held
+    assert {minute for minute, kind in kinds.items() if kind == "refused"} == {
+        minute for minute in loaded if defects[minute] in {"negative", "null"}
+    }
 
 
 def _rows(minute: int, defect: str) -> list[list[object]]:
@@ -69,13 +75,14 @@ def _rows(minute: int, defect: str) -> list[list[object]]:
     return [kline(at)]
 
 
-def _recorded_absences(stores: Stores, series: Series) -> set[int]:
-    """Return the absent minutes; that their ranges do not touch is asserted on the way."""
-    whole = TimeRange.from_ms(ORIGIN_MS - MINUTE_MS, ORIGIN_MS + (WIDTH + 1) * MINUTE_MS)
+def _recorded_absences(stores: Stores, series: Series) -> dict[int, str]:
+    """Return the kind of each absent minute; that neighbours of one kind are one is asserted on the way."""
     with stores.warehouse.begin() as connection:
-        series_id = connection.exec_driver_sql(
-            "SELECT id FROM series WHERE symbol = %(symbol)s", {"symbol": series.symbol}
-        ).scalar_one()
-        spans = [absence.span for absence in read_absences(connection, series_id, whole)]
-    assert all(one.end < other.start for one, other in itertools.pairwise(spans)), "neighbours are one absence"
-    return {(at - ORIGIN_MS) // MINUTE_MS for span in spans for at in range(span.start_ms, span.end_ms, MINUTE_MS)}
+        recorded = read_absences(connection, known_series(connection)[series])
+    for one, other in itertools.pairwise(recorded):
+        assert one.span.end < other.span.start or one.evidence != other.evidence, "neighbours are one absence"
+    return {
+        (at - ORIGIN_MS) // MINUTE_MS: absence.kind.value
+        for absence in recorded
+        for at in range(absence.span.start_ms, absence.span.end_ms, MINUTE_MS)
+    }

@@ -10,9 +10,10 @@ import pytest
 
 from etl.audit import audit, is_sound
 from etl.errors import StoreError
-from etl.ingest import Partition, Stores, clean_pages, fetch, ingest, load, open_stores
+from etl.ingest import clean_pages, fetch, ingest, load
 from etl.replay import RecordedMarket, ReplayServer
 from etl.settings import load_settings
+from etl.stores import Partition, Stores, open_stores
 from tests.conftest import BTC
 from tests.laws.killed import STEPS, ingest_and_die
 from tests.markets import DAYS

@@ -9,8 +9,9 @@ import psycopg
 import pytest
 
 from etl.errors import StoreUnavailableError
-from etl.ingest import Partition, Stores, clean_pages, load
+from etl.ingest import clean_pages, load
 from etl.schema import TimeRange
+from etl.stores import Partition, Stores
 from etl.timeframe import Timeframe
 from etl.warehouse import Load
 from tests.conftest import BTC

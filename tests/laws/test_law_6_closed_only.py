@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 
 from etl.errors import SourceUnavailableError
 from etl.exchanges import EXCHANGES
-from etl.ingest import Partition, Stores, fetch, ingest
+from etl.ingest import fetch, ingest
 from etl.plan import closed_until
 from etl.replay import FaultPlan, MadeUpMarket, ReplayServer
 from etl.schema import TimeRange, to_columns
 from etl.settings import load_settings
+from etl.stores import Partition, Stores
 from etl.timeframe import Timeframe, from_ms, to_ms
 from etl.validate import ReceivedRows, clean
 from tests.conftest import BTC

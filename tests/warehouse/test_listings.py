@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from etl.ingest import Stores
 from etl.schema import TimeRange
+from etl.stores import Stores
 from etl.timeframe import from_ms, to_ms
 from etl.warehouse import Listing, begin_load, read_listing, read_status
 from etl.warehouse.listings import write_listing
@@ -16,7 +16,7 @@ END_MS = FIRST_MS + 60 * 60_000
 
 def test_an_end_is_kept_until_the_series_goes_on(stores: Stores) -> None:
     """What a load finds out stays; a load of the past says nothing of the end, one of a candle after it revokes it."""
-    with begin_load(stores.warehouse, BTC, TimeRange(START, from_ms(END_MS)), "test") as load:
+    with begin_load(stores.warehouse, BTC, TimeRange(START, from_ms(END_MS)), "test", 0) as load:
         series_id = load.series_id
     for facts, ended_ms in (
         ({"first_ms": FIRST_MS, "end_ms": None, "last_ms": None}, None),

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import threading
-from datetime import timedelta
 
-import numpy as np
 import pyarrow as pa
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -13,16 +11,15 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
-from hypothesis import strategies as st
 
 from etl.audit import audit, is_sound
 from etl.errors import ConfigError, SchemaMismatchError, StoreUnavailableError
-from etl.ingest import Partition, Stores, clean_pages, load
+from etl.ingest import clean_pages, load
 from etl.schema import CANDLE_COLUMNS, Flag, TimeRange, to_columns
 from etl.settings import Settings
+from etl.stores import Partition, Stores
 from etl.timeframe import from_ms, to_ms
-from etl.warehouse import Absence, merge, open_warehouse
-from etl.warehouse.absences import AbsenceKind, settle
+from etl.warehouse import merge, open_warehouse
 from etl.warehouse.copying import copy_in, copy_out
 from etl.warehouse.database import HEAD, MIGRATIONS
 from etl.warehouse.reading import cursor_of
@@ -78,31 +75,6 @@ def test_a_merge_adds_and_revises_and_forgets_nothing(stored: pa.Table, fetched:
 def _by_time(candles: pa.Table) -> dict[int, tuple[object, ...]]:
     rows = candles.drop_columns(["flags", "source"]).to_pylist()
     return {to_ms(row["open_time"]): tuple(row.values()) for row in rows}
-
-
-minutes = st.sets(st.integers(0, 39))
-
-
-@given(minutes, minutes, st.integers(0, 38), st.integers(1, 39))
-def test_absences_are_rewritten_in_a_range_alone(known: set[int], absent: set[int], start: int, count: int) -> None:
-    """Outside the range the old absences stay, inside the new ones count, and neighbours are one."""
-    end = min(start + count, 40)
-    span = _range(start, end)
-    seen = START - timedelta(days=1)
-    before = [Absence(one, AbsenceKind.UNEXPLAINED, seen) for one in _runs(known)]
-    inside = {minute for minute in absent if start <= minute < end}
-    settled = settle(before, span, [(one, AbsenceKind.UNEXPLAINED) for one in _runs(inside)])
-    slots = [m for one in settled for m in range(_minute(one.span.start_ms), _minute(one.span.end_ms))]
-    assert slots == sorted({minute for minute in known if not start <= minute < end} | inside)
-    assert all(one.span.end < other.span.start for one, other in zip(settled, settled[1:], strict=False))
-    touched = [one for one in settled if known & set(range(_minute(one.span.start_ms), _minute(one.span.end_ms)))]
-    assert all(one.first_seen == seen for one in touched), "what was absent before was seen before"
-
-
-def _runs(slots: set[int]) -> list[TimeRange]:
-    ordered = np.array(sorted(slots))
-    pieces = np.split(ordered, np.flatnonzero(np.diff(ordered) != 1) + 1) if len(ordered) else []
-    return [_range(int(piece[0]), int(piece[-1]) + 1) for piece in pieces]
 
 
 def _range(first: int, end: int) -> TimeRange:
@@ -170,9 +142,10 @@ def test_the_migrations_make_the_tables(stores: Stores) -> None:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": False})
         assert compare_metadata(context, metadata) == []
         comments = (
-            "SELECT count(*) FROM pg_description JOIN pg_class ON objoid = pg_class.oid WHERE relname = 'candles'"
+            "SELECT count(*) FROM pg_description JOIN pg_class ON objoid = pg_class.oid"
+            " WHERE relname = 'candles' AND objsubid > 0"
         )
-        assert connection.exec_driver_sql(comments).scalar() == len(CANDLE_COLUMNS)
+        assert connection.exec_driver_sql(comments).scalar() == len(CANDLE_COLUMNS) + 1, "and stored_at"
     assert ScriptDirectory(str(MIGRATIONS)).get_current_head() == HEAD
 
 

@@ -18,12 +18,13 @@ import pytest
 from psycopg import sql
 from sqlalchemy.engine import make_url
 
-from etl.ingest import Partition, Stores, ingest, open_stores
+from etl.ingest import ingest
 from etl.plan import settling
 from etl.replay import FaultPlan, RecordedMarket, ReplayServer
 from etl.replay.faults import Fault
 from etl.schema import TimeRange
 from etl.settings import ExchangeSettings, Settings, load_settings
+from etl.stores import Partition, Stores, open_stores
 from tests.snapshots import archive_of, tables_of
 
 REPOSITORY = Path(__file__).parents[3]

@@ -1,0 +1,123 @@
+"""Putting candles into the stores: merged with what is there, flagged by rules, archive first, then one transaction."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+import pyarrow as pa
+
+from etl.archive import Archive
+from etl.extract import Bounds
+from etl.schema import TimeRange, to_columns
+from etl.stores import Partition, Stores
+from etl.validate import FORMING, Refused, explain, find_absences, flag_candles
+from etl.warehouse import Asking, Finding, Load, LoadReport, Merge, begin_load, merge, with_flags
+
+log = logging.getLogger(__name__)
+
+_SHOWN = 10  # of what may be many, in a log
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """What a load puts into the stores.
+
+    Attributes:
+        candles: CANDLE_SCHEMA, ascending by open_time, each in the range.
+        refused: Rows for quarantine.
+        bounds: Where the series begins and ends, as far as is known.
+        asked_at: When the exchange was asked for them, by its clock.
+    """
+
+    candles: pa.Table
+    refused: Sequence[Refused]
+    bounds: Bounds
+    asked_at: datetime
+
+
+def put(
+    stores: Stores,
+    partition: Partition,
+    incoming: Incoming,
+    run: str,
+    *,
+    is_announced: bool = False,
+    also: Callable[[Load], None] = lambda load: None,
+) -> LoadReport:
+    """Merge what comes in with what is stored, archive first, then all the rest in one transaction.
+
+    Args:
+        also: What else belongs into that transaction.
+
+    Raises:
+        StoreError: A store refuses or went away. What was there before is whole.
+    """
+    series, time_range = partition.series, partition.time_range
+    settings = stores.settings
+    rules = settings.rules_of(series.exchange)
+    asking = Asking(incoming.asked_at, settings.settle_of(series), run)
+    with begin_load(stores.warehouse, series, time_range, run, rules.lookback) as under_way:
+        merged = with_flags(
+            merge(under_way.stored, incoming.candles),
+            under_way.before,
+            under_way.after,
+            lambda candles: flag_candles(candles, series.timeframe, rules),
+        )
+        missing = find_absences(to_columns(merged.candles)["open_time"], time_range, series.timeframe)
+        absent = [
+            Finding(*explained)
+            for explained in explain(
+                missing, series.timeframe, **asdict(incoming.bounds), refused=_refused_at(incoming.refused)
+            )
+        ]
+        files = _archive(stores.archive, partition, merged)
+        report = under_way.write(
+            merged,
+            absent=absent,
+            refused=incoming.refused,
+            asking=asking,
+            archive_files=files,
+            first_ms=incoming.bounds.first_ms,
+            end_ms=incoming.bounds.end_ms,
+            is_announced=is_announced,
+        )
+        also(under_way)
+    _log_load(partition, report, merged, absent)
+    return report
+
+
+def _archive(archive: Archive, partition: Partition, merged: Merge) -> list[str]:
+    """Write the range, and what after it is flagged otherwise now. Returns the files that hold the range."""
+    span = partition.time_range
+    files = archive.write(partition.series, span, merged.candles)
+    if merged.after.num_rows:
+        last_ms = int(to_columns(merged.after)["open_time"][-1])
+        later = TimeRange.from_ms(span.end_ms, last_ms + partition.series.timeframe.ms)
+        archive.write(partition.series, later, merged.after)
+    return files
+
+
+def _refused_at(refused: Sequence[Refused]) -> dict[int, str]:
+    """Return, by open time, the rule that refused a row; a candle that is forming still comes."""
+    return {row.open_time_ms: row.rule for row in refused if row.open_time_ms is not None and row.rule != FORMING}
+
+
+def _log_load(partition: Partition, report: LoadReport, merged: Merge, absent: Sequence[Finding]) -> None:
+    series = partition.series
+    log.info(
+        "%d candles held: %d new, %d revised, %d the same as before; %d absent, %d rows quarantined",
+        report.rows,
+        report.new,
+        report.revised,
+        merged.unchanged,
+        report.absent,
+        report.quarantined,
+    )
+    for finding in absent[:_SHOWN]:
+        count = finding.span.count(series.timeframe)
+        log.warning("%s: absent (%s) %s, %d candles: %s", series, finding.kind, finding.span, count, finding.evidence)
+    if len(absent) > _SHOWN:
+        log.warning("%s: absent in all: %d stretches", series, len(absent))

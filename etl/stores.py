@@ -1,0 +1,53 @@
+"""What a run works on and where: one series over one range, and the stores that are open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+from etl.archive import Archive
+from etl.extract import RawStore
+from etl.schema import Series, TimeRange
+from etl.settings import Settings
+from etl.warehouse import Warehouse, open_warehouse
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """One series over one range: what a run loads and a user reruns."""
+
+    series: Series
+    time_range: TimeRange
+
+    def __str__(self) -> str:
+        return f"{self.series} {self.time_range}"
+
+    def to_dict(self) -> dict[str, str]:
+        """Return the partition as JSON can hold it."""
+        return {"series": str(self.series), **self.time_range.to_dict()}
+
+    @classmethod
+    def from_dict(cls, facts: Mapping[str, str]) -> Partition:
+        """Read what `to_dict` wrote."""
+        start, end = (datetime.fromisoformat(facts[bound]) for bound in ("start", "end"))
+        return cls(Series.parse(facts["series"]), TimeRange(start, end))
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Where everything is kept, opened."""
+
+    settings: Settings
+    warehouse: Warehouse
+    archive: Archive
+    raw: RawStore
+
+
+@contextmanager
+def open_stores(settings: Settings) -> Iterator[Stores]:
+    """Open warehouse, archive and raw store; see `open_warehouse` for what may be raised."""
+    with open_warehouse(settings) as warehouse:
+        archive = Archive(settings.archive_url or str(settings.home / "archive"))
+        yield Stores(settings, warehouse, archive, RawStore(settings.home / "raw"))

@@ -1,0 +1,108 @@
+"""The journal of loads: what each has changed, whether it was judged by, and whether it was told.
+
+Checkpoints say what is accounted for now; this says how it came to be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Connection, insert, select, update
+
+from etl.schema import Series, TimeRange
+from etl.timeframe import Timeframe
+from etl.warehouse import tables
+from etl.warehouse.tables import to_sql_range
+
+
+@dataclass(frozen=True, slots=True)
+class LoadReport:
+    """What a load changed.
+
+    Attributes:
+        rows: Candles that the range holds from now on.
+        new: Those that were not stored before.
+        revised: Those that the exchange had changed.
+        absent: Expected and not held.
+        quarantined: Rows that this load refused, known ones among them.
+    """
+
+    rows: int
+    new: int
+    revised: int
+    absent: int
+    quarantined: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedLoad:
+    """A load in the journal."""
+
+    id: int
+    series: Series
+    time_range: TimeRange
+    run: str
+    report: LoadReport
+    loaded_at: datetime
+
+
+def write_load(
+    connection: Connection, series_id: int, time_range: TimeRange, run: str, report: LoadReport, *, is_announced: bool
+) -> None:
+    """Write a load into the journal, still to be judged by."""
+    place = {"series_id": series_id, "span": to_sql_range(time_range), "run": run}
+    facts = {**asdict(report), "is_judged": False, "is_announced": is_announced}
+    connection.execute(insert(tables.loads).values({**place, **facts}))
+
+
+def find_load(connection: Connection, series: Series, time_range: TimeRange, run: str) -> LoggedLoad | None:
+    """Return the latest load of just that range by that run, if there was one."""
+    own = tables.loads.c
+    found = _read(connection, _is(series), own.span == to_sql_range(time_range), own.run == run)
+    return found[-1] if found else None
+
+
+def unjudged_loads(connection: Connection, exchange: str | None = None) -> list[LoggedLoad]:
+    """Return the loads since which no absence was judged, of one exchange or of all."""
+    of_exchange = [] if exchange is None else [tables.series.c.exchange == exchange]
+    return _read(connection, ~tables.loads.c.is_judged, *of_exchange)
+
+
+def unannounced_loads(connection: Connection) -> list[LoggedLoad]:
+    """Return the loads that changed something and that nobody was told of."""
+    return _read(connection, ~tables.loads.c.is_announced)
+
+
+def mark_judged(connection: Connection, loads: Iterable[LoggedLoad]) -> None:
+    """Note that absences were judged by what these loads brought."""
+    own = tables.loads
+    connection.execute(update(own).where(own.c.id.in_([load.id for load in loads])).values(is_judged=True))
+
+
+def mark_announced(connection: Connection, loads: Iterable[LoggedLoad]) -> None:
+    """Note that these loads were told of."""
+    own = tables.loads
+    connection.execute(update(own).where(own.c.id.in_([load.id for load in loads])).values(is_announced=True))
+
+
+def _is(series: Series) -> ColumnElement[bool]:
+    own = tables.series.c
+    return (own.exchange == series.exchange) & (own.symbol == series.symbol) & (own.timeframe == series.timeframe.value)
+
+
+def _read(connection: Connection, *conditions: ColumnElement[bool]) -> list[LoggedLoad]:
+    loads, series = tables.loads, tables.series
+    query = select(loads, series.c.exchange, series.c.symbol, series.c.timeframe).join(series).where(*conditions)
+    return [
+        LoggedLoad(
+            row.id,
+            Series(row.exchange, row.symbol, Timeframe(row.timeframe)),
+            TimeRange(row.span.lower, row.span.upper),
+            row.run,
+            LoadReport(row.rows, row.new, row.revised, row.absent, row.quarantined),
+            row.loaded_at,
+        )
+        for row in connection.execute(query.order_by(loads.c.id))
+    ]

@@ -1,0 +1,102 @@
+"""Law 5, no foresight: a decision on a candle depends only on what closed at or before it, and on a bounded past."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from etl.exchanges import EXCHANGES
+from etl.rules import Rules
+from etl.schema import RULE_FLAGS, TimeRange
+from etl.timeframe import Timeframe, from_ms, to_ms
+from etl.validate import FLAGGING, Cleaned, ReceivedRows, clean, flag_candles, flag_names
+from tests.conftest import BTC
+from tests.markets import START, kline
+from tests.validate.wild import MINUTE_MS, to_table, wild
+
+COUNT = 160
+RULES = Rules(lookback=30, price_limit=5, price_floor_pct=0.1, volume_limit=3, volume_floor=2, frozen_after=4,
+              zero_volume_after=5)  # fmt: skip
+ORIGIN_MS = to_ms(START)
+HOUR = TimeRange.from_ms(ORIGIN_MS, ORIGIN_MS + Timeframe.H1.ms)
+
+seeds = st.integers(0, 2**32)
+rows = st.builds(
+    lambda minute, price, changes: kline(ORIGIN_MS + minute * MINUTE_MS, price, **changes),
+    st.integers(0, 59),
+    st.sampled_from([100.0, 100.5, 101.0]),
+    st.sampled_from([{}, {}, {"low": "-1"}, {"high": "1"}, {"close": None}, {"high": "100.45"}]),
+)
+
+
+def flags_of(columns: dict[str, Any]) -> dict[int, int]:
+    """Return open_time_ms to flags."""
+    flags = flag_candles(to_table(columns), Timeframe.M1, RULES)
+    return dict(zip(columns["open_time"].tolist(), flags.tolist(), strict=True))
+
+
+def within(columns: dict[str, Any], start_ms: int, end_ms: int) -> dict[str, Any]:
+    """Return the candles that open in `[start_ms, end_ms)`."""
+    inside = (columns["open_time"] >= start_ms) & (columns["open_time"] < end_ms)
+    return {name: values[inside] for name, values in columns.items()}
+
+
+@given(seed=seeds, other=seeds, cut=st.integers(0, COUNT))
+def test_no_flag_looks_ahead(seed: int, other: int, cut: int) -> None:
+    """Another future, or none, leaves every flag of the past as it was."""
+    columns, cut_ms = wild(COUNT, seed), cut * MINUTE_MS
+    past, future = within(columns, 0, cut_ms), within(wild(COUNT, other), cut_ms, COUNT * MINUTE_MS)
+    elsewhere = {name: np.concatenate((past[name], future[name])) for name in past}
+    expected = {at_ms: flags for at_ms, flags in flags_of(columns).items() if at_ms < cut_ms}
+    assert flags_of(past) == expected
+    assert {at_ms: flags for at_ms, flags in flags_of(elsewhere).items() if at_ms < cut_ms} == expected
+
+
+@given(seed=seeds, start=st.integers(0, COUNT))
+def test_flags_need_no_more_than_the_lookback(seed: int, start: int) -> None:
+    """The flags of a range are exact given the candles of `lookback` slots before it."""
+    columns, start_ms = wild(COUNT, seed), start * MINUTE_MS
+    with_context = within(columns, start_ms - RULES.lookback * MINUTE_MS, COUNT * MINUTE_MS)
+    expected = {at_ms: flags for at_ms, flags in flags_of(columns).items() if at_ms >= start_ms}
+    assert {at_ms: flags for at_ms, flags in flags_of(with_context).items() if at_ms >= start_ms} == expected
+
+
+def test_the_candles_of_these_tests_break_every_rule() -> None:
+    """Else the laws above would say nothing of it; and no rule sets a bit that is another's or no rule's."""
+    found = np.bitwise_or.reduce([flags for seed in range(30) for flags in flags_of(wild(COUNT, seed)).values()])
+    assert found == RULE_FLAGS
+    assert flag_names(int(found)) == tuple(rule.name for rule in FLAGGING)
+
+
+@given(received=st.lists(rows, max_size=40), cut=st.integers(1, 59), late=st.lists(rows, max_size=20))
+def test_cleaning_does_not_look_ahead(received: list[list[Any]], cut: int, late: list[list[Any]]) -> None:
+    """Which rows of a candle are accepted or refused does not depend on the rows of later candles."""
+    cut_ms = ORIGIN_MS + cut * MINUTE_MS
+
+    def decided(rows: list[list[Any]]) -> tuple[Any, ...]:
+        page = ReceivedRows(rows, HOUR.end_ms + 10**9, EXCHANGES["binance"].layout)
+        cleaned: Cleaned = clean([page], BTC, HOUR)
+        accepted = [row for row in cleaned.candles.to_pylist() if row["open_time"] < from_ms(cut_ms)]
+        return accepted, [row for row in cleaned.refused if (row.open_time_ms or 0) < cut_ms]
+
+    past = [row for row in received if row[0] < cut_ms]
+    future = [row for row in late if row[0] >= cut_ms]
+    assert decided(received) == decided(past) == decided(past + future)
+
+
+@pytest.mark.parametrize("lookback", [20, 21, 119, 120, 121])
+def test_a_shorter_memory_forgets(lookback: int) -> None:
+    """A candle just beyond the lookback has no say: what stands there may be anything."""
+    columns = wild(3 * lookback, 7)
+    rules = Rules(lookback=lookback, frozen_after=20, zero_volume_after=20)
+    last_ms = int(columns["open_time"][-1])
+    far = columns["open_time"] < last_ms - lookback * MINUTE_MS
+    other = {
+        name: np.where(far, v * 3, v) if name in {"open", "high", "low", "close"} else v for name, v in columns.items()
+    }
+    flags = [flag_candles(to_table(each), Timeframe.M1, rules)[-1] for each in (columns, other)]
+    assert flags[0] == flags[1]
