@@ -1,6 +1,15 @@
-"""`make bench`: every benchmark in turn. It takes twenty minutes, most of them at Binance's own limit."""
+"""`make bench`: every benchmark in turn, which takes twenty minutes, most of them at Binance's own limit.
 
-from bench import budget, fetch, ingest
+`python -m bench NAME` is one of them, with its own options behind the name.
+"""
 
-for each in (ingest, fetch, budget):
-    each.main()
+import sys
+
+from bench import absences, budget, fetch, ingest
+
+BENCHES = {"ingest": ingest, "fetch": fetch, "budget": budget, "absences": absences}
+
+for name in [sys.argv.pop(1)] if len(sys.argv) > 1 else BENCHES:
+    if name not in BENCHES:
+        raise SystemExit(f"{name!r} is no benchmark; one of {', '.join(BENCHES)}")
+    BENCHES[name].main()

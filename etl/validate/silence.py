@@ -1,0 +1,139 @@
+"""How silent the series of an exchange usually are, and when the exchange as a whole was: measured on what is held.
+
+Knows of no kind of absence; `judging` draws the conclusions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etl.timeframe import Timeframe
+
+Mask = NDArray[np.bool_]
+Runs = tuple[NDArray[np.intp], NDArray[np.intp]]
+"""Where stretches of slots begin, and where they end (exclusive); ascending."""
+
+BUCKET = 1440
+"""Slots for which one rate of silence holds, counted from the epoch: a day of `1m`, sixty days of `1h`."""
+
+_BLOCK = 60
+_QUIET = 0.75
+"""A series is taken to be as silent as in the upper quartile of its blocks: nights are quieter than their days, and for
+all symbols at once, and must not look like outages."""
+
+SILENT_IN_OUTAGE = 0.9
+"""How much of a series is silent in an outage. Not all: while an exchange stumbles, one slot in ten has a candle."""
+
+_LEAST_ODDS = np.log(1e6)
+"""An outage must explain silence a million times better than chance: less than one in a year of `1m` is made up."""
+
+_MAJORITY = 1e-6
+"""More than 0, for votes that should cancel out do so but for rounding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """What is held of the series of one exchange and timeframe, over whole buckets.
+
+    Attributes:
+        start_ms: When the first slot opens, milliseconds since the epoch; a bucket begins there.
+        series: n_series names, for evidence.
+        held: (n_series, n_slots) the exchange has sent a candle, stored or refused; not one that we made up.
+        covered: (n_series, n_slots) the slot was asked for while the symbol was listed, so that silence says something.
+
+    Raises:
+        ValueError: The slots are not whole buckets, or the shapes do not agree.
+    """
+
+    timeframe: Timeframe
+    start_ms: int
+    series: Sequence[str]
+    held: Mask
+    covered: Mask
+
+    def __post_init__(self) -> None:
+        n_series, n_slots = self.held.shape
+        if self.covered.shape != self.held.shape or len(self.series) != n_series:
+            raise ValueError(f"{len(self.series)} series with shapes {self.held.shape} and {self.covered.shape}")
+        if n_slots % BUCKET or self.start_ms % (BUCKET * self.timeframe.ms):
+            raise ValueError(f"{n_slots} slots from {self.start_ms} are not whole buckets of {BUCKET}")
+
+
+def usual_silence(presence: Presence) -> NDArray[np.float64]:
+    """Return how likely each series is silent in a slot while the exchange works: (n_series, n_buckets), in (0, 1).
+
+    Counted over the bucket and its two neighbours, in slots in which another series trades or none is loaded. The share
+    of all those slots, or that of a quiet block if it is higher; a block without a candle is no measure of quiet ones,
+    for it may lie in a halt. Both are Laplace-smoothed.
+    """
+    held, covered = presence.held, presence.covered
+    telling = covered & ((held.sum(axis=0) - held > 0) | (covered.sum(axis=0) - covered == 0))
+    asked, silent = _by_block(telling), _by_block(telling & ~held)
+    overall = (silent.sum(axis=2) + 1) / (asked.sum(axis=2) + 2)
+    is_measure = (asked > silent) & (asked >= _BLOCK / 2)
+    shares = np.sort(np.where(is_measure, (silent + 1) / (asked + 2), 0.0), axis=2)
+    above = np.floor((1 - _QUIET) * is_measure.sum(axis=2)).astype(np.intp)
+    quiet = np.take_along_axis(shares, shares.shape[2] - 1 - above[..., None], axis=2)[..., 0]
+    usual: NDArray[np.float64] = np.maximum(overall, quiet)
+    return usual
+
+
+def find_outages(presence: Presence, silence: NDArray[np.float64], least_odds: float = _LEAST_ODDS) -> Runs:
+    """Return the stretches in which the exchange as a whole was silent.
+
+    In each slot every covered series votes: by how much an outage explains its silence, or its candle, better than its
+    usual silence does. A stretch is a run of slots with a majority for an outage, cut between buckets, so that what is
+    found in one depends on it and its neighbours alone. It counts if the odds over all its slots are good enough, and
+    do not rest on one series alone, for that is a halt.
+
+    Args:
+        silence: From `usual_silence`.
+        least_odds: Natural logarithm of the odds that chance must be beaten by.
+    """
+    # In the vote no series is surer than an outage itself would be, so that few silent ones do not outvote many.
+    if_silent, if_trading = _weights(np.maximum(silence, 1 - SILENT_IN_OUTAGE))
+    silent, trading = presence.covered & ~presence.held, presence.covered & presence.held
+    slots = np.flatnonzero(_tally(if_silent, silent) + _tally(if_trading, trading) > _MAJORITY)
+    if not slots.size:
+        return slots, slots
+    if_silent, if_trading = _weights(silence)
+    bucket = slots // BUCKET
+    odds = if_silent[:, bucket] * silent[:, slots] + if_trading[:, bucket] * trading[:, slots]
+    first = np.flatnonzero((np.diff(slots, prepend=-2) > 1) | (np.diff(bucket, prepend=-1) > 0))
+    odds = np.add.reduceat(odds, first, axis=1)
+    total = odds.sum(axis=0)
+    counts = (total >= least_odds) & (total - odds.max(axis=0) > _MAJORITY)
+    last = np.append(first[1:], len(slots)) - 1
+    return slots[first[counts]], slots[last[counts]] + 1
+
+
+def find_runs(mask: Mask) -> Runs:
+    """Return where the stretches of `mask` begin and end."""
+    edges = np.diff(mask.astype(np.int8), prepend=0, append=0)
+    return np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+
+
+def _by_block(mask: Mask) -> NDArray[np.int64]:
+    """Count by block, for each bucket those of the buckets beside it too: (n_series, n_buckets, 3 * blocks)."""
+    n_series, n_slots = mask.shape
+    blocks = np.count_nonzero(mask.reshape(n_series, n_slots // BUCKET, BUCKET // _BLOCK, _BLOCK), axis=3)
+    padded = np.pad(blocks, ((0, 0), (1, 1), (0, 0)))
+    return np.concatenate((padded[:, :-2], padded[:, 1:-1], padded[:, 2:]), axis=2)
+
+
+def _weights(silence: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the log-odds for an outage of a silent and of a trading slot; 0 for who is as silent as in an outage."""
+    says_something = silence < SILENT_IN_OUTAGE
+    if_silent = np.log(SILENT_IN_OUTAGE / silence)
+    if_trading = np.log((1 - SILENT_IN_OUTAGE) / (1 - silence))
+    return np.where(says_something, if_silent, 0.0), np.where(says_something, if_trading, 0.0)
+
+
+def _tally(weights: NDArray[np.float64], mask: Mask) -> NDArray[np.float64]:
+    """Return the sum of the weights of the series at hand in each slot: (n_slots,)."""
+    per_bucket = mask.reshape(len(mask), -1, BUCKET)
+    return np.concatenate([weights[:, each] @ per_bucket[:, each] for each in range(per_bucket.shape[1])])
