@@ -34,8 +34,8 @@ def _before_the_end(monkeypatch: pytest.MonkeyPatch, act: Callable[[], Any]) -> 
     """Let `act` happen once everything is written, and nothing is committed."""
     write_checkpoint = Load._checkpoint
 
-    def write_and_act(self: Load, *args: Any) -> None:
-        write_checkpoint(self, *args)
+    def write_and_act(self: Load, *args: Any, **kwargs: Any) -> None:
+        write_checkpoint(self, *args, **kwargs)
         act()
 
     monkeypatch.setattr(Load, "_checkpoint", write_and_act)
