@@ -37,9 +37,9 @@ def ingest(
     finish = parse_moment(end) if end else None
     if finish is not None and finish <= begin:
         raise ConfigError(f"--end {end} is not after the start, {begin:%Y-%m-%d %H:%M}")
-    from etl.ingest import open_stores
     from etl.pipeline import Wanted, ingest_all
     from etl.progress import Bars
+    from etl.stores import open_stores
 
     with open_stores(settings) as stores, Bars(wanted, err) as bars:
         ingest_all(stores, Wanted(wanted, begin, finish, None if again else settle, run_name()), bars)

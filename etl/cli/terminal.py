@@ -20,7 +20,7 @@ from etl.spelling import parse_moment
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from etl.ingest import Stores
+    from etl.stores import Stores
 
 # Into a file or a pipe, tables are as wide as they need to be.
 out = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
@@ -35,7 +35,7 @@ End = Annotated[str | None, typer.Option(help="End, exclusive, such as 2024-02-0
 @contextmanager
 def opened_stores() -> Iterator[Stores]:
     """Open the stores that the settings name."""
-    from etl.ingest import open_stores
+    from etl.stores import open_stores
 
     with open_stores(load_settings()) as stores:
         yield stores
