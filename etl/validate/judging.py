@@ -134,7 +134,7 @@ def _evidence(presence: Presence, of: int, silence: NDArray[np.float64], piece: 
             share = silence[of, piece.start // BUCKET]
             if share > 1 - 2 / BUCKET:
                 return f"no candle of it within {BUCKET:,} slots: hardly traded, or halted"
-            return f"in quiet hours {100 * share:.1f} % of its slots are empty"
+            return f"in quiet hours up to {100 * share:.1f} % of its slots are empty"
         case _Reason.OUTAGE_ALONE:
             return "nothing else of the exchange is loaded that could tell an outage from a halt"
         case _Reason.OUTAGE:
