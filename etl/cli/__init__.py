@@ -13,6 +13,7 @@ import typer
 from rich.logging import RichHandler
 
 from etl.cli.accounts import audit, status
+from etl.cli.importing import import_candles
 from etl.cli.loading import ingest
 from etl.cli.terminal import complain, err
 from etl.cli.venues import exchanges, feeds, replay
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 for command in (ingest, status, audit, feeds, exchanges, replay):
     app.command()(command)
+app.command("import")(import_candles)
 
 
 @app.callback()

@@ -2,6 +2,7 @@
 
 from etl.extract.adapters import open_source
 from etl.extract.budget import Budget
+from etl.extract.file_source import CandleFile, look_through
 from etl.extract.pager import FetchReport, OnPage, fetch_range
 from etl.extract.raw import Fetched, PageKey, RawPartition, RawStore
 from etl.extract.source import Bounds, Page, Route, Source
@@ -10,6 +11,7 @@ from etl.extract.trades import to_candles
 __all__ = [
     "Bounds",
     "Budget",
+    "CandleFile",
     "FetchReport",
     "Fetched",
     "OnPage",
@@ -20,6 +22,7 @@ __all__ = [
     "Route",
     "Source",
     "fetch_range",
+    "look_through",
     "open_source",
     "to_candles",
 ]

@@ -12,6 +12,7 @@ import orjson
 
 from etl.errors import MalformedPayloadError
 from etl.exchanges import Traits
+from etl.extract.file_columns import file_rows
 from etl.extract.kline_csv import csv_rows
 from etl.schema import Series, TimeRange
 
@@ -20,12 +21,13 @@ if TYPE_CHECKING:
 
 
 class Route(StrEnum):
-    """Which way a page came: AGAIN are candles too, of a window that was looked at twice."""
+    """Which way a page came: AGAIN are candles too, of a window that was looked at twice; FILE is somebody's file."""
 
     CANDLES = "candles"
     AGAIN = "again"
     TRADES = "trades"
     BULK = "bulk"
+    FILE = "file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,8 @@ class Page:
         """
         if self.route is Route.BULK:
             return csv_rows(self.body)
+        if self.route is Route.FILE:
+            return file_rows(self.body, self.series, self.fetched_at_ms)
         rows = _unwrapped(self._read() if self.answer is None else self.answer)
         if not isinstance(rows, list):
             raise MalformedPayloadError(

@@ -1,10 +1,12 @@
 """From rows as received to accepted candles and refused rows: pure functions, no I/O."""
 
-from etl.validate.absences import FORMING, explain, find_absences
+from etl.validate.absences import explain, find_absences
 from etl.validate.clean import Cleaned, CleanReport, Refused, clean
 from etl.validate.columns import ReceivedRows
 from etl.validate.flags import FLAGGING, flag_candles, flag_names
-from etl.validate.rules import FORMING, REFUSING, Level, Rule
+from etl.validate.judging import Verdict, judge, surroundings
+from etl.validate.rules import FORMING, REFUSING, SUPERSEDED, Level, Rule
+from etl.validate.silence import Presence
 
 __all__ = [
     "CleanReport",
@@ -12,13 +14,18 @@ __all__ = [
     "FLAGGING",
     "FORMING",
     "Level",
+    "Presence",
     "REFUSING",
     "ReceivedRows",
     "Refused",
     "Rule",
+    "SUPERSEDED",
+    "Verdict",
     "clean",
     "explain",
     "find_absences",
     "flag_candles",
     "flag_names",
+    "judge",
+    "surroundings",
 ]

@@ -23,6 +23,7 @@ PRICES = ("open", "high", "low", "close")
 AMOUNTS = ("volume", "quote_volume", "taker_buy_volume", "taker_buy_quote_volume")
 REQUIRED = ("open", "high", "low", "close", "volume")
 FORMING = "forming"
+SUPERSEDED = "superseded"
 """The rule by which a row is only too early: nothing is wrong with it."""
 
 
@@ -108,10 +109,11 @@ def breaks_ohlc(columns: Columns, rules: Rules) -> Mask:
     Source: https://github.com/ccxt/ccxt/issues/2049
     """
     opened, high, low, closed = (columns.values[name] for name in PRICES)
+    # Divided, since prices are finite and a product of them need not be.
     tolerated = 1 + rules.ohlc_tolerance_pct / 100
-    return (
-        (low > np.minimum(opened, closed) * tolerated) | (high * tolerated < np.maximum(opened, closed)) | (low > high)
-    )
+    is_low_above = low / tolerated > np.minimum(opened, closed)
+    is_high_below = high < np.maximum(opened, closed) / tolerated
+    return is_low_above | is_high_below | (low > high)
 
 
 def is_negative_amount(columns: Columns, rules: Rules) -> Mask:
@@ -147,5 +149,5 @@ REFUSING: tuple[Rule[Columns], ...] = (
     _refuses("not_positive", is_not_positive, PRICES),
     _refuses("ohlc", breaks_ohlc, PRICES),
     _refuses("negative_amount", is_negative_amount, AMOUNTS),
-    _refuses("superseded", is_superseded, ("open_time", *REQUIRED)),
+    _refuses(SUPERSEDED, is_superseded, ("open_time", *REQUIRED)),
 )

@@ -1,0 +1,126 @@
+"""A file of candles into the stores, by the pipeline's own way: raw pages, cleaned and loaded a partition at a time.
+
+A partition that this very file has loaded is left out, so an import that was cut off goes on where it was.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from etl.archive import spans
+from etl.errors import ConfigError
+from etl.extract import Bounds, CandleFile, Fetched, PageKey, look_through
+from etl.ingest import clean_pages, load
+from etl.schema import Series
+from etl.stores import Partition, Stores
+from etl.validate import CleanReport
+from etl.warehouse import LoadReport, find_load
+
+log = logging.getLogger(__name__)
+
+_MOST_BYTES = 64 << 20  # of text in memory at once; a month of minutes is 4 MB
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """What is to be done for a file.
+
+    Attributes:
+        partitions: All of its range of time, each within one archive file; ascending.
+        left: The numbers of those that are not loaded yet.
+        run: What to call this in the warehouse; another import of the same bytes has the same name.
+    """
+
+    file: CandleFile
+    partitions: tuple[Partition, ...]
+    left: tuple[int, ...]
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """A partition that was loaded, and what became of its lines."""
+
+    partition: Partition
+    cleaned: CleanReport
+    loaded: LoadReport
+
+
+def plan_import(stores: Stores, path: Path, series: Series) -> Import:
+    """Look through a file, and find what of it is to be loaded.
+
+    Raises:
+        ConfigError: It is no file of candles of this timeframe, or nothing is known of the exchange.
+    """
+    stores.settings.traits(series.exchange)
+    file = look_through(path, series)
+    log.info("%s: %d rows, columns %s", path, file.rows, ", ".join(file.columns.places))
+    pieces = [piece for stretch in file.stretches for piece in spans(series.timeframe, stretch)]
+    for piece in pieces:
+        if (size := file.text_bytes(piece)) > _MOST_BYTES:
+            raise ConfigError(
+                f"{path} has {size >> 20} MB of lines for {piece}: no candles need as much", series=series
+            )
+    partitions = tuple(Partition(series, piece) for piece in pieces)
+    name = path.name.encode(errors="backslashreplace").decode()
+    run = f"import {name} {file.digest[:12]}"
+    left = tuple(number for number, partition in enumerate(partitions) if not _is_done(stores, partition, run))
+    return Import(file, partitions, left, run)
+
+
+def run_import(stores: Stores, planned: Import) -> Iterator[Imported]:
+    """Load what is left, and yield each partition once it is committed.
+
+    Raises:
+        QuarantineLimitError: Too many rows of a partition were refused. What was loaded before stays.
+        StoreError: A store refuses or went away; the same import, begun again, goes on.
+    """
+    ranges = [partition.time_range for partition in planned.partitions]
+    for batch in _batches(planned):
+        for number, page in zip(batch, planned.file.pages(ranges, batch), strict=True):
+            partition = planned.partitions[number]
+            raw = stores.raw.partition(partition.series, partition.time_range)
+            raw.write_page(page)
+            raw.write_list(Fetched((PageKey(page.window, page.route),), Bounds(), page.fetched_at_ms))
+            yield Imported(partition, clean_pages(stores, partition), load(stores, partition, planned.run))
+
+
+def account(imported: Sequence[Imported]) -> CleanReport:
+    """Return what became of the lines of all of `imported`."""
+    reports = [one.cleaned for one in imported]
+    refused: Counter[str] = Counter()
+    for report in reports:
+        refused.update(report.refused)
+    return CleanReport(
+        rows=sum(report.rows for report in reports),
+        accepted=sum(report.accepted for report in reports),
+        repeated=sum(report.repeated for report in reports),
+        outside=sum(report.outside for report in reports),
+        refused=dict(sorted(refused.items())),
+    )
+
+
+def _batches(planned: Import) -> Iterator[list[int]]:
+    """Yield numbers of partitions whose lines fit into memory together: the file is read once for each batch."""
+    batch: list[int] = []
+    size = 0
+    for number in planned.left:
+        mine = planned.file.text_bytes(planned.partitions[number].time_range)
+        if batch and size + mine > _MOST_BYTES:
+            yield batch
+            batch, size = [], 0
+        batch.append(number)
+        size += mine
+    if batch:
+        yield batch
+
+
+def _is_done(stores: Stores, partition: Partition, run: str) -> bool:
+    """Return whether this run has loaded the partition and tidied up after it."""
+    with stores.warehouse.begin() as connection:
+        is_loaded = find_load(connection, partition.series, partition.time_range, run) is not None
+    return is_loaded and not stores.raw.partition(partition.series, partition.time_range).folder.exists()
