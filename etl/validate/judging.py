@@ -14,11 +14,7 @@ from numpy.typing import NDArray
 
 from etl.schema import AbsenceKind, TimeRange
 from etl.timeframe import Timeframe
-from etl.validate.silence import BUCKET, Mask, Presence, find_outages, find_runs, usual_silence
-
-_LEAST_CHANCE = np.log(1e-12)
-"""Less likely silences of one series are no lack of trades. Silent slots come in clusters: the least likely of 24,000
-that half a year of four symbols has outside of outages is 1e-8 by this count."""
+from etl.validate.silence import BUCKET, LEAST_CHANCE, Mask, Presence, find_outages, find_runs, usual_silence
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +95,7 @@ def _alone(
     is_implausible = np.ones(len(starts), dtype=np.bool_)
     if silence is not None:
         chances = np.where(outage, 0.0, np.repeat(np.log(silence[of]), BUCKET))
-        is_implausible = _sums(chances, starts, ends) < _LEAST_CHANCE
+        is_implausible = _sums(chances, starts, ends) < LEAST_CHANCE
     is_told = _sums(others_trade, starts, ends) > 0
     of_run = np.select([~is_implausible, is_told], [_Reason.NO_TRADES, _Reason.HALTED], _Reason.OUTAGE_ALONE)
     reasons = np.zeros(absent.shape, dtype=np.int64)

@@ -31,6 +31,13 @@ SILENT_IN_OUTAGE = 0.9
 _LEAST_ODDS = np.log(1e6)
 """An outage must explain silence a million times better than chance: less than one in a year of `1m` is made up."""
 
+LEAST_CHANCE = np.log(1e-12)
+"""Less likely silences of one series are no lack of trades. Silent slots come in clusters: the least likely of 24,000
+that half a year of four symbols has outside of outages is 1e-8 by this count."""
+
+_UNANIMOUS, _UNANIMOUS_ODDS = 3, np.log(100)
+"""Where none of so many series has a candle, a hundred times better than chance is enough."""
+
 _MAJORITY = 1e-6
 """More than 0, for votes that should cancel out do so but for rounding."""
 
@@ -88,7 +95,7 @@ def find_outages(presence: Presence, silence: NDArray[np.float64], least_odds: f
     In each slot every covered series votes: by how much an outage explains its silence, or its candle, better than its
     usual silence does. A stretch is a run of slots with a majority for an outage, cut between buckets, so that what is
     found in one depends on it and its neighbours alone. It counts if the odds over all its slots are good enough, and
-    do not rest on one series alone, for that is a halt.
+    do not rest on one series alone, for that is a halt. A slot in which all are silent counts by itself for less.
 
     Args:
         silence: From `usual_silence`.
@@ -103,12 +110,42 @@ def find_outages(presence: Presence, silence: NDArray[np.float64], least_odds: f
     if_silent, if_trading = _weights(silence)
     bucket = slots // BUCKET
     odds = if_silent[:, bucket] * silent[:, slots] + if_trading[:, bucket] * trading[:, slots]
-    first = np.flatnonzero((np.diff(slots, prepend=-2) > 1) | (np.diff(bucket, prepend=-1) > 0))
+    first = _firsts(slots)
+    is_outage = np.zeros(presence.held.shape[1], dtype=np.bool_)
+    is_outage[slots[_is_unanimous(presence, silence, slots, odds)]] = True
     odds = np.add.reduceat(odds, first, axis=1)
     total = odds.sum(axis=0)
     counts = (total >= least_odds) & (total - odds.max(axis=0) > _MAJORITY)
-    last = np.append(first[1:], len(slots)) - 1
-    return slots[first[counts]], slots[last[counts]] + 1
+    is_outage[slots[np.repeat(counts, np.diff(first, append=len(slots)))]] = True
+    slots = np.flatnonzero(is_outage)
+    first = _firsts(slots)
+    return slots[first], slots[np.append(first[1:], len(slots))[: len(first)] - 1] + 1
+
+
+def _firsts(slots: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return which of the ascending slots begin a run, cut between buckets."""
+    return np.flatnonzero((np.diff(slots, prepend=-2) > 1) | (np.diff(slots // BUCKET, prepend=-1) > 0))
+
+
+def _is_unanimous(
+    presence: Presence, silence: NDArray[np.float64], slots: NDArray[np.intp], odds: NDArray[np.float64]
+) -> Mask:
+    """Return in which slots all are silent, and enough of them not for reasons of their own, as in a halt: (n,).
+
+    Args:
+        odds: (n_series, n) for an outage in each slot.
+    """
+    counts = ~(presence.covered & presence.held)[:, slots].any(axis=0)
+    votes = presence.covered[:, slots] & counts
+    bucket = slots // BUCKET
+    for vote, mine, of in zip(votes, presence.covered & ~presence.held, silence, strict=True):
+        starts, ends = find_runs(mine)
+        if starts.size:
+            run = np.maximum(np.searchsorted(starts, slots, side="right") - 1, 0)
+            vote &= (ends - starts)[run] * np.log(of[bucket]) >= LEAST_CHANCE
+    counts &= np.count_nonzero(votes, axis=0) >= _UNANIMOUS
+    unanimous: Mask = counts & ((odds * votes).sum(axis=0) >= _UNANIMOUS_ODDS)
+    return unanimous
 
 
 def find_runs(mask: Mask) -> Runs:

@@ -18,7 +18,7 @@ from etl.warehouse.loads import (
 from etl.warehouse.merge import Merge, merge, with_flags
 from etl.warehouse.overlay import clip, overlay
 from etl.warehouse.quality import Quality, count_quality, read_quality, refresh_quality
-from etl.warehouse.reading import count_candles, known_series, read_candles, span_of_candles
+from etl.warehouse.reading import count_candles, known_series, read_candles, read_open_times, span_of_candles
 from etl.warehouse.status import SeriesStatus, read_status
 
 __all__ = [
@@ -54,6 +54,7 @@ __all__ = [
     "read_candles",
     "read_checkpoints",
     "read_listing",
+    "read_open_times",
     "read_quality",
     "read_status",
     "record_unfetched",

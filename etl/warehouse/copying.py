@@ -63,6 +63,21 @@ def copy_out(cursor: psycopg.Cursor[tuple[object, ...]], series_id: int, time_ra
         return decode(b"".join(copy))
 
 
+def copy_out_times(
+    cursor: psycopg.Cursor[tuple[object, ...]], series_id: int, time_range: TimeRange
+) -> NDArray[np.int64]:
+    """Return the open times alone, in milliseconds since the epoch, ascending."""
+    statement = sql.SQL(
+        "COPY (SELECT open_time FROM candles WHERE series_id = {series_id} AND open_time >= {start}"
+        " AND open_time < {end} ORDER BY open_time) TO STDOUT (FORMAT binary)"
+    ).format(series_id=sql.Literal(series_id), start=sql.Literal(time_range.start), end=sql.Literal(time_range.end))
+    with cursor.copy(statement) as copy:
+        data = b"".join(copy)
+    record = np.dtype([("count", ">i2"), ("width", ">i4"), ("open_time", ">i8")])
+    records = np.frombuffer(data[len(_HEADER) : -len(_TRAILER)], dtype=record)
+    return records["open_time"].astype(np.int64) // 1000 + _EPOCH_MS
+
+
 def encode(series_id: int, candles: pa.Table) -> Iterator[bytes]:
     """Yield rows in COPY's binary format, without its header and trailer: a block for each pattern of nulls."""
     columns = to_columns(candles)

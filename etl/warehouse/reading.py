@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import numpy as np
 import psycopg
 import pyarrow as pa
+from numpy.typing import NDArray
 from sqlalchemy import Connection, func, select
 
 from etl.schema import Series, TimeRange
 from etl.timeframe import Timeframe, to_ms
 from etl.warehouse import tables
-from etl.warehouse.copying import copy_out
+from etl.warehouse.copying import copy_out, copy_out_times
 
 
 def known_series(connection: Connection) -> dict[Series, int]:
@@ -39,6 +41,12 @@ def read_candles(connection: Connection, series_id: int, time_range: TimeRange) 
     """Return the stored candles that open in `time_range`: CANDLE_SCHEMA, ascending by open_time."""
     with cursor_of(connection) as cursor:
         return copy_out(cursor, series_id, time_range)
+
+
+def read_open_times(connection: Connection, series_id: int, time_range: TimeRange) -> NDArray[np.int64]:
+    """Return when the stored candles open that do in `time_range`: (n,) milliseconds since the epoch, ascending."""
+    with cursor_of(connection) as cursor:
+        return copy_out_times(cursor, series_id, time_range)
 
 
 def cursor_of(connection: Connection) -> psycopg.Cursor[tuple[object, ...]]:

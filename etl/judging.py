@@ -1,0 +1,214 @@
+"""Judging absences: what the warehouse holds of an exchange says why a candle of one of its series is not there.
+
+A load leaves behind what was silent. Once it has settled, and whenever something is loaded beside it, it is judged: the
+kinds depend on what is held alone, not on who was loaded first.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection
+
+from etl.errors import ConfigError
+from etl.exchanges import ANY
+from etl.schema import AbsenceKind, Series, TimeRange
+from etl.settings import Settings
+from etl.stores import Stores
+from etl.timeframe import Timeframe
+from etl.validate import Presence, judge, surroundings
+from etl.warehouse import (
+    Absence,
+    Finding,
+    LoggedLoad,
+    clip,
+    covered_ranges,
+    known_series,
+    lock_series,
+    mark_judged,
+    read_absences,
+    read_open_times,
+    record_verdicts,
+    refresh_quality,
+    unjudged_loads,
+)
+
+log = logging.getLogger(__name__)
+
+_SILENT = frozenset({AbsenceKind.PENDING, AbsenceKind.NO_TRADES, AbsenceKind.OUTAGE, AbsenceKind.HALTED})
+_AT_ONCE = timedelta(days=31)  # how much of a `1m` series is judged in one go; others in proportion
+
+
+def judge_loads(stores: Stores, exchange: str | None, run: str) -> int:
+    """Judge the absences around all that was loaded since this was last done.
+
+    Args:
+        exchange: Of which exchange; None for all.
+        run: What to call this run where a change of kind is recorded.
+
+    Returns:
+        How many stretches are of another kind now.
+
+    Raises:
+        StoreError: The warehouse refuses or went away; what is not judged will be.
+    """
+    with stores.warehouse.begin() as connection:
+        loads = unjudged_loads(connection, exchange)
+    by_market: defaultdict[tuple[str, Timeframe], list[LoggedLoad]] = defaultdict(list)
+    for load in loads:
+        by_market[load.series.exchange, load.series.timeframe].append(load)
+    changes = 0
+    for (name, timeframe), group in by_market.items():
+        reach = (surroundings(load.time_range, timeframe) for load in group)
+        for span in _united(reach):
+            for piece in span.windows(_AT_ONCE * timeframe.ms // Timeframe.M1.ms // timedelta(milliseconds=1)):
+                changes += _judge_market(stores, name, timeframe, piece, run)
+        with stores.warehouse.begin() as connection:
+            mark_judged(connection, group)
+    if changes:
+        log.info("%d stretches of absent candles are of another kind now", changes)
+    return changes
+
+
+@dataclass(frozen=True, slots=True)
+class _Silence:
+    """What of a series is to be judged.
+
+    Attributes:
+        spans: Ascending, disjoint; asked for after they had settled.
+        hull: From the last candle before them to the first one after them.
+    """
+
+    series: Series
+    series_id: int
+    spans: Sequence[TimeRange]
+    hull: TimeRange
+
+
+def _judge_market(stores: Stores, exchange: str, timeframe: Timeframe, time_range: TimeRange, run: str) -> int:
+    """Judge what is silent in `time_range`, of all series of an exchange and timeframe."""
+    with stores.warehouse.begin() as connection:
+        members = {
+            series: series_id
+            for series, series_id in known_series(connection).items()
+            if (series.exchange, series.timeframe) == (exchange, timeframe)
+        }
+        silences = [
+            found
+            for series, series_id in members.items()
+            if (found := _find_silence(connection, stores.settings, series, series_id, time_range)) is not None
+        ]
+        if not silences:
+            return 0
+        hull = TimeRange(min(s.hull.start for s in silences), max(s.hull.end for s in silences))
+        presence = _read_presence(connection, stores.settings, members, surroundings(hull, timeframe))
+    prints_empty = _prints_empty(stores.settings, exchange)
+    return sum(_judge_series(stores, presence, silence, prints_empty, run) for silence in silences)
+
+
+def _find_silence(
+    connection: Connection, settings: Settings, series: Series, series_id: int, time_range: TimeRange
+) -> _Silence | None:
+    absences = read_absences(connection, series_id, time_range)
+    settle = settings.settle_of(series)
+    spans = [
+        settled
+        for absence in absences
+        if absence.kind in _SILENT and (settled := _settled(absence, settle, series.timeframe)) is not None
+    ]
+    if not spans:
+        return None
+    hull = TimeRange(min(a.span.start for a in absences), max(a.span.end for a in absences))
+    return _Silence(series, series_id, spans, hull)
+
+
+def _settled(absence: Absence, settle: timedelta, timeframe: Timeframe) -> TimeRange | None:
+    """Return the part of an absence that was old enough when it was asked for last."""
+    if absence.asked_at is None:
+        return None
+    end = min(absence.span.end, timeframe.floor(absence.asked_at - settle))
+    return TimeRange(absence.span.start, end) if absence.span.start < end else None
+
+
+def _judge_series(stores: Stores, presence: Presence, silence: _Silence, prints_empty: bool, run: str) -> int:
+    absent = np.zeros(presence.held.shape[1], dtype=np.bool_)
+    for span in silence.spans:
+        absent[_slots(presence.start_ms, presence.timeframe, span)] = True
+    of = list(presence.series).index(silence.series.symbol)
+    findings = [Finding(v.span, v.kind, v.evidence) for v in judge(presence, of, absent, prints_empty)]
+    settle = stores.settings.settle_of(silence.series)
+    with stores.warehouse.begin() as connection:
+        lock_series(connection, silence.series_id)
+        changes = record_verdicts(connection, silence.series_id, presence.timeframe, findings, settle, run)
+        if changes:
+            whole = TimeRange(findings[0].span.start, findings[-1].span.end)
+            refresh_quality(connection, silence.series_id, presence.timeframe, whole)
+    return changes
+
+
+def _read_presence(
+    connection: Connection, settings: Settings, members: dict[Series, int], time_range: TimeRange
+) -> Presence:
+    timeframe = next(iter(members)).timeframe
+    n_slots = time_range.count(timeframe)
+    names, held, covered = [], [], []
+    for series, series_id in members.items():
+        asked = _mask(n_slots, time_range, timeframe, covered_ranges(connection, series_id))
+        if not asked.any():
+            continue
+        came = np.zeros(n_slots, dtype=np.bool_)
+        times = read_open_times(connection, series_id, time_range)
+        came[(times - time_range.start_ms) // timeframe.ms] = True
+        settle = settings.settle_of(series)
+        for absence in read_absences(connection, series_id, time_range):
+            here = _slots(time_range.start_ms, timeframe, clip(absence.span, time_range) or absence.span)
+            if absence.kind is AbsenceKind.REFUSED:
+                came[here] = True
+            elif absence.kind not in _SILENT or _settled(absence, settle, timeframe) != absence.span:
+                asked[here] = False
+        names.append(series.symbol)
+        held.append(came)
+        covered.append(asked | came)
+    return Presence(timeframe, time_range.start_ms, names, np.array(held), np.array(covered))
+
+
+def _mask(n_slots: int, time_range: TimeRange, timeframe: Timeframe, spans: Iterable[TimeRange]) -> NDArray[np.bool_]:
+    mask = np.zeros(n_slots, dtype=np.bool_)
+    for span in spans:
+        if (inside := clip(span, time_range)) is not None:
+            mask[_slots(time_range.start_ms, timeframe, inside)] = True
+    return mask
+
+
+def _slots(start_ms: int, timeframe: Timeframe, span: TimeRange) -> slice:
+    first, end = (-(-(bound - start_ms) // timeframe.ms) for bound in (span.start_ms, span.end_ms))
+    return slice(first, end)
+
+
+def _united(spans: Iterable[TimeRange]) -> Iterator[TimeRange]:
+    """Yield what the spans cover, ascending, those that touch as one."""
+    start: datetime | None = None
+    end = start
+    for span in sorted(spans):
+        if start is None or end is None or span.start > end:
+            if start is not None and end is not None:
+                yield TimeRange(start, end)
+            start, end = span.start, span.end
+        else:
+            end = max(end, span.end)
+    if start is not None and end is not None:
+        yield TimeRange(start, end)
+
+
+def _prints_empty(settings: Settings, exchange: str) -> bool:
+    try:
+        return settings.traits(exchange).prints_empty
+    except ConfigError:
+        # Candles of an exchange that nobody speaks to came out of a file.
+        return ANY.prints_empty
