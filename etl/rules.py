@@ -34,7 +34,7 @@ class Rules(BaseModel):
     lookback: int = Field(default=120, ge=20, le=1440)
     ohlc_tolerance_pct: float = Field(default=0.1, ge=0, lt=100)
     price_limit: float = Field(default=10.0, gt=0)
-    price_floor_pct: float = Field(default=1.5, gt=0)
+    price_floor_pct: float = Field(default=1.75, gt=0)
     volume_limit: float = Field(default=4.5, gt=0)
     volume_floor: float = Field(default=50.0, ge=1)
     jump_pct: float = Field(default=2.0, gt=0)

@@ -10,6 +10,7 @@ import pytest
 
 from etl.errors import ConfigError
 from etl.exchanges import EXCHANGES
+from etl.rules import Rules
 from etl.schema import Series
 from etl.settings import load_settings
 from etl.timeframe import Timeframe
@@ -61,6 +62,14 @@ def test_a_feed_is_its_symbols_at_its_timeframes(tmp_path: Path) -> None:
         ('exchange = "binance"', 'exchange = "mine"', "no adapter for exchange 'mine'"),
         ("[feeds.majors]", '[exchanges.mine]\nprotocol = "binanc"\n[feeds.majors]', "no adapter speaks 'binanc'"),
         ("[feeds.majors]", "[feeds.majors", "cannot be read"),
+        ("[feeds.majors]", "[rules]\njump = 1\n[feeds.majors]", "unknown key rules.jump; nearest: jump_pct"),
+        ("[feeds.majors]", "[rules]\noff = ['jumps']\n[feeds.majors]", "no rule 'jumps' flags candles; nearest: jump"),
+        ("[feeds.majors]", "[rules]\noff = ['ohlc']\n[feeds.majors]", "what refuses rows cannot be off"),
+        (
+            "[feeds.majors]",
+            "[rules]\nfrozen_after = 130\n[feeds.majors]",
+            "rules: frozen_after = 130 does not fit into lookback = 120",
+        ),
     ],
 )
 def test_each_mistake_is_a_clear_line(old: str, new: str, complaint: str, tmp_path: Path) -> None:
@@ -108,6 +117,22 @@ def test_the_environment_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert settings.warehouse_url == "postgresql://elsewhere/db"
     assert settings.archive_url == "s3://bucket/candles"
     assert settings.home == tmp_path / "somewhere"
+
+
+def test_an_exchange_may_have_a_tolerance_of_its_own(tmp_path: Path) -> None:
+    """The rules are the file's for every exchange, but for the tolerance where an exchange states its own."""
+    tables = "[rules]\njump_pct = 5\nohlc_tolerance_pct = 0.2\n[exchanges.kraken]\nohlc_tolerance_pct = 1\n"
+    settings = load_settings(write(tmp_path, FEED + tables))
+    assert settings.rules_of("binance") == Rules(jump_pct=5, ohlc_tolerance_pct=0.2)
+    assert settings.rules_of("kraken") == Rules(jump_pct=5, ohlc_tolerance_pct=1)
+
+
+def test_the_guide_states_the_defaults_of_the_rules(tmp_path: Path) -> None:
+    """The example of feeds.toml in docs/running.md loads, and its [rules] are what counts without them."""
+    guide = (REPOSITORY / "docs" / "running.md").read_text(encoding="utf-8")
+    example = guide.partition("```toml\n")[2].partition("```")[0]
+    rules = load_settings(write(tmp_path, example)).rules
+    assert rules.model_copy(update={"off": frozenset()}) == Rules()
 
 
 def test_a_file_that_is_named_must_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

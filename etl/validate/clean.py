@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from etl.rules import Rules
 from etl.schema import Series, TimeRange, from_columns
 from etl.timeframe import from_ms
-from etl.validate.columns import Batch, ReceivedRows, join, read_batch
+from etl.validate.columns import Batch, ReceivedRows, join, read_batches
 from etl.validate.rules import REFUSING, Columns, Mask, Rule
 
 DEFAULT_RULES = Rules()
@@ -79,7 +79,7 @@ def clean(
         pages: In the order of their windows; of two rows for one candle the later wins.
         time_range: What was asked for; candles that open outside are left to their own partition.
     """
-    batches = [read_batch(page, time_range) for page in pages]
+    batches = read_batches(pages, time_range)
     columns = join(batches, series.timeframe)
     broken, is_last = judge(columns, rules)
     received = [Refused(None, "shape", row.evidence, row.row) for batch in batches for row in batch.misshapen]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from etl.schema import CANDLE_COLUMNS, ColumnKind, Origin, TimeRange
 from etl.timeframe import Timeframe
 from etl.validate.numbers import to_floats, to_integers
 from etl.validate.rules import Columns, Mask
-from etl.validate.text import read_text
+from etl.validate.text import read_texts
 
 _RECEIVED = tuple(column for column in CANDLE_COLUMNS if column.is_value)
 _NOT_GIVEN = {ColumnKind.FLOAT: np.float64(np.nan), ColumnKind.INT: np.int64(-1)}
@@ -76,10 +77,14 @@ class Batch:
     outside: int
 
 
-def read_batch(page: ReceivedRows, time_range: TimeRange) -> Batch:
-    """Read a page, by its text if that is plain."""
-    columns = None if page.text is None else read_text(page.text, page.layout)
-    return _by_rows(page, time_range) if columns is None else _by_columns(page, columns, time_range)
+def read_batches(pages: Iterable[ReceivedRows], time_range: TimeRange) -> list[Batch]:
+    """Read the pages of a partition, each by its text if that is plain."""
+    batches: list[Batch] = []
+    for _, alike in groupby(pages, key=lambda page: id(page.layout)):
+        group = list(alike)
+        for page, columns in zip(group, read_texts([page.text for page in group], group[0].layout), strict=True):
+            batches.append(_by_rows(page, time_range) if columns is None else _by_columns(page, columns, time_range))
+    return batches
 
 
 def join(batches: Sequence[Batch], timeframe: Timeframe) -> Columns:

@@ -51,7 +51,7 @@ def is_frozen_price(grid: Grid, rules: Rules) -> Mask:
 
     Half a year of four symbols on a thin exchange has at most 12 candles alike in a row, 40 recorded days of Binance 4.
     """
-    is_same = grid.volume > 0
+    is_same: Mask = grid.volume > 0
     for prices in (grid.open, grid.high, grid.low, grid.close):
         is_same &= prices == _before(prices)
     return _lasts(is_same, rules.frozen_after - 1)
@@ -78,7 +78,8 @@ def is_price_outlier(grid: Grid, rules: Rules) -> Mask:
     moved[(grid.volume == 0) & (moved == 0)] = np.nan
     # Prices wander by the square root of time.
     floor = np.log1p(rules.price_floor_pct / 100 * np.sqrt(grid.timeframe.ms / Timeframe.M1.ms))
-    return (moved > floor) & _stands_out(moved, rules.price_limit, rules)
+    is_wide: Mask = moved > floor
+    return is_wide & _stands_out(moved, rules.price_limit, rules)
 
 
 def is_volume_outlier(grid: Grid, rules: Rules) -> Mask:

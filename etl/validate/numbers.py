@@ -61,6 +61,6 @@ def _to_float(value: Any) -> float:
 
 
 def _to_int(value: Any) -> int:
-    if isinstance(value, str) and re.fullmatch(r"\d{1,18}", value, re.ASCII):
-        return int(value)
+    if isinstance(value, str) and re.fullmatch(r"0*\d{1,18}", value, re.ASCII):
+        return int(value[-18:])
     return value if type(value) is int and 0 <= value < 2**63 else -1

@@ -7,6 +7,8 @@ each value. Both ways read the same numbers.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -18,63 +20,89 @@ from etl.exchanges import LEAST_US, Layout
 from etl.schema import CANDLE_COLUMNS, ColumnKind
 
 _IN_NUMBERS = b"0123456789.-+eE"
+_OPENING, _CLOSING = list(b",["), list(b",]")
 _MOST_TIME = 10**16  # of whatever unit; what is larger may not fit into int64 as milliseconds
 _MOST_COUNT = 10**18
 _MOST_FLOAT = 1e300
 _KINDS = {column.name: column.kind for column in CANDLE_COLUMNS}
 
 
-def read_text(text: str, layout: Layout) -> dict[str, NDArray[Any]] | None:
-    """Return the columns that `layout` names, if the text is plain.
+def read_texts(texts: Sequence[str | None], layout: Layout) -> list[dict[str, NDArray[Any]] | None]:
+    """Return the columns that `layout` names, of each text that is plain.
 
     Args:
-        text: What has been read as JSON before, or lines of values without a header.
+        texts: What has been read as JSON before, or lines of values without a header; None is not plain.
 
     Returns:
         By column name, (n,) each: `open_time` as int64 milliseconds, `trades` int64, the others float64, all of them
-        finite and none below 0. None if a look at each value is needed.
+        finite and none below 0. None where a look at each value is needed.
     """
+    lines = [None if text is None else _to_lines(text, layout) for text in texts]
+    parsed = iter(_parse_together([each for each in lines if each is not None], layout))
+    columns = [None if each is None else next(parsed) for each in lines]
+    return [None if each is None or not _is_sound(each) else _with_times_in_ms(each, layout) for each in columns]
+
+
+def _to_lines(text: str, layout: Layout) -> bytes | None:
+    """Return the text as lines of values without quotes, each as wide as `layout` wants it; None if it is not plain."""
     body = text.encode()
-    found = _lines_of_json(body) if body.startswith(b"[[") else _lines_of_csv(body)
+    found = _lines_of_json(body, layout.columns["open_time"]) if body.startswith(b"[[") else _lines_of_csv(body)
     if found is None:
         return None
     lines, width = found
     if width <= max(layout.columns.values()) or layout.width not in (None, width):
         return None
-    # Signs, and more zeros than a number needs, are read alike in most places, but not in all.
-    if lines.startswith((b"-", b"00")) or any(odd in lines for odd in (b",-", b"\n-", b",00", b"\n00")):
+    # A minus before a zero means something to one reader and nothing to another; other minuses are in exponents.
+    if b"-" in lines and (lines.startswith(b"-") or b",-" in lines or b"\n-" in lines):
         return None
-    columns = _parse(lines, layout)
-    return None if columns is None or not _is_sound(columns) else _with_times_in_ms(columns, layout)
+    return lines
 
 
-def _lines_of_json(body: bytes) -> tuple[bytes, int] | None:
+def _lines_of_json(body: bytes, place_of_time: int) -> tuple[bytes, int] | None:
     """Return an array of arrays as lines, and how many values each has; None if they are not all of one form.
 
     What is left of the text without the characters of numbers must be the same brackets, commas and pairs of quotes
-    for every row; and a quote must stand at the edge of its value.
+    for every row; a quote must stand at the edge of its value; and the time must be a number, not a string.
     """
     skeleton = body.translate(None, _IN_NUMBERS)
     row = skeleton[1 : skeleton.find(b"]") + 1]
     count, width = (len(skeleton) - 1) // (len(row) + 1), row.count(b",") + 1
     if row.replace(b'""', b"") != b"[" + b"," * (width - 1) + b"]":
         return None
-    if skeleton != b"[" + b",".join([row] * count) + b"]":
+    if skeleton != b"[" + b",".join([row] * count) + b"]" or b'"' in row.split(b",")[place_of_time % width]:
         return None
-    strings = row.count(b'"') // 2 * count
-    if body.count(b',"') + body.count(b'["') != strings or body.count(b'",') + body.count(b'"]') != strings:
+    if not _encloses_values(body):
         return None
-    return body[2:-2].replace(b"],[", b"\n").translate(None, b'"'), width
+    return (body[2:-2] + b"\n").replace(b"],[", b"\n").translate(None, b'"'), width
+
+
+def _encloses_values(body: bytes) -> bool:
+    """Return whether every pair of quotes begins after a comma or bracket, and ends before one."""
+    characters = np.frombuffer(body, dtype=np.uint8)
+    quotes = np.flatnonzero(characters == ord('"'))
+    before, after = characters[quotes[::2] - 1], characters[quotes[1::2] + 1]
+    return bool(np.isin(before, _OPENING).all() and np.isin(after, _CLOSING).all())
 
 
 def _lines_of_csv(body: bytes) -> tuple[bytes, int] | None:
-    body = body.removesuffix(b"\n")
+    body = body.removesuffix(b"\n") + b"\n"
     skeleton = body.translate(None, _IN_NUMBERS)
-    row = skeleton.partition(b"\n")[0]
-    count = skeleton.count(b"\n") + 1
-    if row.strip(b",") or skeleton != b"\n".join([row] * count):
+    row = skeleton[: skeleton.find(b"\n") + 1]
+    if row.strip(b",") != b"\n" or skeleton != row * (len(skeleton) // len(row)):
         return None
     return body, row.count(b",") + 1
+
+
+def _parse_together(pages: Sequence[bytes], layout: Layout) -> list[dict[str, NDArray[Any]] | None]:
+    """Parse all pages at once, since a call costs as much as some hundred rows; or each for itself if that fails."""
+    columns = _parse(b"".join(pages), layout) if pages else None
+    if columns is None:
+        return [_parse(page, layout) for page in pages]
+    ends = list(accumulate(page.count(b"\n") for page in pages))
+    return [
+        {name: values[start:end] for name, values in columns.items()}
+        for start, end in zip([0, *ends], ends, strict=False)
+    ]
 
 
 def _parse(lines: bytes, layout: Layout) -> dict[str, NDArray[Any]] | None:

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etl.exchanges import EXCHANGES
+from etl.rules import FLAG_NAMES, Rules
 from etl.schema import TimeRange, to_columns
 from etl.timeframe import from_ms, to_ms
-from etl.validate import ReceivedRows, clean, find_absences
+from etl.validate import FLAGGING, REFUSING, ReceivedRows, clean, find_absences
 from etl.validate.numbers import to_floats, to_integers
 from tests.conftest import BTC
 from tests.markets import START, kline
@@ -53,8 +54,9 @@ def test_no_row_is_lost(rows: list[Any]) -> None:
     assert (np.diff(times) > 0).all()
     assert ((times >= SPAN.start_ms) & (times < SPAN.end_ms) & (times % 60_000 == 0)).all()
     assert (candles["low"] > 0).all()
-    assert (candles["low"] <= np.minimum(candles["open"], candles["close"])).all()
-    assert (candles["high"] >= np.maximum(candles["open"], candles["close"])).all()
+    assert (candles["low"] <= candles["high"]).all()
+    assert (candles["low"] <= 1.002 * np.minimum(candles["open"], candles["close"])).all()
+    assert (candles["high"] >= 0.998 * np.maximum(candles["open"], candles["close"])).all()
     assert (candles["volume"] >= 0).all()
     assert np.isfinite(candles["high"] + candles["volume"]).all()
 
@@ -82,6 +84,34 @@ def test_a_row_is_refused_by_its_rule(changes: dict[str, Any], rule: str) -> Non
     assert (refused.rule, refused.open_time_ms) == (rule, ORIGIN_MS + 60_000)
     assert next(iter(changes)) in refused.evidence
     assert cleaned.candles.num_rows == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "tolerance_pct", "is_accepted"),
+    [
+        ({"high": "100.05"}, 0.1, True),
+        ({"high": "99.9"}, 0.1, False),
+        ({"high": "99.9"}, 1.0, True),
+        ({"low": "100.05"}, 0.1, True),
+        ({"low": "100.2"}, 0.1, False),
+        ({"low": "100.05"}, 0.0, False),
+        ({"low": "100.05", "high": "100.04", "close": "100.04"}, 10.0, False),
+    ],
+)
+def test_how_far_high_and_low_may_miss(changes: dict[str, Any], tolerance_pct: float, is_accepted: bool) -> None:
+    """Within the tolerance a row is accepted as it is, beyond it refused; high below low is refused always."""
+    rows = [kline(ORIGIN_MS, **changes)]
+    page = ReceivedRows(rows, LATER_MS, EXCHANGES["binance"].layout)
+    cleaned = clean([page], BTC, SPAN, Rules(ohlc_tolerance_pct=tolerance_pct))
+    assert cleaned.report.refused == ({} if is_accepted else {"ohlc": 1})
+
+
+def test_every_rule_has_a_name_of_its_own_and_a_reason() -> None:
+    """Names stand in quarantine and flags; a rule's docstring is what a user can read of it."""
+    rules = [*REFUSING, *FLAGGING]
+    assert len({rule.name for rule in rules}) == len(rules)
+    assert {rule.name for rule in FLAGGING} == set(FLAG_NAMES)
+    assert all((rule.finds.__doc__ or "").strip() for rule in rules)
 
 
 def test_what_the_exchange_does_not_give_is_null() -> None:

@@ -1,0 +1,165 @@
+"""Flagging: what is strange is found where it begins, and what is merely lively is left alone."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from numpy.typing import NDArray
+
+from etl.rules import Rules
+from etl.schema import Flag
+from etl.timeframe import Timeframe, to_ms
+from etl.validate import FLAGGING, flag_candles
+from tests.validate.wild import MINUTE_MS, calm, to_table
+
+AT = 400
+RULES = Rules()
+Columns = dict[str, NDArray[Any]]
+
+
+def plant(columns: Columns, kind: str, at: int) -> Columns:
+    """Return columns with one thing wrong from candle `at` on, which lies in a quiet minute."""
+    changed = {name: values.copy() for name, values in columns.items()}
+    close = changed["close"]
+    if kind == "wick of 2 %":
+        changed["low"][at] = close[at - 1] * 0.98
+    elif kind == "a thousand times the volume":
+        changed["volume"][at] = 1000 * np.median(changed["volume"][at - 60 : at])
+    elif kind == "jump of 5 %":
+        for name in ("open", "high", "low", "close"):
+            changed[name][at:] *= 1.05
+    elif kind == "30 frozen minutes":
+        for name in ("open", "high", "low", "close"):
+            changed[name][at : at + 30] = close[at - 1]
+        changed["volume"][at : at + 30] += 1e-3
+    elif kind == "90 minutes without volume":
+        for name in ("open", "high", "low", "close"):
+            changed[name][at : at + 90] = close[at - 1]
+        changed["volume"][at : at + 90] = 0.0
+    elif kind == "high below close":
+        changed["high"][at] = changed["low"][at] = close[at] * 0.9995
+    return changed
+
+
+PLANTED = {
+    "wick of 2 %": (Flag.PRICE_OUTLIER, AT, AT + 1),
+    "a thousand times the volume": (Flag.VOLUME_OUTLIER, AT, AT + 1),
+    "jump of 5 %": (Flag.JUMP | Flag.PRICE_OUTLIER, AT, AT + 1),
+    "30 frozen minutes": (Flag.FROZEN_PRICE, AT + RULES.frozen_after - 1, AT + 30),
+    "90 minutes without volume": (Flag.ZERO_VOLUME_RUN, AT + RULES.zero_volume_after - 1, AT + 90),
+    "high below close": (Flag.OHLC_TOLERATED, AT, AT + 1),
+}
+
+
+@pytest.mark.parametrize("kind", PLANTED)
+def test_what_is_planted_is_flagged_and_nothing_else(kind: str) -> None:
+    """In a quiet market each defect is flagged, a run from where it is long enough, and no candle around it."""
+    flag, start, end = PLANTED[kind]
+    expected = np.zeros(600, dtype=np.int16)
+    expected[start:end] = flag
+    flags = flag_candles(to_table(plant(calm(600), kind, AT)), Timeframe.M1, RULES)
+    assert flags.tolist() == expected.tolist()
+
+
+def test_a_volatile_hour_is_held_to_its_own_measure() -> None:
+    """A move of 2 % is strange in a quiet market, and not where every minute moves by one."""
+    columns = calm(600)
+    stirred = 1 + 0.01 * np.random.default_rng(1).random(600)
+    columns["high"], columns["low"] = columns["high"] * stirred, columns["low"] / stirred
+    columns["high"][AT] = columns["close"][AT - 1] * 1.02
+    assert not flag_candles(to_table(columns), Timeframe.M1, RULES).any()
+
+
+def test_a_wide_candle_of_a_wide_timeframe_is_no_outlier() -> None:
+    """How far a price must move to be strange grows with the square root of the timeframe."""
+    columns = plant(calm(600), "wick of 2 %", AT)
+    columns["open_time"] = columns["open_time"] * 60
+    assert not flag_candles(to_table(columns), Timeframe.H1, RULES).any()
+
+
+def test_a_rule_that_is_off_flags_nothing() -> None:
+    """The others still do."""
+    columns = plant(calm(600), "jump of 5 %", AT)
+    flags = flag_candles(to_table(columns), Timeframe.M1, Rules(off=frozenset({"jump"})))
+    assert set(flags.tolist()) == {0, Flag.PRICE_OUTLIER}
+
+
+def test_years_between_two_stretches_cost_nothing_and_mean_nothing() -> None:
+    """Stretches far apart are flagged as each would be alone: no jump, no run across them."""
+    one, other = plant(calm(300), "wick of 2 %", 200), plant(calm(300, seed=2), "jump of 5 %", 200)
+    alone = [flag_candles(to_table(each), Timeframe.M1, RULES).tolist() for each in (one, other)]
+    other["open_time"] = other["open_time"] + 10**9 * MINUTE_MS
+    for name in ("open", "high", "low", "close"):
+        other[name] = other[name] * 1000
+    both = to_table({name: np.concatenate((one[name], other[name])) for name in one})
+    assert flag_candles(both, Timeframe.M1, RULES).tolist() == alone[0] + alone[1]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 29, 30, 59, 60])
+def test_a_few_candles_are_judged_by_few(count: int) -> None:
+    """A series may be as short as it likes."""
+    assert flag_candles(to_table(calm(count)), Timeframe.M1, RULES).tolist() == [0] * count
+
+
+def recorded(path: Path) -> Columns:
+    """Return a recording as columns, in order, the later of two rows for one candle."""
+    table = pq.read_table(path)
+    columns = {name: table.column(name).to_numpy() for name in ("open", "high", "low", "close", "volume")}
+    times = table.column("open_time").cast(pa.int64()).to_numpy()
+    last = len(times) - 1 - np.unique(times[::-1], return_index=True)[1]
+    return {"open_time": times[last], **{name: values[last] for name, values in columns.items()}}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("binance/BTC-USDT/1m", "binance/BTC-USDT/5m", "binance/ETH-USDT/1m", "binance/XRP-USDT/1m"),
+        *("bitfinex/BTC-USD/1m", "bitfinex/ETH-USD/1m", "bitfinex/LTC-USD/1m", "bitfinex/XRP-USD/1m"),
+    ],
+)
+def test_of_real_candles_few_are_flagged(real_data: Path, name: str) -> None:
+    """Fewer than one in two thousand, crashes included; and yet what is planted in a quiet minute is found."""
+    timeframe = Timeframe(name[-2:])
+    columns = recorded(real_data / f"{name}.parquet")
+    flags = flag_candles(to_table(columns), timeframe, RULES)
+    counts = [int(((flags & Flag[rule.name.upper()]) != 0).sum()) for rule in FLAGGING]
+    assert 0 < sum(counts) < 0.0005 * len(flags)
+    if timeframe is Timeframe.M1:
+        at = quiet_minute(columns)
+        for kind, (flag, *_) in PLANTED.items():
+            here = {key: values[at - 300 : at + 200] for key, values in columns.items()}
+            found = flag_candles(to_table(plant(here, kind, 300)), timeframe, RULES)[300:]
+            assert (found & flag == flag).any(), kind
+
+
+def quiet_minute(columns: Columns) -> int:
+    """Return a place amid 500 minutes without a gap, after two hours that are calm in price and more so in volume."""
+    reach, volume = np.log(columns["high"] / columns["low"]), np.log(columns["volume"])
+    unrest = np.abs(np.diff(volume, prepend=volume[0]))
+    places = np.flatnonzero(columns["open_time"][500:] - columns["open_time"][:-500] == 500 * MINUTE_MS) + 300
+    places = places[:: len(places) // 500]
+    return int(min(places, key=lambda at: np.median(reach[at - 120 : at]) * np.median(unrest[at - 120 : at]) ** 3))
+
+
+@pytest.mark.parametrize(
+    ("name", "moment"),
+    [
+        ("binance/BTC-USDT/1m", "2021-12-04T05:03"),
+        ("binance/ETH-USDT/1m", "2024-08-05T01:10"),
+        ("binance/XRP-USDT/1m", "2021-12-04T05:03"),
+        ("bitfinex/XRP-USD/1m", "2018-04-25T10:30"),
+        ("bitfinex/BTC-USD/1m", "2018-01-19T08:06"),
+        ("bitfinex/BTC-USD/1m", "2018-03-10T03:08"),
+    ],
+)
+def test_crashes_are_flagged(real_data: Path, name: str, moment: str) -> None:
+    """What went down in the history of these markets is a price outlier."""
+    columns = recorded(real_data / f"{name}.parquet")
+    place = np.searchsorted(columns["open_time"], to_ms(datetime.fromisoformat(moment).replace(tzinfo=UTC)))
+    assert flag_candles(to_table(columns), Timeframe.M1, RULES)[place] & Flag.PRICE_OUTLIER
