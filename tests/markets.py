@@ -84,9 +84,15 @@ def kline(open_time_ms: int, price: float = 100.0, **changes: Any) -> list[Any]:
 
 
 def put_pages(
-    raw: RawStore, series: Series, time_range: TimeRange, rows: Iterable[list[Any]], limit: int = 1000
+    raw: RawStore,
+    series: Series,
+    time_range: TimeRange,
+    rows: Iterable[list[Any]],
+    limit: int = 1000,
+    asked_at_ms: int | None = None,
 ) -> None:
-    """Lay raw pages as a finished fetch of `time_range` would, long after everything in it has closed."""
+    """Lay raw pages as a finished fetch of `time_range` would; by itself, long after everything in it has closed."""
+    asked_at_ms = asked_at_ms or time_range.end_ms + 10**9
     by_time: dict[int, list[list[Any]]] = {}
     for row in rows:
         by_time.setdefault(row[0] // series.timeframe.ms * series.timeframe.ms, []).append(row)
@@ -94,9 +100,9 @@ def put_pages(
     keys: list[PageKey] = []
     for window in time_range.windows(limit * series.timeframe.ms):
         inside = [row for t in range(window.start_ms, window.end_ms, series.timeframe.ms) for row in by_time.get(t, [])]
-        partition.write_page(Page(series, window, time_range.end_ms + 10**9, json.dumps(inside)))
+        partition.write_page(Page(series, window, asked_at_ms, json.dumps(inside)))
         keys.append(PageKey(window, Route.CANDLES))
-    partition.write_list(Fetched(tuple(keys), Bounds(), time_range.end_ms + 10**9))
+    partition.write_list(Fetched(tuple(keys), Bounds(), asked_at_ms))
 
 
 def recorded_values(path: Path, span: TimeRange) -> Mapping[int, tuple[float, ...]]:

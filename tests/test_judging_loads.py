@@ -1,0 +1,94 @@
+"""Judging what loads left behind: by what else is held, whoever was loaded first, and again when more is."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from itertools import permutations
+
+import numpy as np
+import pytest
+
+from etl.audit import audit, is_sound
+from etl.ingest import clean_pages, load
+from etl.judging import judge_loads
+from etl.schema import Series, TimeRange
+from etl.stores import Partition, Stores
+from etl.timeframe import to_ms
+from etl.warehouse import known_series, read_absences, read_quality
+from tests.markets import kline, put_pages
+
+DAY = TimeRange(datetime(2024, 3, 1, tzinfo=UTC), datetime(2024, 3, 2, tzinfo=UTC))
+MINUTE_MS = 60_000
+BTC, ETH, XRP = (Series.parse(f"binance:{base}/USDT:1m") for base in ("BTC", "ETH", "XRP"))
+OUTAGE, HALT = range(300, 420), range(600, 660)
+
+
+def _load(stores: Stores, series: Series, lacks: set[int], asked_after_ms: int = 10**9) -> None:
+    rows = [kline(DAY.start_ms + minute * MINUTE_MS) for minute in range(1440) if minute not in lacks]
+    put_pages(stores.raw, series, DAY, rows, asked_at_ms=DAY.end_ms + asked_after_ms)
+    clean_pages(stores, Partition(series, DAY))
+    load(stores, Partition(series, DAY), "test")
+
+
+def _kinds(stores: Stores, series: Series) -> list[tuple[str, int, int]]:
+    with stores.warehouse.begin() as connection:
+        return [
+            (a.kind.value, (a.span.start_ms - DAY.start_ms) // MINUTE_MS, (a.span.end_ms - DAY.start_ms) // MINUTE_MS)
+            for a in read_absences(connection, known_series(connection)[series])
+        ]
+
+
+@pytest.mark.parametrize("order", list(permutations((BTC, ETH, XRP)))[:3])
+def test_the_kinds_do_not_depend_on_who_was_loaded_first(order: tuple[Series, ...], stores: Stores) -> None:
+    """Judged after every load, the outage of all and the halt of one are told apart once all are there."""
+    for series in order:
+        _load(stores, series, set(OUTAGE) | (set(HALT) if series is ETH else set()))
+        judge_loads(stores, "binance", "test")
+    assert _kinds(stores, BTC) == _kinds(stores, XRP) == [("outage", 300, 420)]
+    assert _kinds(stores, ETH) == [("outage", 300, 420), ("halted", 600, 660)]
+    assert judge_loads(stores, "binance", "test") == 0, "what is judged is left alone"
+    with stores.warehouse.begin() as connection:
+        (day,) = read_quality(connection, known_series(connection)[ETH]).values()
+        changes = connection.exec_driver_sql("SELECT kind_before, kind_after, evidence FROM absence_changes").all()
+    assert (day.expected, day.stored, day.absent) == (1440, 1260, {"outage": 120, "halted": 60})
+    assert {(before, after) for before, after, _ in changes} >= {("pending", "outage")}
+    assert all(evidence for *_, evidence in changes)
+    assert is_sound(audit(stores))
+
+
+def test_what_is_young_is_not_judged_until_it_is_asked_for_again(stores: Stores) -> None:
+    """A minute that was asked for within a day of its end is pending; asked for again later it gets its kind."""
+    hour_ms = 3_600_000
+    _load(stores, BTC, set(OUTAGE), asked_after_ms=hour_ms)
+    _load(stores, ETH, set(OUTAGE), asked_after_ms=hour_ms)
+    assert judge_loads(stores, None, "test") == 0
+    assert _kinds(stores, BTC) == [("pending", 300, 420)]
+    with stores.warehouse.begin() as connection:
+        (absence,) = read_absences(connection, known_series(connection)[BTC])
+    assert absence.next_probe == DAY.start + timedelta(minutes=420) + timedelta(hours=24), "it is asked for again then"
+    _load(stores, BTC, set(OUTAGE), asked_after_ms=48 * hour_ms)
+    _load(stores, ETH, set(OUTAGE), asked_after_ms=48 * hour_ms)
+    judge_loads(stores, None, "test")
+    assert _kinds(stores, BTC) == [("outage", 300, 420)]
+
+
+def test_a_judged_absence_keeps_its_kind_when_it_is_asked_for_again(stores: Stores) -> None:
+    """A load that finds the same silence counts as a probe; one that finds candles ends the absence, and says so."""
+    for series in (BTC, ETH):
+        _load(stores, series, set(OUTAGE))
+    judge_loads(stores, "binance", "test")
+    _load(stores, BTC, set(OUTAGE))
+    with stores.warehouse.begin() as connection:
+        (absence,) = read_absences(connection, known_series(connection)[BTC])
+    assert (absence.kind, absence.probes) == ("outage", 1)
+    assert absence.asked_at is not None
+    assert absence.next_probe == absence.asked_at + timedelta(days=3), "the second pause is longer than the first"
+    _load(stores, BTC, set(OUTAGE) - set(range(310, 320)))
+    assert _kinds(stores, BTC) == [("outage", 300, 310), ("outage", 320, 420)]
+    with stores.warehouse.begin() as connection:
+        filled = connection.exec_driver_sql(
+            "SELECT kind_before, lower(span) FROM absence_changes WHERE kind_after IS NULL"
+        ).one()
+    assert filled == ("outage", DAY.start + timedelta(minutes=310))
+    assert to_ms(filled[1]) % MINUTE_MS == 0
+    assert np.diff([end for *_, end in _kinds(stores, BTC)]).all()
