@@ -1,0 +1,270 @@
+"""Files of candles into the stores: every line accounted for, once, also when the import was cut off."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from etl import importing
+from etl.audit import audit, is_sound
+from etl.cli import main
+from etl.errors import ConfigError, QuarantineLimitError
+from etl.extract import RawPartition
+from etl.importing import account, plan_import, run_import
+from etl.schema import Origin, Series, TimeRange
+from etl.settings import load_settings
+from etl.stores import Stores, open_stores
+from etl.warehouse import known_series, read_candles
+from tests.conftest import BTC
+from tests.extract.test_file_source import written
+from tests.markets import recorded_values
+from tests.snapshots import archive_of, tables_of
+
+FEBRUARY_MS = 1_709_164_800_000  # 2024-02-29
+MINUTES = 3 * 1440
+SPAN = TimeRange.from_ms(FEBRUARY_MS, FEBRUARY_MS + MINUTES * 60_000)
+LATER_MS = SPAN.end_ms + 10**9
+
+
+def line(minute: int, price: float = 100.0) -> str:
+    """Return a sound line of a file."""
+    return f"{FEBRUARY_MS + minute * 60_000},{price},{price * 1.01},{price * 0.99},{price},5.5"
+
+
+def text(*lines: str) -> str:
+    """Return three days in two months, newest first and without ten minutes, and other lines after them."""
+    sound = [line(minute) for minute in reversed(range(MINUTES)) if not 1500 <= minute < 1510]
+    return "\n".join(["a remark", "open_time,open,high,low,close,Volume BTC", *sound, *lines])
+
+
+def imported(stores: Stores, path: Path, series: Series = BTC) -> list[importing.Imported]:
+    """Import a file wholly."""
+    return list(run_import(stores, plan_import(stores, path, series)))
+
+
+def stored(stores: Stores, series: Series, span: TimeRange) -> list[dict[str, Any]]:
+    """Return the candles of a range."""
+    with stores.warehouse.begin() as connection:
+        rows: list[dict[str, Any]] = read_candles(connection, known_series(connection)[series], span).to_pylist()
+    return rows
+
+
+def test_every_line_is_accounted_for(stores: Stores, tmp_path: Path) -> None:
+    """Accepted, repeated, outside or in quarantine with its rule and as it stands: together that is the file."""
+    odd = [line(7, 101.0), line(7, 101.0), line(9).replace("5.5", "many"), "hello", f"{FEBRUARY_MS + 30_000},1,1,1,1,1"]
+    path = written(tmp_path / "candles.csv", text(*odd), LATER_MS)
+    report = account(imported(stores, path))
+    assert report.rows == MINUTES - 10 + len(odd)
+    assert (report.accepted, report.repeated, report.outside) == (MINUTES - 10, 1, 0)
+    assert report.refused == {"not_a_number": 1, "off_grid": 1, "shape": 1, "superseded": 1}
+    refused = {rule: json.loads(row)[-1] for _, _, rule, _, row, *_ in tables_of(stores)["quarantine"]}
+    assert refused == {"superseded": line(7), "not_a_number": odd[2], "shape": odd[3], "off_grid": odd[4]}
+    candles = stored(stores, BTC, SPAN)
+    assert {row["source"] for row in candles} == {Origin.BULK}
+    assert candles[7]["close"] == 101.0, "of two rows for one candle the later counts"
+    (one,) = audit(stores)
+    assert is_sound([one])
+    assert (one.expected, one.stored, sum(one.absent.values())) == (MINUTES, MINUTES - 10, 10)
+
+
+@pytest.mark.parametrize(
+    ("owner", "function", "call"),
+    [
+        (RawPartition, "write_page", 2),
+        (RawPartition, "write_list", 2),
+        (importing, "clean_pages", 1),
+        (importing, "load", 2),
+        (RawPartition, "fold", 1),
+    ],
+)
+def test_an_import_that_was_cut_off_goes_on(
+    owner: Any, function: str, call: int, stores: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Begun again it does what is left, and leaves what one clean run leaves; a third does nothing."""
+    path = written(tmp_path / "candles.csv", text(line(7, 101.0)), LATER_MS)
+    calls: list[int] = []
+
+    def cut_off(*args: Any) -> Any:
+        calls.append(1)
+        if len(calls) == call:
+            raise KeyboardInterrupt
+        return whole(*args)
+
+    whole = getattr(owner, function)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(owner, function, cut_off)
+        imported(stores, path)
+    assert len(imported(stores, path)) == (1 if call == 2 else 2)
+    assert plan_import(stores, path, BTC).left == ()
+    assert imported(stores, path) == []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CHANDLER_HOME", str(tmp_path / "clean"))
+        left = tables_of(stores), archive_of(stores)
+        _forget(stores)
+        with open_stores(load_settings()) as fresh:
+            imported(fresh, path)
+            assert (tables_of(fresh), archive_of(fresh)) == left
+
+
+def _forget(stores: Stores) -> None:
+    with stores.warehouse.begin() as connection:
+        connection.exec_driver_sql("TRUNCATE series, candles CASCADE")
+
+
+def test_a_large_file_is_read_in_parts(stores: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What does not fit into memory together is read one after the other; what never could is refused."""
+    path = written(tmp_path / "candles.csv.gz", text(), LATER_MS)
+    planned = plan_import(stores, path, BTC)
+    sizes = [planned.file.text_bytes(partition.time_range) for partition in planned.partitions]
+    assert len(sizes) == 2
+    monkeypatch.setattr(importing, "_MOST_BYTES", max(sizes))
+    assert account(imported(stores, path)).accepted == MINUTES - 10
+    monkeypatch.setattr(importing, "_MOST_BYTES", max(sizes) - 1)
+    with pytest.raises(ConfigError, match="no candles need as much"):
+        plan_import(stores, path, BTC)
+
+
+def test_a_file_that_says_something_else_now_leaves_revisions(stores: Stores, tmp_path: Path) -> None:
+    """A corrected file is another import; what it changes is kept as it was."""
+    imported(stores, written(tmp_path / "candles.csv", text(), LATER_MS))
+    corrected = written(tmp_path / "candles.csv", text(line(7, 102.0)), LATER_MS)
+    assert sum(one.loaded.revised for one in imported(stores, corrected)) == 1
+    (revision,) = tables_of(stores)["revisions"]
+    assert 100.0 in revision
+    assert is_sound(audit(stores))
+
+
+def test_too_many_refused_rows_end_it(stores: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rotten month is named and not loaded; with the limit raised the same import goes on."""
+    rotten = [line(minute).replace("5.5", "-5.5") for minute in range(200)]
+    path = written(tmp_path / "candles.csv", text(*rotten), LATER_MS)
+    with pytest.raises(QuarantineLimitError, match="200 of 1640 rows were refused"):
+        imported(stores, path)
+    assert tables_of(stores)["candles"] == []
+    monkeypatch.setenv("CHANDLER_MAX_QUARANTINED_PCT", "20")
+    patient = Stores(load_settings(), stores.warehouse, stores.archive, stores.raw)
+    assert account(imported(patient, path)).refused == {"negative_amount": 200}
+
+
+@pytest.fixture
+def run(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Return a function that runs the command in this process: its exit status and what it printed."""
+
+    def chandler(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["chandler", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        return ended.value.code or 0, " ".join(printed.out.split()), " ".join(printed.err.split())  # type: ignore[return-value]
+
+    return chandler
+
+
+def test_the_command_says_what_became_of_the_lines(run: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    """For people a table and a sum, for scripts JSON; the second time it says that it was done before."""
+    path = written(tmp_path / "candles.csv", text(line(7, 101.0)), LATER_MS)
+    status, out, err = run("import", path, BTC)
+    assert status == 0
+    assert "binance:BTC/USDT:1m 2024-02-29 00:00 2024-03-01 00:00 1,440" in out
+    assert "4,311 rows: 4,310 accepted, 0 repeated, 0 outside, 1 in quarantine (superseded 1)" in err
+    assert "2 of 2 partitions were imported from this file before" in run("import", path, BTC)[2]
+    corrected = written(tmp_path / "candles.csv", text(line(7, 102.0)), LATER_MS)
+    report = json.loads(run("import", corrected, BTC, "--json")[1])
+    assert report["account"]["refused"] == {"superseded": 1}
+    assert sum(load["revised"] for load in report["loads"]) == 1
+    assert "Example: chandler import" in run("import", "--help")[1].replace("│", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "series", "complaint"),
+    [
+        ("gone.csv", "binance:BTC/USDT:1m", "gone.csv is no file"),
+        ("candles.csv", "binance:BTC/USDT:1h", "do not open on the 1h grid"),
+        ("candles.csv", "binance:ETH/USDT:1m", "found the columns 'open_time', "),
+        ("candles.csv", "binanse:BTC/USDT:1m", "nearest: binance"),
+        ("candles.csv", "../../etc:BTC/USDT:1m", "is no exchange name"),
+    ],
+)
+def test_a_mistake_is_one_clear_line(
+    name: str, series: str, complaint: str, run: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    """What cannot be meant is said, and loads nothing."""
+    written(tmp_path / "candles.csv", text(), LATER_MS)
+    status, _, err = run("import", tmp_path / name, series)
+    assert status == 2
+    assert complaint in err
+
+
+@pytest.fixture
+def hourly(real_data: Path) -> Path:
+    """The folder of real CSV files that people share; the test is skipped where there is none."""
+    folder = real_data.parent / "hourly_csv"
+    if not folder.is_dir():
+        pytest.skip("no real CSV files: set CHANDLER_DATA to a folder that has hourly_csv/")
+    return folder
+
+
+def test_2649_hours_that_a_real_file_has_twice(stores: Stores, hourly: Path) -> None:
+    """Each stands there a second time with rounded values: the first rows are in quarantine, the account is sound."""
+    series = Series.parse("binance:ETH/USDT:1h")
+    report = account(imported(stores, hourly / "Binance_ETHUSDT_1h.csv.gz", series))
+    assert (report.rows, report.accepted, report.repeated, report.outside) == (36_062, 33_413, 0, 0)
+    assert report.refused == {"superseded": 2_649}
+    (one,) = audit(stores)
+    assert is_sound([one])
+    assert (one.stored, sum(one.absent.values())) == (33_413, 16)
+    hour = TimeRange.from_ms(1_602_097_200_000, 1_602_100_800_000)
+    assert [(row["quote_volume"], row["trades"]) for row in stored(stores, series, hour)] == [(6_278_013.96, None)]
+    (first,) = [row for row in tables_of(stores)["quarantine"] if row[1] == hour.start]
+    assert json.loads(first[4])[-1].endswith("18378.87000000,6278013.95989210,6361")
+
+
+@pytest.mark.parametrize(
+    ("name", "series", "rows", "repeated", "absent"),
+    [
+        ("Bitstamp_BTCUSD_1h.csv.gz", "bitstamp:BTC/USD:1h", 37_387, 0, 0),
+        ("Coinbase_BTCUSD_1h_to_2020-10.csv.gz", "coinbase:BTC/USD:1h", 29_061, 5, 5),
+        ("Kraken_XBTUSD_60_ohlcvt.csv.gz", "kraken:BTC/USD:1h", 50_378, 0, 10_849),
+    ],
+)
+def test_other_real_files(
+    name: str, series: str, rows: int, repeated: int, absent: int, stores: Stores, hourly: Path
+) -> None:
+    """Remarks before the header, volumes in the wrong columns, no header at all: all of it is loaded."""
+    report = account(imported(stores, hourly / name, Series.parse(series)))
+    assert (report.rows, report.accepted, report.repeated) == (rows, rows - repeated, repeated)
+    (one,) = audit(stores)
+    assert is_sound([one])
+    assert sum(one.absent.values()) == absent
+    prices = [
+        row["quote_volume"] / row["volume"] / row["close"]
+        for row in stored(stores, one.series, one.ranges[0])
+        if row["quote_volume"] and row["volume"] > 1
+    ]
+    assert all(0.5 < ratio < 2 for ratio in prices)
+
+
+def test_a_real_recording_in_parquet(stores: Stores, real_data: Path, tmp_path: Path) -> None:
+    """A month of minutes of a thin symbol: the archive equals the file, and 10,132 minutes are absent."""
+    june = TimeRange(datetime(2018, 6, 1, tzinfo=UTC), datetime(2018, 7, 1, tzinfo=UTC))
+    path = tmp_path / "june.parquet"
+    pq.write_table(
+        pq.read_table(real_data / "bitfinex/LTC-USD/1m.parquet", filters=[("open_time", ">=", june.start)]), path
+    )
+    (month,) = imported(stores, path, Series.parse("bitfinex:LTC/USD:1m"))
+    assert month.partition.time_range == june
+    assert (month.cleaned.rows, month.cleaned.accepted, month.loaded.absent) == (33_068, 33_068, 10_132)
+    assert is_sound(audit(stores))
+    archived = stores.archive.read(month.partition.series, june)
+    columns = [archived.column(name).to_pylist() for name in ("open", "high", "low", "close", "volume")]
+    assert list(zip(*columns, strict=True)) == list(recorded_values(path, june).values())
