@@ -15,7 +15,7 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 
 from etl.archive import Archive
-from etl.show import absent_by_kind
+from etl.show import by_name
 from etl.warehouse import SeriesStatus
 from stack.backfill import Progress
 
@@ -72,7 +72,7 @@ class Screen:
             table.add_column(heading, justify="right", overflow="fold")
         for status in statuses:
             size = sum(file.size_bytes for file in archive.files(status.series))
-            absent = absent_by_kind(status.absent)
+            absent = by_name(status.absent)
             bounds = [_short(moment) for moment in (status.start, status.end)]
             counts = (f"{status.candles:,}", absent, f"{status.quarantined:,}", f"{size / _MB:.2f} MB")
             table.add_row(str(status.series), *bounds, *counts)

@@ -1,0 +1,105 @@
+"""Status and audit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+
+from etl.audit import SeriesAudit, is_sound
+from etl.schema import Series
+from etl.show.parts import by_name, new_table, to_iso, to_minute
+from etl.warehouse import SeriesStatus
+
+
+def status_table(rows: Sequence[SeriesStatus], sizes: Mapping[Series, int]) -> Table:
+    """Return a row a series; `sizes` are the archive's bytes."""
+    table = new_table(
+        *("series", "first", "last", "watermark", "candles", "absent"),
+        *("quarantined", "revised", "archive", "loaded", "state"),
+    )
+    for row in rows:
+        table.add_row(
+            str(row.series),
+            to_minute(row.first),
+            to_minute(row.last),
+            to_minute(row.watermark),
+            f"{row.candles:,}",
+            by_name(row.absent),
+            f"{row.quarantined:,}",
+            f"{row.revisions:,}",
+            f"{sizes[row.series] / 1e6:.1f} MB",
+            to_minute(row.last_load),
+            "" if row.ended is None else f"ended {to_minute(row.ended)}",
+        )
+    return table
+
+
+def status_json(rows: Sequence[SeriesStatus], sizes: Mapping[Series, int]) -> list[dict[str, Any]]:
+    """Return the same for a script; times as ISO 8601."""
+    return [
+        {
+            "series": str(row.series),
+            "start": to_iso(row.start),
+            "watermark": to_iso(row.watermark),
+            "end": to_iso(row.end),
+            "first": to_iso(row.first),
+            "last": to_iso(row.last),
+            "candles": row.candles,
+            "absent": dict(row.absent),
+            "quarantined": row.quarantined,
+            "revisions": row.revisions,
+            "archive_bytes": sizes[row.series],
+            "last_load": to_iso(row.last_load),
+            "first_open": to_iso(row.first_open),
+            "ended": to_iso(row.ended),
+        }
+        for row in rows
+    ]
+
+
+def audit_table(audits: Sequence[SeriesAudit]) -> Table:
+    """Return a row a series, with the sum that law 1 is about."""
+    table = new_table("series", "from", "to", "expected", "stored", "absent", "verdict")
+    for one in audits:
+        table.add_row(
+            str(one.series),
+            to_minute(one.ranges[0].start if one.ranges else None),
+            to_minute(one.ranges[-1].end if one.ranges else None),
+            f"{one.expected:,}",
+            f"{one.stored:,}",
+            by_name(one.absent),
+            "[green]accounted for[/green]" if is_sound([one]) else f"[red]{len(one.problems)} problems[/red]",
+        )
+    return table
+
+
+def audit_problems(audits: Sequence[SeriesAudit], most: int = 20) -> Iterator[str]:
+    """Yield a line for each problem, with the command that mends it."""
+    for one in audits:
+        for problem in one.problems[:most]:
+            yield f"[red]{one.series} {problem.time_range}: {problem.what}[/red]\n    {problem.remedy}"
+        if len(one.problems) > most:
+            yield f"[red]{one.series}: {len(one.problems) - most} more; --json lists them all[/red]"
+
+
+def audit_json(audits: Sequence[SeriesAudit]) -> dict[str, Any]:
+    """Return the same for a script."""
+    return {
+        "sound": is_sound(audits),
+        "series": [
+            {
+                "series": str(one.series),
+                "ranges": [span.to_dict() for span in one.ranges],
+                "expected": one.expected,
+                "stored": one.stored,
+                "absent": one.absent,
+                "problems": [
+                    {**problem.time_range.to_dict(), "what": problem.what, "remedy": problem.remedy}
+                    for problem in one.problems
+                ],
+            }
+            for one in audits
+        ],
+    }

@@ -1,0 +1,47 @@
+"""What the tables are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from rich.console import JustifyMethod
+from rich.table import Table
+
+# Columns that are not worth reading when broken into lines.
+_WHOLE = frozenset(
+    {
+        *("series", "first", "last", "watermark", "loaded", "from", "to", "exchange", "looked at", "verdict"),
+        *("day", "month", "id", "open time", "state", "refused at", "replaced at", "changed"),
+    }
+)
+_NUMBERS = frozenset(
+    {
+        *("candles", "expected", "stored", "absent", "quarantined", "revised", "archive", "candles a page"),
+        *("rows", "revisions", "open", "high", "low", "close", "volume"),
+    }
+)
+
+
+def new_table(*names: str, title: object = None) -> Table:
+    """Return a table of columns that are aligned by what stands in them."""
+    table = Table(box=None, pad_edge=False, title=None if title is None else str(title), title_justify="left")
+    for name in names:
+        justify: JustifyMethod = "right" if name in _NUMBERS else "left"
+        table.add_column(name, justify=justify, overflow="fold", no_wrap=name in _WHOLE)
+    return table
+
+
+def by_name(counts: Mapping[str, int]) -> str:
+    """Return `120 outage, 3 refused`, or 0."""
+    return ", ".join(f"{count:,} {name}" for name, count in sorted(counts.items())) or "0"
+
+
+def to_minute(moment: datetime | None) -> str:
+    """Return a moment for people; nothing for none."""
+    return "" if moment is None else f"{moment:%Y-%m-%d %H:%M}"
+
+
+def to_iso(moment: datetime | None) -> str | None:
+    """Return a moment for scripts."""
+    return None if moment is None else moment.isoformat()
