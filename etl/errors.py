@@ -59,6 +59,10 @@ class SourceUnavailableError(SourceError):
     is_retryable = True
 
 
+class NotClosedError(SourceUnavailableError):
+    """What is asked for still forms."""
+
+
 class RateLimitError(SourceError):
     """The exchange wants fewer requests.
 

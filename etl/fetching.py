@@ -6,11 +6,11 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from etl.errors import SourceUnavailableError, UnknownSymbolError
+from etl.errors import NotClosedError, UnknownSymbolError
 from etl.extract import (
     Bounds,
     Budget,
@@ -48,11 +48,14 @@ class Exchange:
 
 
 @asynccontextmanager
-async def open_exchange(name: str, settings: Settings, warehouse: Warehouse | None) -> AsyncIterator[Exchange]:
+async def open_exchange(
+    name: str, settings: Settings, warehouse: Warehouse | None, *, gently: float | None = None
+) -> AsyncIterator[Exchange]:
     """Open the way to an exchange, inside a running loop.
 
     Args:
         warehouse: Where the budget is kept that all processes share; without one, a budget of this process alone.
+        gently: What share of the exchange's limit to stay within besides, whatever the others leave.
 
     Raises:
         ConfigError: Nobody knows such an exchange.
@@ -64,8 +67,40 @@ async def open_exchange(name: str, settings: Settings, warehouse: Warehouse | No
         opening = local_budget(weight_limit=limit, interval_s=interval_s, share=own.share)
     else:
         opening = SharedBudget(warehouse, name, weight_limit=limit, interval_s=interval_s, share=own.share)
-    async with opening as budget, open_source(name, settings, budget) as source:
+    async with AsyncExitStack() as stack:
+        budget: Budget = await stack.enter_async_context(opening)
+        if gently is not None:
+            # A share too small for a few requests would never be enough for one.
+            share = min(1.0, max(gently, 4 * traits.page_weight / limit))
+            own_budget = local_budget(weight_limit=limit, interval_s=interval_s, share=share)
+            budget = Both(await stack.enter_async_context(own_budget), budget)
+        source = await stack.enter_async_context(open_source(name, settings, budget))
         yield Exchange(name, source, budget, asyncio.Semaphore(own.pages_at_once))
+
+
+class Both:
+    """Two budgets, both of which must permit what is spent."""
+
+    def __init__(self, one: Budget, other: Budget) -> None:
+        self._budgets = (one, other)
+
+    async def spend(self, weight: int) -> None:
+        """Wait until both let `weight` be spent."""
+        for budget in self._budgets:
+            await budget.spend(weight)
+
+    def settle(self, weight: int, used_weight: int | None) -> None:
+        """Take a request as answered; what others spend counts in the shared budget alone."""
+        self._budgets[0].settle(weight, None)
+        self._budgets[1].settle(weight, used_weight)
+
+    async def pause(self, seconds: float) -> None:
+        """Hold everyone back."""
+        await self._budgets[1].pause(seconds)
+
+    def use(self) -> tuple[int, int]:
+        """Return what this process has spent in the last interval, and may."""
+        return self._budgets[0].use()
 
 
 async def fetch_pages(
@@ -115,7 +150,7 @@ async def _wait_until_closed(exchange: Exchange, raw: RawPartition) -> None:
     open_for_s = (raw.time_range.end_ms - await exchange.source.clock_ms()) / 1000
     if open_for_s > _LONGEST_WAIT_S:
         message = f"its last candle closes in {timedelta(seconds=round(open_for_s))} by the exchange's clock"
-        raise SourceUnavailableError(message, series=raw.series, time_range=raw.time_range)
+        raise NotClosedError(message, series=raw.series, time_range=raw.time_range)
     if open_for_s > 0:
         log.info("waiting %.1f s for the last candle to close", open_for_s)
         await asyncio.sleep(open_for_s)

@@ -11,9 +11,17 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
-from etl.errors import QuarantineLimitError, StoreError
+from etl.errors import (
+    MalformedPayloadError,
+    NotClosedError,
+    QuarantineLimitError,
+    RateLimitError,
+    SourceUnavailableError,
+    StoreError,
+)
 from etl.exchanges import BULK_LAYOUT, FILE_LAYOUT, Traits
 from etl.extract import FetchReport, OnPage, Page, Route, to_candles
 from etl.extract.kline_csv import without_header
@@ -24,7 +32,16 @@ from etl.schema import Origin, TimeRange
 from etl.stores import Partition, Stores
 from etl.timeframe import from_ms
 from etl.validate import SUPERSEDED, CleanReport, ReceivedRows, Refused, clean
-from etl.warehouse import LoadReport, find_load, read_listing
+from etl.warehouse import (
+    LoadReport,
+    covered_ranges,
+    ensure_series,
+    find_load,
+    lock_series,
+    read_listing,
+    record_unfetched,
+    subtract,
+)
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +70,22 @@ async def fetch_partition(
     log.info("fetch %s", partition)
     with stores.warehouse.begin() as connection:
         listing = read_listing(connection, partition.series)
-    return await fetch_pages(exchange, stores.raw.partition(partition.series, partition.time_range), listing, on_page)
+    raw = stores.raw.partition(partition.series, partition.time_range)
+    try:
+        return await fetch_pages(exchange, raw, listing, on_page)
+    except (SourceUnavailableError, RateLimitError, MalformedPayloadError) as error:
+        if not isinstance(error, NotClosedError):
+            await asyncio.to_thread(_miss, stores, partition, error.message)
+        raise
+
+
+def _miss(stores: Stores, partition: Partition, why: str) -> None:
+    """Record what of the partition nobody has now as unfetched, to be asked for again."""
+    with stores.warehouse.begin() as connection:
+        series_id = ensure_series(connection, partition.series)
+        lock_series(connection, series_id)
+        for span in subtract(partition.time_range, covered_ranges(connection, series_id)):
+            record_unfetched(connection, series_id, span, f"it could not be fetched: {why}", datetime.now(UTC))
 
 
 def clean_pages(stores: Stores, partition: Partition) -> CleanReport:

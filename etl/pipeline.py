@@ -19,6 +19,7 @@ from etl.errors import ChandlerError
 from etl.extract import Page
 from etl.fetching import Exchange, open_exchange
 from etl.ingest import clean_pages, fetch_partition, load
+from etl.judging import judge_loads
 from etl.plan import plan
 from etl.schema import Series, TimeRange
 from etl.stores import Partition, Stores
@@ -62,8 +63,10 @@ class Wanted:
 
 
 def ingest_all(stores: Stores, wanted: Wanted, watcher: Watcher) -> None:
-    """Ingest what is wanted and not there yet; failures are the watcher's."""
+    """Ingest what is wanted and not there yet, and judge what is absent; failures are the watcher's."""
     asyncio.run(_ingest_all(stores, wanted, watcher))
+    for exchange in sorted({series.exchange for series in wanted.series}):
+        judge_loads(stores, exchange, wanted.run)
 
 
 async def _ingest_all(stores: Stores, wanted: Wanted, watcher: Watcher) -> None:

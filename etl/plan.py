@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -16,7 +16,7 @@ from etl.settings import Feed, Settings
 from etl.spelling import nearest
 from etl.stores import Partition, Stores
 from etl.timeframe import Timeframe, from_ms
-from etl.warehouse import covered_ranges, known_series
+from etl.warehouse import covered_ranges, known_series, subtract
 
 _Answer = TypeVar("_Answer")
 
@@ -45,7 +45,7 @@ def plan(stores: Stores, series: Series, wanted: TimeRange, settle: timedelta | 
     if settle is None:
         rest = [wanted]
     else:
-        missing = _subtract(wanted, _covered(stores, series))
+        missing = subtract(wanted, _covered(stores, series))
         rest = [settling(stores, Partition(series, span), settle).time_range for span in missing]
     pieces = [piece for time_range in rest for piece in spans(series.timeframe, time_range)]
     midnight = Timeframe.D1.floor(wanted.end)
@@ -102,15 +102,3 @@ def _covered(stores: Stores, series: Series) -> list[TimeRange]:
     with stores.warehouse.begin() as connection:
         series_id = known_series(connection).get(series)
         return [] if series_id is None else covered_ranges(connection, series_id)
-
-
-def _subtract(wanted: TimeRange, covered: Sequence[TimeRange]) -> list[TimeRange]:
-    """Return what of `wanted` no range in `covered` (ascending, disjoint) holds."""
-    rest, start = [], wanted.start
-    for span in covered:
-        if start < span.start and start < wanted.end:
-            rest.append(TimeRange(start, min(span.start, wanted.end)))
-        start = max(start, span.end)
-    if start < wanted.end:
-        rest.append(TimeRange(start, wanted.end))
-    return rest

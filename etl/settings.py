@@ -51,6 +51,7 @@ class ExchangeSettings(_Frozen):
         bulk_url: Where its archives of whole months lie instead; none are asked for at a `base_url` without this.
         bulk: Whether to use such archives.
         share: What we may spend of the exchange's limit; the rest is left to others at this address.
+        repair_share: What of the limit repairs may spend at most, within `share`.
         weight_limit: That limit, where it is not the table's: what the exchange lets this address spend.
         pages_at_once: Requests under way side by side.
         ohlc_tolerance_pct: Instead of the one in [rules], for an exchange whose candles are less exact.
@@ -61,6 +62,7 @@ class ExchangeSettings(_Frozen):
     bulk_url: AnyHttpUrl | None = None
     bulk: bool = True
     share: float = Field(default=0.9, gt=0, le=1)
+    repair_share: float = Field(default=0.1, gt=0, le=1)
     weight_limit: int | None = Field(default=None, gt=0)
     pages_at_once: int = Field(default=16, ge=1, le=64)
     ohlc_tolerance_pct: float | None = Field(default=None, ge=0, lt=100)

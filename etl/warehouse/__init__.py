@@ -1,6 +1,14 @@
 """Candles and their accounts in PostgreSQL: tables, migrations, loading, checkpoints, status."""
 
-from etl.warehouse.absences import Absence, Asking, Finding, read_absences, record_unfetched, record_verdicts
+from etl.warehouse.absences import (
+    Absence,
+    Asking,
+    Finding,
+    due_absences,
+    read_absences,
+    record_unfetched,
+    record_verdicts,
+)
 from etl.warehouse.budget import SharedBudget, local_budget
 from etl.warehouse.checkpoints import Checkpoint, covered_ranges, read_checkpoints
 from etl.warehouse.database import Warehouse, open_warehouse
@@ -16,7 +24,7 @@ from etl.warehouse.loads import (
     unjudged_loads,
 )
 from etl.warehouse.merge import Merge, merge, with_flags
-from etl.warehouse.overlay import clip, overlay
+from etl.warehouse.overlay import clip, overlay, subtract
 from etl.warehouse.quality import Quality, count_quality, read_quality, refresh_quality
 from etl.warehouse.reading import count_candles, known_series, read_candles, read_open_times, span_of_candles
 from etl.warehouse.status import SeriesStatus, read_status
@@ -40,6 +48,7 @@ __all__ = [
     "count_candles",
     "count_quality",
     "covered_ranges",
+    "due_absences",
     "ensure_series",
     "find_load",
     "known_series",
@@ -61,6 +70,7 @@ __all__ = [
     "record_verdicts",
     "refresh_quality",
     "span_of_candles",
+    "subtract",
     "unannounced_loads",
     "unjudged_loads",
     "with_flags",

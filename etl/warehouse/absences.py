@@ -9,14 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select
+from sqlalchemy.dialects.postgresql import Range
 
+from etl.errors import StoreError
 from etl.probing import is_settled, next_probe
-from etl.schema import AbsenceKind, TimeRange
+from etl.schema import AbsenceKind, Series, TimeRange
 from etl.timeframe import Timeframe
+from etl.warehouse import tables
 from etl.warehouse.overlay import clip, overlay
 from etl.warehouse.tables import absence_changes, absences, to_sql_range
+
+_COLUMNS = tuple(
+    absences.c[field] for field in ("span", "kind", "evidence", "first_seen", "asked_at", "probes", "next_probe")
+)
 
 # What a judgement says of a silence. An exchange that is silent once more does not unsay it.
 JUDGED = frozenset({AbsenceKind.NO_TRADES, AbsenceKind.OUTAGE, AbsenceKind.HALTED})
@@ -55,14 +63,10 @@ class Absence:
 def read_absences(connection: Connection, series_id: int, time_range: TimeRange | None = None) -> list[Absence]:
     """Return the absences that overlap `time_range`, whole, ascending; without a range all of the series."""
     own = absences.c
-    query = select(own.span, own.kind, own.evidence, own.first_seen, own.asked_at, own.probes, own.next_probe)
-    query = query.where(own.series_id == series_id).order_by(own.span)
+    query = select(*_COLUMNS).where(own.series_id == series_id).order_by(own.span)
     if time_range is not None:
         query = query.where(own.span.op("&&")(to_sql_range(time_range)))
-    return [
-        Absence(TimeRange(span.lower, span.upper), AbsenceKind(kind), *rest)
-        for span, kind, *rest in connection.execute(query)
-    ]
+    return [_to_absence(*row) for row in connection.execute(query)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,20 +122,42 @@ def record_verdicts(
 
 
 def record_unfetched(
-    connection: Connection, series_id: int, time_range: TimeRange, evidence: str, due: datetime | None
+    connection: Connection, series_id: int, time_range: TimeRange, evidence: str, tried_at: datetime | None
 ) -> None:
-    """Say that nobody has the candles of `time_range`, where nothing is said of them yet.
+    """Say that nobody has the candles of `time_range`, where nothing else is said of them.
 
     Args:
-        due: When to ask for them; None to wait until somebody does.
+        time_range: Nothing of it is accounted for, unless as unfetched.
+        tried_at: When somebody asked for them, in vain; None if nobody has, and nobody shall until somebody does.
     """
     known = read_absences(connection, series_id, time_range)
-    fresh = [
-        Absence(span, AbsenceKind.UNFETCHED, evidence, next_probe=due)
-        for span, old, _ in overlay(known, [Finding(time_range, AbsenceKind.UNFETCHED, evidence)])
-        if old is None
-    ]
-    _insert(connection, series_id, fresh)
+    inside = [clipped for absence in known if (clipped := _clipped(absence, time_range)) is not None]
+    found = Finding(time_range, AbsenceKind.UNFETCHED, evidence)
+    missed = [_missed(span, old, evidence, tried_at) for span, old, _ in overlay(inside, [found])]
+    _rewrite(connection, series_id, known, time_range, missed, run="")
+
+
+def _missed(span: TimeRange, old: Absence | None, evidence: str, tried_at: datetime | None) -> Absence:
+    if old is not None and (tried_at is None or old.kind is not AbsenceKind.UNFETCHED):
+        return replace(old, span=span)
+    probes = 0 if old is None or old.next_probe is None else old.probes + 1
+    due = None if tried_at is None else next_probe(AbsenceKind.UNFETCHED, probes, span, tried_at, timedelta(0))
+    return Absence(span, AbsenceKind.UNFETCHED, evidence, None if old is None else old.first_seen, None, probes, due)
+
+
+def due_absences(connection: Connection, exchange: str, now: datetime) -> dict[Series, list[Absence]]:
+    """Return what is to be asked for again by `now`, by series, ascending; the series that waits longest first."""
+    own, series = absences.c, tables.series.c
+    query = (
+        select(series.exchange, series.symbol, series.timeframe, *_COLUMNS)
+        .join(tables.series, own.series_id == series.id)
+        .where(series.exchange == exchange, own.next_probe <= now)
+        .order_by(own.next_probe)
+    )
+    due: dict[Series, list[Absence]] = {}
+    for name, symbol, timeframe, *columns in connection.execute(query):
+        due.setdefault(Series(name, symbol, Timeframe(timeframe)), []).append(_to_absence(*columns))
+    return {one: sorted(found, key=lambda absence: absence.span) for one, found in due.items()}
 
 
 def _asked(span: TimeRange, old: Absence | None, new: Finding, asking: Asking) -> Absence:
@@ -209,6 +235,12 @@ def _read_around(connection: Connection, series_id: int, timeframe: Timeframe, t
     """Read one candle further on both sides, so that an absence across the border stays one absence."""
     wider = TimeRange(time_range.start - timeframe.delta, time_range.end + timeframe.delta)
     return read_absences(connection, series_id, wider)
+
+
+def _to_absence(span: Range[datetime], kind: str, *rest: Any) -> Absence:
+    if span.lower is None or span.upper is None:
+        raise StoreError(f"an absence without bounds is recorded: {span}; delete it and ingest its range again")
+    return Absence(TimeRange(span.lower, span.upper), AbsenceKind(kind), *rest)
 
 
 def _clipped(absence: Absence, time_range: TimeRange) -> Absence | None:

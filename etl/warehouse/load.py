@@ -140,7 +140,7 @@ class Load:
         before, after = neighbours(self.connection, self.series_id, self.time_range)
         for start, end in ((before, self.time_range.start), (self.time_range.end, after)):
             if start is not None and end is not None and start < end:
-                record_unfetched(self.connection, self.series_id, TimeRange(start, end), _UNASKED, due=None)
+                record_unfetched(self.connection, self.series_id, TimeRange(start, end), _UNASKED, None)
         changes_nothing = not report.new and not report.revised
         write_load(
             self.connection,
