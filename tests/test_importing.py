@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from etl import importing
 from etl.audit import audit, is_sound
 from etl.cli import main
 from etl.errors import ConfigError, QuarantineLimitError
-from etl.extract import RawPartition
+from etl.extract import CandleFile, Page, RawPartition
 from etl.importing import account, plan_import, run_import
 from etl.schema import Origin, Series, TimeRange
 from etl.settings import load_settings
@@ -124,8 +124,17 @@ def test_a_large_file_is_read_in_parts(stores: Stores, tmp_path: Path, monkeypat
     planned = plan_import(stores, path, BTC)
     sizes = [planned.file.text_bytes(partition.time_range) for partition in planned.partitions]
     assert len(sizes) == 2
+    read: list[Sequence[int]] = []
+    whole = CandleFile.pages
+
+    def seen(file: CandleFile, time_ranges: Sequence[TimeRange], wanted: Sequence[int]) -> Iterator[Page]:
+        read.append(wanted)
+        return whole(file, time_ranges, wanted)
+
+    monkeypatch.setattr(CandleFile, "pages", seen)
     monkeypatch.setattr(importing, "_MOST_BYTES", max(sizes))
     assert account(imported(stores, path)).accepted == MINUTES - 10
+    assert read == [[0], [1]]
     monkeypatch.setattr(importing, "_MOST_BYTES", max(sizes) - 1)
     with pytest.raises(ConfigError, match="no candles need as much"):
         plan_import(stores, path, BTC)

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from etl.errors import ConfigError
@@ -160,7 +160,7 @@ def test_a_line_that_states_no_possible_time_is_kept_for_quarantine(line: str, t
     assert odd[-1] == line.replace("\x00", "\\x00")
 
 
-_times = st.integers(-1, 4000).map(lambda hour: str(START_MS + hour * HOUR_MS))
+_times = st.integers(-3, 8000).map(lambda half: str(START_MS + half * HOUR_MS // 2))  # some off the grid
 _junk = st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"]), max_size=20)
 _lines = st.one_of(
     st.builds(lambda at, rest: f"{at},1.5,2,1,1.25,{rest}", _times, st.integers(0, 99)),
@@ -169,6 +169,7 @@ _lines = st.one_of(
 )
 
 
+@example(pairs=[(f"{START_MS - HOUR_MS // 2},off the grid and before all others", 5)])
 @given(pairs=st.lists(st.tuples(st.none() | _lines, st.integers(0, 3000)), max_size=30))
 def test_no_line_is_lost_and_the_order_of_arrival_stays(
     pairs: Sequence[tuple[str | None, int]], tmp_path_factory: pytest.TempPathFactory
