@@ -15,6 +15,7 @@ from rich.logging import RichHandler
 from etl.cli.accounts import audit, status
 from etl.cli.importing import import_candles
 from etl.cli.loading import ingest
+from etl.cli.repairing import repair
 from etl.cli.terminal import complain, err
 from etl.cli.venues import exchanges, feeds, replay
 from etl.errors import ChandlerError, ConfigError
@@ -26,7 +27,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-for command in (ingest, status, audit, feeds, exchanges, replay):
+for command in (ingest, repair, status, audit, feeds, exchanges, replay):
     app.command()(command)
 app.command("import")(import_candles)
 
