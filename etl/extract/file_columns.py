@@ -124,11 +124,7 @@ def file_rows(body: str, series: Series, clock_ms: int) -> list[list[Any]]:
     header, _, rest = body.partition("\n")
     columns = _named(header, series)
     lines = [line for line in rest.split("\n") if line.strip()]
-    cells = [columns.cells(line) for line in lines]
-    is_whole = [len(values) == columns.width for values in cells]
-    if not all(is_whole):
-        cells = [(values + [""] * columns.width)[: columns.width] for values in cells]
-    by_place = list(zip(*cells, strict=True)) or [()] * columns.width
+    by_place, is_whole = _by_place(lines, columns)
     values: dict[str, list[Any]] = {name: _given(by_place[place]) for name, place in columns.places.items()}
     if "trades" in values:
         values["trades"] = list(map(_to_count, values["trades"]))
@@ -145,6 +141,18 @@ def file_rows(body: str, series: Series, clock_ms: int) -> list[list[Any]]:
             *(series, swapped, len(rows), *_currencies(series)),
         )
     return rows
+
+
+def _by_place(lines: Sequence[str], columns: FileColumns) -> tuple[Sequence[Sequence[str]], Sequence[bool]]:
+    """Return the values of the lines by their place, and which lines have the header's width; others are made fit."""
+    separator, width = columns.separator, columns.width
+    if lines and all(line.count(separator) == width - 1 for line in lines) and not any('"' in line for line in lines):
+        # A list for each of many lines would keep the garbage collector busy.
+        values = separator.join(lines).split(separator)
+        return [values[place::width] for place in range(width)], [True] * len(lines)
+    cells = [columns.cells(line) for line in lines]
+    fitted = [(values + [""] * width)[:width] for values in cells]
+    return list(zip(*fitted, strict=True)) or [()] * width, [len(values) == width for values in cells]
 
 
 def _named(header: str, series: Series) -> FileColumns:
