@@ -5,9 +5,9 @@
 
 import sys
 
-from bench import absences, budget, fetch, ingest
+from bench import absences, budget, clean, fetch, ingest
 
-BENCHES = {"ingest": ingest, "fetch": fetch, "budget": budget, "absences": absences}
+BENCHES = {"ingest": ingest, "fetch": fetch, "budget": budget, "clean": clean, "absences": absences}
 
 for name in [sys.argv.pop(1)] if len(sys.argv) > 1 else BENCHES:
     if name not in BENCHES:

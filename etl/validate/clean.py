@@ -17,7 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from etl.rules import Rules
-from etl.schema import Series, TimeRange, from_columns
+from etl.schema import Origin, Series, TimeRange, from_columns
 from etl.timeframe import from_ms
 from etl.validate.columns import Batch, ReceivedRows, join, read_batches
 from etl.validate.rules import REFUSING, Columns, Mask, Rule
@@ -32,12 +32,16 @@ class Refused:
     Attributes:
         open_time_ms: Where it belongs, if it says so.
         row: The row as received, as JSON.
+        cells: Its values as received, by the names of our columns, as JSON; None if they have no places.
+        origin: How it reached us.
     """
 
     open_time_ms: int | None
     rule: str
     evidence: str
     row: str
+    cells: str | None = None
+    origin: int = Origin.API
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +75,22 @@ class Cleaned:
 
 
 def clean(
-    pages: Iterable[ReceivedRows], series: Series, time_range: TimeRange, rules: Rules = DEFAULT_RULES
+    pages: Iterable[ReceivedRows],
+    series: Series,
+    time_range: TimeRange,
+    rules: Rules = DEFAULT_RULES,
+    waived: str | None = None,
 ) -> Cleaned:
     """Judge the rows of one partition.
 
     Args:
         pages: In the order of their windows; of two rows for one candle the later wins.
         time_range: What was asked for; candles that open outside are left to their own partition.
+        waived: A rule that a person has found to be wrong about these rows.
     """
     batches = read_batches(pages, time_range)
     columns = join(batches, series.timeframe)
-    broken, is_last = judge(columns, rules)
+    broken, is_last = judge(columns, rules, waived)
     received = [Refused(None, "shape", row.evidence, row.row) for batch in batches for row in batch.misshapen]
     received += _refused(batches, columns, broken)
     # A row that was received twice, as from a page that was asked for again, is one row to refuse.
@@ -103,21 +112,21 @@ def clean(
     )
 
 
-def judge(columns: Columns, rules: Rules) -> tuple[NDArray[np.int8], Mask]:
-    """Apply the rules that refuse.
+def judge(columns: Columns, rules: Rules, waived: str | None = None) -> tuple[NDArray[np.int8], Mask]:
+    """Apply the rules that refuse, but for the one that is waived.
 
     Returns:
         broken: (n,) the place in REFUSING of the first rule that a row breaks; -1 if it breaks none.
         is_last: (n,) where a row is the one to keep of its candle: sound, and the last of those that are.
     """
-    broken = _first_broken_rule(columns, rules)
+    broken = _first_broken_rule(columns, rules, waived)
     sound = np.flatnonzero(broken < 0)
     is_last = broken < 0
     # Nearly always the sound rows are in order, each candle once.
     if not (np.diff(columns.open_time_ms[sound]) > 0).all():
         is_last, is_conflicting = _resolve_duplicates(columns, sound)
         if is_conflicting.any():
-            judged = _first_broken_rule(replace(columns, is_conflicting=is_conflicting), rules)
+            judged = _first_broken_rule(replace(columns, is_conflicting=is_conflicting), rules, waived)
             broken = np.where(broken < 0, judged, broken).astype(np.int8)
     return broken, is_last
 
@@ -132,9 +141,11 @@ def to_candles(columns: Columns, origins: NDArray[np.int16], is_kept: Mask) -> p
     return from_columns({"open_time": columns.open_time_ms[order], **values, "flags": flags, "source": origins[order]})
 
 
-def _first_broken_rule(columns: Columns, rules: Rules) -> NDArray[np.int8]:
+def _first_broken_rule(columns: Columns, rules: Rules, waived: str | None) -> NDArray[np.int8]:
     broken = np.full(len(columns.open_time_ms), -1, dtype=np.int8)
     for index, rule in enumerate(REFUSING):
+        if rule.name == waived:
+            continue
         found = rule.finds(columns, rules)
         if found.any():
             broken[(broken < 0) & found] = index
@@ -146,14 +157,16 @@ def _resolve_duplicates(columns: Columns, sound: NDArray[np.intp]) -> tuple[Mask
     # A stable sort keeps the order of arrival among equal open times.
     order = sound[np.argsort(columns.open_time_ms[sound], kind="stable")]
     times = columns.open_time_ms[order]
-    ends = np.append(np.flatnonzero(np.diff(times)), len(times) - 1)
-    last_of = order[np.repeat(ends, np.diff(ends, prepend=-1))]
+    is_end = np.append(np.diff(times) > 0, True)
+    ends = np.flatnonzero(is_end)
     is_last = np.zeros(len(columns.open_time_ms), dtype=np.bool_)
-    is_last[last_of] = True
+    is_last[order[ends]] = True
     is_conflicting = np.zeros(len(columns.open_time_ms), dtype=np.bool_)
+    earlier = np.flatnonzero(~is_end)
+    mine, later = order[earlier], order[ends[np.searchsorted(ends, earlier)]]
     for values in columns.values.values():
-        mine, later = values[order], values[last_of]
-        is_conflicting[order] |= (mine != later) & ~(np.isnan(mine) & np.isnan(later))
+        one, other = values[mine], values[later]
+        is_conflicting[mine] |= (one != other) & ~(np.isnan(one) & np.isnan(other))
     return is_last, is_conflicting
 
 
@@ -164,10 +177,10 @@ def _refused(batches: Sequence[Batch], columns: Columns, broken: NDArray[np.int8
         found = np.flatnonzero(broken[start : start + len(batch.places)] >= 0)
         rows = batch.page.all_rows() if len(found) else ()
         for k in found:
-            yield _refuse(REFUSING[broken[start + k]], columns, int(start + k), rows[batch.places[k]])
+            yield _refuse(REFUSING[broken[start + k]], columns, int(start + k), batch.page, rows[batch.places[k]])
 
 
-def _refuse(rule: Rule[Columns], columns: Columns, index: int, row: Any) -> Refused:
+def _refuse(rule: Rule[Columns], columns: Columns, index: int, page: ReceivedRows, row: Any) -> Refused:
     open_time_ms = int(columns.open_time_ms[index])
     shown = {name: columns.values[name][index].item() for name in rule.evidence if name in columns.values}
     shown |= {name: None for name, value in shown.items() if value != value or (name == "trades" and value < 0)}
@@ -176,4 +189,5 @@ def _refuse(rule: Rule[Columns], columns: Columns, index: int, row: Any) -> Refu
         facts.insert(0, f"open_time {from_ms(open_time_ms).isoformat()}")
     if "fetched_at" in rule.evidence:
         facts.append(f"asked for at {from_ms(int(columns.fetched_at_ms[index])).isoformat()}")
-    return Refused(open_time_ms, rule.name, ", ".join(facts), json.dumps(row))
+    cells = {name: row[place] for name, place in page.layout.columns.items() if name != "open_time"}
+    return Refused(open_time_ms, rule.name, ", ".join(facts), json.dumps(row), json.dumps(cells), page.origin)

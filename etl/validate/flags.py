@@ -122,6 +122,8 @@ def _before(values: Floats) -> Floats:
 
 def _lasts(mask: Mask, count: int) -> Mask:
     """Return where the mask has been true `count` times on end."""
+    if not mask.any():
+        return mask
     place = np.arange(len(mask))
     return place - np.maximum.accumulate(np.where(mask, -1, place)) >= count
 

@@ -41,12 +41,14 @@ class Rule(Generic[Facts]):
     Attributes:
         finds: Returns (n,) bool: where the rule is broken. Its docstring is the rule's reason.
         evidence: The columns that it looks at.
+        never: Why no person can make a candle of what it refuses; empty if one can.
     """
 
     name: str
     level: Level
     finds: Callable[[Facts, Rules], Mask]
     evidence: tuple[str, ...] = ()
+    never: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,16 +140,23 @@ def _any(masks: Sequence[Mask]) -> Mask:
     return either
 
 
-def _refuses(name: str, finds: Callable[[Columns, Rules], Mask], evidence: tuple[str, ...]) -> Rule[Columns]:
-    return Rule(name, Level.REFUSE, finds, evidence)
+def _refuses(
+    name: str, finds: Callable[[Columns, Rules], Mask], evidence: tuple[str, ...], never: str = ""
+) -> Rule[Columns]:
+    return Rule(name, Level.REFUSE, finds, evidence, never)
 
 
 REFUSING: tuple[Rule[Columns], ...] = (
-    _refuses("off_grid", is_off_grid, ("open_time",)),
-    _refuses(FORMING, is_forming, ("open_time", "fetched_at")),
-    _refuses("not_a_number", is_not_a_number, (*REQUIRED, "quote_volume", "trades", *AMOUNTS[2:])),
-    _refuses("not_positive", is_not_positive, PRICES),
+    _refuses("off_grid", is_off_grid, ("open_time",), "it opens where no candle of its timeframe does"),
+    _refuses(FORMING, is_forming, ("open_time", "fetched_at"), "it had not closed; the next load fetches it closed"),
+    _refuses(
+        "not_a_number",
+        is_not_a_number,
+        (*REQUIRED, "quote_volume", "trades", *AMOUNTS[2:]),
+        "a value that it needs is no number",
+    ),
+    _refuses("not_positive", is_not_positive, PRICES, "no store holds a price of zero or below"),
     _refuses("ohlc", breaks_ohlc, PRICES),
-    _refuses("negative_amount", is_negative_amount, AMOUNTS),
+    _refuses("negative_amount", is_negative_amount, AMOUNTS, "no store holds an amount below zero"),
     _refuses(SUPERSEDED, is_superseded, ("open_time", *REQUIRED)),
 )

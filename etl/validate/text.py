@@ -20,7 +20,6 @@ from etl.exchanges import LEAST_US, Layout
 from etl.schema import CANDLE_COLUMNS, ColumnKind
 
 _IN_NUMBERS = b"0123456789.-+eE"
-_OPENING, _CLOSING = list(b",["), list(b",]")
 _MOST_TIME = 10**16  # of whatever unit; what is larger may not fit into int64 as milliseconds
 _MOST_COUNT = 10**18
 _MOST_FLOAT = 1e300
@@ -62,7 +61,7 @@ def _lines_of_json(body: bytes, place_of_time: int) -> tuple[bytes, int] | None:
     """Return an array of arrays as lines, and how many values each has; None if they are not all of one form.
 
     What is left of the text without the characters of numbers must be the same brackets, commas and pairs of quotes
-    for every row; a quote must stand at the edge of its value; and the time must be a number, not a string.
+    for every row, so that each string is of these characters too; and the time must be a number, not a string.
     """
     skeleton = body.translate(None, _IN_NUMBERS)
     row = skeleton[1 : skeleton.find(b"]") + 1]
@@ -71,17 +70,7 @@ def _lines_of_json(body: bytes, place_of_time: int) -> tuple[bytes, int] | None:
         return None
     if skeleton != b"[" + b",".join([row] * count) + b"]" or b'"' in row.split(b",")[place_of_time % width]:
         return None
-    if not _encloses_values(body):
-        return None
     return (body[2:-2] + b"\n").replace(b"],[", b"\n").translate(None, b'"'), width
-
-
-def _encloses_values(body: bytes) -> bool:
-    """Return whether every pair of quotes begins after a comma or bracket, and ends before one."""
-    characters = np.frombuffer(body, dtype=np.uint8)
-    quotes = np.flatnonzero(characters == ord('"'))
-    before, after = characters[quotes[::2] - 1], characters[quotes[1::2] + 1]
-    return bool(np.isin(before, _OPENING).all() and np.isin(after, _CLOSING).all())
 
 
 def _lines_of_csv(body: bytes) -> tuple[bytes, int] | None:

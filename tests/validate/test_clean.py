@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -112,6 +113,15 @@ def test_every_rule_has_a_name_of_its_own_and_a_reason() -> None:
     assert len({rule.name for rule in rules}) == len(rules)
     assert {rule.name for rule in FLAGGING} == set(FLAG_NAMES)
     assert all((rule.finds.__doc__ or "").strip() for rule in rules)
+
+
+def test_a_refused_row_is_shown_as_it_was_received() -> None:
+    """Also when the page was read by its text, and begins with rows that belong to another partition."""
+    rows = [kline(ORIGIN_MS - 60_000), kline(ORIGIN_MS), kline(ORIGIN_MS + 60_000, low="0")]
+    text = json.dumps(rows, separators=(",", ":"))
+    cleaned = clean([ReceivedRows(lambda: rows, LATER_MS, EXCHANGES["binance"].layout, text=text)], BTC, SPAN)
+    assert [json.loads(row.row) for row in cleaned.refused] == rows[2:]
+    assert (cleaned.report.rows, cleaned.report.accepted, cleaned.report.outside) == (3, 1, 1)
 
 
 def test_what_the_exchange_does_not_give_is_null() -> None:

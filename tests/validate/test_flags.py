@@ -16,7 +16,7 @@ from etl.rules import Rules
 from etl.schema import Flag
 from etl.timeframe import Timeframe, to_ms
 from etl.validate import FLAGGING, flag_candles
-from tests.validate.wild import MINUTE_MS, calm, to_table
+from tests.validate.wild import MINUTE_MS, calm, to_table, wild
 
 AT = 400
 RULES = Rules()
@@ -74,6 +74,43 @@ def test_a_volatile_hour_is_held_to_its_own_measure() -> None:
     columns["high"], columns["low"] = columns["high"] * stirred, columns["low"] / stirred
     columns["high"][AT] = columns["close"][AT - 1] * 1.02
     assert not flag_candles(to_table(columns), Timeframe.M1, RULES).any()
+
+
+def test_minutes_without_trades_do_not_make_the_others_strange() -> None:
+    """Where most minutes are empty, the few that trade are not held to the stillness of the rest."""
+    columns = calm(600)
+    is_empty = np.arange(600) % 10 < 6
+    columns["volume"][is_empty] = 0.0
+    for name in ("open", "high", "low", "close"):
+        columns[name] = np.full(600, 100.0)
+    columns["high"][~is_empty] = 102.5
+    assert not flag_candles(to_table(columns), Timeframe.M1, RULES).any()
+
+
+@pytest.mark.parametrize(("lookback", "width"), [(20, 9), (21, 10), (22, 10)])
+def test_a_candle_is_held_to_those_before_it_and_not_to_itself(lookback: int, width: int) -> None:
+    """Outliers are what their definition says, candle by candle: a value looks back, and its deviation as far again.
+
+    Both together, with the last close before the first value, fit into the lookback.
+    """
+    assert 2 * width + 1 <= lookback
+    rules = Rules(lookback=lookback, volume_limit=1.0, volume_floor=1.0, frozen_after=5, zero_volume_after=5)
+    for seed in range(5):
+        columns = wild(120, seed)
+        grid = np.full(120, np.nan)
+        grid[columns["open_time"] // MINUTE_MS] = columns["volume"]
+        logs = [np.log(v) if v > 0 else np.nan for v in grid]
+        excess = [logs[t] - median_before(logs, t, width) for t in range(120)]
+        spread = [1.4826 * median_before(np.abs(excess), t, width) for t in range(120)]
+        strange = {t * MINUTE_MS for t in range(120) if excess[t] > 0 and excess[t] > spread[t]}
+        flags = flag_candles(to_table(columns), Timeframe.M1, rules)
+        assert set(columns["open_time"][flags & Flag.VOLUME_OUTLIER != 0].tolist()) == strange
+
+
+def median_before(values: Any, at: int, width: int) -> float:
+    """Return the median of the `width` values before `at`, of which half must be there."""
+    held = [value for value in values[max(0, at - width) : at] if not np.isnan(value)]
+    return float(np.median(held)) if 2 * len(held) >= width else float("nan")
 
 
 def test_a_wide_candle_of_a_wide_timeframe_is_no_outlier() -> None:

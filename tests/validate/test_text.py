@@ -99,6 +99,78 @@ def test_files_read_alike(page: list[Any], is_us: bool, newline: str, end: str) 
     both_ways([without_header(text)], [csv_rows(text)], BULK_LAYOUT)
 
 
+PLAIN = json.dumps([kline(ORIGIN_MS), kline(ORIGIN_MS + 60_000)], separators=(",", ":"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        (str(ORIGIN_MS + 120_000), f'"{ORIGIN_MS + 120_000}"'),
+        (str(ORIGIN_MS + 120_000), "-0"),
+        (str(ORIGIN_MS + 120_000), "1.5"),
+        (str(ORIGIN_MS + 120_000), "99999999999999999"),
+        (",12,", ",-3,"),
+        (",12,", ',"-0",'),
+        (",12,", ',"12",'),
+        (",12,", ",12.0,"),
+        (",12,", f',"{10**18 + 1}",'),
+        (",12,", f',"{"0" * 30}7",'),
+        ('"5.5"', "1e305"),
+        ('"5.5"', '"1e305"'),
+        ('"5.5"', '"1e309"'),
+        ('"5.5"', '"-0.0"'),
+        ('"5.5"', '"-5"'),
+        ('"5.5"', '"1,5"'),
+        ('"5.5"', '"1],[2"'),
+        ('"5.5"', '","'),
+        ('"5.5"', '""'),
+        ('"5.5"', '"5.5","5.5"'),
+        ('"5.5",', ""),
+        (',"0"]', "]"),
+        (',"0"]', ',"0",1]'),
+    ],
+)
+def test_traps(changes: tuple[str, str]) -> None:
+    """What one reader might take for a number and the other not: alone, amid plain rows, beside a plain page."""
+    row = json.dumps(kline(ORIGIN_MS + 120_000), separators=(",", ":"))
+    assert changes[0] in row
+    row = row.replace(*changes, 1)
+    for texts in ([f"[{row}]"], [f"{PLAIN[:-1]},{row}]"], [PLAIN, f"[{row}]", PLAIN]):
+        both_ways(texts, [json.loads(text) for text in texts], BINANCE)
+
+
+@pytest.mark.parametrize("text", ["1e305", "1e309", "-0.0", "2.5e-05", "12345678901234567890"])
+def test_traps_of_bare_numbers(text: str) -> None:
+    """The same for numbers that are no strings."""
+    page = f"[[{ORIGIN_MS // 1000},1,{text},1,1,{text}]]"
+    both_ways([page], [json.loads(page)], COINBASE)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {0: ORIGIN_MS * 1000},
+        {0: ORIGIN_MS * 1000 + 1},
+        {0: "-0"},
+        {0: f"00{ORIGIN_MS}"},
+        {8: "-0"},
+        {8: ""},
+        {5: ""},
+        {6: ""},
+        {6: "1e"},
+        {11: "0,0"},
+        {10: "1", 11: ""},
+    ],
+)
+def test_traps_of_files(changes: dict[int, Any]) -> None:
+    """The same for the lines of a file; among them rows of one value more, all alike."""
+    row = [changes.get(place, cell) for place, cell in enumerate(kline(ORIGIN_MS))]
+    text = ",".join(map(str, row)) + "\n"
+    both_ways([text], [csv_rows(text)], BULK_LAYOUT)
+    narrow = ",".join(map(str, row[:11])) + "\n"
+    both_ways([narrow], [csv_rows(narrow)], BULK_LAYOUT)
+
+
 @pytest.mark.parametrize(
     ("texts", "layout"),
     [

@@ -35,6 +35,7 @@ def wild(count: int, seed: int) -> dict[str, NDArray[Any]]:
     for name in ("open", "high", "low", "close", "volume"):
         strange = random.random(count) < 0.05
         columns[name] = np.where(strange, columns[name] * np.exp(random.standard_normal(count)), columns[name])
+    columns["open"] = columns["open"] * np.exp(random.standard_normal(count) * 5e-4)
     columns["high"] = np.maximum(columns["high"], columns["low"])
     for kind in random.permutation(4):
         start = int(random.integers(0, count))
