@@ -11,10 +11,21 @@ import pyarrow as pa
 
 from etl.archive import Archive
 from etl.extract import Bounds
-from etl.schema import TimeRange, to_columns
+from etl.schema import Flag, TimeRange, to_columns
 from etl.stores import Partition, Stores
 from etl.validate import FORMING, Refused, explain, find_absences, flag_candles
-from etl.warehouse import Asking, Finding, Load, LoadReport, Merge, begin_load, merge, with_flags
+from etl.warehouse import (
+    Asking,
+    Finding,
+    Load,
+    LoadReport,
+    Merge,
+    begin_load,
+    merge,
+    read_overruled,
+    with_flags,
+    without_equals,
+)
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +61,7 @@ def put(
     """Merge what comes in with what is stored, archive first, then all the rest in one transaction.
 
     Args:
-        also: What else belongs into that transaction.
+        also: What else belongs into that transaction, before anything is counted.
 
     Raises:
         StoreError: A store refuses or went away. What was there before is whole.
@@ -60,8 +71,9 @@ def put(
     rules = settings.rules_of(series.exchange)
     asking = Asking(incoming.asked_at, settings.settle_of(series), run)
     with begin_load(stores.warehouse, series, time_range, run, rules.lookback) as under_way:
+        also(under_way)
         merged = with_flags(
-            merge(under_way.stored, incoming.candles),
+            merge(under_way.stored, _without_overruled(under_way, incoming.candles)),
             under_way.before,
             under_way.after,
             lambda candles: flag_candles(candles, series.timeframe, rules),
@@ -84,9 +96,19 @@ def put(
             end_ms=incoming.bounds.end_ms,
             is_announced=is_announced,
         )
-        also(under_way)
     _log_load(partition, report, merged, absent)
     return report
+
+
+def _without_overruled(under_way: Load, candles: pa.Table) -> pa.Table:
+    """Leave out what a person has overruled: it comes again with every fetch, until the exchange changes it."""
+    if not (to_columns(under_way.stored)["flags"] & Flag.RELEASED).any():
+        return candles
+    overruled = read_overruled(under_way.connection, under_way.series_id, under_way.time_range)
+    kept = without_equals(candles, overruled)
+    if left_out := candles.num_rows - kept.num_rows:
+        log.info("%d candles are as they were before a row was released, and stay as released", left_out)
+    return kept
 
 
 def _archive(archive: Archive, partition: Partition, merged: Merge) -> list[str]:

@@ -23,15 +23,35 @@ from etl.warehouse.loads import (
     unannounced_loads,
     unjudged_loads,
 )
-from etl.warehouse.merge import Merge, merge, with_flags
+from etl.warehouse.merge import Merge, merge, with_flags, without_equals
 from etl.warehouse.overlay import clip, overlay, subtract
 from etl.warehouse.quality import Quality, count_quality, read_quality, refresh_quality
-from etl.warehouse.reading import count_candles, known_series, read_candles, read_open_times, span_of_candles
+from etl.warehouse.quarantine import (
+    Quarantined,
+    State,
+    Wanted,
+    count_quarantine,
+    decide,
+    find_quarantined,
+    leave_confirmed_alone,
+    read_quarantine,
+)
+from etl.warehouse.reading import (
+    count_candles,
+    known_series,
+    read_candles,
+    read_last_candle,
+    read_open_times,
+    read_overruled,
+    span_of_candles,
+)
+from etl.warehouse.revisions import Change, Revision, read_revisions
 from etl.warehouse.status import SeriesStatus, read_status
 
 __all__ = [
     "Absence",
     "Asking",
+    "Change",
     "Checkpoint",
     "Finding",
     "Listing",
@@ -40,18 +60,26 @@ __all__ = [
     "LoggedLoad",
     "Merge",
     "Quality",
+    "Quarantined",
+    "Revision",
     "SeriesStatus",
     "SharedBudget",
+    "State",
+    "Wanted",
     "Warehouse",
     "begin_load",
     "clip",
     "count_candles",
     "count_quality",
+    "count_quarantine",
     "covered_ranges",
+    "decide",
     "due_absences",
     "ensure_series",
     "find_load",
+    "find_quarantined",
     "known_series",
+    "leave_confirmed_alone",
     "local_budget",
     "lock_series",
     "mark_announced",
@@ -62,9 +90,13 @@ __all__ = [
     "read_absences",
     "read_candles",
     "read_checkpoints",
+    "read_last_candle",
     "read_listing",
     "read_open_times",
+    "read_overruled",
     "read_quality",
+    "read_quarantine",
+    "read_revisions",
     "read_status",
     "record_unfetched",
     "record_verdicts",
@@ -74,4 +106,5 @@ __all__ = [
     "unannounced_loads",
     "unjudged_loads",
     "with_flags",
+    "without_equals",
 ]

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from datetime import datetime
+from typing import LiteralString
 
 import numpy as np
 import psycopg
@@ -18,7 +20,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from psycopg import sql
 
-from etl.schema import CANDLE_COLUMNS, Column, ColumnKind, TimeRange, from_columns, to_columns
+from etl.schema import CANDLE_COLUMNS, Column, ColumnKind, Flag, TimeRange, from_columns, to_columns
 
 _HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
 _TRAILER = struct.pack(">h", -1)
@@ -42,22 +44,64 @@ def copy_in(cursor: psycopg.Cursor[tuple[object, ...]], table: str, series_id: i
         copy.write(_TRAILER)
 
 
-def copy_out(cursor: psycopg.Cursor[tuple[object, ...]], series_id: int, time_range: TimeRange) -> pa.Table:
-    """Return the stored candles that open in `time_range`: CANDLE_SCHEMA, ascending by open_time."""
+def copy_out(
+    cursor: psycopg.Cursor[tuple[object, ...]], series_id: int, time_range: TimeRange, as_of: datetime | None = None
+) -> pa.Table:
+    """Return the stored candles that open in `time_range`: CANDLE_SCHEMA, ascending by open_time.
+
+    Args:
+        as_of: Return what was stored at that moment, by the database's clock; without, what is now.
+    """
+    return _copy(
+        cursor,
+        "{source} WHERE series_id = {series_id} AND open_time >= {start} AND open_time < {end} ORDER BY open_time",
+        source=_source(as_of),
+        series_id=sql.Literal(series_id),
+        start=sql.Literal(time_range.start),
+        end=sql.Literal(time_range.end),
+    )
+
+
+def copy_last(
+    cursor: psycopg.Cursor[tuple[object, ...]], series_id: int, before: datetime, as_of: datetime | None = None
+) -> pa.Table:
+    """Return the last stored candle that opens before a moment, or none; as `copy_out`."""
+    return _copy(
+        cursor,
+        "{source} WHERE series_id = {series_id} AND open_time < {before} ORDER BY open_time DESC LIMIT 1",
+        source=_source(as_of),
+        series_id=sql.Literal(series_id),
+        before=sql.Literal(before),
+    )
+
+
+def copy_overruled(cursor: psycopg.Cursor[tuple[object, ...]], series_id: int, time_range: TimeRange) -> pa.Table:
+    """Return, of the released candles in `time_range`, the values that they have replaced; as `copy_out`."""
+    return _copy(
+        cursor,
+        "(SELECT DISTINCT ON (open_time) old.* FROM candle_revisions old JOIN candles USING (series_id, open_time)"
+        " WHERE series_id = {series_id} AND open_time >= {start} AND open_time < {end}"
+        " AND candles.flags & {released} <> 0 ORDER BY open_time, revision DESC) replaced ORDER BY open_time",
+        series_id=sql.Literal(series_id),
+        start=sql.Literal(time_range.start),
+        end=sql.Literal(time_range.end),
+        released=sql.Literal(int(Flag.RELEASED)),
+    )
+
+
+def _source(as_of: datetime | None) -> sql.Composable:
+    return sql.SQL("candles") if as_of is None else sql.SQL("candles_as_of({})").format(sql.Literal(as_of))
+
+
+def _copy(cursor: psycopg.Cursor[tuple[object, ...]], what: LiteralString, **parts: sql.Composable) -> pa.Table:
     columns = sql.SQL(", ").join(
         sql.SQL("COALESCE({}, {})").format(sql.Identifier(c.name), _NULL[c.kind])
         if c.is_nullable
         else sql.Identifier(c.name)
         for c in CANDLE_COLUMNS
     )
-    statement = sql.SQL(
-        "COPY (SELECT {columns} FROM candles WHERE series_id = {series_id} AND open_time >= {start}"
-        " AND open_time < {end} ORDER BY open_time) TO STDOUT (FORMAT binary)"
-    ).format(
-        columns=columns,
-        series_id=sql.Literal(series_id),
-        start=sql.Literal(time_range.start),
-        end=sql.Literal(time_range.end),
+    statement = sql.SQL("COPY (SELECT {} FROM {}) TO STDOUT (FORMAT binary)").format(
+        columns, sql.SQL(what).format(**parts)
     )
     with cursor.copy(statement) as copy:
         return decode(b"".join(copy))

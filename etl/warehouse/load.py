@@ -41,6 +41,7 @@ from etl.warehouse.listings import write_listing
 from etl.warehouse.loads import LoadReport, write_load
 from etl.warehouse.merge import Merge
 from etl.warehouse.quality import refresh_quality
+from etl.warehouse.quarantine import leave_confirmed_alone
 from etl.warehouse.reading import cursor_of, read_candles
 
 _UNASKED = "it lies between what was loaded, and nobody has asked for it"
@@ -65,6 +66,14 @@ class QuarantineRow(Protocol):
     @property
     def row(self) -> str:
         """The row as received."""
+
+    @property
+    def cells(self) -> str | None:
+        """Its values as received, by the names of our columns, as JSON; None if they have no places."""
+
+    @property
+    def origin(self) -> int:
+        """How it reached us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,13 +195,22 @@ class Load:
                 "rule": row.rule,
                 "evidence": row.evidence,
                 "row": row.row,
+                "cells": row.cells,
+                "source": row.origin,
                 "run": self.run,
             }
             for row in refused
         ]
         if rows:
-            # A row that was refused before is in quarantine already.
-            self.connection.execute(upsert(tables.quarantine).on_conflict_do_nothing(), rows)
+            # A row that was refused before is in quarantine already, and stays as a person decided.
+            own, insertion = tables.quarantine.c, upsert(tables.quarantine)
+            new = insertion.excluded
+            lacks_cells = own.cells.is_(None) & new.cells.is_not(None)  # an earlier version did not keep them
+            same = [own.series_id, own.rule, func.md5(own.row)]
+            kept = {"cells": new.cells, "source": new.source}
+            insertion = insertion.on_conflict_do_update(index_elements=same, set_=kept, where=lacks_cells)
+            self.connection.execute(insertion, rows)
+        leave_confirmed_alone(self.connection, self.series_id, self.series.timeframe, self.time_range)
 
     def _reflag(self, reflagged: pa.Table) -> None:
         """Let the rules' flags stand that hold now. The values are the same, so there is nothing to revise."""

@@ -48,7 +48,8 @@ def merge(stored: pa.Table, fetched: pa.Table) -> Merge:
     is_changed = np.zeros(fetched.num_rows, dtype=np.bool_)
     is_changed[here] = _differs(old, place[here], new, here)
     changed = {name: values[is_changed] for name, values in new.items()}
-    changed["flags"] |= old["flags"][place[is_changed]] | np.int16(Flag.REVISED)
+    # What was released is the value that is replaced.
+    changed["flags"] |= old["flags"][place[is_changed]] & np.int16(~int(Flag.RELEASED)) | np.int16(Flag.REVISED)
     kept = np.ones(stored.num_rows, dtype=np.bool_)
     kept[place[is_changed]] = False
     fresh = {name: values[~is_stored] for name, values in new.items()}
@@ -62,6 +63,13 @@ def merge(stored: pa.Table, fetched: pa.Table) -> Merge:
         after=empty_candles(),
         unchanged=int(is_stored.sum() - is_changed.sum()),
     )
+
+
+def without_equals(candles: pa.Table, others: pa.Table) -> pa.Table:
+    """Return the candles that are not equal, by open_time and values, to one of `others`; both ascending."""
+    differing = merge(others, candles)
+    times = np.concatenate([to_columns(each)["open_time"] for each in (differing.new, differing.changed)])
+    return _only(candles, np.isin(to_columns(candles)["open_time"], times, assume_unique=True))
 
 
 def with_flags(

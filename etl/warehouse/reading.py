@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, cast
 
 import numpy as np
@@ -13,7 +14,7 @@ from sqlalchemy import Connection, func, select
 from etl.schema import Series, TimeRange
 from etl.timeframe import Timeframe, to_ms
 from etl.warehouse import tables
-from etl.warehouse.copying import copy_out, copy_out_times
+from etl.warehouse.copying import copy_last, copy_out, copy_out_times, copy_overruled
 
 
 def known_series(connection: Connection) -> dict[Series, int]:
@@ -37,10 +38,31 @@ def count_candles(connection: Connection, series_id: int) -> int:
     return connection.execute(select(func.count()).where(tables.candles.c.series_id == series_id)).scalar_one()
 
 
-def read_candles(connection: Connection, series_id: int, time_range: TimeRange) -> pa.Table:
-    """Return the stored candles that open in `time_range`: CANDLE_SCHEMA, ascending by open_time."""
+def read_candles(
+    connection: Connection, series_id: int, time_range: TimeRange, as_of: datetime | None = None
+) -> pa.Table:
+    """Return the stored candles that open in `time_range`: CANDLE_SCHEMA, ascending by open_time.
+
+    Args:
+        as_of: Return what was stored at that moment, by the database's clock, with the flags that it had when it was
+            replaced; without, what is now.
+    """
     with cursor_of(connection) as cursor:
-        return copy_out(cursor, series_id, time_range)
+        return copy_out(cursor, series_id, time_range, as_of)
+
+
+def read_last_candle(
+    connection: Connection, series_id: int, before: datetime, as_of: datetime | None = None
+) -> pa.Table:
+    """Return the last stored candle that opens before a moment, or none; as `read_candles`."""
+    with cursor_of(connection) as cursor:
+        return copy_last(cursor, series_id, before, as_of)
+
+
+def read_overruled(connection: Connection, series_id: int, time_range: TimeRange) -> pa.Table:
+    """Return, of the candles in `time_range` that a person has released, the values that they have replaced."""
+    with cursor_of(connection) as cursor:
+        return copy_overruled(cursor, series_id, time_range)
 
 
 def read_open_times(connection: Connection, series_id: int, time_range: TimeRange) -> NDArray[np.int64]:

@@ -94,6 +94,10 @@ def _absences() -> None:
 
 
 def _quarantine() -> None:
+    comment = "its values as received, by the names of our columns, as JSON"
+    op.add_column("quarantine", sa.Column("cells", sa.Text, comment=comment))
+    comment = "how it reached us: Origin (1 API, 2 built from trades, 3 file)"
+    op.add_column("quarantine", sa.Column("source", sa.SmallInteger, comment=comment))
     op.add_column(
         "quarantine",
         sa.Column("state", sa.Text, nullable=False, server_default="open", comment="open, or what a person decided"),

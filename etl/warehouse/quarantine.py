@@ -1,0 +1,148 @@
+"""Refused rows, and what a person has decided about them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, func, select, text, tuple_, update
+
+from etl.schema import Origin, Series, TimeRange
+from etl.timeframe import Timeframe
+from etl.warehouse.tables import quarantine, series
+
+
+class State(StrEnum):
+    """What a person has decided: nothing yet, that the row is a candle, or that the refusal stands."""
+
+    OPEN = "open"
+    RELEASED = "released"
+    CONFIRMED = "confirmed"
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """A refused row.
+
+    Attributes:
+        open_time: Where it belongs, if it says so.
+        row: As received, as JSON.
+        cells: Its values as received, by the names of our columns; None if they had no places.
+        origin: How it reached us.
+        decided_at: When a person decided; None while it is open.
+    """
+
+    id: int
+    series: Series
+    open_time: datetime | None
+    rule: str
+    evidence: str
+    row: str
+    cells: Mapping[str, Any] | None
+    origin: Origin
+    refused_at: datetime
+    run: str
+    state: State
+    decided_at: datetime | None
+    note: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which refused rows; what is None or empty says nothing.
+
+    Attributes:
+        time_range: Those that belong there; rows that say no time belong nowhere.
+    """
+
+    series: Collection[Series] = ()
+    rule: str | None = None
+    state: State | None = None
+    time_range: TimeRange | None = None
+
+
+def read_quarantine(connection: Connection, wanted: Wanted, limit: int | None = None) -> list[Quarantined]:
+    """Return refused rows, the latest refusal first."""
+    return _read(connection, _conditions(wanted), limit)
+
+
+def find_quarantined(connection: Connection, row_id: int) -> Quarantined | None:
+    """Return the refused row of that number, if there is one."""
+    found = _read(connection, [quarantine.c.id == row_id], 1)
+    return found[0] if found else None
+
+
+def count_quarantine(connection: Connection, wanted: Wanted) -> dict[str, int]:
+    """Return how many rows each rule has refused."""
+    own = quarantine.c
+    query = select(own.rule, func.count()).join(series).where(*_conditions(wanted)).group_by(own.rule)
+    return {rule: count for rule, count in connection.execute(query.order_by(own.rule))}
+
+
+def decide(connection: Connection, row_id: int, before: State, state: State, note: str | None) -> bool:
+    """Record what a person decides. Returns False if it is not what it was: somebody else has decided meanwhile."""
+    own = quarantine
+    statement = update(own).where(own.c.id == row_id, own.c.state == before.value)
+    done = connection.execute(statement.values(state=state.value, decided_at=func.now(), note=note))
+    return done.rowcount == 1
+
+
+def leave_confirmed_alone(connection: Connection, series_id: int, timeframe: Timeframe, time_range: TimeRange) -> None:
+    """Let no exchange be asked again for stretches of refused rows each of which a person has confirmed."""
+    statement = text(
+        """
+        UPDATE absences SET next_probe = NULL
+        WHERE series_id = :series_id AND span && tstzrange(:start, :end)
+          AND kind = 'refused' AND next_probe IS NOT NULL
+          AND upper(span) - lower(span) <= :width * (
+              SELECT count(DISTINCT open_time) FROM quarantine
+              WHERE quarantine.series_id = absences.series_id AND state = 'confirmed' AND open_time <@ span
+          )
+        """
+    )
+    bounds = {"start": time_range.start, "end": time_range.end}
+    connection.execute(statement, {"series_id": series_id, "width": timeframe.delta, **bounds})
+
+
+def _read(connection: Connection, conditions: list[ColumnElement[bool]], limit: int | None) -> list[Quarantined]:
+    own = series.c
+    query = select(quarantine, own.exchange, own.symbol, own.timeframe).join(series).where(*conditions)
+    query = query.order_by(quarantine.c.refused_at.desc(), quarantine.c.id.desc()).limit(limit)
+    return [_to_quarantined(row) for row in connection.execute(query)]
+
+
+def _to_quarantined(row: Row[Any]) -> Quarantined:
+    return Quarantined(
+        id=row.id,
+        series=Series(row.exchange, row.symbol, Timeframe(row.timeframe)),
+        open_time=row.open_time,
+        rule=row.rule,
+        evidence=row.evidence,
+        row=row.row,
+        cells=None if row.cells is None else json.loads(row.cells),
+        origin=Origin(row.source or Origin.API),
+        refused_at=row.refused_at,
+        run=row.run,
+        state=State(row.state),
+        decided_at=row.decided_at,
+        note=row.note,
+    )
+
+
+def _conditions(wanted: Wanted) -> list[ColumnElement[bool]]:
+    own = quarantine.c
+    conditions: list[ColumnElement[bool]] = []
+    if wanted.series:
+        names = [(one.exchange, one.symbol, one.timeframe.value) for one in wanted.series]
+        conditions.append(tuple_(series.c.exchange, series.c.symbol, series.c.timeframe).in_(names))
+    if wanted.rule is not None:
+        conditions.append(own.rule == wanted.rule)
+    if wanted.state is not None:
+        conditions.append(own.state == wanted.state.value)
+    if wanted.time_range is not None:
+        conditions += [own.open_time >= wanted.time_range.start, own.open_time < wanted.time_range.end]
+    return conditions
