@@ -77,7 +77,7 @@ def _reason(
         return AbsenceKind.REFUSED, f"the exchange sent a row that {refused[span.start_ms]} refused; see quarantine"
     if served_from_ms is not None and span.end_ms <= served_from_ms:
         return AbsenceKind.BEYOND_RETENTION, f"the exchange serves nothing that opens before {_moment(served_from_ms)}"
-    return AbsenceKind.PENDING, "the exchange was asked and sent nothing; not judged yet"
+    return AbsenceKind.PENDING, "nothing came when it was asked for; not judged yet"
 
 
 def _moment(at_ms: int) -> str:

@@ -77,12 +77,15 @@ def vouch(
     time_range: TimeRange,
     run: str,
     archive_files: Sequence[str],
-) -> None:
+) -> TimeRange:
     """Record that `time_range` is accounted for, as it is stored in this transaction.
 
     Args:
         run: The run that has loaded it.
         archive_files: Those that hold it.
+
+    Returns:
+        The range of the checkpoint that holds it now.
     """
     overlapping = read_checkpoints(connection, series_id, time_range)
     _forget(connection, series_id, overlapping)
@@ -91,11 +94,12 @@ def vouch(
         if span.start <= time_range.start and time_range.end <= span.end:
             files = sorted({*checkpoint.archive_files, *archive_files})
             _write(connection, series_id, timeframe, span, files, run, None)
-            return
+            return span
         for rest in _outside(span, time_range):
             files = list(checkpoint.archive_files)
             _write(connection, series_id, timeframe, rest, files, checkpoint.run, checkpoint.loaded_at)
     _write(connection, series_id, timeframe, time_range, archive_files, run, None)
+    return time_range
 
 
 def neighbours(

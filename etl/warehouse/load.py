@@ -145,20 +145,15 @@ class Load:
 
     def _checkpoint(self, report: LoadReport, archive_files: Sequence[str], *, is_announced: bool) -> None:
         """Commit to what is stored: the checkpoint, the holes that it leaves to its neighbours, the load itself."""
-        vouch(self.connection, self.series_id, self.series.timeframe, self.time_range, self.run, archive_files)
-        before, after = neighbours(self.connection, self.series_id, self.time_range)
-        for start, end in ((before, self.time_range.start), (self.time_range.end, after)):
+        connection, series_id = self.connection, self.series_id
+        held = vouch(connection, series_id, self.series.timeframe, self.time_range, self.run, archive_files)
+        before, after = neighbours(connection, series_id, held)
+        for start, end in ((before, held.start), (held.end, after)):
             if start is not None and end is not None and start < end:
-                record_unfetched(self.connection, self.series_id, TimeRange(start, end), _UNASKED, None)
+                record_unfetched(connection, series_id, TimeRange(start, end), _UNASKED, None)
         changes_nothing = not report.new and not report.revised
-        write_load(
-            self.connection,
-            self.series_id,
-            self.time_range,
-            self.run,
-            report,
-            is_announced=is_announced or changes_nothing,
-        )
+        is_announced = is_announced or changes_nothing
+        write_load(connection, series_id, self.time_range, self.run, report, is_announced=is_announced)
 
     def _touched(self, merged: Merge) -> TimeRange:
         """Return the range, and what after it is flagged otherwise now."""

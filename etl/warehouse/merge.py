@@ -10,7 +10,17 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from etl.schema import RULE_FLAGS, STATE_FLAGS, VALUE_COLUMNS, Flag, empty_candles, from_columns, to_columns
+from etl.schema import (
+    CANDLE_COLUMNS,
+    RULE_FLAGS,
+    STATE_FLAGS,
+    VALUE_COLUMNS,
+    ColumnKind,
+    Flag,
+    empty_candles,
+    from_columns,
+    to_columns,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +47,8 @@ class Merge:
 def merge(stored: pa.Table, fetched: pa.Table) -> Merge:
     """Compare by open_time and values; flags and source are ours and change nothing.
 
-    A stored candle that was not fetched stays: an exchange that no longer prints it does not unmake it.
+    A stored candle that was not fetched stays: an exchange that no longer prints it does not unmake it. Nor does a value
+    that is not given unsay one that was: a file or another way to the exchange may know fewer columns.
     """
     old, new = to_columns(stored), to_columns(fetched)
     place = np.searchsorted(old["open_time"], new["open_time"])
@@ -45,6 +56,7 @@ def merge(stored: pa.Table, fetched: pa.Table) -> Merge:
     inside = np.flatnonzero(place < stored.num_rows)
     is_stored[inside] = old["open_time"][place[inside]] == new["open_time"][inside]
     here = np.flatnonzero(is_stored)
+    new = _completed(new, here, old, place[here])
     is_changed = np.zeros(fetched.num_rows, dtype=np.bool_)
     is_changed[here] = _differs(old, place[here], new, here)
     changed = {name: values[is_changed] for name, values in new.items()}
@@ -112,6 +124,21 @@ def _flagged(candles: pa.Table, bits: NDArray[np.int16]) -> tuple[pa.Table, NDAr
 
 def _only(candles: pa.Table, mask: NDArray[np.bool_]) -> pa.Table:
     return from_columns({name: values[mask] for name, values in to_columns(candles).items()})
+
+
+def _completed(
+    new: dict[str, NDArray[Any]], new_rows: NDArray[np.intp], old: dict[str, NDArray[Any]], old_rows: NDArray[np.intp]
+) -> dict[str, NDArray[Any]]:
+    """Return the new columns, with the old values where nothing new is given."""
+    completed = dict(new)
+    for column in CANDLE_COLUMNS:
+        if column.is_nullable:
+            values = new[column.name].copy()
+            given = values[new_rows]
+            is_null = given < 0 if column.kind is ColumnKind.INT else np.isnan(given)
+            values[new_rows] = np.where(is_null, old[column.name][old_rows], given)
+            completed[column.name] = values
+    return completed
 
 
 def _differs(

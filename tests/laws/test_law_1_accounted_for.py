@@ -3,46 +3,89 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from unittest.mock import patch
 
+import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
+from etl.archive import Archive
 from etl.audit import audit, is_sound
+from etl.extract import RawPartition
 from etl.ingest import clean_pages, load
 from etl.schema import Series, TimeRange
 from etl.stores import Partition, Stores
 from etl.timeframe import Timeframe, to_ms
-from etl.warehouse import known_series, read_absences
+from etl.warehouse import Load, known_series, read_absences
 from tests.markets import START, kline, put_pages
 
 MINUTE_MS = 60_000
 WIDTH = 180
 ORIGIN_MS = to_ms(START)
+DEATHS: dict[str, tuple[type, str, str]] = {
+    "before the archive": (Archive, "write", "before"),
+    "after the archive": (Archive, "write", "after"),
+    "inside the transaction": (Load, "_quarantine", "before"),
+    "after the checkpoint": (Load, "_checkpoint", "after"),
+    "after the commit": (RawPartition, "fold", "before"),
+    "after folding": (RawPartition, "fold", "after"),
+}
 DEFECTS = ("sound", "sound", "sound", "missing", "repeated", "negative", "null", "conflicting")
 
 _number = itertools.count()
 minutes = st.integers(0, WIDTH - 1)
-ranges = st.lists(
-    st.tuples(minutes, minutes).filter(lambda pair: pair[0] != pair[1]).map(sorted), min_size=1, max_size=5
+spans = st.tuples(minutes, minutes).filter(lambda pair: pair[0] != pair[1]).map(sorted)
+deaths = st.sampled_from([None, None, *DEATHS])
+
+
+class Died(BaseException):
+    """What a process meets that is killed: nothing that it may catch."""
+
+
+@contextmanager
+def dying(death: str | None) -> Iterator[None]:
+    """Let what is done inside die at a step."""
+    if death is None:
+        yield
+        return
+    owner, name, when = DEATHS[death]
+    step = getattr(owner, name)
+
+    def die(*args: object, **kwargs: object) -> None:
+        if when == "after":
+            step(*args, **kwargs)
+        raise Died
+
+    with patch.object(owner, name, die):
+        yield
+
+
+@given(
+    defects=st.lists(st.sampled_from(DEFECTS), min_size=WIDTH, max_size=WIDTH),
+    loads=st.lists(st.tuples(spans, deaths), min_size=1, max_size=5),
 )
-
-
-@given(defects=st.lists(st.sampled_from(DEFECTS), min_size=WIDTH, max_size=WIDTH), loads=ranges)
 @examples(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_what_is_expected_is_stored_or_absent(defects: list[str], loads: list[list[int]], stores: Stores) -> None:
-    """Whatever a market lacks or breaks, and in whatever order overlapping ranges are loaded, the sum holds."""
+def test_what_is_expected_is_stored_or_absent(
+    defects: list[str], loads: list[tuple[list[int], str | None]], stores: Stores
+) -> None:
+    """Whatever a market lacks or breaks, in whatever order overlapping ranges are loaded, and wherever loads die."""
     series = Series("binance", f"C{next(_number)}/USDT", Timeframe.M1)
     patient = replace(stores, settings=stores.settings.model_copy(update={"max_quarantined_pct": 100.0}))
     rows = [row for minute, defect in enumerate(defects) for row in _rows(minute, defect)]
     loaded: set[int] = set()
-    between = range(min(first for first, _ in loads), max(last for _, last in loads))
-    for first, last in loads:
+    between = range(min(first for (first, _), _ in loads), max(last for (_, last), _ in loads))
+    for (first, last), death in loads:
         span = TimeRange.from_ms(ORIGIN_MS + first * MINUTE_MS, ORIGIN_MS + last * MINUTE_MS)
         partition = Partition(series, span)
         put_pages(stores.raw, series, span, [row for row in rows if span.start_ms <= row[0] < span.end_ms], limit=1000)
         clean_pages(patient, partition)
+        with pytest.raises(Died) if death else nullcontext(), dying(death):
+            load(patient, partition, "test")
+        assert is_sound(audit(stores, [series])) or death, "what a load that died leaves is mended by running it again"
         load(patient, partition, "test")
         loaded.update(range(first, last))
 
