@@ -49,7 +49,7 @@ def is_ohlc_tolerated(grid: Grid, rules: Rules) -> Mask:
 def is_frozen_price(grid: Grid, rules: Rules) -> Mask:
     """The same four prices again and again, though volume trades: a feed that repeats itself.
 
-    Half a year of four symbols on a thin exchange has at most 12 candles alike in a row, 300 recorded days of Binance 4.
+    Half a year of four symbols of a thin exchange has at most 12 candles alike on end, 300 recorded days of Binance 4.
     """
     is_same: Mask = grid.volume > 0
     for prices in (grid.open, grid.high, grid.low, grid.close):
