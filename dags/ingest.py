@@ -23,7 +23,7 @@ from chandler_airflow.partitions import DEFAULTS, build_partitions
 from etl.settings import load_settings
 
 # Today's candles before the past: where both wait for the exchange, the day goes first.
-PRIORITY = 10
+PRIORITY = 20
 
 for name, feed in load_settings().feeds.items():
     with DAG(

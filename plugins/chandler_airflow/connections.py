@@ -25,11 +25,11 @@ ARCHIVE = "chandler_archive"
 EXCHANGE_PREFIX = "chandler_exchange_"
 
 
-def read_settings(exchange: str) -> Settings:
+def read_settings(exchange: str | None = None) -> Settings:
     """Read feeds.toml, the environment and the Connections, the later winning over the earlier.
 
     Args:
-        exchange: Whose Connection to look for; a task talks to one exchange.
+        exchange: Whose Connection to look for; a task talks to one exchange, or to none.
 
     Raises:
         ConfigError: One of them says something that cannot be meant.
@@ -46,7 +46,7 @@ def find_connection(conn_id: str) -> Connection | None:
     return found
 
 
-def with_connections(settings: Settings, exchange: str, find: Callable[[str], Connection | None]) -> Settings:
+def with_connections(settings: Settings, exchange: str | None, find: Callable[[str], Connection | None]) -> Settings:
     """Return `settings` with what the Connections say instead.
 
     Args:
@@ -60,7 +60,7 @@ def with_connections(settings: Settings, exchange: str, find: Callable[[str], Co
         changes["warehouse_url"] = _to_database_url(warehouse)
     if (archive := find(ARCHIVE)) is not None:
         changes["archive_url"] = str(archive.extra_dejson.get("url") or archive.get_uri())
-    if (venue := find(EXCHANGE_PREFIX + exchange)) is not None:
+    if exchange is not None and (venue := find(EXCHANGE_PREFIX + exchange)) is not None:
         own = settings.exchange(exchange).model_copy(update={"base_url": _to_base_url(venue)})
         changes["exchanges"] = {**settings.exchanges, exchange: own}
     return settings.model_copy(update=changes)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 
 from airflow.sdk import Asset, Metadata, task, task_group
+from airflow.sdk.bases.decorator import task_decorator_factory
 
-from chandler_airflow.tasks import clean_partition, fetch_partition, load_partition
+from chandler_airflow.links import AccountingOperator
+from chandler_airflow.tasks import account_for, clean_partition, fetch_partition, load_partition
 from etl.settings import Feed
 
 CANDLES = Asset("candles")
+accounting_task = partial(task_decorator_factory, decorated_operator_class=AccountingOperator)
 DEFAULTS: Mapping[str, object] = {
     "owner": "chandler",
     "retries": 5,
@@ -21,9 +25,10 @@ DEFAULTS: Mapping[str, object] = {
 
 
 def build_partitions(feed: Feed, settle: timedelta) -> None:
-    """Build fetch, clean and load in the DAG at hand, mapped: a row of three tasks for each series.
+    """Build fetch, clean and load in the DAG at hand, mapped: a row of three tasks for each series; then one account.
 
     Those that talk to the exchange share the pool that is named like it. A load emits `CANDLES` with series and range.
+    The account is a teardown: it runs however the loads have ended, and whether the run has failed is for them to say.
 
     Args:
         settle: How far before its data interval a run fetches again what was loaded before.
@@ -37,7 +42,7 @@ def build_partitions(feed: Feed, settle: timedelta) -> None:
     def clean(partition: dict[str, str]) -> dict[str, str]:
         return clean_partition(partition)
 
-    @task(map_index_template="{{ series }}", outlets=[CANDLES])
+    @accounting_task(map_index_template="{{ series }}", outlets=[CANDLES])
     def load(partition: dict[str, str]) -> Iterator[Metadata]:
         yield Metadata(CANDLES, {**load_partition(partition)})
 
@@ -45,4 +50,9 @@ def build_partitions(feed: Feed, settle: timedelta) -> None:
     def partition(series: str) -> None:
         load(clean(fetch(series)))  # type: ignore[arg-type]  # a promise of the value: Airflow passes it on
 
-    partition.expand(series=[str(series) for series in feed.series])
+    @accounting_task()
+    def account(series: Sequence[str]) -> None:
+        account_for(series)
+
+    names = [str(series) for series in feed.series]
+    partition.expand(series=names) >> account(names).as_teardown()

@@ -1,16 +1,17 @@
-"""What the tasks of an ingest DAG do: `etl.ingest`, step by step, over the data interval of the run.
+"""What the tasks of DAGs that load candles do: `etl.ingest`, step by step, over the data interval of the run.
 
 Whatever is heavy is imported inside the functions, since DAG files import this module and are parsed often.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from airflow.sdk import get_current_context
 
+from chandler_airflow.accounts import tell_quality
 from chandler_airflow.connections import read_settings
 from chandler_airflow.failures import failing_at_once
 from etl.errors import ConfigError
@@ -36,7 +37,7 @@ def fetch_partition(series: str, settle: timedelta) -> dict[str, str]:
     context = get_current_context()
     _label(context, series)
     with failing_at_once():
-        wanted = Partition(Series.parse(series), _data_interval(context))
+        wanted = Partition(Series.parse(series), data_interval(context))
         with open_stores(read_settings(wanted.series.exchange)) as stores:
             partition = plan.settling(stores, wanted, settle)
             ingest.fetch(stores, partition)
@@ -57,7 +58,7 @@ def clean_partition(facts: Mapping[str, str]) -> dict[str, str]:
 
 
 def load_partition(facts: Mapping[str, str]) -> dict[str, str]:
-    """Make archive and warehouse hold the partition that `clean_partition` returned, and return it."""
+    """Make archive and warehouse hold the partition that `clean_partition` returned, tell its quality, return it."""
     from etl import ingest
     from etl.stores import Partition, open_stores
 
@@ -67,7 +68,26 @@ def load_partition(facts: Mapping[str, str]) -> dict[str, str]:
         partition = Partition.from_dict(facts)
         with open_stores(read_settings(partition.series.exchange)) as stores:
             ingest.load(stores, partition, run=str(context["run_id"]), is_announced=True)
+            tell_quality(context, stores, [partition.series], partition.time_range)
     return partition.to_dict()
+
+
+def account_for(series: Sequence[str]) -> None:
+    """Judge the absences around what was loaded, and tell the quality of all `series` over the run's data interval.
+
+    Args:
+        series: Of one exchange, as `str(Series)` writes them.
+    """
+    from etl.judging import judge_loads
+    from etl.stores import open_stores
+
+    context = get_current_context()
+    with failing_at_once():
+        wanted = [Series.parse(one) for one in series]
+        exchange = wanted[0].exchange
+        with open_stores(read_settings(exchange)) as stores:
+            judge_loads(stores, exchange, run=str(context["run_id"]))
+            tell_quality(context, stores, wanted, data_interval(context))
 
 
 def _label(context: Context, series: str) -> None:
@@ -75,7 +95,12 @@ def _label(context: Context, series: str) -> None:
     context["series"] = series  # type: ignore[typeddict-unknown-key]  # Airflow's documented way to label
 
 
-def _data_interval(context: Context) -> TimeRange:
+def data_interval(context: Context) -> TimeRange:
+    """Return the data interval of the run.
+
+    Raises:
+        ConfigError: It has none, or an empty one.
+    """
     start, end = context.get("data_interval_start"), context.get("data_interval_end")
     if start is None or end is None or start >= end:
         raise ConfigError("this run has no data interval to load; trigger it with a logical date, or run a backfill")

@@ -42,6 +42,6 @@ def read_facts(tmp_path_factory: pytest.TempPathFactory) -> ReadFacts:
 
 @pytest.fixture(scope="session")
 def facts(read_facts: ReadFacts) -> dict[str, Any]:
-    """What dags/ is with the feeds that users are given, and one more."""
-    more = '\n[feeds.more]\nexchange = "binance"\nsymbols = ["SOL/USDT"]\ntimeframes = ["1h"]\nstart = 2024-01-01\n'
+    """What dags/ is with the feeds that users are given, and one more of another exchange."""
+    more = '\n[feeds.more]\nexchange = "kraken"\nsymbols = ["SOL/USDT"]\ntimeframes = ["1h"]\nstart = 2024-01-01\n'
     return read_facts((REPOSITORY / "feeds.toml").read_text(encoding="utf-8") + more)

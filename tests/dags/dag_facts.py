@@ -29,6 +29,7 @@ def facts_of(dag: Any) -> dict[str, Any]:
         "nexts": [info and str(info.run_after) for info in nexts],
         "is_backfillable": stored.timetable.periodic,
         "is_paused_at_first": dag.is_paused_upon_creation,
+        "runs_at_once": dag.max_active_runs,
         "catchup": dag.catchup,
         "tags": sorted(dag.tags),
         "start": dag.start_date.isoformat(),
@@ -43,6 +44,10 @@ def facts_of(dag: Any) -> dict[str, Any]:
                 "priority": task.priority_weight,
                 "label": task.map_index_template,
                 "outlets": [asset.name for asset in task.outlets],
+                "is_teardown": task.is_teardown,
+                "trigger_rule": task.trigger_rule,
+                "after": sorted(task.upstream_task_ids),
+                "links": [link.name for link in task.operator_extra_links],
             }
             for task in dag.tasks
         },

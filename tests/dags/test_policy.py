@@ -8,29 +8,39 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).parents[2]
+EXCHANGES = {"majors": "binance", "more": "kraken"}
+PARTITIONED = [f"{kind}_{feed}" for kind in ("ingest", "history") for feed in EXCHANGES]
 
 
 def test_every_feed_has_its_dags(facts: dict[str, Any]) -> None:
     """A feed in feeds.toml is two DAGs, one for each day and one for the past; nothing else needs to be written."""
     assert facts["errors"] == {}
-    assert set(facts["dags"]) == {f"{kind}_{feed}" for kind in ("ingest", "history") for feed in ("majors", "more")}
+    assert set(facts["dags"]) == {"repair_gaps", *PARTITIONED}
 
 
-def test_intervals_are_whole_utc_days_or_months(facts: dict[str, Any]) -> None:
+def test_intervals_are_whole_utc_hours_days_or_months(facts: dict[str, Any]) -> None:
     """No DAG has the empty data interval that a plain @daily has, and a backfill's intervals leave nothing out.
 
     History asked for since the first of a month, by the clock of a browser in New York, begins with that month.
     """
-    first = {"ingest": datetime(2025, 1, 2, tzinfo=UTC), "history": datetime(2025, 1, 1, tzinfo=UTC)}
-    counts = {"ingest": 30 + 28 + 1, "history": 3}
-    by_hand = {"ingest": ["2026-11-19", "2026-11-20"], "history": ["2026-10-01", "2026-11-01"]}
+    first = {
+        "ingest": datetime(2025, 1, 2, tzinfo=UTC),
+        "history": datetime(2025, 1, 1, tzinfo=UTC),
+        "repair": datetime(2025, 1, 1, 5, 20, tzinfo=UTC),
+    }
+    counts = {"ingest": 30 + 28 + 1, "history": 3, "repair": 24 * (31 + 28) - 5}
+    by_hand = {
+        "ingest": ["2026-11-19 00:00", "2026-11-20 00:00"],
+        "history": ["2026-10-01 00:00", "2026-11-01 00:00"],
+        "repair": ["2026-11-20 11:20", "2026-11-20 12:20"],
+    }
     for dag_id, dag in facts["dags"].items():
         kind = dag_id.partition("_")[0]
         intervals = [tuple(map(datetime.fromisoformat, interval)) for interval in dag["backfill"]]
         assert intervals[0][0] == first[kind], dag_id
         assert len(intervals) == counts[kind], dag_id
         assert all(end == start for (_, end), (start, _) in pairwise(intervals)), dag_id
-        assert dag["interval"] == [f"{day} 00:00:00+00:00" for day in by_hand[kind]], dag_id
+        assert dag["interval"] == [f"{bound}:00+00:00" for bound in by_hand[kind]], dag_id
 
 
 def test_history_is_for_backfills_alone(facts: dict[str, Any]) -> None:
@@ -76,12 +86,36 @@ def test_tasks_are_retried_with_growing_pauses(facts: dict[str, Any]) -> None:
 
 def test_loads_are_labelled_pooled_and_announced(facts: dict[str, Any]) -> None:
     """Tasks are named after their series, those that talk share the exchange's pool, a load tells who listens."""
-    for dag_id, dag in facts["dags"].items():
-        tasks = dag["tasks"]
-        assert list(tasks) == ["partition.fetch", "partition.clean", "partition.load"], dag_id
-        assert {task["label"] for task in tasks.values()} == {"{{ series }}"}, dag_id
-        assert tasks["partition.fetch"]["pool"] == "binance", dag_id
+    for dag_id in PARTITIONED:
+        tasks = facts["dags"][dag_id]["tasks"]
+        assert list(tasks) == ["partition.fetch", "partition.clean", "partition.load", "account"], dag_id
+        assert {task["label"] for name, task in tasks.items() if name != "account"} == {"{{ series }}"}, dag_id
+        assert tasks["partition.fetch"]["pool"] == EXCHANGES[dag_id.partition("_")[2]], dag_id
         assert tasks["partition.load"]["outlets"] == ["candles"], dag_id
+
+
+def test_every_run_is_accounted_for_and_says_where(facts: dict[str, Any]) -> None:
+    """The account follows the loads however they end, does not say whether the run failed, and leads to the quality."""
+    for dag_id in PARTITIONED:
+        tasks = facts["dags"][dag_id]["tasks"]
+        assert (tasks["account"]["is_teardown"], tasks["account"]["after"]) == (True, ["partition.load"]), dag_id
+        assert {name for name, task in tasks.items() if task["links"] == ["Quality"]} == {"partition.load", "account"}
+
+
+def test_repair_asks_each_exchange_by_itself_and_tells_of_all(facts: dict[str, Any]) -> None:
+    """One run at a time, switched on; a red exchange keeps neither another nor the telling, but lets the run fail."""
+    repair = facts["dags"]["repair_gaps"]
+    tasks = repair["tasks"]
+    assert (repair["runs_at_once"], repair["is_paused_at_first"]) == (1, False)
+    assert {name: task["pool"] for name, task in tasks.items() if task["pool"] != "default_pool"} == {
+        f"repair_{exchange}": exchange for exchange in EXCHANGES.values()
+    }
+    repairs = [f"repair_{exchange}" for exchange in sorted(EXCHANGES.values())]
+    assert [tasks[name]["after"] for name in repairs] == [["judge"], ["judge"]]
+    assert (tasks["announce"]["after"], tasks["announce"]["trigger_rule"]) == (["judge", *repairs], "all_done")
+    assert tasks["note_announced"]["after"] == ["announce"]
+    assert tasks["finished"]["after"] == ["note_announced", *repairs]
+    assert {task["trigger_rule"] for name, task in tasks.items() if name != "announce"} == {"all_success"}
 
 
 def test_parsing_stays_light(facts: dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """Run DAGs as `dag.test()` does and print what came of it as JSON: a process of its own, with a fresh AIRFLOW_HOME.
 
-The argument is a list of `{"dag": ..., "logical_date": ...}` as JSON, run in that order.
+Each line of the input is a run, `{"dag": ..., "logical_date": ...}` as JSON; each is answered with a line `RUN ...`.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ REPOSITORY = Path(__file__).parents[3]
 
 
 def run(dag: Any, logical_date: str) -> dict[str, Any]:
-    """Run `dag` once, without pauses between tries, and return its tasks and asset events."""
+    """Run `dag` once, without pauses between tries, and return its tasks, links and asset events."""
     from airflow.models.asset import AssetEvent
     from airflow.models.taskinstance import TaskInstance
+    from airflow.models.xcom import XComModel
     from airflow.utils.session import create_session
 
     for task in dag.tasks:
@@ -26,6 +27,7 @@ def run(dag: Any, logical_date: str) -> dict[str, Any]:
     with create_session() as session:
         instances = session.query(TaskInstance).filter_by(dag_id=dag.dag_id, run_id=done.run_id)
         events = session.query(AssetEvent).filter_by(source_dag_id=dag.dag_id, source_run_id=done.run_id)
+        links = session.query(XComModel).filter_by(dag_id=dag.dag_id, run_id=done.run_id, key="_link_QualityLink")
         return {
             "state": str(done.state),
             "interval": [done.data_interval_start.isoformat(), done.data_interval_end.isoformat()],
@@ -39,7 +41,8 @@ def run(dag: Any, logical_date: str) -> dict[str, Any]:
                 }
                 for instance in instances
             ],
-            "events": [event.extra for event in events.order_by(AssetEvent.id)],
+            "links": {f"{link.task_id} {link.map_index}": link.value for link in links},
+            "events": [{"asset": event.name, **event.extra} for event in events.order_by(AssetEvent.id)],
         }
 
 
@@ -50,8 +53,10 @@ def main() -> None:
 
     initdb()
     bag = DagBag(REPOSITORY / "dags")
-    runs = [run(bag.dags[wanted["dag"]], wanted["logical_date"]) for wanted in json.loads(sys.argv[1])]
-    print("RUNS " + json.dumps(runs))  # noqa: T201  # this is its output
+    for line in sys.stdin:
+        wanted = json.loads(line)
+        answer = run(bag.dags[wanted["dag"]], wanted["logical_date"])
+        print("RUN " + json.dumps(answer), flush=True)  # noqa: T201  # this is its output
 
 
 if __name__ == "__main__":

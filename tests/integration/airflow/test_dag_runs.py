@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
-from psycopg import sql
-from sqlalchemy.engine import make_url
 
 from etl.ingest import ingest
+from etl.judging import judge_loads
 from etl.plan import settling
 from etl.replay import FaultPlan, RecordedMarket, ReplayServer
 from etl.replay.faults import Fault
 from etl.schema import TimeRange
 from etl.settings import ExchangeSettings, Settings, load_settings
 from etl.stores import Partition, Stores, open_stores
+from etl.warehouse import unjudged_loads
+from tests.integration.airflow.airflow_process import AirflowProcess, Run, fresh_databases
 from tests.snapshots import archive_of, tables_of
 
-REPOSITORY = Path(__file__).parents[3]
 DAYS = [datetime(2024, 2, 29, tzinfo=UTC), datetime(2024, 3, 1, tzinfo=UTC)]
 FEEDS = """
 [feeds.sound]
@@ -61,61 +55,36 @@ REFUSALS = 7
 class Outcome:
     """What the runs came to, and the stores they filled."""
 
-    sound: list[dict[str, Any]]
-    typo: dict[str, Any]
-    flaky: dict[str, Any]
+    sound: list[Run]
+    typo: Run
+    flaky: Run
     settings: Settings
 
 
 @pytest.fixture(scope="module")
-def databases(postgres: str) -> Iterator[tuple[str, str]]:
-    """The addresses of two fresh, migrated databases: one for Airflow's way, one for the other."""
-    names = [f"test_{uuid.uuid4().hex[:12]}" for _ in range(2)]
-    with psycopg.connect(postgres.replace("/template?", "/postgres?"), autocommit=True) as connection:
-        for name in names:
-            connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template").format(sql.Identifier(name)))
-        first, second = (postgres.replace("/template?", f"/{name}?") for name in names)
-        yield first, second
-        for name in names:
-            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+def databases(postgres: str) -> Iterator[list[str]]:
+    """The addresses of two databases: one for Airflow's way, one for the other."""
+    with fresh_databases(postgres, 2) as urls:
+        yield urls
 
 
 @pytest.fixture(scope="module")
-def outcome(databases: tuple[str, str], recording: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
+def outcome(databases: list[str], recording: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
     """Run two days of the sound feed, and one of each of the others."""
     home = tmp_path_factory.mktemp("airflow")
-    (home / "feeds.toml").write_text(FEEDS, encoding="utf-8")
     faults = FaultPlan(Fault("http_500", times=REFUSALS))
     market = RecordedMarket(recording)
     with ReplayServer(market) as sound, ReplayServer(market, faults=faults) as flaky:
         environment = {
-            **os.environ,
-            "AIRFLOW_HOME": str(home),
-            "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
-            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-            "AIRFLOW__CORE__PLUGINS_FOLDER": str(REPOSITORY / "plugins"),
-            "AIRFLOW_CONN_CHANDLER_ARCHIVE": json.dumps(
-                {"conn_type": "fs", "extra": {"url": f"{home}/chandler/archive"}}
-            ),
             "AIRFLOW_CONN_CHANDLER_EXCHANGE_FLAKY": flaky.url + "/http",
-            "AIRFLOW_CONN_CHANDLER_WAREHOUSE": _to_connection(databases[0]),
-            # Where nothing must ever arrive: the Connections win.
-            "CHANDLER_ARCHIVE_URL": str(home / "elsewhere"),
-            "CHANDLER_WAREHOUSE_URL": "postgresql://nobody@127.0.0.1:1/nowhere",
             "CHANDLER_EXCHANGES__SOUND__BASE_URL": sound.url,
             "CHANDLER_EXCHANGES__TYPO__BASE_URL": sound.url,
-            "CHANDLER_FEEDS": str(home / "feeds.toml"),
-            "CHANDLER_HOME": str(home / "chandler"),
         }
         # Run by hand, a DAG's interval is the one that ended last.
-        days = [(day + timedelta(days=1)).isoformat() for day in DAYS]
+        days = [day + timedelta(days=1) for day in DAYS]
         wanted = [("sound", days[0]), ("sound", days[1]), ("typo", days[1]), ("flaky", days[1])]
-        argument = json.dumps([{"dag": f"ingest_{name}", "logical_date": day} for name, day in wanted])
-        argv = [sys.executable, str(Path(__file__).with_name("dag_runs.py")), argument]
-        done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False, timeout=120)
-        lines = [line for line in done.stdout.splitlines() if line.startswith("RUNS ")]
-        assert lines, done.stdout[-4000:] + done.stderr[-2000:]
-        *sound_runs, typo_run, flaky_run = json.loads(lines[0].removeprefix("RUNS "))
+        with AirflowProcess(home, FEEDS, databases[0], environment) as airflow:
+            *sound_runs, typo_run, flaky_run = [airflow.run(f"ingest_{name}", day) for name, day in wanted]
         addresses = {name: {"protocol": "binance", "base_url": sound.url} for name in ("sound", "typo", "flaky")}
         exchanges = {name: ExchangeSettings.model_validate(own) for name, own in addresses.items()}
         settings = load_settings(
@@ -126,40 +95,57 @@ def outcome(databases: tuple[str, str], recording: Path, tmp_path_factory: pytes
 
 def test_runs_take_their_window_from_the_data_interval(outcome: Outcome) -> None:
     """A run loads the day of its interval, and a later one settles the day before it again."""
-    assert [run["state"] for run in outcome.sound] == ["success", "success"]
+    assert [run.state for run in outcome.sound] == ["success", "success"]
     for run, day in zip(outcome.sound, DAYS, strict=True):
-        assert run["interval"] == [day.isoformat(), (day + timedelta(days=1)).isoformat()]
-    starts = [{event["start"] for event in run["events"]} for run in outcome.sound]
+        assert run.interval == (day, day + timedelta(days=1))
+    starts = [{event["start"] for event in run.events} for run in outcome.sound]
     assert starts == [{DAYS[0].isoformat()}, {DAYS[0].isoformat()}]
 
 
 def test_a_load_announces_series_and_range(outcome: Outcome) -> None:
     """Whoever listens to the asset is told what was loaded, once for each series."""
-    assert sorted(outcome.sound[0]["events"], key=lambda event: event["series"]) == [
-        {"series": f"sound:{symbol}:1m", "start": "2024-02-29T00:00:00+00:00", "end": "2024-03-01T00:00:00+00:00"}
-        for symbol in ("BTC/USDT", "ETH/USDT")
+    day = {"start": "2024-02-29T00:00:00+00:00", "end": "2024-03-01T00:00:00+00:00"}
+    assert sorted(outcome.sound[0].events, key=lambda event: event["series"]) == [
+        {"asset": "candles", "series": f"sound:{symbol}:1m", **day} for symbol in ("BTC/USDT", "ETH/USDT")
     ]
 
 
 def test_mapped_tasks_are_labelled_with_their_series(outcome: Outcome) -> None:
     """A square in the grid says which series it is, a red one too."""
-    labels = {(task["task"], task["index"]): task["label"] for task in outcome.sound[0]["tasks"]}
+    labels = {place: task["label"] for place, task in outcome.sound[0].tasks.items() if place[1] >= 0}
     assert labels == {
         (f"partition.{step}", index): f"sound:{symbol}:1m"
         for step in ("fetch", "clean", "load")
         for index, symbol in enumerate(("BTC/USDT", "ETH/USDT"))
     }
-    assert _tasks(outcome.typo)["partition.fetch", 1]["label"] == "typo:BTD/USDT:1m"
+    assert outcome.typo.tasks["partition.fetch", 1]["label"] == "typo:BTD/USDT:1m"
 
 
-def test_airflow_leaves_what_the_library_leaves(outcome: Outcome, databases: tuple[str, str], tmp_path: Path) -> None:
-    """Loaded through Airflow or by `etl.ingest`, the stores hold the same, absences and quarantine included."""
+def test_every_run_tells_the_quality_of_its_series(outcome: Outcome) -> None:
+    """The log of a run has a table with a row a series, judged, and tasks have a link to the same by day."""
+    lines = [
+        line.split(" [chandler_airflow")[0] for line in outcome.sound[1].log.splitlines() if "  2024-03-01" in line
+    ]
+    assert lines[-2].endswith(
+        "sound:BTC/USDT:1m  2024-03-01     1,440   1,395  45 outage  0        0                        0"
+    )
+    assert "sound:ETH/USDT:1m  2024-03-01" in lines[-1]
+    series = "series=sound%3ABTC%2FUSDT%3A1m&series=sound%3AETH%2FUSDT%3A1m"
+    day = "start=2024-03-01T00%3A00%3A00%2B00%3A00&end=2024-03-02T00%3A00%3A00%2B00%3A00"
+    links = outcome.sound[1].links
+    assert links["account -1"] == f"http://airflow.example:8080/chandler/quality?{series}&{day}"
+    assert set(links) == {"account -1", "partition.load 0", "partition.load 1"}
+
+
+def test_airflow_leaves_what_the_library_leaves(outcome: Outcome, databases: list[str], tmp_path: Path) -> None:
+    """Loaded through Airflow or by `etl`, the stores hold the same, judged absences and quarantine included."""
     by_hand = outcome.settings.model_copy(update={"home": tmp_path, "warehouse_url": databases[1]})
     with open_stores(by_hand) as stores:
         for day in DAYS:
             for name in ("sound", "typo", "flaky"):
                 if name == "sound" or day == DAYS[1]:
                     _ingest_day(stores, name, day)
+        judge_loads(stores, None, run="by hand")
         expected_tables, expected_files = _sorted_tables(stores), archive_of(stores)
     with open_stores(outcome.settings) as stores:
         assert _sorted_tables(stores) == expected_tables
@@ -170,29 +156,26 @@ def test_airflow_leaves_what_the_library_leaves(outcome: Outcome, databases: tup
 
 def test_an_unknown_symbol_fails_at_once_and_alone(outcome: Outcome) -> None:
     """What no retry can help is tried once, and the neighbours are loaded."""
-    tasks = _tasks(outcome.typo)
-    assert outcome.typo["state"] == "failed"
+    tasks = outcome.typo.tasks
+    assert outcome.typo.state == "failed"
     assert (tasks["partition.fetch", 1]["state"], tasks["partition.fetch", 1]["tries"]) == ("failed", 1)
     assert tasks["partition.load", 1]["state"] == "upstream_failed"
     assert [tasks["partition.load", index]["state"] for index in (0, 2)] == ["success", "success"]
 
 
+def test_a_failed_run_is_accounted_for_and_stays_failed(outcome: Outcome) -> None:
+    """What was loaded beside a series that failed is judged and told of, and the run is red nevertheless."""
+    assert outcome.typo.states() == {"account": "success"}
+    assert outcome.typo.state == "failed"
+    with open_stores(outcome.settings) as stores, stores.warehouse.begin() as connection:
+        assert unjudged_loads(connection) == []
+
+
 def test_an_exchange_in_trouble_is_tried_again(outcome: Outcome) -> None:
     """What a retry may help is retried by Airflow, with the exchange's address from a Connection."""
-    fetch = _tasks(outcome.flaky)["partition.fetch", 0]
-    assert outcome.flaky["state"] == "success"
+    fetch = outcome.flaky.tasks["partition.fetch", 0]
+    assert outcome.flaky.state == "success"
     assert fetch["tries"] == 2
-
-
-def _to_connection(url: str) -> str:
-    """Return a database's address as the Connection that a user would fill in."""
-    parts = make_url(url)
-    fields = {"login": parts.username, "schema": parts.database, "extra": dict(parts.query)}
-    return json.dumps({"conn_type": "postgres", **fields})
-
-
-def _tasks(run: dict[str, Any]) -> dict[tuple[str, int], dict[str, Any]]:
-    return {(task["task"], task["index"]): task for task in run["tasks"]}
 
 
 def _ingest_day(stores: Stores, feed: str, day: datetime) -> None:

@@ -1,0 +1,78 @@
+"""The page behind a task's link to quality: a table of days, made on the server, for those who are logged in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from html import escape
+from typing import Annotated
+
+from airflow.api_fastapi.core_api.security import get_user
+from fastapi import Depends, FastAPI, HTTPException, Query
+from fastapi.responses import HTMLResponse
+
+from chandler_airflow.connections import read_settings
+from chandler_airflow.links import QUALITY_PATH
+from etl.errors import ChandlerError, ConfigError
+from etl.quality import COLUMNS, NUMBERS, SeriesQuality, quality_rows, report_quality
+from etl.schema import Series, TimeRange
+from etl.warehouse import Quality, open_warehouse
+
+_STYLE = """
+:root { color-scheme: light dark; --line: light-dark(#d9dde3, #353b45); --quiet: light-dark(#69707d, #98a1b0);
+  --strange: light-dark(#8a5a00, #f0b849); --wrong: light-dark(#b3261e, #ff8a80) }
+body { font: 14px/1.5 system-ui, sans-serif; margin: 2rem; background: light-dark(#fff, #14171c) }
+h1 { font-size: 1.25rem; margin: 0 } p { color: var(--quiet); margin: .25rem 0 1.25rem }
+div { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric: tabular-nums }
+th, td { padding: .3rem .9rem .3rem 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top }
+th { color: var(--quiet); font-weight: 600 } td.number, th.number { text-align: right; white-space: nowrap }
+td:first-child, td:nth-child(2) { white-space: nowrap } tr.sum td { font-weight: 600 }
+.strange { color: var(--strange) } .wrong { color: var(--wrong) }
+"""
+# No script runs here, and nothing is fetched from anywhere.
+_HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'", "Cache-Control": "no-store"}
+
+# Airflow mounts what a plugin brings as it is: open to everybody, were it not for this.
+app = FastAPI(title="Chandler", dependencies=[Depends(get_user)], docs_url=None, redoc_url=None, openapi_url=None)
+
+
+@app.get(QUALITY_PATH)
+def show_quality(series: Annotated[list[str], Query()], start: datetime, end: datetime) -> HTMLResponse:
+    """Show the quality of each day that `[start, end)` touches, for each of `series`."""
+    try:
+        wanted, time_range = [Series.parse(one) for one in series], TimeRange(start, end)
+    except (ConfigError, ValueError) as error:
+        raise HTTPException(422, str(error)) from error
+    try:
+        with open_warehouse(read_settings()) as warehouse:
+            reports = report_quality(warehouse, wanted, time_range)
+    except ChandlerError as error:
+        raise HTTPException(503, str(error)) from error
+    return HTMLResponse(_page(time_range, reports), headers=_HEADERS)
+
+
+def _page(time_range: TimeRange, reports: Sequence[SeriesQuality]) -> str:
+    heads = "".join(f"<th{_number(name)}>{name}</th>" for name in COLUMNS)
+    rows = "".join(_row(cells, quality) for cells, quality in quality_rows(reports))
+    table = f"<div><table><tr>{heads}</tr>{rows}</table></div>" if rows else "<p>Nothing of it is loaded.</p>"
+    days = escape(str(time_range))
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>Quality {days}</title><style>{_STYLE}</style><h1>Quality</h1>"
+        f"<p>The UTC days of {days}: expected = stored + absent</p>{table}</html>"
+    )
+
+
+def _row(cells: Sequence[str], quality: Quality) -> str:
+    colours = {"absent": "strange" if quality.absent else "", "refused": "wrong" if quality.refused else ""}
+    named = zip(COLUMNS, cells, strict=True)
+    columns = (f"<td{_number(name) or _class(colours.get(name, ''))}>{escape(cell)}</td>" for name, cell in named)
+    return f"<tr{_class('sum' if 'sum' in cells else '')}>{''.join(columns)}</tr>"
+
+
+def _number(name: str) -> str:
+    return _class("number" if name in NUMBERS else "")
+
+
+def _class(name: str) -> str:
+    return f' class="{name}"' if name else ""
