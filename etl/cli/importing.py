@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from etl.cli.terminal import AsJson, err, opened_stores, out
+from etl.cli.terminal import AsJson, err, opened_stores, out, run_name
 from etl.schema import Series
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def import_candles(
     from rich.progress import track
 
     from etl.importing import plan_import, run_import
+    from etl.judging import judge_loads
     from etl.progress import Outcome
 
     with opened_stores() as stores:
@@ -45,6 +46,7 @@ def import_candles(
             planned = plan_import(stores, file, whose)
         steps = run_import(stores, planned)
         imported = list(track(steps, description=str(whose), total=len(planned.left), console=err, transient=True))
+        judge_loads(stores, whose.exchange, run_name())
     if as_json:
         out.print_json(data=_to_json(planned, imported))
         return
