@@ -15,7 +15,7 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 
 from etl.archive import Archive
-from etl.show import by_name
+from etl.quality import by_name
 from etl.warehouse import SeriesStatus
 from stack.backfill import Progress
 

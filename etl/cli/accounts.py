@@ -9,7 +9,7 @@ from etl.schema import Series
 
 
 def status(as_json: AsJson = False) -> None:
-    """Show, for each series: first, last, watermark, candles, absent by kind, quarantined, last load.
+    """Show, for each series: first, last, watermark, candles, absent by kind, refused and flagged by rule, last load.
 
     Example: [bold]chandler status --json[/bold]
     """

@@ -1,7 +1,8 @@
 """What commands show: as tables for people, as JSON for scripts."""
 
 from etl.show.accounts import audit_json, audit_problems, audit_table, status_json, status_table
-from etl.show.parts import by_name
+from etl.show.history import quality_json, quality_table, revisions_json, revisions_table
+from etl.show.quarantine import inspection, inspection_json, quarantine_counts, quarantine_json, quarantine_table
 from etl.show.venues import (
     check_json,
     check_needs,
@@ -16,7 +17,6 @@ __all__ = [
     "audit_json",
     "audit_problems",
     "audit_table",
-    "by_name",
     "check_json",
     "check_needs",
     "check_table",
@@ -24,6 +24,15 @@ __all__ = [
     "exchanges_table",
     "feeds_json",
     "feeds_table",
+    "inspection",
+    "inspection_json",
+    "quality_json",
+    "quality_table",
+    "quarantine_counts",
+    "quarantine_json",
+    "quarantine_table",
+    "revisions_json",
+    "revisions_table",
     "status_json",
     "status_table",
 ]

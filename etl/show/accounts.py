@@ -8,8 +8,9 @@ from typing import Any
 from rich.table import Table
 
 from etl.audit import SeriesAudit, is_sound
+from etl.quality import by_name
 from etl.schema import Series
-from etl.show.parts import by_name, new_table, to_iso, to_minute
+from etl.show.parts import new_table, to_iso, to_minute
 from etl.warehouse import SeriesStatus
 
 
@@ -17,7 +18,7 @@ def status_table(rows: Sequence[SeriesStatus], sizes: Mapping[Series, int]) -> T
     """Return a row a series; `sizes` are the archive's bytes."""
     table = new_table(
         *("series", "first", "last", "watermark", "candles", "absent"),
-        *("quarantined", "revised", "archive", "loaded", "state"),
+        *("refused", "flagged", "revised", "archive", "loaded", "state"),
     )
     for row in rows:
         table.add_row(
@@ -27,7 +28,8 @@ def status_table(rows: Sequence[SeriesStatus], sizes: Mapping[Series, int]) -> T
             to_minute(row.watermark),
             f"{row.candles:,}",
             by_name(row.absent),
-            f"{row.quarantined:,}",
+            by_name(row.refused),
+            by_name(row.flagged),
             f"{row.revisions:,}",
             f"{sizes[row.series] / 1e6:.1f} MB",
             to_minute(row.last_load),
@@ -49,6 +51,8 @@ def status_json(rows: Sequence[SeriesStatus], sizes: Mapping[Series, int]) -> li
             "candles": row.candles,
             "absent": dict(row.absent),
             "quarantined": row.quarantined,
+            "refused": dict(row.refused),
+            "flagged": dict(row.flagged),
             "revisions": row.revisions,
             "archive_bytes": sizes[row.series],
             "last_load": to_iso(row.last_load),

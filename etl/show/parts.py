@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 
 from rich.console import JustifyMethod
@@ -30,11 +29,6 @@ def new_table(*names: str, title: object = None) -> Table:
         justify: JustifyMethod = "right" if name in _NUMBERS else "left"
         table.add_column(name, justify=justify, overflow="fold", no_wrap=name in _WHOLE)
     return table
-
-
-def by_name(counts: Mapping[str, int]) -> str:
-    """Return `120 outage, 3 refused`, or 0."""
-    return ", ".join(f"{count:,} {name}" for name, count in sorted(counts.items())) or "0"
 
 
 def to_minute(moment: datetime | None) -> str:

@@ -6,6 +6,7 @@ from etl.warehouse.absences import (
     Finding,
     due_absences,
     read_absences,
+    record_absences,
     record_unfetched,
     record_verdicts,
 )
@@ -25,6 +26,14 @@ from etl.warehouse.loads import (
 )
 from etl.warehouse.merge import Merge, merge, with_flags, without_equals
 from etl.warehouse.overlay import clip, overlay, subtract
+from etl.warehouse.proving import (
+    REBUILT,
+    broken_revisions,
+    rebuilt_spans,
+    refused_rules,
+    released_times,
+    revised_times,
+)
 from etl.warehouse.quality import Quality, count_quality, read_quality, refresh_quality
 from etl.warehouse.quarantine import (
     Quarantined,
@@ -45,10 +54,23 @@ from etl.warehouse.reading import (
     read_overruled,
     span_of_candles,
 )
+from etl.warehouse.restoring import follow_revisions, renew_checkpoint, restore_candles, vouch_again
 from etl.warehouse.revisions import Change, Revision, read_revisions
+from etl.warehouse.slots import read_absent_slots
 from etl.warehouse.status import SeriesStatus, read_status
 
 __all__ = [
+    "vouch_again",
+    "restore_candles",
+    "renew_checkpoint",
+    "follow_revisions",
+    "record_absences",
+    "revised_times",
+    "released_times",
+    "refused_rules",
+    "rebuilt_spans",
+    "broken_revisions",
+    "REBUILT",
     "Absence",
     "Asking",
     "Change",
@@ -88,6 +110,7 @@ __all__ = [
     "open_warehouse",
     "overlay",
     "read_absences",
+    "read_absent_slots",
     "read_candles",
     "read_checkpoints",
     "read_last_candle",

@@ -53,7 +53,7 @@ class Quarantined:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which refused rows; what is None or empty says nothing.
+    """Which refused rows; what is None or empty keeps none out.
 
     Attributes:
         time_range: Those that belong there; rows that say no time belong nowhere.
@@ -61,7 +61,7 @@ class Wanted:
 
     series: Collection[Series] = ()
     rule: str | None = None
-    state: State | None = None
+    states: Collection[State] = ()
     time_range: TimeRange | None = None
 
 
@@ -141,8 +141,8 @@ def _conditions(wanted: Wanted) -> list[ColumnElement[bool]]:
         conditions.append(tuple_(series.c.exchange, series.c.symbol, series.c.timeframe).in_(names))
     if wanted.rule is not None:
         conditions.append(own.rule == wanted.rule)
-    if wanted.state is not None:
-        conditions.append(own.state == wanted.state.value)
+    if wanted.states:
+        conditions.append(own.state.in_([state.value for state in wanted.states]))
     if wanted.time_range is not None:
         conditions += [own.open_time >= wanted.time_range.start, own.open_time < wanted.time_range.end]
     return conditions

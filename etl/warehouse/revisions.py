@@ -80,6 +80,12 @@ def read_revisions(
     return [_to_revision(row) for row in connection.execute(query)]
 
 
+def count_revisions(connection: Connection, series_id: int) -> int:
+    """Return how many values of the series were replaced."""
+    own = candle_revisions.c
+    return connection.execute(select(func.count()).where(own.series_id == series_id)).scalar_one()
+
+
 def _to_revision(row: Any) -> Revision:
     values = {name: (getattr(row, f"{name}_before"), getattr(row, f"{name}_after")) for name in VALUE_COLUMNS}
     return Revision(

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, Table, func, select
+from sqlalchemy import Connection, select
 
 from etl.schema import Series
 from etl.timeframe import from_ms, to_ms
 from etl.warehouse import tables
 from etl.warehouse.absences import read_absences
 from etl.warehouse.checkpoints import covered_ranges, read_checkpoints
+from etl.warehouse.quality import Quality, read_quality
+from etl.warehouse.quarantine import State, Wanted, count_quarantine
 from etl.warehouse.reading import count_candles, known_series, span_of_candles
+from etl.warehouse.revisions import count_revisions
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +31,8 @@ class SeriesStatus:
         first: Open time of the first stored candle.
         last: Open time of the last one.
         absent: Expected and not held, by kind.
-        quarantined: Refused rows.
+        refused: Rows in quarantine, by rule; those that were released are not among them.
+        flagged: Candles by rule; one may be flagged by several.
         first_open: When the exchange's first candle opens, if it was asked.
         ended: When the last candle closed of a series that is traded no more.
     """
@@ -40,11 +45,17 @@ class SeriesStatus:
     last: datetime | None
     candles: int
     absent: Mapping[str, int]
-    quarantined: int
+    refused: Mapping[str, int]
+    flagged: Mapping[str, int]
     revisions: int
     last_load: datetime | None
     first_open: datetime | None
     ended: datetime | None
+
+    @property
+    def quarantined(self) -> int:
+        """How many rows are in quarantine."""
+        return sum(self.refused.values())
 
 
 def read_status(connection: Connection) -> list[SeriesStatus]:
@@ -58,10 +69,12 @@ def _status(connection: Connection, series: Series, series_id: int) -> SeriesSta
     checkpoints = read_checkpoints(connection, series_id)
     own = tables.series
     first_open, ended = connection.execute(select(own.c.first_open, own.c.ended).where(own.c.id == series_id)).one()
-    absent: dict[str, int] = {}
-    for span in covered:
-        for absence in read_absences(connection, series_id, span):
-            absent[absence.kind] = absent.get(absence.kind, 0) + absence.span.count(series.timeframe)
+    absent: Counter[str] = Counter()
+    for absence in read_absences(connection, series_id):
+        absent[absence.kind] += absence.span.count(series.timeframe)
+    known = Quality()
+    for day in read_quality(connection, series_id).values():
+        known.add(day)
     return SeriesStatus(
         series=series,
         start=covered[0].start if covered else None,
@@ -71,13 +84,10 @@ def _status(connection: Connection, series: Series, series_id: int) -> SeriesSta
         last=from_ms(to_ms(held.end) - 1) if held else None,
         candles=count_candles(connection, series_id),
         absent=absent,
-        quarantined=_count(connection, tables.quarantine, series_id),
-        revisions=_count(connection, tables.candle_revisions, series_id),
+        refused=count_quarantine(connection, Wanted([series], states=(State.OPEN, State.CONFIRMED))),
+        flagged=known.flagged,
+        revisions=count_revisions(connection, series_id),
         last_load=checkpoints[-1].loaded_at if checkpoints else None,
         first_open=first_open,
         ended=ended,
     )
-
-
-def _count(connection: Connection, table: Table, series_id: int) -> int:
-    return connection.execute(select(func.count()).where(table.c.series_id == series_id)).scalar_one()

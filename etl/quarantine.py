@@ -1,0 +1,182 @@
+"""The way out of quarantine: a person looks at a refused row, and releases it or confirms that it is no candle.
+
+A released row is loaded like any other, in one transaction with the decision; a later fetch that refuses it again does
+not undo that. What no store can hold, or breaks another rule besides, is not released.
+"""
+
+from __future__ import annotations
+
+import inspect as introspection
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from etl.errors import ConfigError, DataQualityError
+from etl.exchanges import FILE_LAYOUT
+from etl.extract import Bounds
+from etl.loading import Incoming, put
+from etl.schema import Flag, TimeRange, empty_candles, from_columns, to_columns
+from etl.stores import Partition, Stores
+from etl.timeframe import to_ms
+from etl.validate import REFUSING, ReceivedRows, clean
+from etl.warehouse import (
+    Load,
+    LoadReport,
+    Quarantined,
+    State,
+    decide,
+    find_quarantined,
+    known_series,
+    leave_confirmed_alone,
+    lock_series,
+    read_candles,
+)
+
+AROUND = 30
+"""How many slots of the grid before and after a refused row are shown with it."""
+
+_NO_SHAPE = "No rule could look at the row: it is no list of values, or too short, or states no open time."
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """A refused row, and what there is to judge it by.
+
+    Attributes:
+        reason: Why there is a rule that refuses such rows.
+        never: Why it can never be a candle; empty if it can be released.
+        around: What is stored from AROUND slots before it to AROUND after it, its own slot among them.
+    """
+
+    row: Quarantined
+    reason: str
+    never: str
+    around: pa.Table
+
+
+def inspect(stores: Stores, row_id: int) -> Inspection:
+    """Return all that is known of a refused row.
+
+    Raises:
+        ConfigError: There is no such row.
+    """
+    row = _find(stores, row_id)
+    around = empty_candles()
+    if row.open_time is not None:
+        reach = AROUND * row.series.timeframe.delta
+        span = TimeRange(row.open_time - reach, row.open_time + reach + row.series.timeframe.delta)
+        with stores.warehouse.begin() as connection:
+            around = read_candles(connection, known_series(connection)[row.series], span)
+    reason = next((introspection.getdoc(rule.finds) for rule in REFUSING if rule.name == row.rule), None)
+    return Inspection(row, reason or _NO_SHAPE, _never(row), around)
+
+
+def release(stores: Stores, row_id: int, note: str | None, run: str) -> LoadReport:
+    """Make a refused row the candle of its slot: judged again without the rule that refused it, and loaded.
+
+    Args:
+        note: Why.
+        run: What to call this run in the warehouse.
+
+    Returns:
+        What the load changed: a candle that is new, or one that is revised.
+
+    Raises:
+        ConfigError: There is no such row, or it was released already.
+        DataQualityError: It cannot be a candle, or another rule refuses it too.
+        StoreError: A store refuses or went away; nothing is decided.
+    """
+    row = _find(stores, row_id)
+    if row.state is State.RELEASED:
+        raise ConfigError(f"{_name(row)} {_decision(row)}")
+    if why := _never(row):
+        raise DataQualityError(f"{_name(row)} can never be a candle: {why}")
+    partition = _slot(row)
+    candles = _judge_again(stores, row, partition)
+
+    def decided(load: Load) -> None:
+        if not decide(load.connection, row.id, row.state, State.RELEASED, note):
+            raise ConfigError(f"{_name(row)} was decided by somebody else just now; look at it again")
+
+    return put(stores, partition, Incoming(candles, (), Bounds(), row.refused_at), run, also=decided)
+
+
+def confirm(stores: Stores, row_id: int, note: str | None) -> None:
+    """Record that a refusal stands: no exchange is asked again for a candle in its place.
+
+    Args:
+        note: Why.
+
+    Raises:
+        ConfigError: There is no such row, or it was decided already.
+    """
+    row = _find(stores, row_id)
+    if row.state is not State.OPEN:
+        raise ConfigError(f"{_name(row)} {_decision(row)}")
+    with stores.warehouse.begin() as connection:
+        series_id = known_series(connection)[row.series]
+        lock_series(connection, series_id)
+        if not decide(connection, row.id, State.OPEN, State.CONFIRMED, note):
+            raise ConfigError(f"{_name(row)} was decided by somebody else just now; look at it again")
+        if row.open_time is not None:
+            leave_confirmed_alone(connection, series_id, row.series.timeframe, _slot(row).time_range)
+
+
+def _find(stores: Stores, row_id: int) -> Quarantined:
+    with stores.warehouse.begin() as connection:
+        row = find_quarantined(connection, row_id)
+    if row is None:
+        raise ConfigError(f"no row {row_id} in quarantine; see chandler quarantine list")
+    return row
+
+
+def _never(row: Quarantined) -> str:
+    if row.open_time is None:
+        return "it does not say which candle it is"
+    return next((rule.never for rule in REFUSING if rule.name == row.rule), "")
+
+
+def _slot(row: Quarantined) -> Partition:
+    if row.open_time is None:
+        raise ValueError(f"row {row.id} has no open time")
+    return Partition(row.series, TimeRange(row.open_time, row.open_time + row.series.timeframe.delta))
+
+
+def _judge_again(stores: Stores, row: Quarantined, partition: Partition) -> pa.Table:
+    """Return the row as a candle that is flagged as released."""
+    if row.cells is None:
+        start, end = (f"{bound:%Y-%m-%dT%H:%M}" for bound in (partition.time_range.start, partition.time_range.end))
+        raise DataQualityError(
+            f"{_name(row)} was refused by an earlier version, which did not keep what each value is; fetch it again "
+            f"first: chandler ingest {row.series} --start {start} --end {end} --again"
+        )
+    cells: list[Any] = [None] * len(FILE_LAYOUT.columns)
+    for name, place in FILE_LAYOUT.columns.items():
+        cells[place] = row.cells.get(name)
+    cells[FILE_LAYOUT.columns["open_time"]] = partition.time_range.start_ms
+    # Else it would have been refused for that.
+    had_closed = max(to_ms(row.refused_at), partition.time_range.end_ms)
+    received = ReceivedRows([cells], had_closed, FILE_LAYOUT, row.origin)
+    rules = stores.settings.rules_of(row.series.exchange)
+    cleaned = clean([received], row.series, partition.time_range, rules, waived=row.rule)
+    for refused in cleaned.refused:
+        raise DataQualityError(f"{_name(row)} is refused by {refused.rule} too: {refused.evidence}")
+    columns = to_columns(cleaned.candles)
+    if (columns["high"] < columns["low"]).any():
+        raise DataQualityError(f"{_name(row)} can never be a candle: its high is below its low, which no store holds")
+    return from_columns({**columns, "flags": columns["flags"] | np.int16(Flag.RELEASED)})
+
+
+def _name(row: Quarantined) -> str:
+    place = f" {row.open_time:%Y-%m-%d %H:%M}" if row.open_time is not None else ""
+    return f"row {row.id} of {row.series}{place}"
+
+
+def _decision(row: Quarantined) -> str:
+    when = "" if row.decided_at is None else f" at {row.decided_at:%Y-%m-%d %H:%M}"
+    why = f" ({row.note})" if row.note else ""
+    if row.state is State.RELEASED:
+        return f"was released{when}{why}; it is a candle now, and that is final"
+    return f"was confirmed{when}{why}; if it is a candle after all, release it"

@@ -1,0 +1,157 @@
+"""Refused rows, one by one and in a table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from etl.quality import by_name
+from etl.quarantine import AROUND, Inspection
+from etl.schema import VALUE_COLUMNS, to_columns
+from etl.show.parts import new_table, to_iso, to_minute
+from etl.timeframe import from_ms, to_ms
+from etl.validate import flag_names
+from etl.warehouse import Quarantined, State
+
+_NEAR = 5  # slots before and after a row whose candles are written out
+_LEVELS = "▁▂▃▄▅▆▇█"
+_COLOURS = {State.OPEN: "yellow", State.RELEASED: "green", State.CONFIRMED: "dim"}
+
+
+def quarantine_counts(counts: Mapping[str, int]) -> str:
+    """Return how many rows each rule has refused, in a line."""
+    return f"{sum(counts.values()):,} rows in quarantine: {by_name(counts)}"
+
+
+def quarantine_table(rows: Sequence[Quarantined]) -> Table:
+    """Return a line a row."""
+    table = new_table("id", "series", "open time", "rule", "evidence", "state", "refused at", "note")
+    for row in rows:
+        table.add_row(
+            str(row.id),
+            str(row.series),
+            to_minute(row.open_time),
+            row.rule,
+            Text(row.evidence),
+            Text(row.state, style=_COLOURS[row.state]),
+            to_minute(row.refused_at),
+            Text(row.note or ""),
+        )
+    return table
+
+
+def quarantine_json(rows: Sequence[Quarantined]) -> list[dict[str, Any]]:
+    """Return the same for a script, with the rows as received."""
+    return [
+        {
+            "id": row.id,
+            "series": str(row.series),
+            "open_time": to_iso(row.open_time),
+            "rule": row.rule,
+            "evidence": row.evidence,
+            "row": row.row,
+            "cells": None if row.cells is None else {name: _shown(cell) for name, cell in row.cells.items()},
+            "state": row.state,
+            "refused_at": to_iso(row.refused_at),
+            "run": row.run,
+            "decided_at": to_iso(row.decided_at),
+            "note": row.note,
+        }
+        for row in rows
+    ]
+
+
+def inspection(one: Inspection) -> Iterator[RenderableType]:
+    """Yield what there is to judge a row by, part by part."""
+    row = one.row
+    place = f" {to_minute(row.open_time)}" if row.open_time is not None else ""
+    yield Text.assemble((f"{row.series}{place}", "bold"), f"  row {row.id}, ", (row.state, _COLOURS[row.state]))
+    if row.decided_at is not None:
+        yield Text(f"decided at {to_minute(row.decided_at)}: {row.note or 'no note'}")
+    yield Text.assemble("\nrefused by ", (row.rule, "red"), f" at {to_minute(row.refused_at)}, run {row.run}")
+    yield Text(f"{row.evidence}\n", style="red")
+    yield Text(one.reason, style="dim")
+    yield Text(f"\nas received: {row.row}\n")
+    yield _columns(one)
+    if row.open_time is not None and one.around.num_rows:
+        yield Text.assemble(
+            "\ncloses around it  ", _sparkline(one.around, row.open_time, row.series.timeframe.ms), "\n"
+        )
+        yield _near(one.around, row.open_time, row.series.timeframe.ms)
+    if row.state is State.RELEASED:
+        return
+    release = f"chandler quarantine release {row.id} --note ..."
+    yield Text(f"\nIt can never be a candle: {one.never}." if one.never else f"\nIf it is a candle: {release}")
+    if row.state is State.OPEN:
+        yield Text(f"If it is none: chandler quarantine confirm {row.id} --note ...")
+
+
+def inspection_json(one: Inspection) -> dict[str, Any]:
+    """Return the same for a script."""
+    (row,) = quarantine_json([one.row])
+    return {
+        **row,
+        "reason": one.reason,
+        "never": one.never,
+        "around": [{**each, "open_time": to_iso(each["open_time"])} for each in one.around.to_pylist()],
+    }
+
+
+def _columns(one: Inspection) -> Table:
+    """Return the row's values beside those of the candle that is stored in its place."""
+    table = new_table("column", "received", "stored")
+    at_ms = None if one.row.open_time is None else to_ms(one.row.open_time)
+    stored = {each["open_time_ms"]: each for each in _candles(one.around)}.get(at_ms, {})
+    for name in VALUE_COLUMNS:
+        cell = (one.row.cells or {}).get(name)
+        if cell is not None or name in stored:
+            table.add_row(name, Text("" if cell is None else str(cell)), _number(stored.get(name)))
+    return table
+
+
+def _near(around: pa.Table, at: datetime, width_ms: int) -> Table:
+    table = new_table("open time", "open", "high", "low", "close", "volume", "flags")
+    stored = {each["open_time_ms"]: each for each in _candles(around)}
+    for slot in range(-_NEAR, _NEAR + 1):
+        at_ms = to_ms(at) + slot * width_ms
+        candle = stored.get(at_ms)
+        values = [_number((candle or {}).get(name)) for name in ("open", "high", "low", "close", "volume")]
+        flags = "" if candle is None else ", ".join(flag_names(candle["flags"]))
+        style = "red" if slot == 0 else "" if candle else "dim"
+        table.add_row(to_minute(from_ms(at_ms)), *values, flags if candle else "absent", style=style)
+    return table
+
+
+def _sparkline(around: pa.Table, at: datetime, width_ms: int) -> Text:
+    """Return the closes as a line of blocks, a dot where none is held, the row's own slot in red."""
+    columns = to_columns(around)
+    close = columns["close"]
+    span = float(close.max() - close.min()) or 1.0
+    levels = ((close - close.min()) / span * (len(_LEVELS) - 1)).round().astype(np.int64)
+    slots = (columns["open_time"] - to_ms(at)) // width_ms + AROUND
+    blocks = dict(zip(slots.tolist(), (_LEVELS[level] for level in levels.tolist()), strict=True))
+    line = Text()
+    for slot in range(2 * AROUND + 1):
+        line.append(blocks.get(slot, "·"), style="red" if slot == AROUND else "")
+    return line
+
+
+def _candles(around: pa.Table) -> list[dict[str, Any]]:
+    return [{**each, "open_time_ms": to_ms(each["open_time"])} for each in around.to_pylist()]
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:,.12g}"
+
+
+def _shown(cell: Any) -> Any:
+    """Return a value as JSON has it; it knows neither NaN nor infinity."""
+    return cell if isinstance(cell, (str, int, type(None))) else json.dumps(cell)

@@ -1,0 +1,54 @@
+"""Which slots of the grid are recorded as absent, now or at a moment."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, select
+
+from etl.schema import AbsenceKind, TimeRange
+from etl.timeframe import Timeframe, to_ms
+from etl.warehouse.absences import read_absences
+from etl.warehouse.overlay import clip
+from etl.warehouse.tables import absence_changes, to_sql_range
+
+
+def read_absent_slots(
+    connection: Connection,
+    series_id: int,
+    timeframe: Timeframe,
+    time_range: TimeRange,
+    kinds: Collection[AbsenceKind],
+    as_of: datetime | None = None,
+) -> NDArray[np.int64]:
+    """Return when the candles of `time_range` would open that are absent for one of the reasons in `kinds`.
+
+    Args:
+        as_of: Go by what was recorded at that moment, by the database's clock; without, by what is now.
+
+    Returns:
+        (n,) milliseconds since the epoch, ascending.
+    """
+    first_ms = to_ms(timeframe.ceil(time_range.start))
+    is_absent = np.zeros(time_range.count(timeframe), dtype=np.bool_)
+
+    def mark(span: TimeRange, kind: AbsenceKind) -> None:
+        if (inside := clip(span, time_range)) is not None:
+            first, end = (-(-(bound - first_ms) // timeframe.ms) for bound in (inside.start_ms, inside.end_ms))
+            is_absent[max(first, 0) : end] = kind in kinds
+
+    for absence in read_absences(connection, series_id, time_range):
+        if as_of is None or (absence.first_seen is not None and absence.first_seen <= as_of):
+            mark(absence.span, absence.kind)
+    if as_of is not None:
+        own = absence_changes.c
+        since = select(own.span, own.kind_before).where(
+            own.series_id == series_id, own.changed_at > as_of, own.span.op("&&")(to_sql_range(time_range))
+        )
+        # Backwards, so that the first change after the moment has the last word.
+        for span, kind in connection.execute(since.order_by(own.id.desc())):
+            mark(TimeRange(span.lower, span.upper), AbsenceKind(kind))
+    return first_ms + np.flatnonzero(is_absent).astype(np.int64) * timeframe.ms
