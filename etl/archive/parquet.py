@@ -27,6 +27,7 @@ from etl.schema import (
     Series,
     TimeRange,
     content_hash,
+    symbol_from_path,
     to_columns,
 )
 from etl.schema import empty_candles as _empty
@@ -86,7 +87,7 @@ class Archive:
             StoreError: A file cannot be read, trusted or written; the old one is still whole.
         """
         holding = []
-        for span in _spans(series.timeframe, time_range):
+        for span in file_spans(series.timeframe, time_range):
             path = _path(series, span)
             held = self._read_file(path, series)
             merged = pa.concat_tables(
@@ -112,7 +113,7 @@ class Archive:
             StoreError: A file cannot be read or does not match its hash.
             SchemaMismatchError: A file was written in another shape.
         """
-        tables = [self._read_file(_path(series, span), series) for span in _spans(series.timeframe, time_range)]
+        tables = [self._read_file(_path(series, span), series) for span in file_spans(series.timeframe, time_range)]
         merged = pa.concat_tables([_empty(), *tables])
         return _between(merged, time_range.start, time_range.end).combine_chunks()
 
@@ -128,6 +129,43 @@ class Archive:
             ),
             key=lambda file: file.path,
         )
+
+    def series(self) -> list[Series]:
+        """Return the series that the archive has a folder of, in the order of their names."""
+        found = []
+        for folder in self._folders(self._root, depth=3):
+            exchange, symbol, timeframe = (part.partition("=")[2] for part in folder.rsplit("/", 3)[1:])
+            try:
+                series = Series(exchange, symbol_from_path(symbol), Timeframe(timeframe))
+            except (ConfigError, ValueError):
+                continue
+            if folder == f"{self._root}/{series.path}":
+                found.append(series)
+        return sorted(found)
+
+    def set_aside(self, file: ArchiveFile) -> str:
+        """Take a file out of the archive and keep it beside its place, under a name that nobody reads.
+
+        Returns:
+            Where it is now, below the root.
+
+        Raises:
+            StoreError: It cannot be moved.
+        """
+        number = 1
+        while self._files.get_file_info(f"{self._root}/{file.path}.aside{number}").type is not fs.FileType.NotFound:
+            number += 1
+        aside = f"{file.path}.aside{number}"
+        try:
+            self._files.move(f"{self._root}/{file.path}", f"{self._root}/{aside}")
+        except OSError as error:
+            raise StoreError(f"{self._root}/{file.path} cannot be moved aside ({error}); mend its rights") from error
+        return aside
+
+    def _folders(self, root: str, depth: int) -> Iterator[str]:
+        for info in self._files.get_file_info(fs.FileSelector(root, allow_not_found=True)):
+            if info.type is fs.FileType.Directory:
+                yield from [info.path] if depth == 1 else self._folders(info.path, depth - 1)
 
     def _read_file(self, path: str, series: Series) -> pa.Table:
         full = f"{self._root}/{path}"
@@ -194,7 +232,7 @@ def _to_bytes(candles: pa.Table, series: Series) -> pa.Buffer:
     return sink.getvalue()
 
 
-def _spans(timeframe: Timeframe, time_range: TimeRange) -> Iterator[TimeRange]:
+def file_spans(timeframe: Timeframe, time_range: TimeRange) -> Iterator[TimeRange]:
     """Yield the files' spans that `time_range` touches: months below `1h`, years from there up."""
     moment = _span_start(timeframe, time_range.start)
     while moment < time_range.end:
@@ -207,7 +245,7 @@ def spans(timeframe: Timeframe, time_range: TimeRange) -> list[TimeRange]:
     """Cut `time_range` where one file ends and the next begins, so that each is rewritten once."""
     return [
         TimeRange(max(span.start, time_range.start), min(span.end, time_range.end))
-        for span in _spans(timeframe, time_range)
+        for span in file_spans(timeframe, time_range)
     ]
 
 

@@ -1,0 +1,92 @@
+"""The proof that every candle of every loaded range is held or accounted for, and that both stores hold the same.
+
+What is wrong is named with its range and the command that mends it. Mending takes from whichever store is intact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from etl.audit.findings import Problem, SeriesAudit, by_loading, by_mending, is_sound
+from etl.audit.mending import mend_series
+from etl.audit.pieces import Scope
+from etl.audit.reckoning import RUN
+from etl.audit.series import check_series
+from etl.errors import ChandlerError
+from etl.judging import judge_loads
+from etl.schema import Series, TimeRange
+from etl.stores import Stores
+from etl.warehouse import ensure_series, known_series, lock_series
+
+__all__ = ["Problem", "SeriesAudit", "audit", "is_sound", "mend"]
+
+_AT_ONCE = 2  # series; the server has as much to do as we have
+
+
+def audit(stores: Stores, only: Collection[Series] = (), within: TimeRange | None = None) -> list[SeriesAudit]:
+    """Prove law 1, that archive and warehouse hold the same, and that checkpoints, flags and revisions are true.
+
+    Args:
+        only: The series to look at; without, all that the warehouse or the archive has ever heard of.
+        within: The range to look at; all, without.
+
+    Raises:
+        StoreUnavailableError: The warehouse does not answer.
+    """
+    with stores.warehouse.begin() as connection:
+        known = known_series(connection)
+    wanted = [one for one in sorted({*known, *stores.archive.series()}) if not only or one in only]
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        return list(threads.map(lambda series: _audit(stores, series, within), wanted))
+
+
+def mend(stores: Stores, audits: Sequence[SeriesAudit], within: TimeRange | None = None) -> list[SeriesAudit]:
+    """Mend what was found, as far as one of the stores is intact, and audit again what was mended.
+
+    Args:
+        audits: What `audit` has found.
+        within: The range that it looked at.
+
+    Returns:
+        The audits as they are now, each with what was done.
+
+    Raises:
+        StoreError: A store refuses or went away. What was mended of other series stays so.
+    """
+    return [_mend(stores, one, within) if one.problems or one.unproven else one for one in audits]
+
+
+def _audit(stores: Stores, series: Series, within: TimeRange | None) -> SeriesAudit:
+    with stores.warehouse.begin() as connection:
+        series_id = known_series(connection).get(series)
+        if series_id is None:
+            return _unknown(stores, series)
+        # A load writes the archive before it commits: wait for one that is under way, and hold off the next.
+        lock_series(connection, series_id)
+        return check_series(Scope(stores, connection, series, series_id), within)
+
+
+def _unknown(stores: Stores, series: Series) -> SeriesAudit:
+    """Return the audit of a series that the archive alone has."""
+    result = SeriesAudit(series)
+    for file in stores.archive.files(series):
+        try:
+            count = stores.archive.read(series, file.span).num_rows
+        except ChandlerError as error:
+            result.report(file.span, error.message, by_loading(series, file.span))
+        else:
+            what = f"the warehouse knows nothing of the series, of which {file.path} holds {count} candles"
+            result.report(file.span, what, by_mending(series))
+    return result
+
+
+def _mend(stores: Stores, account: SeriesAudit, within: TimeRange | None) -> SeriesAudit:
+    with stores.warehouse.begin() as connection:
+        series_id = ensure_series(connection, account.series)
+        lock_series(connection, series_id)
+        done = mend_series(Scope(stores, connection, account.series, series_id), account)
+    judge_loads(stores, account.series.exchange, RUN)
+    again = _audit(stores, account.series, within)
+    again.mended = done
+    return again

@@ -1,0 +1,92 @@
+"""Law 1: what is expected is stored or absent, and checkpoints and quality say so."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from etl.audit.check import Check
+from etl.audit.findings import by_loading
+from etl.audit.grid import Slots, cut, times_of
+from etl.audit.pieces import Intact
+from etl.schema import AbsenceKind, TimeRange, value_hash
+from etl.timeframe import Timeframe
+from etl.warehouse import Checkpoint, clip, count_quality, read_absences, read_candles, read_quality
+
+
+def check_slots(check: Check) -> None:
+    """Hold the stored candles and the recorded absences against the grid, slot by slot."""
+    timeframe, piece, result = check.scope.series.timeframe, check.piece, check.result
+    slots, times = Slots.of(timeframe, piece.span), times_of(piece.stored)
+    expected, held = slots.mask(check.account.accounted), slots.at(times)
+    by_kind = {
+        kind: slots.mask(absence.span for absence in piece.absences if absence.kind is kind)
+        for kind in sorted({absence.kind for absence in piece.absences})
+    }
+    claimed = np.logical_or.reduce([slots.mask(()), *by_kind.values()])
+    result.expected += int(expected.sum())
+    result.stored += int((held & expected).sum())
+    for kind, mask in by_kind.items():
+        if count := int((mask & expected).sum()):
+            result.absent[kind.value] = result.absent.get(kind.value, 0) + count
+    unfetched = by_kind.get(AbsenceKind.UNFETCHED, slots.mask(()))
+    for mask, what in (
+        (expected & ~held & ~claimed, "candles are neither stored nor recorded as absent"),
+        (held & claimed, "candles are stored and recorded as absent at once"),
+        (unfetched & slots.mask(check.account.covered), "candles of a loaded range are recorded as unfetched"),
+        (claimed & ~expected, "candles are recorded as absent outside every loaded range"),
+    ):
+        check.report_times(slots.times(mask), what)
+    check.report_times(times[times % timeframe.ms != 0], f"candles are off the {timeframe} grid")
+    _check_absences(check)
+
+
+def _check_absences(check: Check) -> None:
+    timeframe = check.scope.series.timeframe
+    for absence in check.piece.absences:
+        is_off = absence.span.start_ms % timeframe.ms or absence.span.end_ms % timeframe.ms
+        if is_off and any(clip(absence.span, span) for span in check.account.covered):
+            check.report(absence.span, f"an absence is off the {timeframe} grid")
+
+
+def check_checkpoint(check: Check, checkpoint: Checkpoint) -> None:
+    """Check that what a load vouched for is still so."""
+    span = checkpoint.time_range
+    if span.end > checkpoint.loaded_at:
+        what = f"it was loaded at {checkpoint.loaded_at:%Y-%m-%d %H:%M:%S}, before it had closed"
+        check.report(span, what, by_loading(check.scope.series, span))
+    stored, absent = _stored_and_absent(check, span)
+    if not checkpoint.value_hash:
+        check.result.unproven.append(span)
+    elif value_hash(stored) != checkpoint.value_hash:
+        if check.verdicts.of(checkpoint, check.piece) is Intact.NEITHER:
+            check.report(span, "neither the warehouse nor the archive has the candles that its checkpoint vouches for")
+        else:
+            check.report(span, "its candles are not those that its checkpoint vouches for")
+    if (stored.num_rows, absent) != (checkpoint.rows, checkpoint.absent):
+        said = f"its checkpoint counts {checkpoint.rows} candles and {checkpoint.absent} absent ones"
+        check.report(span, f"{said}, there are {stored.num_rows} and {absent}")
+
+
+def _stored_and_absent(check: Check, span: TimeRange) -> tuple[pa.Table, int]:
+    """Return what the warehouse holds of `span`, which may reach beyond the piece, and how many are absent there."""
+    scope, piece = check.scope, check.piece
+    if piece.span.start <= span.start and span.end <= piece.span.end:
+        stored, absences = cut(piece.stored, span), piece.absences
+    else:
+        stored = read_candles(scope.connection, scope.series_id, span)
+        absences = read_absences(scope.connection, scope.series_id, span)
+    inside = (clip(absence.span, span) for absence in absences)
+    return stored, sum(part.count(scope.series.timeframe) for part in inside if part is not None)
+
+
+def check_quality(check: Check) -> None:
+    """Count the quality of the piece's days again."""
+    scope, span = check.scope, check.piece.span
+    said = read_quality(scope.connection, scope.series_id, span)
+    counted = count_quality(scope.connection, scope.series_id, scope.series.timeframe, span)
+    wrong = [day for day in sorted(said.keys() | counted.keys()) if said.get(day) != counted.get(day)]
+    if wrong:
+        times = np.array(wrong, dtype="datetime64[ms]").astype(np.int64)
+        days = TimeRange.from_ms(int(times[0]), int(times[-1]) + Timeframe.D1.ms)
+        check.report(days, f"the quality of {len(wrong)} days is not what a recount gives", check.by_mending(days))

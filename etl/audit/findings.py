@@ -1,0 +1,80 @@
+"""What an audit finds: the account of each series, and what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from etl.schema import Series, TimeRange
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that is not as it must be.
+
+    Attributes:
+        time_range: Where.
+        what: What is wrong, with counts.
+        remedy: The command that mends it.
+    """
+
+    time_range: TimeRange
+    what: str
+    remedy: str
+
+
+@dataclass(slots=True)
+class SeriesAudit:
+    """The account of one series: `expected = stored + absent`, unless there are problems.
+
+    Attributes:
+        ranges: What is accounted for, as far as it was asked about: ascending, those that touch as one.
+        absent: Expected and not held, by kind.
+        unproven: Ranges of checkpoints that an earlier version has left without a hash; no problem.
+        mended: What was mended before, a sentence each.
+    """
+
+    series: Series
+    ranges: list[TimeRange] = field(default_factory=list)
+    expected: int = 0
+    stored: int = 0
+    absent: dict[str, int] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    unproven: list[TimeRange] = field(default_factory=list)
+    mended: list[str] = field(default_factory=list)
+
+    def report(self, time_range: TimeRange, what: str, remedy: str) -> None:
+        """Add a problem."""
+        self.problems.append(Problem(time_range, what, remedy))
+
+
+def is_sound(audits: Sequence[SeriesAudit]) -> bool:
+    """Return whether nothing is wrong, and law 1's sum holds for every series."""
+    return all(not one.problems and one.expected == one.stored + sum(one.absent.values()) for one in audits)
+
+
+def by_mending(series: Series) -> str:
+    """Return the command that mends from what is stored."""
+    return f"chandler audit {series} --fix"
+
+
+def by_loading(series: Series, time_range: TimeRange, *, again: bool = True) -> str:
+    """Return the command that asks the exchange.
+
+    Args:
+        again: Also for what is accounted for.
+    """
+    start = f"{series.timeframe.floor(time_range.start):%Y-%m-%dT%H:%M}"
+    end = f"{series.timeframe.ceil(time_range.end):%Y-%m-%dT%H:%M}"
+    return f"chandler ingest {series} --start {start} --end {end}" + (" --again" if again else "")
+
+
+def united(spans: Iterable[TimeRange]) -> list[TimeRange]:
+    """Return what the spans cover: ascending, those that touch as one."""
+    whole: list[TimeRange] = []
+    for span in sorted(spans):
+        if whole and span.start <= whole[-1].end:
+            whole[-1] = TimeRange(whole[-1].start, max(whole[-1].end, span.end))
+        else:
+            whole.append(span)
+    return whole

@@ -1,0 +1,122 @@
+"""Mending a series from what is intact: values first, then the accounts of them. What neither store has stays broken.
+
+The archive's files are written before the transaction commits, as a load does. A file that cannot be trusted, or holds
+what nobody vouches for, is moved aside before its place is filled: nothing that may be the only copy is deleted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from etl.archive import file_spans
+from etl.audit.findings import SeriesAudit, united
+from etl.audit.pieces import Fault, Intact, Piece, Scope, Verdicts, differing, read_piece
+from etl.audit.reckoning import mend_absences, mend_checkpoints, mend_holes, mend_quality, vouch_for
+from etl.audit.targets import Target, at, target_of
+from etl.schema import VALUE_COLUMNS, TimeRange
+from etl.warehouse import follow_revisions, read_checkpoints, restore_candles
+
+
+@dataclass(frozen=True, slots=True)
+class Mending:
+    """A series being mended.
+
+    Attributes:
+        is_lost: Whether the warehouse had no account of it.
+        done: What was done, a sentence each.
+    """
+
+    scope: Scope
+    is_lost: bool
+    verdicts: Verdicts
+    done: list[str] = field(default_factory=list)
+
+    def note(self, span: TimeRange, what: str) -> None:
+        """Add what was done."""
+        self.done.append(f"{span}: {what}")
+
+
+def mend_series(scope: Scope, account: SeriesAudit) -> list[str]:
+    """Mend what can be mended of the problems of a series, in the caller's transaction.
+
+    Returns:
+        What was done, a sentence each.
+
+    Raises:
+        StoreError: A store refuses. The warehouse is as before; the archive holds what it will hold the next time.
+    """
+    checkpoints = read_checkpoints(scope.connection, scope.series_id)
+    mending = Mending(scope, not checkpoints, Verdicts(scope))
+    unvouched: list[TimeRange] = []
+    touched = []
+    for span in _touched(mending, account):
+        piece = read_piece(scope, span)
+        if piece.fault is Fault.OF_ANOTHER_VERSION:
+            continue
+        target = target_of(scope, piece, mending.verdicts, is_lost=mending.is_lost)
+        _mend_warehouse(mending, piece, target)
+        _mend_archive(mending, piece, target)
+        follow_revisions(scope.connection, scope.series_id, span)
+        unvouched += target.unvouched
+        touched.append(span)
+    mending.done.extend(vouch_for(scope, unvouched, is_lost=mending.is_lost))
+    doubtful = {span for span, intact in mending.verdicts.known.items() if intact is Intact.NEITHER}
+    mending.done.extend(mend_absences(scope, touched, doubtful))
+    mending.done.extend(mend_holes(scope))
+    mending.done.extend(mend_checkpoints(scope, touched, doubtful))
+    mend_quality(scope, touched)
+    return mending.done
+
+
+def _touched(mending: Mending, account: SeriesAudit) -> Iterator[TimeRange]:
+    """Yield the ranges of the archive files where something is wrong, or flags may follow from what is."""
+    scope = mending.scope
+    files = scope.stores.archive.files(scope.series)
+    reach = scope.stores.settings.rules_of(scope.series.exchange).lookback * scope.series.timeframe.delta
+    spans = [TimeRange(problem.time_range.start, problem.time_range.end + reach) for problem in account.problems]
+    spans += account.unproven
+    if mending.is_lost:
+        spans += [file.span for file in files]
+    seen = set()
+    for span in united(spans):
+        for whole in file_spans(scope.series.timeframe, span):
+            if whole not in seen:
+                seen.add(whole)
+                yield whole
+
+
+def _mend_warehouse(mending: Mending, piece: Piece, target: Target) -> None:
+    scope = mending.scope
+    gone, new, _ = differing(piece.stored, target.stored, ())
+    _, _, changed = differing(piece.stored, target.stored, VALUE_COLUMNS)
+    _, _, said = differing(piece.stored, target.stored, ("flags", "source"))
+    touched = np.union1d(new, np.union1d(changed, said))
+    if not len(gone) and not len(touched):
+        return
+    restore_candles(scope.connection, scope.series_id, gone, at(target.stored, touched))
+    if len(new) or len(changed):
+        mending.note(piece.span, f"{len(new) + len(changed)} candles restored in the warehouse from the archive")
+    if len(gone):
+        mending.note(piece.span, f"{len(gone)} candles taken out of the warehouse that its checkpoint does not know")
+    if flagged := len(np.setdiff1d(said, changed)):
+        mending.note(piece.span, f"{flagged} candles in the warehouse flagged anew")
+
+
+def _mend_archive(mending: Mending, piece: Piece, target: Target) -> None:
+    scope, archive = mending.scope, mending.scope.stores.archive
+    if piece.archived is not None and piece.archived.equals(target.archived):
+        return
+    file = next((file for file in archive.files(scope.series) if file.span == piece.span), None)
+    if file is not None and (piece.fault is Fault.BROKEN or len(target.removed)):
+        aside = archive.set_aside(file)
+        if len(target.removed):
+            what = f"{len(target.removed)} archived candles that nobody vouches for taken out"
+            mending.note(piece.span, f"{what}; the file with them is kept as {aside}")
+        else:
+            mending.note(piece.span, f"the archive's file, which cannot be trusted, moved to {aside}")
+    archive.write(scope.series, piece.span, target.archived)
+    if target.archived.num_rows:
+        mending.note(piece.span, f"the archive's file written anew, with {target.archived.num_rows} candles")

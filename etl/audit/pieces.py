@@ -1,0 +1,195 @@
+"""What is looked at in one go: all that the stores hold of the range of one archive file, and what of it is intact."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from sqlalchemy import Connection
+
+from etl.audit.grid import Times, cut, times_of
+from etl.errors import DataQualityError, StoreError
+from etl.schema import RULE_FLAGS, Flag, Series, TimeRange, to_columns, value_hash
+from etl.stores import Stores
+from etl.validate import flag_candles
+from etl.warehouse import (
+    Absence,
+    Checkpoint,
+    read_absences,
+    read_candles,
+    read_checkpoints,
+    rebuilt_spans,
+    released_times,
+    revised_times,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """One series, whose lock is held."""
+
+    stores: Stores
+    connection: Connection
+    series: Series
+    series_id: int
+
+
+class Fault(Enum):
+    """What is wrong with an archive file as a whole."""
+
+    BROKEN = auto()
+    OF_ANOTHER_VERSION = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """All that the stores hold of a range within one archive file.
+
+    Attributes:
+        before: What the warehouse holds in the `lookback` slots before the range.
+        stored: What the warehouse holds: CANDLE_SCHEMA, ascending by open_time.
+        archived: What the archive does; None if its file has a fault.
+        complaint: What is wrong with the file.
+        absences: Those that overlap the range, whole.
+        checkpoints: Likewise.
+        revised: When candles open that have earlier values.
+        released: When rows belong that a person has released.
+    """
+
+    span: TimeRange
+    before: pa.Table
+    stored: pa.Table
+    archived: pa.Table | None
+    fault: Fault | None
+    complaint: str
+    absences: Sequence[Absence]
+    checkpoints: Sequence[Checkpoint]
+    revised: Times
+    released: Times
+
+
+def read_piece(scope: Scope, span: TimeRange) -> Piece:
+    """Read what the stores hold of `span`, which lies within one archive file."""
+    connection, series_id = scope.connection, scope.series_id
+    lookback = scope.stores.settings.rules_of(scope.series.exchange).lookback
+    wider = TimeRange(span.start - lookback * scope.series.timeframe.delta, span.end)
+    candles = read_candles(connection, series_id, wider)
+    first = int(np.searchsorted(times_of(candles), span.start_ms))
+    archived, fault, complaint = _read_archive(scope, span)
+    return Piece(
+        span=span,
+        before=candles.slice(0, first),
+        stored=candles.slice(first),
+        archived=archived,
+        fault=fault,
+        complaint=complaint,
+        absences=read_absences(connection, series_id, span),
+        checkpoints=read_checkpoints(connection, series_id, span),
+        revised=revised_times(connection, series_id, span),
+        released=released_times(connection, series_id, span),
+    )
+
+
+def _read_archive(scope: Scope, span: TimeRange) -> tuple[pa.Table | None, Fault | None, str]:
+    try:
+        archived = scope.stores.archive.read(scope.series, span)
+    except DataQualityError as error:
+        return None, Fault.OF_ANOTHER_VERSION, error.message
+    except StoreError as error:
+        return None, Fault.BROKEN, error.message
+    if (np.diff(times_of(archived)) <= 0).any():
+        return None, Fault.BROKEN, "the archive's file has candles twice or out of order"
+    return archived, None, ""
+
+
+def right_flags(scope: Scope, piece: Piece, candles: pa.Table) -> NDArray[np.int16]:
+    """Return what the flags of a piece's candles must be: those of rules computed again, those of states as recorded.
+
+    Args:
+        candles: What the warehouse holds of the piece, or is to hold.
+    """
+    rules = scope.stores.settings.rules_of(scope.series.exchange)
+    around = pa.concat_tables([piece.before, candles])
+    bits = flag_candles(around, scope.series.timeframe, rules)[piece.before.num_rows :] & np.int16(RULE_FLAGS)
+    columns = to_columns(candles)
+    times, states = columns["open_time"], columns["flags"]
+    is_revised = np.isin(times, piece.revised)
+    is_released = np.isin(times, piece.released) & ((states & Flag.RELEASED) != 0)
+    if states.any():
+        for span in rebuilt_spans(scope.connection, scope.series_id):
+            # What these flags told of was lost with an earlier warehouse.
+            inside = (times >= span.start_ms) & (times < span.end_ms)
+            is_revised |= inside & ((states & Flag.REVISED) != 0)
+            is_released |= inside & ((states & Flag.RELEASED) != 0)
+    bits = bits | np.where(is_revised, np.int16(Flag.REVISED), np.int16(0))
+    right: NDArray[np.int16] = bits | np.where(is_released, np.int16(Flag.RELEASED), np.int16(0))
+    return right
+
+
+class Intact(Enum):
+    """Which store holds what a checkpoint vouches for."""
+
+    BOTH = auto()
+    WAREHOUSE = auto()
+    ARCHIVE = auto()
+    NEITHER = auto()
+
+
+@dataclass(slots=True)
+class Verdicts:
+    """Which store is intact, checkpoint by checkpoint: read and hashed when it is asked for, once."""
+
+    scope: Scope
+    known: dict[TimeRange, Intact] = field(default_factory=dict)
+
+    def of(self, checkpoint: Checkpoint, piece: Piece) -> Intact:
+        """Return which store holds what `checkpoint`, which overlaps `piece`, vouches for."""
+        span = checkpoint.time_range
+        if span not in self.known:
+            if piece.span.start <= span.start and span.end <= piece.span.end:
+                archived = None if piece.archived is None else cut(piece.archived, span)
+                self.known[span] = which_is_intact(checkpoint, cut(piece.stored, span), archived)
+            else:
+                stored = read_candles(self.scope.connection, self.scope.series_id, span)
+                archived, _, _ = _read_archive(self.scope, span)
+                self.known[span] = which_is_intact(checkpoint, stored, archived)
+        return self.known[span]
+
+
+def which_is_intact(checkpoint: Checkpoint, stored: pa.Table, archived: pa.Table | None) -> Intact:
+    """Return which of what both stores hold of a checkpoint's range is what it vouches for.
+
+    Where both are equal and as many as it counts, it is the hash that is wrong. Without a hash the count must do, and
+    where that does not tell which of two is right, neither is.
+    """
+    mine = value_hash(stored)
+    theirs = None if archived is None else value_hash(archived)
+    count, is_hashed = checkpoint.rows, bool(checkpoint.value_hash)
+    is_mine = mine == checkpoint.value_hash if is_hashed else stored.num_rows == count
+    if mine == theirs:
+        return Intact.BOTH if is_mine or stored.num_rows == count else Intact.NEITHER
+    is_theirs = archived is not None and (theirs == checkpoint.value_hash if is_hashed else archived.num_rows == count)
+    if is_mine == is_theirs:
+        return Intact.NEITHER
+    return Intact.WAREHOUSE if is_mine else Intact.ARCHIVE
+
+
+def differing(ones: pa.Table, others: pa.Table, names: Sequence[str]) -> tuple[Times, Times, Times]:
+    """Hold two tables of candles against each other.
+
+    Returns:
+        When those open that only the first has, that only the second has, and that differ in one of the columns.
+    """
+    a, b = to_columns(ones), to_columns(others)
+    common, in_a, in_b = np.intersect1d(a["open_time"], b["open_time"], assume_unique=True, return_indices=True)
+    differs = np.zeros(len(common), dtype=np.bool_)
+    for name in names:
+        before, after = a[name][in_a], b[name][in_b]
+        differs |= (before != after) & ~(np.isnan(before) & np.isnan(after))
+    only_a = np.setdiff1d(a["open_time"], common, assume_unique=True)
+    only_b = np.setdiff1d(b["open_time"], common, assume_unique=True)
+    return only_a, only_b, common[differs]

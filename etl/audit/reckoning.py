@@ -1,0 +1,139 @@
+"""The accounts of candles, made to fit them again: checkpoints, absences, holes, quality."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from datetime import datetime
+
+from etl.audit.findings import united
+from etl.audit.grid import Slots, times_of
+from etl.audit.pieces import Scope
+from etl.audit.series import find_holes, read_account
+from etl.schema import AbsenceKind, TimeRange
+from etl.timeframe import from_ms, to_ms
+from etl.validate import FORMING, explain, find_absences
+from etl.warehouse import (
+    REBUILT,
+    Asking,
+    Checkpoint,
+    Finding,
+    clip,
+    read_absences,
+    read_candles,
+    read_checkpoints,
+    read_listing,
+    record_absences,
+    record_unfetched,
+    refresh_quality,
+    refused_rules,
+    renew_checkpoint,
+    span_of_candles,
+    vouch_again,
+)
+
+RUN = "audit --fix"
+_UNASKED = "it lies between what was loaded, and nobody has asked for it"
+
+
+def vouch_for(scope: Scope, spans: Iterable[TimeRange], *, is_lost: bool) -> Iterator[str]:
+    """Account for ranges that both stores hold and whose checkpoint was lost.
+
+    Args:
+        is_lost: Whether the whole account was, and with it what revisions and quarantine knew.
+    """
+    for span in spans:
+        run = REBUILT if is_lost else RUN
+        vouch_again(scope.connection, scope.series_id, scope.series.timeframe, span, _files(scope, span), run)
+        yield f"{span}: accounted for again"
+
+
+def mend_absences(scope: Scope, touched: Sequence[TimeRange], doubtful: Collection[TimeRange]) -> Iterator[str]:
+    """Let the absences of loaded ranges be what is not stored there; what fits stays as it is.
+
+    Args:
+        touched: Where to look.
+        doubtful: Checkpoints' ranges whose candles neither store has: nothing is said of them.
+    """
+    for span in touched:
+        for checkpoint in read_checkpoints(scope.connection, scope.series_id, span):
+            inside = clip(checkpoint.time_range, span)
+            if inside is not None and checkpoint.time_range not in doubtful:
+                for wrong in _unfitting(scope, inside):
+                    _record(scope, checkpoint, wrong)
+                    yield f"{wrong}: absences recorded anew"
+
+
+def _unfitting(scope: Scope, span: TimeRange) -> list[TimeRange]:
+    """Return where absences and candles do not make up the grid of a loaded range."""
+    timeframe = scope.series.timeframe
+    slots = Slots.of(timeframe, span)
+    held = slots.at(times_of(read_candles(scope.connection, scope.series_id, span)))
+    absences = read_absences(scope.connection, scope.series_id, span)
+    claimed = slots.mask(absence.span for absence in absences)
+    unfetched = slots.mask(absence.span for absence in absences if absence.kind is AbsenceKind.UNFETCHED)
+    off_grid = [
+        TimeRange(timeframe.floor(absence.span.start), timeframe.ceil(absence.span.end))
+        for absence in absences
+        if absence.span.start_ms % timeframe.ms or absence.span.end_ms % timeframe.ms
+    ]
+    wrong = (held == claimed) | unfetched | slots.mask(off_grid)
+    return slots.runs(wrong)
+
+
+def _record(scope: Scope, checkpoint: Checkpoint, span: TimeRange) -> None:
+    connection, series_id, timeframe = scope.connection, scope.series_id, scope.series.timeframe
+    listing = read_listing(connection, scope.series)
+    rules = refused_rules(connection, series_id, span)
+    missing = find_absences(times_of(read_candles(connection, series_id, span)), span, timeframe)
+    found = explain(
+        missing,
+        timeframe,
+        first_ms=listing.first_ms,
+        end_ms=listing.ended_ms,
+        served_from_ms=None,
+        refused={at_ms: rule for at_ms, rule in rules.items() if rule != FORMING},
+    )
+    asking = Asking(_asked_at(scope, checkpoint), scope.stores.settings.settle_of(scope.series), RUN)
+    record_absences(connection, series_id, timeframe, span, [Finding(*one) for one in found], asking)
+
+
+def _asked_at(scope: Scope, checkpoint: Checkpoint) -> datetime:
+    """Return when the exchange was asked for a range: by its load, or before the last candle of what was rebuilt."""
+    held = span_of_candles(scope.connection, scope.series_id)
+    if checkpoint.run != REBUILT or held is None:
+        return checkpoint.loaded_at
+    return from_ms(to_ms(held.end) - 1 + scope.series.timeframe.ms)
+
+
+def mend_holes(scope: Scope) -> Iterator[str]:
+    """Record that nobody has asked for what lies between loaded ranges."""
+    for hole in find_holes(read_account(scope)):
+        record_unfetched(scope.connection, scope.series_id, hole, _UNASKED, None)
+        refresh_quality(scope.connection, scope.series_id, scope.series.timeframe, hole)
+        yield f"{hole}: recorded that nobody has asked for it"
+
+
+def mend_checkpoints(scope: Scope, touched: Sequence[TimeRange], doubtful: Collection[TimeRange]) -> Iterator[str]:
+    """Let checkpoints say what is stored, where one of the stores was intact."""
+    seen = set()
+    for span in touched:
+        for checkpoint in read_checkpoints(scope.connection, scope.series_id, span):
+            own = checkpoint.time_range
+            if own in doubtful or own in seen:
+                continue
+            seen.add(own)
+            if renew_checkpoint(
+                scope.connection, scope.series_id, scope.series.timeframe, checkpoint, _files(scope, own)
+            ):
+                yield f"{own}: its checkpoint renewed"
+
+
+def mend_quality(scope: Scope, touched: Sequence[TimeRange]) -> None:
+    """Count the quality of the days again."""
+    for span in united(touched):
+        refresh_quality(scope.connection, scope.series_id, scope.series.timeframe, span)
+
+
+def _files(scope: Scope, span: TimeRange) -> list[str]:
+    files = scope.stores.archive.files(scope.series)
+    return [file.path for file in files if clip(file.span, span) is not None]

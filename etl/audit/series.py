@@ -1,0 +1,77 @@
+"""The proof of one series, a piece at a time, so that memory does not grow with the range. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from etl.archive import file_spans
+from etl.audit.accounts import check_checkpoint, check_quality, check_slots
+from etl.audit.check import Account, Check
+from etl.audit.findings import SeriesAudit, by_loading, by_mending, united
+from etl.audit.pieces import Scope, Verdicts, read_piece
+from etl.audit.values import check_archive, check_flags, check_revisions
+from etl.schema import AbsenceKind, TimeRange
+from etl.warehouse import clip, covered_ranges, read_absences, span_of_candles, subtract
+
+
+def check_series(scope: Scope, within: TimeRange | None) -> SeriesAudit:
+    """Prove the account of a series, or what of it lies `within`."""
+    result = SeriesAudit(scope.series)
+    account = read_account(scope)
+    whole = _hull(scope, account.accounted)
+    wanted = whole if whole is None or within is None else clip(whole, within)
+    if wanted is None:
+        return result
+    result.ranges = [inside for span in account.accounted if (inside := clip(span, wanted)) is not None]
+    _check_holes(result, account, wanted)
+    verdicts = Verdicts(scope)
+    pieces = [clip(span, within or span) or span for span in file_spans(scope.series.timeframe, wanted)]
+    for span in pieces:
+        check = Check(scope, account, read_piece(scope, span), verdicts, result)
+        check_slots(check)
+        check_archive(check)
+        check_flags(check)
+        check_revisions(check)
+        for checkpoint in check.piece.checkpoints:
+            # One that reaches over several pieces is looked at once.
+            if span is pieces[0] or checkpoint.time_range.start >= span.start:
+                check_checkpoint(check, checkpoint)
+        check_quality(check)
+    return result
+
+
+def read_account(scope: Scope) -> Account:
+    """Read what of the series is accounted for."""
+    covered = covered_ranges(scope.connection, scope.series_id)
+    absences = read_absences(scope.connection, scope.series_id)
+    unfetched = (absence.span for absence in absences if absence.kind is AbsenceKind.UNFETCHED)
+    return Account(covered, united([*covered, *unfetched]))
+
+
+def find_holes(account: Account) -> list[TimeRange]:
+    """Return what lies between loaded ranges without being recorded as unfetched."""
+    if not account.covered:
+        return []
+    return subtract(TimeRange(account.covered[0].start, account.covered[-1].end), account.accounted)
+
+
+def _check_holes(result: SeriesAudit, account: Account, wanted: TimeRange) -> None:
+    for hole in find_holes(account):
+        inside = clip(hole, wanted)
+        if inside is not None and (count := inside.count(result.series.timeframe)):
+            loading = by_loading(result.series, inside, again=False)
+            remedy = f"{loading}, or {by_mending(result.series)} to record that nobody has"
+            result.report(inside, f"{count} candles between loaded ranges are not accounted for", remedy)
+
+
+def _hull(scope: Scope, accounted: Sequence[TimeRange]) -> TimeRange | None:
+    spans = list(_known(scope, accounted))
+    return TimeRange(min(span.start for span in spans), max(span.end for span in spans)) if spans else None
+
+
+def _known(scope: Scope, accounted: Sequence[TimeRange]) -> Iterator[TimeRange]:
+    yield from accounted
+    yield from (file.span for file in scope.stores.archive.files(scope.series))
+    yield from (absence.span for absence in read_absences(scope.connection, scope.series_id))
+    if (held := span_of_candles(scope.connection, scope.series_id)) is not None:
+        yield held

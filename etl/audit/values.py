@@ -1,0 +1,96 @@
+"""Archive and warehouse hold the same, value for value and flag for flag, and flags and revisions tell the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etl.audit.check import Check
+from etl.audit.findings import by_loading, by_mending
+from etl.audit.grid import Times, times_of
+from etl.audit.pieces import Fault, differing, right_flags
+from etl.schema import RULE_FLAGS, VALUE_COLUMNS, Flag, TimeRange, to_columns
+from etl.warehouse import broken_revisions
+
+
+def check_archive(check: Check) -> None:
+    """Hold the archive against the warehouse, values and what we say of them."""
+    piece, covered = check.piece, check.account.covered
+    if piece.archived is None:
+        remedy = check.by_mending(piece.span) if piece.fault is Fault.BROKEN else "update Chandler"
+        check.report(piece.span, piece.complaint, remedy)
+        check_strays(check, times_of(piece.stored))
+        return
+    if piece.archived.equals(piece.stored):
+        check_strays(check, np.array([], dtype=np.int64))
+        return
+    extra, missing, other = differing(piece.archived, piece.stored, VALUE_COLUMNS)
+    check_strays(check, np.union1d(missing, other))
+    is_vouched = _lie_in(extra, covered)
+    check.report_times(extra[is_vouched], "candles that the archive has are not in the warehouse")
+    _report_cut_off(check, extra[~is_vouched])
+    missing = missing[_lie_in(missing, covered)]
+    check.report_times(missing, "candles that the warehouse has are not in the archive")
+    check.report_times(other, "candles have other values in the archive than in the warehouse")
+    _, _, said = differing(piece.archived, piece.stored, ("flags", "source"))
+    only_said = np.setdiff1d(said, other)
+    check.report_times(only_said, "candles have other flags or another source in the archive than in the warehouse")
+
+
+def check_strays(check: Check, alone: Times) -> None:
+    """Find stored candles outside every loaded range.
+
+    Args:
+        alone: When candles open that the archive does not confirm.
+    """
+    times = times_of(check.piece.stored)
+    strays = times[~_lie_in(times, check.account.accounted)]
+    what = "stored candles lie outside every loaded range"
+    check.report_times(np.setdiff1d(strays, alone), what, check.by_mending)
+    check.report_times(np.intersect1d(strays, alone), what, check.by_loading)
+
+
+def _report_cut_off(check: Check, times: Times) -> None:
+    """Report archived candles that no checkpoint vouches for."""
+    if not check.account.covered:
+        what = "archived candles are of a series of which the warehouse has no account"
+        check.report_times(times, what, check.by_mending)
+        return
+    remedy = f", or {by_mending(check.scope.series)} to take them out of the archive"
+    what = "archived candles lie outside every loaded range: a load was cut off"
+    check.report_times(times, what, lambda span: check.by_loading(span) + remedy)
+
+
+def check_flags(check: Check) -> None:
+    """Compute the rules' flags again, and hold those of states against what they tell of."""
+    columns = to_columns(check.piece.stored)
+    times, flags = columns["open_time"], columns["flags"]
+    right = right_flags(check.scope, check.piece, check.piece.stored)
+    wrong, lacking = flags & ~right, right & ~flags
+    for mask, what in (
+        ((wrong | lacking) & np.int16(RULE_FLAGS), "candles have other flags than the rules find"),
+        (wrong & np.int16(Flag.REVISED), "candles are flagged as revised and have no earlier value"),
+        (lacking & np.int16(Flag.REVISED), "candles have earlier values and are not flagged as revised"),
+        (wrong & np.int16(Flag.FILLED), "stored candles are flagged as made up"),
+        (wrong & np.int16(Flag.RELEASED), "candles are flagged as released, and no row of theirs was"),
+    ):
+        check.report_times(times[mask != 0], what)
+
+
+def check_revisions(check: Check) -> None:
+    """Check that the earlier values of each candle follow one another."""
+    series = check.scope.series
+    for open_time, what, is_mendable in broken_revisions(
+        check.scope.connection, check.scope.series_id, check.piece.span
+    ):
+        span = TimeRange(open_time, open_time + series.timeframe.delta)
+        check.report(span, what, None if is_mendable else by_loading(series, span))
+
+
+def _lie_in(times: Times, spans: Sequence[TimeRange]) -> NDArray[np.bool_]:
+    """Return which of `times` lie in one of `spans`, which are ascending and disjoint."""
+    bounds = np.array([bound for span in spans for bound in (span.start_ms, span.end_ms)], dtype=np.int64)
+    inside: NDArray[np.bool_] = np.searchsorted(bounds, times, side="right") % 2 == 1
+    return inside

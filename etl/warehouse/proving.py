@@ -1,0 +1,87 @@
+"""What the tables say that an audit holds against each other, besides candles, absences and checkpoints."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Column, Connection, Select, select, text
+
+from etl.schema import TimeRange
+from etl.timeframe import to_ms
+from etl.warehouse import tables
+
+REBUILT = "rebuilt from the archive"
+"""The run of what was accounted for anew when the warehouse was lost, revisions and quarantine with it."""
+
+# Each value stands until the next one, the last until the present one. An earlier version did not keep since when.
+_CHAINS = """
+WITH chain AS (
+    SELECT open_time, old.revision, old.stored_at, old.replaced_at, candles.stored_at AS current,
+           row_number() OVER in_order AS place,
+           CASE WHEN lead(old.revision) OVER in_order IS NULL THEN candles.stored_at
+                ELSE nullif(lead(old.stored_at) OVER in_order, '-infinity') END AS following
+    FROM candle_revisions old LEFT JOIN candles USING (series_id, open_time)
+    WHERE series_id = :series_id AND open_time >= :start AND open_time < :end
+    WINDOW in_order AS (PARTITION BY open_time ORDER BY old.revision)
+)
+SELECT open_time,
+       bool_or(current IS NULL) AS is_alone,
+       bool_or(revision <> place) AS has_gaps,
+       coalesce(bool_or(stored_at > replaced_at OR following < replaced_at
+                        OR (following > replaced_at AND stored_at <> '-infinity')), false) AS is_torn
+FROM chain GROUP BY open_time ORDER BY open_time
+"""
+
+
+def revised_times(connection: Connection, series_id: int, time_range: TimeRange) -> NDArray[np.int64]:
+    """Return when candles open that have earlier values: milliseconds since the epoch, ascending."""
+    own = tables.candle_revisions.c
+    return _times(connection, select(own.open_time).where(own.series_id == series_id), own.open_time, time_range)
+
+
+def released_times(connection: Connection, series_id: int, time_range: TimeRange) -> NDArray[np.int64]:
+    """Return where rows belong that a person has released: milliseconds since the epoch, ascending."""
+    own = tables.quarantine.c
+    query = select(own.open_time).where(own.series_id == series_id, own.state == "released")
+    return _times(connection, query, own.open_time, time_range)
+
+
+def refused_rules(connection: Connection, series_id: int, time_range: TimeRange) -> dict[int, str]:
+    """Return, by open time in milliseconds, the rule that refused a row which nobody has released."""
+    own = tables.quarantine.c
+    query = select(own.open_time, own.rule).where(own.series_id == series_id, own.state != "released")
+    query = query.where(own.open_time >= time_range.start, own.open_time < time_range.end).order_by(own.id)
+    return {to_ms(open_time): rule for open_time, rule in connection.execute(query)}
+
+
+def rebuilt_spans(connection: Connection, series_id: int) -> list[TimeRange]:
+    """Return the ranges whose revisions and decisions were lost with an earlier warehouse."""
+    own = tables.loads.c
+    spans = connection.execute(select(own.span).where(own.series_id == series_id, own.run == REBUILT)).scalars()
+    return [TimeRange(span.lower, span.upper) for span in spans]
+
+
+def broken_revisions(connection: Connection, series_id: int, time_range: TimeRange) -> list[tuple[datetime, str, bool]]:
+    """Return the candles whose revisions do not follow one another: open time, what is wrong, whether it can be mended.
+
+    They are numbered from 1 without gaps, each stands until the next, and the last until the candle's present value.
+    """
+    bounds = {"series_id": series_id, "start": time_range.start, "end": time_range.end}
+    found = []
+    for row in connection.execute(text(_CHAINS), bounds):
+        if row.is_alone:
+            found.append((row.open_time, "there are earlier values of a candle that is not stored", False))
+        elif row.has_gaps:
+            found.append((row.open_time, "its earlier values are not numbered from 1 without gaps", True))
+        elif row.is_torn:
+            found.append((row.open_time, "its values do not stand each until the next one", True))
+    return found
+
+
+def _times(
+    connection: Connection, query: Select[datetime], opened: Column[datetime], time_range: TimeRange
+) -> NDArray[np.int64]:
+    query = query.where(opened >= time_range.start, opened < time_range.end).distinct().order_by(opened)
+    return np.array([to_ms(open_time) for open_time in connection.execute(query).scalars()], dtype=np.int64)
