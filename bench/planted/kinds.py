@@ -52,6 +52,7 @@ class Kind:
         varies: Whether lengths from one slot to `slots` take turns.
         is_quiet: Whether it is planted in quiet minutes only.
         is_shared: Whether it befalls all symbols at once.
+        is_lone: Whether it befalls no two symbols at once.
         is_mended: Whether the exchange serves the sound rows when it is asked again.
     """
 
@@ -62,6 +63,7 @@ class Kind:
     varies: bool = False
     is_quiet: bool = False
     is_shared: bool = False
+    is_lone: bool = False
     is_mended: bool = False
 
 
@@ -177,7 +179,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("a row twice, with other values", "superseded", _conflicting),
     Kind("a row twice, and equal", "repeated", lambda soil: [soil.row, soil.row]),
     Kind("a row torn in two", "shape", _torn),
-    Kind("one symbol silent, 1 to 30 minutes", "halted", lambda soil: [], slots=30, varies=True),
+    Kind("one symbol silent, 1 to 30 minutes", "halted", lambda soil: [], slots=30, varies=True, is_lone=True),
     Kind("all symbols silent, 1 to 30 minutes", "outage", lambda soil: [], slots=30, varies=True, is_shared=True),
     Kind("a row that comes late", "filled", lambda soil: [], slots=3, varies=True, is_mended=True),
     Kind("a row that is changed later", "revised", lambda soil: [early(soil.row)], is_mended=True),

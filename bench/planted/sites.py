@@ -15,6 +15,7 @@ from etl.schema import TimeRange
 
 APART = 150  # slots between one fault and the next: more than the rules look back
 _SLACK = 60  # slots that a fault's place is drawn from
+_LONE_SLACK = 20
 _QUIET_PCT = 0.5  # in a quiet minute no candle of the last hour is wider
 
 
@@ -53,6 +54,14 @@ def choose_sites(recording: Recording, kind: Kind, count: int, seed: int) -> lis
     width = APART + _SLACK + kind.slots
     share = -(-count // len(recording.grid))
     fit = {symbol: _is_fit(rows, kind) for symbol, rows in recording.grid.items()}
+    if kind.is_lone:
+        # Each symbol has its own part of a stretch. No rule that looks back has a say in these.
+        part = kind.slots + _LONE_SLACK
+        return [
+            _site(kind, symbol, place, number)
+            for turn, (symbol, mask) in enumerate(fit.items())
+            for number, place in enumerate(_draw(rng, mask, len(fit) * part, share, turn * part, _LONE_SLACK))
+        ][:count]
     if kind.is_shared:
         together = np.all(list(fit.values()), axis=0)
         places = _draw(rng, together, width, share)
@@ -110,12 +119,19 @@ def _is_fit(rows: Sequence[Row | None], kind: Kind) -> NDArray[np.bool_]:
     return is_fit
 
 
-def _draw(rng: np.random.Generator, is_fit: NDArray[np.bool_], width: int, count: int) -> list[int]:
-    """Draw up to `count` places, at most one in each stretch of `width` slots and in a part of it that is alike."""
+def _draw(
+    rng: np.random.Generator,
+    is_fit: NDArray[np.bool_],
+    width: int,
+    count: int,
+    offset: int = APART,
+    slack: int = _SLACK,
+) -> list[int]:
+    """Draw up to `count` places, one in each stretch of `width` slots, within `slack` slots from its `offset` on."""
     places: list[int] = []
     for block in rng.permutation(len(is_fit) // width).tolist():
-        first = block * width + APART
-        fit = np.flatnonzero(is_fit[first : first + _SLACK])
+        first = block * width + offset
+        fit = np.flatnonzero(is_fit[first : first + slack])
         if fit.size and len(places) < count:
             places.append(first + int(rng.choice(fit)))
     return sorted(places)

@@ -101,8 +101,12 @@ def test_faults_are_planted_apart_and_nowhere_else(kind: Kind, recording: Record
     served = plant(recording, kind, sites)
     for symbol, rows in recording.grid.items():
         own = [site for site in sites if site.symbol == symbol]
-        assert all(one.end + APART <= other.start for one, other in zip(own, own[1:], strict=False))
+        apart = 1 if kind.is_lone else APART
+        assert all(one.end + apart <= other.start for one, other in zip(own, own[1:], strict=False))
         faulty = {slot for site in own for slot in range(site.start, site.end)}
         sound = {row for slot, row in enumerate(rows) if row is not None and slot not in faulty}
         assert sound <= set(served[symbol])
         assert len(served[symbol]) <= len(rows) + len(own)
+    if kind.is_lone:
+        slots = [slot for site in sites for slot in range(site.start, site.end)]
+        assert len(set(slots)) == len(slots), "no two symbols at once"
