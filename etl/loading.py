@@ -13,6 +13,7 @@ from etl.archive import Archive
 from etl.extract import Bounds
 from etl.schema import Flag, TimeRange, to_columns
 from etl.stores import Partition, Stores
+from etl.timeframe import Timeframe
 from etl.validate import FORMING, Refused, explain, find_absences, flag_candles
 from etl.warehouse import (
     Asking,
@@ -82,7 +83,10 @@ def put(
         absent = [
             Finding(*explained)
             for explained in explain(
-                missing, series.timeframe, **asdict(incoming.bounds), refused=_refused_at(incoming.refused)
+                missing,
+                series.timeframe,
+                **asdict(incoming.bounds),
+                refused=_refused_at(incoming.refused, series.timeframe),
             )
         ]
         files = _archive(stores.archive, partition, merged)
@@ -122,9 +126,13 @@ def _archive(archive: Archive, partition: Partition, merged: Merge) -> list[str]
     return files
 
 
-def _refused_at(refused: Sequence[Refused]) -> dict[int, str]:
-    """Return, by open time, the rule that refused a row; a candle that is forming still comes."""
-    return {row.open_time_ms: row.rule for row in refused if row.open_time_ms is not None and row.rule != FORMING}
+def _refused_at(refused: Sequence[Refused], timeframe: Timeframe) -> dict[int, str]:
+    """Return, by open time, the rule that refused the row of a candle; one that is forming still comes."""
+    return {
+        row.open_time_ms: row.rule
+        for row in refused
+        if row.open_time_ms is not None and row.open_time_ms % timeframe.ms == 0 and row.rule != FORMING
+    }
 
 
 def _log_load(partition: Partition, report: LoadReport, merged: Merge, absent: Sequence[Finding]) -> None:

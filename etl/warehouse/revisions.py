@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, case, func, select, tuple_
+from sqlalchemy import Connection, case, func, literal_column, select, tuple_
 
 from etl.schema import VALUE_COLUMNS, Series, TimeRange
 from etl.timeframe import Timeframe
@@ -69,7 +69,7 @@ def read_revisions(
     query = (
         select(
             *(old.c[name] for name in names_of),
-            func.nullif(old.c.stored_at, "-infinity").label("stored_at"),
+            func.nullif(old.c.stored_at, literal_column("'-infinity'")).label("stored_at"),
             *(old.c[name].label(f"{name}_before") for name in VALUE_COLUMNS),
             *(case((is_last, candles.c[name]), else_=later.c[name]).label(f"{name}_after") for name in VALUE_COLUMNS),
         )
