@@ -121,6 +121,16 @@ def wait_for_dag(stack: Stack, dag_id: str, timeout_s: float = 60.0) -> None:
         stack.processes.pause(_POLL_S)
 
 
+def wait_for_runs(stack: Stack, dag_id: str, timeout_s: float = 60.0) -> None:
+    """Wait until no run of the DAG is under way, or until it has taken too long."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        runs = stack.api.get(f"/dags/{dag_id}/dagRuns", state=["queued", "running"], limit=1)
+        if not runs["total_entries"]:
+            return
+        stack.processes.pause(_POLL_S)
+
+
 def chandler_path() -> str:
     """Return where the `chandler` command of our own environment is."""
     return str(Path(sys.executable).with_name("chandler"))

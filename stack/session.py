@@ -13,15 +13,17 @@ from sqlalchemy.engine import URL, make_url
 
 from etl.archive import Archive
 from etl.errors import ChandlerError, ConfigError
+from etl.quality import Period, quality_lines, report_quality
 from etl.settings import Settings, feeds_path, load_settings
 from etl.warehouse import open_warehouse, read_status
 from stack.backfill import Backfill, last_days, run_backfill
 from stack.errors import ApiError, StackError, StopAskedError
 from stack.home import Home
-from stack.local import Stack, chandler_path, ensure_pool, local_stack, wait_for_dag
+from stack.local import Stack, chandler_path, ensure_pool, local_stack, wait_for_dag, wait_for_runs
 from stack.screen import Screen, advance_to
 
 DEMO_FEED = "demo"
+REPAIR = "repair_gaps"
 _FEEDS_POLL_S = 15.0
 _IDLE_S = 1.0
 
@@ -52,7 +54,10 @@ def run_demo(home: Home, screen: Screen, stop_asked: threading.Event, *, days: i
                 raise StackError(f"{error}\n{where}; the log of each part is in {home.logs}") from error
         if not is_new:
             screen.say(f"Nothing to do: {backfill.days} is loaded already.")
+        with screen.step(REPAIR):
+            wait_for_runs(stack, REPAIR)
         _show(stack, screen)
+        _show_quality(stack, screen)
         if is_once:
             _audit(stack, screen)
         else:
@@ -76,6 +81,7 @@ def run_feeds(home: Home, screen: Screen, stop_asked: threading.Event) -> None:
     with local_stack(home, screen, stop_asked, with_replay=False, is_paused_at_creation=False) as stack:
         _ensure_pools(stack, settings)
         with screen.step("DAGs"):
+            wait_for_dag(stack, REPAIR)
             for name in settings.feeds:
                 for kind in ("ingest", "history"):
                     wait_for_dag(stack, f"{kind}_{name}")
@@ -84,6 +90,7 @@ def run_feeds(home: Home, screen: Screen, stop_asked: threading.Event) -> None:
         _show(stack, screen)
         names = ", ".join(f"ingest_{name}" for name in settings.feeds)
         screen.say(f"Each day at midnight UTC: {names}. The latest day is loaded now if it was not.")
+        screen.say(f"Each hour: {REPAIR}, which asks again for what is absent and due.")
         _say_how_to_load_the_past(stack, screen, next(iter(settings.feeds)))
         _stay_up(stack, screen)
 
@@ -117,6 +124,14 @@ def _show(stack: Stack, screen: Screen) -> None:
             screen.show_series(statuses, archive)
         for name, where in _places(stack, archive.url):
             screen.say(f"  {name:<12}{where}")
+
+
+def _show_quality(stack: Stack, screen: Screen) -> None:
+    with open_warehouse(stack.settings) as warehouse:
+        reports = report_quality(warehouse, by=Period.ALL)
+    screen.say("")
+    for line in quality_lines(reports):
+        screen.say(line)
 
 
 def _say_how_to_load_the_past(stack: Stack, screen: Screen, feed: str) -> None:

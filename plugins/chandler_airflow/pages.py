@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
-from datetime import datetime
 from html import escape
 from typing import Annotated
 
@@ -16,7 +16,10 @@ from chandler_airflow.links import QUALITY_PATH
 from etl.errors import ChandlerError, ConfigError
 from etl.quality import COLUMNS, NUMBERS, SeriesQuality, quality_rows, report_quality
 from etl.schema import Series, TimeRange
+from etl.spelling import Moment
 from etl.warehouse import Quality, open_warehouse
+
+log = logging.getLogger(__name__)
 
 _STYLE = """
 :root { color-scheme: light dark; --line: light-dark(#d9dde3, #353b45); --quiet: light-dark(#69707d, #98a1b0);
@@ -37,8 +40,8 @@ app = FastAPI(title="Chandler", dependencies=[Depends(get_user)], docs_url=None,
 
 
 @app.get(QUALITY_PATH)
-def show_quality(series: Annotated[list[str], Query()], start: datetime, end: datetime) -> HTMLResponse:
-    """Show the quality of each day that `[start, end)` touches, for each of `series`."""
+def show_quality(series: Annotated[list[str], Query()], start: Moment, end: Moment) -> HTMLResponse:
+    """Show the quality of each day that `[start, end)` touches, for each of `series`; without a zone, UTC."""
     try:
         wanted, time_range = [Series.parse(one) for one in series], TimeRange(start, end)
     except (ConfigError, ValueError) as error:
@@ -47,7 +50,9 @@ def show_quality(series: Annotated[list[str], Query()], start: datetime, end: da
         with open_warehouse(read_settings()) as warehouse:
             reports = report_quality(warehouse, wanted, time_range)
     except ChandlerError as error:
-        raise HTTPException(503, str(error)) from error
+        # The message says where the warehouse is and as whom we come there: not for everybody who may log in.
+        log.warning("%s", error)
+        raise HTTPException(503, "the warehouse cannot be read; the log of Airflow's API server says why") from error
     return HTMLResponse(_page(time_range, reports), headers=_HEADERS)
 
 

@@ -91,14 +91,23 @@ class AirflowProcess:
 
     def run(self, dag: str, logical_date: datetime) -> Run:
         """Run `dag` by hand at `logical_date`: over the data interval that has ended last."""
+        return _to_run(*self._ask({"dag": dag, "logical_date": logical_date.isoformat()}))
+
+    def show(self, page: str, user: str | None) -> tuple[int, str]:
+        """Return status and body of one of our pages, as `user` sees it, or whoever is not logged in."""
+        answer, _ = self._ask({"page": page, "user": user})
+        return answer["status"], answer["body"]
+
+    def _ask(self, wanted: Mapping[str, str | None]) -> tuple[dict[str, Any], str]:
+        """Return what comes of it, and what is printed meanwhile."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps({"dag": dag, "logical_date": logical_date.isoformat()}) + "\n")
+        self._process.stdin.write(json.dumps(wanted) + "\n")
         self._process.stdin.flush()
         log: list[str] = []
         for line in self._process.stdout:
-            if line.startswith("RUN "):
-                return _to_run(json.loads(line.removeprefix("RUN ")), "".join(log))
+            if line.startswith("DONE "):
+                return json.loads(line.removeprefix("DONE ")), "".join(log)
             log.append(line)
         raise AssertionError("".join(log)[-4000:])
 

@@ -1,6 +1,7 @@
 """Run DAGs as `dag.test()` does and print what came of it as JSON: a process of its own, with a fresh AIRFLOW_HOME.
 
-Each line of the input is a run, `{"dag": ..., "logical_date": ...}` as JSON; each is answered with a line `RUN ...`.
+Each line of the input is a run, `{"dag": ..., "logical_date": ...}` as JSON, or a page to show, `{"page": ..., "user":
+...}`; each is answered with a line `DONE ...`.
 """
 
 from __future__ import annotations
@@ -46,8 +47,21 @@ def run(dag: Any, logical_date: str) -> dict[str, Any]:
         }
 
 
+def show(page: str, user: str | None) -> dict[str, Any]:
+    """Ask our pages as a browser would in which `user` is logged in, or nobody."""
+    from airflow.api_fastapi.core_api.security import get_user
+    from chandler_airflow.pages import app
+    from chandler_plugin import ChandlerPlugin
+    from fastapi.testclient import TestClient
+
+    app.dependency_overrides = {} if user is None else {get_user: lambda: user}
+    [mounted] = ChandlerPlugin.fastapi_apps
+    answer = TestClient(mounted["app"]).get(page.removeprefix(mounted["url_prefix"]))
+    return {"status": answer.status_code, "body": answer.text}
+
+
 def main() -> None:
-    """Run what is asked for."""
+    """Run and show what is asked for."""
     from airflow.dag_processing.dagbag import DagBag
     from airflow.utils.db import initdb
 
@@ -55,8 +69,8 @@ def main() -> None:
     bag = DagBag(REPOSITORY / "dags")
     for line in sys.stdin:
         wanted = json.loads(line)
-        answer = run(bag.dags[wanted["dag"]], wanted["logical_date"])
-        print("RUN " + json.dumps(answer), flush=True)  # noqa: T201  # this is its output
+        answer = show(**wanted) if "page" in wanted else run(bag.dags[wanted["dag"]], wanted["logical_date"])
+        print("DONE " + json.dumps(answer), flush=True)  # noqa: T201  # this is its output
 
 
 if __name__ == "__main__":

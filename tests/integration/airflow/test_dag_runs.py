@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -53,11 +53,12 @@ REFUSALS = 7
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the runs came to, and the stores they filled."""
+    """What the runs came to, pages by who asks for what, and the stores they filled."""
 
     sound: list[Run]
     typo: Run
     flaky: Run
+    pages: Mapping[str, tuple[int, str]]
     settings: Settings
 
 
@@ -85,12 +86,15 @@ def outcome(databases: list[str], recording: Path, tmp_path_factory: pytest.Temp
         wanted = [("sound", days[0]), ("sound", days[1]), ("typo", days[1]), ("flaky", days[1])]
         with AirflowProcess(home, FEEDS, databases[0], environment) as airflow:
             *sound_runs, typo_run, flaky_run = [airflow.run(f"ingest_{name}", day) for name, day in wanted]
+            page = sound_runs[0].links["account -1"].removeprefix("http://airflow.example:8080")
+            asked = {"seen": (page, "viewer"), "hidden": (page, None), "odd": (f"{page}&series=<b>", "viewer")}
+            pages = {name: airflow.show(*one) for name, one in asked.items()}
         addresses = {name: {"protocol": "binance", "base_url": sound.url} for name in ("sound", "typo", "flaky")}
         exchanges = {name: ExchangeSettings.model_validate(own) for name, own in addresses.items()}
         settings = load_settings(
             home / "feeds.toml", home=home / "chandler", warehouse_url=databases[0], exchanges=exchanges
         )
-        yield Outcome(sound_runs, typo_run, flaky_run, settings)
+        yield Outcome(sound_runs, typo_run, flaky_run, pages, settings)
 
 
 def test_runs_take_their_window_from_the_data_interval(outcome: Outcome) -> None:
@@ -135,6 +139,18 @@ def test_every_run_tells_the_quality_of_its_series(outcome: Outcome) -> None:
     links = outcome.sound[1].links
     assert links["account -1"] == f"http://airflow.example:8080/chandler/quality?{series}&{day}"
     assert set(links) == {"account -1", "partition.load 0", "partition.load 1"}
+
+
+def test_the_page_of_quality_is_for_who_is_logged_in(outcome: Outcome) -> None:
+    """The link leads to a table with the days of each series; whoever is not logged in sees nothing of it."""
+    status, body = outcome.pages["seen"]
+    assert status == 200
+    assert (
+        '<td>sound:BTC/USDT:1m</td><td>2024-02-29</td><td class="number">1,440</td><td class="number">689</td>' in body
+    )
+    assert '<td class="strange">750 outage, 1 refused</td><td class="wrong">1 not_positive</td>' in body
+    assert outcome.pages["hidden"] == (401, '{"detail":"Not authenticated"}')
+    assert outcome.pages["odd"][0] == 422
 
 
 def test_airflow_leaves_what_the_library_leaves(outcome: Outcome, databases: list[str], tmp_path: Path) -> None:
