@@ -7,6 +7,8 @@ where the exchange may have corrected what it gave before.
 
 **Outputs** Parquet files in the archive, rows in the warehouse with a checkpoint, and an asset event `candles` for each
 series and range. A candle that is not there is recorded as an absence, a row that is refused as quarantined.
+`account`, last of all and however the loads have ended, judges why candles are absent, and its log says for each series
+what is expected, stored, absent, refused and flagged; so does the page behind its button Quality (tab Details).
 
 **Safe to rerun?** Yes, any task, any run, as often as you like: what is equal is not written again, what the exchange
 has changed leaves a revision. To load days since the feed's `start` run a backfill (Trigger, then Backfill); for
@@ -15,6 +17,7 @@ whole months, and for what is older, there is `history_<feed>`.
 **When it is red** The square names the series. Its log ends with what happened and what to do about it. Clear the
 series' `fetch` with what follows (downstream): that reruns this one partition and no other. What a retry cannot help
 (a symbol that the exchange does not list, an answer that makes no sense) fails at once; the rest was tried six times.
+A red `account` leaves the run as it is: what it has not judged the next run does, or `repair_gaps`.
 """
 
 from airflow.sdk import DAG, CronDataIntervalTimetable
