@@ -1,32 +1,50 @@
-"""The audit finds what is broken, where, and names what mends it."""
+"""The audit finds what is broken, where, and names what mends it; mending does, from whichever store is intact."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from etl.audit import audit, is_sound
+from etl.audit import SeriesAudit, audit, is_sound, mend
 from etl.ingest import clean_pages, load
-from etl.schema import TimeRange
+from etl.judging import judge_loads
+from etl.schema import Flag, TimeRange, from_columns, to_columns
 from etl.stores import Partition, Stores
-from etl.timeframe import from_ms, to_ms
+from etl.timeframe import to_ms
 from tests.conftest import BTC
 from tests.markets import START, candles_over, kline, put_pages
+from tests.snapshots import archive_of, tables_of
 
-SPAN = TimeRange(START, from_ms(to_ms(START) + 60 * 60_000))
+MINUTE = timedelta(minutes=1)
+SPAN = TimeRange(START, START + 60 * MINUTE)
 HOLE = range(20, 30)
+REVISED = range(6, 8)
+FIX, AGAIN = "chandler audit binance:BTC/USDT:1m --fix", "chandler ingest binance:BTC/USDT:1m --start 2024-02-29T"
+
+
+def _minutes(first: int, end: int) -> TimeRange:
+    return TimeRange(START + first * MINUTE, START + end * MINUTE)
+
+
+def _load(stores: Stores, span: TimeRange, price: float = 100.0) -> None:
+    times = range(span.start_ms, span.end_ms, 60_000)
+    rows = [kline(at, price) for at in times if (at - to_ms(START)) // 60_000 not in HOLE]
+    put_pages(stores.raw, BTC, span, rows)
+    clean_pages(stores, Partition(BTC, span))
+    load(stores, Partition(BTC, span), "test")
 
 
 @pytest.fixture
 def loaded(stores: Stores) -> Stores:
-    """Stores with an hour loaded in two partitions, ten minutes of it absent."""
-    times = range(SPAN.start_ms, SPAN.end_ms, 60_000)
-    rows = [kline(at) for minute, at in enumerate(times) if minute not in HOLE]
+    """Stores with an hour loaded in two partitions, ten minutes of it absent, two revised twice."""
     for half in SPAN.windows(30 * 60_000):
-        put_pages(stores.raw, BTC, half, [row for row in rows if half.start_ms <= row[0] < half.end_ms])
-        clean_pages(stores, Partition(BTC, half))
-        load(stores, Partition(BTC, half), "test")
+        _load(stores, half)
+    for price in (101.0, 102.0):
+        _load(stores, _minutes(REVISED.start, REVISED.stop), price)
+    judge_loads(stores, None, "test")
     return stores
 
 
@@ -35,72 +53,279 @@ def _break(stores: Stores, statement: str) -> None:
         assert connection.exec_driver_sql(statement).rowcount
 
 
+def _mended(stores: Stores) -> SeriesAudit:
+    (account,) = mend(stores, audit(stores))
+    return account
+
+
 def test_a_sound_store_is_called_sound(loaded: Stores) -> None:
     """Fifty stored and ten absent minutes are an hour, also when only a part of it is looked at."""
     (account,) = audit(loaded)
     assert is_sound([account]), account.problems
-    assert (account.expected, account.stored, account.absent) == (60, 50, {"unexplained": 10})
-    (part,) = audit(loaded, [BTC], TimeRange(START, from_ms(to_ms(START) + 25 * 60_000)))
-    assert (part.expected, part.stored, part.absent) == (25, 20, {"unexplained": 5})
-    assert is_sound([part])
+    assert (account.expected, account.stored, account.absent) == (60, 50, {"outage": 10})
+    assert account.ranges == [SPAN]
+    (part,) = audit(loaded, [BTC], _minutes(3, 25))
+    assert (part.expected, part.stored, part.absent) == (22, 17, {"outage": 5})
+    assert is_sound([part]), part.problems
+    assert mend(loaded, [account]) == [account], "what is sound is left alone"
 
 
-@pytest.mark.parametrize(
-    ("statement", "complaint"),
-    [
-        ("DELETE FROM candles WHERE open_time = '2024-02-29 12:05Z'", "1 candles are neither stored nor recorded"),
-        ("DELETE FROM absences", "10 candles are neither stored nor recorded as absent"),
-        (
-            "UPDATE absences SET span = tstzrange('2024-02-29 12:19Z', upper(span))",
-            "1 candles are stored and recorded as absent at once",
-        ),
-        ("UPDATE candles SET close = close + 1e-9 WHERE open_time = '2024-02-29 12:05Z'", "have different values"),
-        ("UPDATE candles SET trades = NULL WHERE open_time = '2024-02-29 12:05Z'", "have different values"),
-        (
-            "UPDATE candles SET open_time = open_time + interval '7 s' WHERE open_time = '2024-02-29 12:05Z'",
-            "1 candles are off the 1m grid",
-        ),
-        ("DELETE FROM checkpoints WHERE range_start = '2024-02-29 12:30Z'", "lie outside every loaded range"),
-        ("UPDATE checkpoints SET content_hash = 'x'", "not those that its checkpoint vouches for"),
-        ("UPDATE checkpoints SET loaded_at = '2024-02-29 12:10Z'", "before it had closed"),
-    ],
-)
-def test_what_is_broken_in_the_warehouse_is_found(statement: str, complaint: str, loaded: Stores) -> None:
-    """Each thing that can be wrong with the tables is found, with its range and a command that mends it."""
+BREAKAGES = [
+    ("DELETE FROM candles WHERE open_time = '2024-02-29 12:05Z'", "1 candles are neither stored nor recorded", 5, 6),
+    ("DELETE FROM candles WHERE open_time = '2024-02-29 12:07Z'", "not those that its checkpoint vouches for", 0, 30),
+    ("DELETE FROM candles", "candles that the archive has are not in the warehouse", 0, 20),
+    ("DELETE FROM absences", "10 candles are neither stored nor recorded as absent", 20, 30),
+    (
+        "UPDATE absences SET span = tstzrange('2024-02-29 12:19Z', upper(span))",
+        "1 candles are stored and recorded as absent at once",
+        19,
+        20,
+    ),
+    (
+        "UPDATE absences SET span = tstzrange(lower(span), upper(span) - interval '20 s')",
+        "an absence is off the 1m grid",
+        20,
+        30,
+    ),
+    ("UPDATE absences SET kind = 'unfetched'", "10 candles of a loaded range are recorded as unfetched", 20, 30),
+    ("UPDATE candles SET close = close + 1e-9 WHERE open_time = '2024-02-29 12:05Z'", "have other values", 5, 6),
+    ("UPDATE candles SET trades = NULL WHERE open_time = '2024-02-29 12:05Z'", "have other values", 5, 6),
+    (
+        "UPDATE candles SET open_time = open_time + interval '7 s' WHERE open_time = '2024-02-29 12:05Z'",
+        "1 candles are off the 1m grid",
+        None,
+        None,
+    ),
+    ("UPDATE candles SET source = 2 WHERE open_time = '2024-02-29 12:05Z'", "or another source in the archive", 5, 6),
+    (
+        "UPDATE candles SET flags = flags | 256 WHERE open_time = '2024-02-29 12:05Z'",
+        "1 candles have other flags than the rules find",
+        5,
+        6,
+    ),
+    (
+        "UPDATE candles SET flags = flags | 1 WHERE open_time = '2024-02-29 12:05Z'",
+        "1 candles are flagged as revised and have no earlier value",
+        5,
+        6,
+    ),
+    ("UPDATE candles SET flags = flags & ~1", "2 candles have earlier values and are not flagged as revised", 6, 8),
+    (
+        "UPDATE candles SET flags = flags | 2 WHERE open_time = '2024-02-29 12:05Z'",
+        "1 stored candles are flagged as made up",
+        5,
+        6,
+    ),
+    (
+        "UPDATE candles SET flags = flags | 4 WHERE open_time = '2024-02-29 12:05Z'",
+        "1 candles are flagged as released, and no row of theirs was",
+        5,
+        6,
+    ),
+    ("DELETE FROM candle_revisions", "2 candles are flagged as revised and have no earlier value", 6, 8),
+    ("DELETE FROM candle_revisions WHERE revision = 1", "not numbered from 1 without gaps", 6, 7),
+    (
+        "UPDATE candle_revisions SET replaced_at = replaced_at - interval '1 h'",
+        "do not stand each until the next",
+        6,
+        7,
+    ),
+    ("UPDATE candles SET stored_at = stored_at + interval '1 h'", "do not stand each until the next", 6, 7),
+    ("UPDATE checkpoints SET value_hash = 'x'", "not those that its checkpoint vouches for", 0, 30),
+    ("UPDATE checkpoints SET rows = rows + 1", "its checkpoint counts 21 candles and 10 absent ones", 0, 30),
+    ("UPDATE checkpoints SET absent = 0 WHERE absent > 0", "its checkpoint counts 20 candles and 0 absent ones", 0, 30),
+    (
+        "DELETE FROM checkpoints WHERE range_start = '2024-02-29 12:30Z'",
+        "30 stored candles lie outside every loaded range",
+        30,
+        60,
+    ),
+    ("DELETE FROM checkpoints", "20 stored candles lie outside every loaded range", 0, 20),
+    ("UPDATE quality SET stored = stored + 1", "the quality of 1 days is not what a recount gives", None, None),
+]
+
+
+@pytest.mark.parametrize(("statement", "complaint", "first", "end"), BREAKAGES)
+def test_what_is_broken_in_the_warehouse_is_found_and_mended(
+    statement: str, complaint: str, first: int | None, end: int | None, loaded: Stores
+) -> None:
+    """Each thing that can be wrong with the tables is found with its range and its remedy; mended, all is as before."""
+    before, files = tables_of(loaded), archive_of(loaded)
     _break(loaded, statement)
     (account,) = audit(loaded)
     assert not is_sound([account])
-    (problem, *_) = [problem for problem in account.problems if complaint in problem.what]
-    assert problem.remedy.startswith("chandler ingest binance:BTC/USDT:1m --start 2024-02-29T")
-    assert SPAN.start <= problem.time_range.start < problem.time_range.end <= SPAN.end
+    (problem, *_) = [problem for problem in account.problems if complaint in problem.what] or [account.problems]
+    if first is not None and end is not None:
+        assert problem.time_range == _minutes(first, end)
+    assert problem.remedy == FIX
+    (again,) = mend(loaded, [account])
+    assert is_sound([again]), again.problems
+    assert again.mended
+    after = tables_of(loaded)
+    lost = {"candles", "revisions", "quality"} if "candle_revisions" in statement else set()
+    lost |= {"checkpoints"} if statement == "DELETE FROM checkpoints" else set()
+    for table in before.keys() - lost:
+        assert after[table] == before[table], table
+    if not lost:
+        assert archive_of(loaded) == files
 
 
-def test_a_candle_that_the_archive_lacks_or_has_alone_is_found(loaded: Stores) -> None:
-    """A candle missing from the archive, and one that only the archive has, are named with their minute."""
-    one = TimeRange(from_ms(to_ms(START) + 5 * 60_000), from_ms(to_ms(START) + 6 * 60_000))
-    loaded.archive.write(BTC, one, candles_over(one).slice(0, 0))
-    two = TimeRange(from_ms(to_ms(START) + 25 * 60_000), from_ms(to_ms(START) + 26 * 60_000))
-    loaded.archive.write(BTC, two, candles_over(two))
+def test_what_is_broken_in_the_archive_is_found_and_mended(loaded: Stores) -> None:
+    """Candles that the archive lacks, has alone, or has with other values or flags are named and put right."""
+    files = archive_of(loaded)
+    lacking = _minutes(5, 6)
+    loaded.archive.write(BTC, lacking, candles_over(lacking).slice(0, 0))
+    loaded.archive.write(BTC, _minutes(25, 26), candles_over(_minutes(25, 26)))
+    for minute, column, value in ((40, "volume", 7.5), (45, "flags", 256), (50, "source", 2)):
+        span = _minutes(minute, minute + 1)
+        columns = to_columns(loaded.archive.read(BTC, span))
+        loaded.archive.write(BTC, span, from_columns(columns | {column: np.array([value])}))
     (account,) = audit(loaded)
-    found = {(problem.time_range, problem.what) for problem in account.problems}
-    assert found == {
-        (one, "the warehouse has candles that the archive lacks"),
-        (two, "the archive has candles that the warehouse lacks"),
+    assert {(problem.time_range, problem.what, problem.remedy) for problem in account.problems} == {
+        (lacking, "1 candles that the warehouse has are not in the archive", FIX),
+        (_minutes(25, 26), "1 candles that the archive has are not in the warehouse", FIX),
+        (_minutes(40, 41), "1 candles have other values in the archive than in the warehouse", FIX),
+        (_minutes(45, 46), "1 candles have other flags or another source in the archive than in the warehouse", FIX),
+        (_minutes(50, 51), "1 candles have other flags or another source in the archive than in the warehouse", FIX),
     }
+    assert is_sound([_mended(loaded)])
+    assert archive_of(loaded) == files
 
 
-def test_an_archive_that_cannot_be_read_is_found(loaded: Stores) -> None:
-    """A broken file is a problem of the ranges that it holds, not the end of the audit."""
+@pytest.mark.parametrize("content", [None, b"", b"PAR1 and nothing else PAR1"])
+def test_an_archive_that_is_lost_or_broken_is_written_again(content: bytes | None, loaded: Stores) -> None:
+    """From the warehouse, byte for byte; what cannot be read is kept beside it under another name."""
+    (path,) = Path(loaded.settings.home).rglob("*.parquet")
+    whole = path.read_bytes()
+    if content is None:
+        path.unlink()
+    else:
+        path.write_bytes(content)
+    (account,) = audit(loaded)
+    assert not is_sound([account])
+    assert {problem.remedy for problem in account.problems} == {FIX}
+    assert is_sound([_mended(loaded)])
+    assert path.read_bytes() == whole
+    aside = sorted(path.parent.glob("*aside*"))
+    assert [each.read_bytes() for each in aside] == ([] if content is None else [content])
+
+
+def test_a_single_flipped_bit_is_found_and_mended(loaded: Stores) -> None:
+    """Wherever in the file it is."""
+    (path,) = Path(loaded.settings.home).rglob("*.parquet")
+    whole = path.read_bytes()
+    for at in np.random.default_rng(5).integers(0, len(whole), 5).tolist():
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 16]) + whole[at + 1 :])
+        (account,) = audit(loaded)
+        if not is_sound([account]):
+            assert is_sound([_mended(loaded)])
+        assert path.read_bytes() == whole or is_sound(audit(loaded))
+
+
+def test_what_neither_store_has_is_said_and_left(loaded: Stores) -> None:
+    """Where both are broken nothing is made up: the command that asks the exchange is named, the rest is mended."""
+    _break(loaded, "UPDATE candles SET close = 99.5 WHERE open_time = '2024-02-29 12:05Z'")
     (path,) = Path(loaded.settings.home).rglob("*.parquet")
     path.write_bytes(b"PAR1 and nothing else PAR1")
-    (account,) = audit(loaded)
-    assert any("cannot be trusted" in problem.what for problem in account.problems)
+    remedies = {problem.what.split(" ")[0]: problem.remedy for problem in audit(loaded)[0].problems}
+    assert remedies["neither"] == f"{AGAIN}12:00 --end 2024-02-29T12:30 --again"
+    account = _mended(loaded)
+    assert not is_sound([account])
+    assert all(SPAN.start <= p.time_range.start < p.time_range.end <= _minutes(0, 30).end for p in account.problems)
+    assert {problem.remedy.split(" --start")[0] for problem in account.problems} == {AGAIN.split(" --start")[0]}
+    assert loaded.archive.read(BTC, SPAN).num_rows == 30, "what is intact is in the archive again, what is not is not"
+    assert "neither" in account.problems[-1].what or any("neither" in problem.what for problem in account.problems)
+    _load(loaded, _minutes(0, 30))
+    assert is_sound([_mended(loaded)]), "as the exchange has it"
 
 
-def test_a_load_cut_off_before_its_commit_is_found(loaded: Stores) -> None:
-    """Candles in the archive that no checkpoint vouches for are called what they are."""
-    later = TimeRange(SPAN.end, from_ms(SPAN.end_ms + 10 * 60_000))
-    loaded.archive.write(BTC, later, candles_over(later))
+def test_what_was_loaded_before_it_had_closed_only_the_exchange_can_mend(loaded: Stores) -> None:
+    """A checkpoint from before its end is no matter of the stores."""
+    _break(loaded, "UPDATE checkpoints SET loaded_at = '2024-02-29 12:10Z' WHERE range_start = '2024-02-29 12:00Z'")
+    (problem,) = _mended(loaded).problems
+    assert "before it had closed" in problem.what
+    assert problem.remedy == f"{AGAIN}12:00 --end 2024-02-29T12:30 --again"
+
+
+def test_a_load_cut_off_before_its_commit_is_found_and_taken_out(loaded: Stores) -> None:
+    """Candles in the archive that no checkpoint vouches for are called what they are, and kept beside it."""
+    files = archive_of(loaded)
+    span = _minutes(60, 70)
+    loaded.archive.write(BTC, span, candles_over(span))
+    ((path, ahead),) = archive_of(loaded).items()
     (account,) = audit(loaded)
     (problem,) = account.problems
-    assert problem.what.startswith("10 archived candles lie outside every loaded range")
+    assert (problem.time_range, problem.what) == (
+        span,
+        "10 archived candles lie outside every loaded range: a load was cut off",
+    )
+    assert problem.remedy.startswith(f"{AGAIN}13:00 --end 2024-02-29T13:10, or {FIX}")
+    account = _mended(loaded)
+    assert is_sound([account])
+    assert "10 archived candles that nobody vouches for taken out" in account.mended[0]
+    assert archive_of(loaded) == files | {f"{path}.aside1": ahead}
+
+
+def test_a_hole_between_loads_that_nobody_recorded_is_found_and_recorded(stores: Stores) -> None:
+    """What lies between loaded ranges is to be ingested, or at least known to be unfetched."""
+    _load(stores, _minutes(0, 10))
+    _load(stores, _minutes(40, 50))
+    (account,) = audit(stores)
+    assert is_sound([account]), account.problems
+    assert account.absent == {"unfetched": 30}
+    _break(stores, "DELETE FROM absences")
+    (problem, *_) = audit(stores)[0].problems
+    assert (problem.time_range, problem.what) == (
+        _minutes(10, 40),
+        "30 candles between loaded ranges are not accounted for",
+    )
+    assert problem.remedy.startswith(f"{AGAIN}12:10 --end 2024-02-29T12:40, or {FIX}")
+    account = _mended(stores)
+    assert is_sound([account]), account.problems
+    assert account.absent == {"unfetched": 30}
+
+
+def test_candles_that_only_the_warehouse_has_are_never_taken_out(loaded: Stores) -> None:
+    """Outside every loaded range they may be the only copy: to load the range is what remains."""
+    _break(
+        loaded,
+        "INSERT INTO candles (series_id, open_time, open, high, low, close, volume, flags, source)"
+        " VALUES (1, '2024-02-29 15:05Z', 1, 1, 1, 1, 1, 0, 1)",
+    )
+    (problem, *_) = _mended(loaded).problems
+    assert problem.what == "1 stored candles lie outside every loaded range"
+    assert problem.remedy == f"{AGAIN}15:05 --end 2024-02-29T15:06"
+
+
+def test_a_hash_that_an_earlier_version_did_not_keep_is_renewed(loaded: Stores) -> None:
+    """It is no problem by itself; mending makes it known again."""
+    before = tables_of(loaded)
+    _break(loaded, "UPDATE checkpoints SET value_hash = ''")
+    (account,) = audit(loaded)
+    assert is_sound([account])
+    assert len(account.unproven) == 2
+    assert is_sound([_mended(loaded)])
+    assert tables_of(loaded) == before
+
+
+def test_a_warehouse_that_was_lost_is_rebuilt_from_the_archive(loaded: Stores) -> None:
+    """With every candle as it was flagged, its absences judged anew, and nothing but what only it knew missing."""
+    before, files = tables_of(loaded), archive_of(loaded)
+    with loaded.warehouse.begin() as connection:
+        connection.exec_driver_sql("TRUNCATE series CASCADE")
+        connection.exec_driver_sql("TRUNCATE candles, candle_revisions")
+    (account,) = audit(loaded)
+    (problem,) = account.problems
+    assert "the warehouse knows nothing of the series" in problem.what
+    assert problem.remedy == FIX
+    account = _mended(loaded)
+    assert is_sound([account]), account.problems
+    assert (account.expected, account.stored) == (60, 50)
+    after = tables_of(loaded)
+    assert after["candles"] == before["candles"]
+    assert {row[0] for row in after["candles"]} == {"BTC/USDT"}
+    assert any(row[11] & Flag.REVISED for row in after["candles"]), "that it was revised is known still"
+    assert [row[1:3] for row in after["absences"]] == [row[1:3] for row in before["absences"]]
+    assert sum(row[3] for row in after["checkpoints"]) == 50
+    assert archive_of(loaded) == files
+    assert is_sound(audit(loaded))

@@ -46,7 +46,8 @@ def _check_absences(check: Check) -> None:
     for absence in check.piece.absences:
         is_off = absence.span.start_ms % timeframe.ms or absence.span.end_ms % timeframe.ms
         if is_off and any(clip(absence.span, span) for span in check.account.covered):
-            check.report(absence.span, f"an absence is off the {timeframe} grid")
+            whole = TimeRange(timeframe.floor(absence.span.start), timeframe.ceil(absence.span.end))
+            check.report(whole, f"an absence is off the {timeframe} grid")
 
 
 def check_checkpoint(check: Check, checkpoint: Checkpoint) -> None:

@@ -17,7 +17,7 @@ from etl.audit.pieces import Fault, Intact, Piece, Scope, Verdicts, differing, r
 from etl.audit.reckoning import mend_absences, mend_checkpoints, mend_holes, mend_quality, vouch_for
 from etl.audit.targets import Target, at, target_of
 from etl.schema import VALUE_COLUMNS, TimeRange
-from etl.warehouse import follow_revisions, read_checkpoints, restore_candles
+from etl.warehouse import broken_revisions, follow_revisions, read_checkpoints, restore_candles
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def mend_series(scope: Scope, account: SeriesAudit) -> list[str]:
         target = target_of(scope, piece, mending.verdicts, is_lost=mending.is_lost)
         _mend_warehouse(mending, piece, target)
         _mend_archive(mending, piece, target)
-        follow_revisions(scope.connection, scope.series_id, span)
+        _mend_revisions(mending, span)
         unvouched += target.unvouched
         touched.append(span)
     mending.done.extend(vouch_for(scope, unvouched, is_lost=mending.is_lost))
@@ -67,7 +67,7 @@ def mend_series(scope: Scope, account: SeriesAudit) -> list[str]:
     mending.done.extend(mend_absences(scope, touched, doubtful))
     mending.done.extend(mend_holes(scope))
     mending.done.extend(mend_checkpoints(scope, touched, doubtful))
-    mend_quality(scope, touched)
+    mending.done.extend(mend_quality(scope, touched))
     return mending.done
 
 
@@ -86,6 +86,13 @@ def _touched(mending: Mending, account: SeriesAudit) -> Iterator[TimeRange]:
             if whole not in seen:
                 seen.add(whole)
                 yield whole
+
+
+def _mend_revisions(mending: Mending, span: TimeRange) -> None:
+    connection, series_id = mending.scope.connection, mending.scope.series_id
+    if broken := sum(is_mendable for _, _, is_mendable in broken_revisions(connection, series_id, span)):
+        follow_revisions(connection, series_id, span)
+        mending.note(span, f"the earlier values of {broken} candles made to follow one another")
 
 
 def _mend_warehouse(mending: Mending, piece: Piece, target: Target) -> None:

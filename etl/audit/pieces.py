@@ -106,11 +106,12 @@ def _read_archive(scope: Scope, span: TimeRange) -> tuple[pa.Table | None, Fault
     return archived, None, ""
 
 
-def right_flags(scope: Scope, piece: Piece, candles: pa.Table) -> NDArray[np.int16]:
+def right_flags(scope: Scope, piece: Piece, candles: pa.Table, *, is_lost: bool = False) -> NDArray[np.int16]:
     """Return what the flags of a piece's candles must be: those of rules computed again, those of states as recorded.
 
     Args:
         candles: What the warehouse holds of the piece, or is to hold.
+        is_lost: Whether what the flags of states tell of is lost, as it is with an earlier warehouse.
     """
     rules = scope.stores.settings.rules_of(scope.series.exchange)
     around = pa.concat_tables([piece.before, candles])
@@ -120,8 +121,7 @@ def right_flags(scope: Scope, piece: Piece, candles: pa.Table) -> NDArray[np.int
     is_revised = np.isin(times, piece.revised)
     is_released = np.isin(times, piece.released) & ((states & Flag.RELEASED) != 0)
     if states.any():
-        for span in rebuilt_spans(scope.connection, scope.series_id):
-            # What these flags told of was lost with an earlier warehouse.
+        for span in [piece.span] if is_lost else rebuilt_spans(scope.connection, scope.series_id):
             inside = (times >= span.start_ms) & (times < span.end_ms)
             is_revised |= inside & ((states & Flag.REVISED) != 0)
             is_released |= inside & ((states & Flag.RELEASED) != 0)

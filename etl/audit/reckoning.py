@@ -18,17 +18,20 @@ from etl.warehouse import (
     Checkpoint,
     Finding,
     clip,
+    count_quality,
+    log_mending,
     read_absences,
     read_candles,
     read_checkpoints,
     read_listing,
+    read_quality,
     record_absences,
     record_unfetched,
     refresh_quality,
     refused_rules,
     renew_checkpoint,
     span_of_candles,
-    vouch_again,
+    vouch,
 )
 
 RUN = "audit --fix"
@@ -41,9 +44,10 @@ def vouch_for(scope: Scope, spans: Iterable[TimeRange], *, is_lost: bool) -> Ite
     Args:
         is_lost: Whether the whole account was, and with it what revisions and quarantine knew.
     """
+    run = REBUILT if is_lost else RUN
     for span in spans:
-        run = REBUILT if is_lost else RUN
-        vouch_again(scope.connection, scope.series_id, scope.series.timeframe, span, _files(scope, span), run)
+        vouch(scope.connection, scope.series_id, scope.series.timeframe, span, run, _files(scope, span))
+        log_mending(scope.connection, scope.series_id, span, run)
         yield f"{span}: accounted for again"
 
 
@@ -60,6 +64,7 @@ def mend_absences(scope: Scope, touched: Sequence[TimeRange], doubtful: Collecti
             if inside is not None and checkpoint.time_range not in doubtful:
                 for wrong in _unfitting(scope, inside):
                     _record(scope, checkpoint, wrong)
+                    log_mending(scope.connection, scope.series_id, wrong, RUN)
                     yield f"{wrong}: absences recorded anew"
 
 
@@ -128,10 +133,13 @@ def mend_checkpoints(scope: Scope, touched: Sequence[TimeRange], doubtful: Colle
                 yield f"{own}: its checkpoint renewed"
 
 
-def mend_quality(scope: Scope, touched: Sequence[TimeRange]) -> None:
+def mend_quality(scope: Scope, touched: Sequence[TimeRange]) -> Iterator[str]:
     """Count the quality of the days again."""
+    connection, series_id, timeframe = scope.connection, scope.series_id, scope.series.timeframe
     for span in united(touched):
-        refresh_quality(scope.connection, scope.series_id, scope.series.timeframe, span)
+        if read_quality(connection, series_id, span) != count_quality(connection, series_id, timeframe, span):
+            refresh_quality(connection, series_id, timeframe, span)
+            yield f"{span}: quality counted again"
 
 
 def _files(scope: Scope, span: TimeRange) -> list[str]:

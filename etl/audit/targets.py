@@ -65,7 +65,7 @@ def target_of(scope: Scope, piece: Piece, verdicts: Verdicts, *, is_lost: bool) 
         for span, checkpoint in _stretches(piece)
     ]
     stored = pa.concat_tables([part.stored for part in parts])
-    stored = from_columns({**to_columns(stored), "flags": right_flags(scope, piece, stored)})
+    stored = from_columns({**to_columns(stored), "flags": right_flags(scope, piece, stored, is_lost=is_lost)})
     archived = to_columns(
         pa.concat_tables([each for part in parts for each in (part.archived, at(cut(stored, part.span), part.shared))])
     )
@@ -98,6 +98,10 @@ def _part(piece: Piece, span: TimeRange, intact: Intact) -> _Part:
         return _Part(span, stored, archived, _no_times(), _no_times(), ())
     if intact is Intact.ARCHIVE:
         stored = archived
+    if intact is Intact.BOTH:
+        # The archive's own hash holds the source too, the checkpoint's does not.
+        flags = to_columns(stored)["flags"] | to_columns(archived)["flags"]
+        stored = from_columns({**to_columns(archived), "flags": flags})
     return _Part(span, stored, empty_candles(), times_of(stored), _no_times(), ())
 
 

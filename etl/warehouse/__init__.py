@@ -11,7 +11,7 @@ from etl.warehouse.absences import (
     record_verdicts,
 )
 from etl.warehouse.budget import SharedBudget, local_budget
-from etl.warehouse.checkpoints import Checkpoint, covered_ranges, read_checkpoints
+from etl.warehouse.checkpoints import Checkpoint, covered_ranges, read_checkpoints, vouch
 from etl.warehouse.database import Warehouse, open_warehouse
 from etl.warehouse.listings import Listing, read_listing
 from etl.warehouse.load import Load, begin_load, ensure_series, lock_series
@@ -54,8 +54,9 @@ from etl.warehouse.reading import (
     read_overruled,
     span_of_candles,
 )
-from etl.warehouse.restoring import follow_revisions, renew_checkpoint, restore_candles, vouch_again
+from etl.warehouse.restoring import follow_revisions, log_mending, renew_checkpoint, restore_candles
 from etl.warehouse.revisions import Change, Revision, read_revisions
+from etl.warehouse.slots import read_absent_slots
 from etl.warehouse.status import SeriesStatus, read_status
 
 __all__ = [
@@ -95,12 +96,14 @@ __all__ = [
     "leave_confirmed_alone",
     "local_budget",
     "lock_series",
+    "log_mending",
     "mark_announced",
     "mark_judged",
     "merge",
     "open_warehouse",
     "overlay",
     "read_absences",
+    "read_absent_slots",
     "read_candles",
     "read_checkpoints",
     "read_last_candle",
@@ -125,7 +128,7 @@ __all__ = [
     "subtract",
     "unannounced_loads",
     "unjudged_loads",
-    "vouch_again",
+    "vouch",
     "with_flags",
     "without_equals",
 ]

@@ -17,7 +17,7 @@ from etl.schema import TimeRange, to_columns, value_hash
 from etl.timeframe import Timeframe
 from etl.warehouse import tables
 from etl.warehouse.absences import read_absences
-from etl.warehouse.checkpoints import Checkpoint, vouch
+from etl.warehouse.checkpoints import Checkpoint
 from etl.warehouse.copying import copy_in
 from etl.warehouse.loads import LoadReport, write_load
 from etl.warehouse.overlay import clip
@@ -114,21 +114,10 @@ def renew_checkpoint(
     return renewed != checkpoint
 
 
-def vouch_again(
-    connection: Connection,
-    series_id: int,
-    timeframe: Timeframe,
-    time_range: TimeRange,
-    files: Sequence[str],
-    run: str,
-) -> None:
-    """Account for a range whose checkpoint was lost, and have its absences judged again; nobody needs to be told."""
-    vouch(connection, series_id, timeframe, time_range, run, files)
+def log_mending(connection: Connection, series_id: int, time_range: TimeRange, run: str) -> None:
+    """Write into the journal that a range was accounted for anew: its absences are to be judged, nobody to be told."""
     own = tables.candles.c
-    rows = connection.execute(
-        select(func.count()).where(
-            own.series_id == series_id, own.open_time >= time_range.start, own.open_time < time_range.end
-        )
-    ).scalar_one()
+    is_there = (own.series_id == series_id, own.open_time >= time_range.start, own.open_time < time_range.end)
+    rows = connection.execute(select(func.count()).where(*is_there)).scalar_one()
     report = LoadReport(rows=rows, new=0, revised=0, absent=0, quarantined=0)
     write_load(connection, series_id, time_range, run, report, is_announced=True)
