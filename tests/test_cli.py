@@ -110,15 +110,17 @@ def test_what_was_ingested_is_told_by_status_and_left_out_the_next_time(run: Run
 
 
 def test_an_audit_that_fails_is_exit_status_1(run: Run, settings: Settings) -> None:
-    """A spoilt archive fails the audit with the range and a command, and that command mends it."""
+    """A spoilt archive fails the audit with the range and a command; that command mends it, and says what it did."""
     run("ingest", "binance:ETH/USDT:1m", *SPAN)
     path = settings.home / "archive/candles/exchange=binance/symbol=ETH-USDT/timeframe=1m/2024-03.parquet"
     path.unlink()
     failed = run("audit", "binance:ETH/USDT:1m")
     assert failed.status == 1
-    assert "the warehouse has candles that the archive lacks" in failed.err
-    for remedy in re.findall(r"chandler (ingest \S+ --start \S+ --end \S+ --again)", failed.err):
-        assert run(*remedy.split()).status == 0
+    assert "candles that the warehouse has are not in the archive" in failed.err
+    (remedy,) = set(re.findall(r"chandler (audit \S+ --fix)", failed.err))
+    mended = run(*remedy.split())
+    assert mended.status == 0
+    assert "the archive's file written anew" in mended.err
     assert run("audit").status == 0
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from etl.cli.terminal import AsJson, End, SomeSeries, Start, check_known, err, opened_stores, out, to_range
@@ -28,27 +30,35 @@ def status(as_json: AsJson = False) -> None:
         err.print("Nothing is loaded yet; try: chandler ingest --help")
 
 
-def audit(series: SomeSeries = None, start: Start = None, end: End = None, as_json: AsJson = False) -> None:
-    """Prove that every candle is accounted for, and that archive and warehouse agree value for value.
+def audit(
+    series: SomeSeries = None,
+    start: Start = None,
+    end: End = None,
+    fix: Annotated[bool, typer.Option("--fix", help="Mend from whichever store is intact, and audit again.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Prove that every candle is accounted for, and that archive and warehouse agree value for value and flag for flag.
 
     Exit status 1, and the ranges and what mends them, if not.
 
-    Example: [bold]chandler audit binance:BTC/USDT:1m[/bold]
+    Example: [bold]chandler audit binance:BTC/USDT:1m --fix[/bold]
     """
     only = [Series.parse(text) for text in series or []]
     within = to_range(start, end)
     from etl import show
     from etl.audit import audit as run_audit
-    from etl.audit import is_sound
+    from etl.audit import is_sound, mend
 
     with opened_stores() as stores:
         audits = run_audit(stores, only, within)
-    check_known(only, (one.series for one in audits))
+        check_known(only, (one.series for one in audits))
+        if fix:
+            audits = mend(stores, audits, within)
     if as_json:
         out.print_json(data=show.audit_json(audits))
     else:
         out.print(show.audit_table(audits))
-        for line in show.audit_problems(audits):
+        for line in (*show.audit_mended(audits), *show.audit_problems(audits)):
             err.print(line, soft_wrap=True)
     if not is_sound(audits):
         raise typer.Exit(1)

@@ -1,6 +1,6 @@
 """What commands show: as tables for people, as JSON for scripts."""
 
-from etl.show.accounts import audit_json, audit_problems, audit_table, status_json, status_table
+from etl.show.accounts import audit_json, audit_mended, audit_problems, audit_table, status_json, status_table
 from etl.show.history import quality_json, quality_table, revisions_json, revisions_table
 from etl.show.quarantine import inspection, inspection_json, quarantine_counts, quarantine_json, quarantine_table
 from etl.show.venues import (
@@ -15,6 +15,7 @@ from etl.show.venues import (
 
 __all__ = [
     "audit_json",
+    "audit_mended",
     "audit_problems",
     "audit_table",
     "check_json",

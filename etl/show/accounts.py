@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from etl.audit import SeriesAudit, is_sound
 from etl.quality import by_name
@@ -79,13 +80,23 @@ def audit_table(audits: Sequence[SeriesAudit]) -> Table:
     return table
 
 
-def audit_problems(audits: Sequence[SeriesAudit], most: int = 20) -> Iterator[str]:
+def audit_problems(audits: Sequence[SeriesAudit], most: int = 20) -> Iterator[Text]:
     """Yield a line for each problem, with the command that mends it."""
     for one in audits:
         for problem in one.problems[:most]:
-            yield f"[red]{one.series} {problem.time_range}: {problem.what}[/red]\n    {problem.remedy}"
+            what = Text(f"{one.series} {problem.time_range}: {problem.what}", style="red")
+            yield what.append(f"\n    {problem.remedy}", style="default")
         if len(one.problems) > most:
-            yield f"[red]{one.series}: {len(one.problems) - most} more; --json lists them all[/red]"
+            yield Text(f"{one.series}: {len(one.problems) - most} more; --json lists them all", style="red")
+
+
+def audit_mended(audits: Sequence[SeriesAudit], most: int = 20) -> Iterator[Text]:
+    """Yield a line for each thing that was mended."""
+    for one in audits:
+        for what in one.mended[:most]:
+            yield Text(f"{one.series} {what}", style="green")
+        if len(one.mended) > most:
+            yield Text(f"{one.series}: {len(one.mended) - most} more; --json lists them all", style="green")
 
 
 def audit_json(audits: Sequence[SeriesAudit]) -> dict[str, Any]:
@@ -103,6 +114,7 @@ def audit_json(audits: Sequence[SeriesAudit]) -> dict[str, Any]:
                     {**problem.time_range.to_dict(), "what": problem.what, "remedy": problem.remedy}
                     for problem in one.problems
                 ],
+                "mended": one.mended,
             }
             for one in audits
         ],
