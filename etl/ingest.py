@@ -40,6 +40,7 @@ from etl.warehouse import (
     lock_series,
     read_listing,
     record_unfetched,
+    refresh_quality,
     subtract,
 )
 
@@ -86,6 +87,7 @@ def _miss(stores: Stores, partition: Partition, why: str) -> None:
         lock_series(connection, series_id)
         for span in subtract(partition.time_range, covered_ranges(connection, series_id)):
             record_unfetched(connection, series_id, span, f"it could not be fetched: {why}", datetime.now(UTC))
+            refresh_quality(connection, series_id, partition.series.timeframe, span)
 
 
 def clean_pages(stores: Stores, partition: Partition) -> CleanReport:

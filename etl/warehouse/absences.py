@@ -123,18 +123,22 @@ def record_verdicts(
 
 def record_unfetched(
     connection: Connection, series_id: int, time_range: TimeRange, evidence: str, tried_at: datetime | None
-) -> None:
+) -> bool:
     """Say that nobody has the candles of `time_range`, where nothing else is said of them.
 
     Args:
         time_range: Nothing of it is accounted for, unless as unfetched.
         tried_at: When somebody asked for them, in vain; None if nobody has, and nobody shall until somebody does.
+
+    Returns:
+        Whether that was not known of all of it.
     """
     known = read_absences(connection, series_id, time_range)
     inside = [clipped for absence in known if (clipped := _clipped(absence, time_range)) is not None]
     found = Finding(time_range, AbsenceKind.UNFETCHED, evidence)
     missed = [_missed(span, old, evidence, tried_at) for span, old, _ in overlay(inside, [found])]
     _rewrite(connection, series_id, known, time_range, missed, run="")
+    return sum(a.span.end_ms - a.span.start_ms for a in inside) < time_range.end_ms - time_range.start_ms
 
 
 def _missed(span: TimeRange, old: Absence | None, evidence: str, tried_at: datetime | None) -> Absence:

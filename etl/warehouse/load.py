@@ -150,7 +150,9 @@ class Load:
         before, after = neighbours(connection, series_id, held)
         for start, end in ((before, held.start), (held.end, after)):
             if start is not None and end is not None and start < end:
-                record_unfetched(connection, series_id, TimeRange(start, end), _UNASKED, None)
+                hole = TimeRange(start, end)
+                if record_unfetched(connection, series_id, hole, _UNASKED, None):
+                    refresh_quality(connection, series_id, self.series.timeframe, hole)
         changes_nothing = not report.new and not report.revised
         is_announced = is_announced or changes_nothing
         write_load(connection, series_id, self.time_range, self.run, report, is_announced=is_announced)

@@ -127,7 +127,12 @@ def test_a_lasting_fault_is_a_clear_error(
         ingest(ready, PARTITION, "test")
     assert caught.value.series == BTC
     assert str(caught.value.time_range) in str(caught.value)
-    assert not any(tables_of(ready).values()), "nothing is half-written"
+    span = PARTITION.time_range
+    left = tables_of(ready)
+    absences = [tuple(row[1:4]) for row in left.pop("absences")]
+    assert absences == [(span.start, span.end, "unfetched")], "what is missing is said"
+    assert left.pop("quality")
+    assert not any(left.values()), "nothing is half-written"
     assert not archive_of(ready)
     faults.clear()
     asked = len(exchange.windows)

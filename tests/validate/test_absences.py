@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etl.schema import AbsenceKind, TimeRange
+from etl.timeframe import Timeframe
 from etl.validate import explain
 
 MINUTE_MS = 60_000
@@ -16,24 +17,42 @@ def _ms(minute: int | None) -> int | None:
     return None if minute is None else minute * MINUTE_MS
 
 
-@given(cuts=st.lists(st.integers(0, 40), min_size=2, max_size=8, unique=True), first=bounds, end=bounds, served=bounds)
+@given(
+    cuts=st.lists(st.integers(0, 40), min_size=2, max_size=8, unique=True),
+    first=bounds,
+    end=bounds,
+    served=bounds,
+    refused=st.sets(st.integers(0, 40), max_size=4),
+)
 def test_each_minute_has_the_reason_of_its_side(
-    cuts: list[int], first: int | None, end: int | None, served: int | None
+    cuts: list[int], first: int | None, end: int | None, served: int | None, refused: set[int]
 ) -> None:
-    """Cut where a reason begins or ends, nothing lost; before the listing counts before all, then after the end."""
+    """Cut where a reason begins or ends, nothing lost; what was not listed or sent refused rows is no silence."""
     ordered = sorted(cuts)
     absent = [
         TimeRange.from_ms(a * MINUTE_MS, b * MINUTE_MS) for a, b in zip(ordered[::2], ordered[1::2], strict=False)
     ]
-    explained = explain(absent, first_ms=_ms(first), end_ms=_ms(end), served_from_ms=_ms(served))
-    kinds = {at // MINUTE_MS: kind for span, kind in explained for at in range(span.start_ms, span.end_ms, MINUTE_MS)}
+    explained = explain(
+        absent,
+        Timeframe.M1,
+        first_ms=_ms(first),
+        end_ms=_ms(end),
+        served_from_ms=_ms(served),
+        refused={minute * MINUTE_MS: "ohlc" for minute in refused},
+    )
+    kinds = {
+        at // MINUTE_MS: kind for span, kind, _ in explained for at in range(span.start_ms, span.end_ms, MINUTE_MS)
+    }
     assert sorted(kinds) == [at // MINUTE_MS for span in absent for at in range(span.start_ms, span.end_ms, MINUTE_MS)]
+    assert all(evidence for *_, evidence in explained)
     for minute, kind in kinds.items():
         if first is not None and minute < first:
             assert kind is AbsenceKind.NOT_LISTED
         elif end is not None and minute >= end:
             assert kind is AbsenceKind.DELISTED
+        elif minute in refused:
+            assert kind is AbsenceKind.REFUSED
         elif served is not None and minute < served:
             assert kind is AbsenceKind.BEYOND_RETENTION
         else:
-            assert kind is AbsenceKind.UNEXPLAINED
+            assert kind is AbsenceKind.PENDING
