@@ -61,7 +61,7 @@ class Place:
 
 RECORDED = (
     Place("binance", "binance", ("BTC/USDT", "ETH/USDT", "XRP/USDT"), datetime(2021, 11, 12, tzinfo=UTC), 29),
-    Place("bitfinex", "coinbase", ("BTC/USD", "ETH/USD", "LTC/USD", "XRP/USD"), datetime(2018, 4, 1, tzinfo=UTC), 42),
+    Place("bitfinex", "coinbase", ("BTC/USD", "ETH/USD", "LTC/USD", "XRP/USD"), datetime(2018, 4, 1, tzinfo=UTC), 24),
 )
 MADE_UP = Place("madeup", "binance", ("BTC/USDT", "ETH/USDT", "SOL/USDT"), datetime(2026, 9, 1, tzinfo=UTC), 30)
 
@@ -189,12 +189,12 @@ def main() -> None:
     parser.add_argument("--faults", type=int, default=300, help="of each kind in each market")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", help="plant only what is to be found under this name")
-    parser.add_argument("--made-up", action="store_true", help="the made-up market, also where there are recordings")
+    parser.add_argument("--market", choices=[place.name for place in (*RECORDED, MADE_UP)], help="only this one")
     parser.add_argument("--places", type=Path, help="a CSV file to write each fault's place to")
     arguments = parser.parse_args()
     logging.getLogger("etl").setLevel(logging.ERROR)  # of what was planted nobody needs to be told
     data = Path(os.environ.get("CHANDLER_DATA", Path(__file__).parent.parent.parent / "shared" / "data")) / "candles"
-    places = [place for place in RECORDED if (data / place.name).is_dir() and not arguments.made_up]
+    places = [place for place in RECORDED if (data / place.name).is_dir() and arguments.market in {None, place.name}]
     outcomes: list[Outcome] = []
     sound: list[Sound] = []
     with (
