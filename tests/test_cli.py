@@ -19,6 +19,7 @@ from etl.cli import main
 from etl.replay import RecordedMarket, ReplayServer
 from etl.settings import Settings
 from etl.timeframe import Timeframe
+from etl.warehouse import open_warehouse
 from tests.conftest import REPOSITORY, folder_for_postgres
 from tests.markets import DAYS, HOLE
 
@@ -101,8 +102,9 @@ def test_what_was_ingested_is_told_by_status_and_left_out_the_next_time(run: Run
     btc, eth = json.loads(run("status", "--json").out)
     assert btc["series"] == "binance:BTC/USDT:1m"
     assert btc["candles"] == eth["candles"] == DAYS.count(Timeframe.M1) - LOST
-    assert btc["absent"] == {"unexplained": LOST}
+    assert btc["absent"] == {"refused": 1, "outage": LOST - 1}
     assert btc["quarantined"] == 1
+    assert btc["refused"] == {"not_positive": 1}
     assert btc["watermark"] == DAYS.end.isoformat()
     assert "binance:ETH/USDT:1m" in run("status").out
     audit = run("audit")
@@ -190,7 +192,53 @@ def test_the_replay_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
         assert time.monotonic() - begun < 5
 
 
-@pytest.mark.parametrize("command", ["ingest", "status", "audit", "feeds", "replay"])
+def test_what_was_refused_is_looked_at_and_decided(run: Run) -> None:
+    """The list counts by rule, a row is shown with its reason and its surroundings, and a decision is made once."""
+    run("ingest", "binance:BTC/USDT:1m", *SPAN)
+    listed = json.loads(run("quarantine", "list", "binance:BTC/USDT:1m", "--state", "open", "--json").out)
+    assert listed["counts"] == {"not_positive": 1}
+    (row,) = listed["rows"]
+    number = str(row["id"])
+    assert "1 row in quarantine: 1 not_positive" in run("quarantine", "list").err
+    shown = run("quarantine", "show", number).out
+    for part in ("A price is zero or below", "as received", "closes around it", "can never be a candle", "absent"):
+        assert part in shown
+    assert json.loads(run("quarantine", "show", number, "--json").out)["cells"]["low"] == row["cells"]["low"]
+    refused = run("quarantine", "release", number)
+    assert (refused.status, "no store holds a price of zero or below" in refused.err) == (1, True)
+    assert run("quarantine", "confirm", number, "--note", "a [bad] print").status == 0
+    assert "a [bad] print" in run("quarantine", "list", "--state", "confirmed").out
+    again = run("quarantine", "confirm", number)
+    assert (again.status, "was confirmed at" in again.err) == (2, True)
+    assert "No such row" in run("quarantine", "list", "--rule", "ohlc").err
+
+
+def test_quality_sums_up_and_revisions_are_listed(run: Run, settings: Settings) -> None:
+    """Days, months and series add up to what is expected; a replaced value is shown beside the one after it."""
+    run("ingest", "binance:BTC/USDT:1m", "binance:ETH/USDT:1m", *SPAN)
+    reports = {by: json.loads(run("quality", "--by", by, "--json").out) for by in ("day", "month", "all")}
+    assert [len(report[0]["periods"]) for report in reports.values()] == [3, 2, 1]
+    assert reports["day"][0]["sum"] == reports["month"][0]["sum"] == reports["all"][0]["sum"]
+    whole = reports["day"][0]["sum"]
+    assert whole["expected"] == whole["stored"] + sum(whole["absent"].values()) == DAYS.count(Timeframe.M1)
+    lines = run("quality", "--start", "2024-03-01", "--end", "2024-03-02").out.splitlines()
+    assert [line.split()[:2] for line in lines[1:]] == [
+        ["binance:BTC/USDT:1m", "2024-03-01"],
+        ["binance:ETH/USDT:1m", "2024-03-01"],
+        ["all", "sum"],
+    ]
+    assert "No candle was revised" in run("revisions").err
+    with open_warehouse(settings) as warehouse, warehouse.begin() as connection:
+        connection.exec_driver_sql("UPDATE candles SET close = close + 0.25, volume = 7 WHERE open_time = '2024-03-02'")
+    run("ingest", "binance:ETH/USDT:1m", *SPAN, "--again")
+    (revision,) = json.loads(run("revisions", "binance:ETH/USDT:1m", "--json").out)
+    assert set(revision["changed"]) == {"close", "volume"}
+    assert revision["changed"]["volume"]["before"] == 7
+    assert "volume 7 -> " in run("revisions").out
+    assert "never loaded" in run("revisions", "binance:DOGE/USDT:1m").err
+
+
+@pytest.mark.parametrize("command", ["ingest", "status", "quality", "revisions", "audit", "feeds", "replay"])
 def test_help_teaches_with_an_example(command: str, run: Run) -> None:
     """Every command's help has an example of itself."""
     assert f"Example: chandler {command}" in " ".join(run(command, "--help").out.replace("│", " ").split())

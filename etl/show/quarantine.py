@@ -28,7 +28,8 @@ _COLOURS = {State.OPEN: "yellow", State.RELEASED: "green", State.CONFIRMED: "dim
 
 def quarantine_counts(counts: Mapping[str, int]) -> str:
     """Return how many rows each rule has refused, in a line."""
-    return f"{sum(counts.values()):,} rows in quarantine: {by_name(counts)}"
+    total = sum(counts.values())
+    return f"{total:,} {'row' if total == 1 else 'rows'} in quarantine: {by_name(counts)}"
 
 
 def quarantine_table(rows: Sequence[Quarantined]) -> Table:
