@@ -82,12 +82,13 @@ async def fetch_partition(
 
 def _miss(stores: Stores, partition: Partition, why: str) -> None:
     """Record what of the partition nobody has now as unfetched, to be asked for again."""
+    timeframe, evidence, now = partition.series.timeframe, f"it could not be fetched: {why}", datetime.now(UTC)
     with stores.warehouse.begin() as connection:
         series_id = ensure_series(connection, partition.series)
         lock_series(connection, series_id)
         for span in subtract(partition.time_range, covered_ranges(connection, series_id)):
-            record_unfetched(connection, series_id, span, f"it could not be fetched: {why}", datetime.now(UTC))
-            refresh_quality(connection, series_id, partition.series.timeframe, span)
+            record_unfetched(connection, series_id, timeframe, span, evidence, now)
+            refresh_quality(connection, series_id, timeframe, span)
 
 
 def clean_pages(stores: Stores, partition: Partition) -> CleanReport:

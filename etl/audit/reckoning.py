@@ -113,7 +113,7 @@ def _asked_at(scope: Scope, checkpoint: Checkpoint) -> datetime:
 def mend_holes(scope: Scope) -> Iterator[str]:
     """Record that nobody has asked for what lies between loaded ranges."""
     for hole in find_holes(read_account(scope)):
-        record_unfetched(scope.connection, scope.series_id, hole, _UNASKED, None)
+        record_unfetched(scope.connection, scope.series_id, scope.series.timeframe, hole, _UNASKED, None)
         refresh_quality(scope.connection, scope.series_id, scope.series.timeframe, hole)
         yield f"{hole}: recorded that nobody has asked for it"
 

@@ -122,7 +122,12 @@ def record_verdicts(
 
 
 def record_unfetched(
-    connection: Connection, series_id: int, time_range: TimeRange, evidence: str, tried_at: datetime | None
+    connection: Connection,
+    series_id: int,
+    timeframe: Timeframe,
+    time_range: TimeRange,
+    evidence: str,
+    tried_at: datetime | None,
 ) -> bool:
     """Say that nobody has the candles of `time_range`, where nothing else is said of them.
 
@@ -133,7 +138,7 @@ def record_unfetched(
     Returns:
         Whether that was not known of all of it.
     """
-    known = read_absences(connection, series_id, time_range)
+    known = _read_around(connection, series_id, timeframe, time_range)
     inside = [clipped for absence in known if (clipped := _clipped(absence, time_range)) is not None]
     found = Finding(time_range, AbsenceKind.UNFETCHED, evidence)
     missed = [_missed(span, old, evidence, tried_at) for span, old, _ in overlay(inside, [found])]

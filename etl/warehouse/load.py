@@ -151,7 +151,7 @@ class Load:
         for start, end in ((before, held.start), (held.end, after)):
             if start is not None and end is not None and start < end:
                 hole = TimeRange(start, end)
-                if record_unfetched(connection, series_id, hole, _UNASKED, None):
+                if record_unfetched(connection, series_id, self.series.timeframe, hole, _UNASKED, None):
                     refresh_quality(connection, series_id, self.series.timeframe, hole)
         changes_nothing = not report.new and not report.revised
         is_announced = is_announced or changes_nothing

@@ -47,8 +47,8 @@ class Merge:
 def merge(stored: pa.Table, fetched: pa.Table) -> Merge:
     """Compare by open_time and values; flags and source are ours and change nothing.
 
-    A stored candle that was not fetched stays: an exchange that no longer prints it does not unmake it. Nor does a value
-    that is not given unsay one that was: a file or another way to the exchange may know fewer columns.
+    A stored candle that was not fetched stays: an exchange that no longer prints it does not unmake it. Nor does a
+    value that is not given unsay one that was: a file or another way to the exchange may know fewer columns.
     """
     old, new = to_columns(stored), to_columns(fetched)
     place = np.searchsorted(old["open_time"], new["open_time"])
