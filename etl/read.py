@@ -67,7 +67,8 @@ def read_candles(
     Args:
         time_range: Half-open.
         as_of: Return what a reader got at that moment (aware), by the warehouse's clock: what came later is not there,
-            what was revised later has its old values, and rules flag what was held. Without: what is held now.
+            what was revised later has its old values, and rules flag what was held. A load that was under way then
+            counts as done, since its time is that of its beginning. Without: what is held now.
         fill: Which absent candles to make up. They carry `Flag.FILLED`; no other candle does.
         settings: Where the warehouse is; read from feeds.toml and the environment, without.
 

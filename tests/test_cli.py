@@ -199,7 +199,7 @@ def test_what_was_refused_is_looked_at_and_decided(run: Run) -> None:
     assert listed["counts"] == {"not_positive": 1}
     (row,) = listed["rows"]
     number = str(row["id"])
-    assert "1 row in quarantine: 1 not_positive" in run("quarantine", "list").err
+    assert "1 row in quarantine: 1 not_positive" in run("quarantine").err
     shown = run("quarantine", "show", number).out
     for part in ("A price is zero or below", "as received", "closes around it", "can never be a candle", "absent"):
         assert part in shown

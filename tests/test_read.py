@@ -123,12 +123,13 @@ def test_only_what_is_known_to_be_quiet_is_filled_by_quiet(stores: Stores) -> No
         is_filled = (columns["flags"] & Flag.FILLED) != 0
         return [(at - ORIGIN_MS) // MINUTE_MS for at in columns["open_time"][is_filled].tolist()]
 
+    from_5 = TimeRange(from_ms(_ms(5)), WHOLE.end)
     assert made_up(WHOLE, Fill.NONE) == []
     assert made_up(WHOLE, Fill.QUIET) == [4, 5]
     assert made_up(WHOLE, Fill.ALL) == [*range(4, 10), *range(12, 20)]
-    assert made_up(TimeRange(from_ms(_ms(5)), WHOLE.end), Fill.QUIET) == [5], "by the close before the range"
+    assert made_up(from_5, Fill.QUIET) == [5], "by the close before the range"
     assert made_up(WHOLE, Fill.QUIET, as_of=moments[0]) == [], "nobody knew then"
-    assert made_up(WHOLE, Fill.ALL, as_of=moments[0]) == [*range(4, 10), *range(12, 20)]
+    assert made_up(from_5, Fill.ALL, as_of=moments[0]) == [*range(5, 10), *range(12, 20)]
     with stores.warehouse.begin() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM candles").scalar_one() == 4, "nothing is stored"
 

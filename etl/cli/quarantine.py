@@ -9,11 +9,19 @@ import typer
 from etl.cli.terminal import AsJson, End, SomeSeries, Start, check_known, err, opened_stores, out, run_name, to_range
 from etl.schema import Series
 
-app = typer.Typer(no_args_is_help=True, help="Look at refused rows; release one, or confirm that it is no candle.")
+app = typer.Typer(
+    invoke_without_command=True, help="Look at refused rows; release one, or confirm that it is no candle. Alone: list."
+)
 
 RowId = Annotated[int, typer.Argument(help="The row's number, from the list.", show_default=False)]
 RowIds = Annotated[list[int], typer.Argument(help="The rows' numbers, from the list.", show_default=False)]
 Note = Annotated[str | None, typer.Option(help="Why; kept with the row.", show_default=False)]
+
+
+@app.callback()
+def _list_alone(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        list_rows()
 
 
 @app.command("list")

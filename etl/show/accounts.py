@@ -18,19 +18,16 @@ from etl.warehouse import SeriesStatus
 def status_table(rows: Sequence[SeriesStatus], sizes: Mapping[Series, int]) -> Table:
     """Return a row a series; `sizes` are the archive's bytes."""
     table = new_table(
-        *("series", "first", "last", "watermark", "candles", "absent"),
+        *("series", "first and last", "watermark", "candles", "absent"),
         *("refused", "flagged", "revised", "archive", "loaded", "state"),
     )
     for row in rows:
         table.add_row(
             str(row.series),
-            to_minute(row.first),
-            to_minute(row.last),
+            f"{to_minute(row.first)}\n{to_minute(row.last)}",
             to_minute(row.watermark),
             f"{row.candles:,}",
-            by_name(row.absent),
-            by_name(row.refused),
-            by_name(row.flagged),
+            *(by_name(counts).replace(", ", "\n") for counts in (row.absent, row.refused, row.flagged)),
             f"{row.revisions:,}",
             f"{sizes[row.series] / 1e6:.1f} MB",
             to_minute(row.last_load),

@@ -10,14 +10,14 @@ from rich.table import Table
 # Columns that are not worth reading when broken into lines.
 _WHOLE = frozenset(
     {
-        *("series", "first", "last", "watermark", "loaded", "from", "to", "exchange", "looked at", "verdict"),
-        *("day", "month", "id", "open time", "state", "refused at", "replaced at", "changed"),
+        *("series", "first and last", "watermark", "loaded", "from", "to", "exchange", "looked at", "verdict"),
+        *("when", "id", "open time", "rule", "flags", "state", "refused at", "replaced at", "refused", "flagged"),
     }
 )
 _NUMBERS = frozenset(
     {
-        *("candles", "expected", "stored", "absent", "quarantined", "revised", "archive", "candles a page"),
-        *("rows", "revisions", "open", "high", "low", "close", "volume"),
+        *("candles", "expected", "stored", "absent", "refused", "flagged", "revised", "archive", "candles a page"),
+        *("id", "revisions", "open", "high", "low", "close", "volume"),
     }
 )
 
@@ -27,7 +27,7 @@ def new_table(*names: str, title: object = None) -> Table:
     table = Table(box=None, pad_edge=False, title=None if title is None else str(title), title_justify="left")
     for name in names:
         justify: JustifyMethod = "right" if name in _NUMBERS else "left"
-        table.add_column(name, justify=justify, overflow="fold", no_wrap=name in _WHOLE)
+        table.add_column(name, justify=justify, overflow="fold", no_wrap=name in _WHOLE | _NUMBERS)
     return table
 
 

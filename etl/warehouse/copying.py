@@ -12,7 +12,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from datetime import datetime
-from typing import LiteralString
+from typing import Any, LiteralString
 
 import numpy as np
 import psycopg
@@ -66,12 +66,25 @@ def copy_last(
     cursor: psycopg.Cursor[tuple[object, ...]], series_id: int, before: datetime, as_of: datetime | None = None
 ) -> pa.Table:
     """Return the last stored candle that opens before a moment, or none; as `copy_out`."""
+    if as_of is None:
+        where: LiteralString = "candles WHERE series_id = {series_id} AND open_time < {before}"
+    else:
+        # The last of each table that candles_as_of() is made of, since PostgreSQL would sort all of both.
+        where = (
+            "(SELECT * FROM (SELECT {names} FROM candles"
+            " WHERE series_id = {series_id} AND open_time < {before} AND stored_at <= {as_of}"
+            " ORDER BY open_time DESC LIMIT 1) standing"
+            " UNION ALL SELECT * FROM (SELECT {names} FROM candle_revisions"
+            " WHERE series_id = {series_id} AND open_time < {before} AND stored_at <= {as_of} AND replaced_at > {as_of}"
+            " ORDER BY open_time DESC LIMIT 1) replaced) last"
+        )
     return _copy(
         cursor,
-        "{source} WHERE series_id = {series_id} AND open_time < {before} ORDER BY open_time DESC LIMIT 1",
-        source=_source(as_of),
+        where + " ORDER BY open_time DESC LIMIT 1",
+        names=sql.SQL(", ").join(sql.Identifier(column.name) for column in CANDLE_COLUMNS),
         series_id=sql.Literal(series_id),
         before=sql.Literal(before),
+        as_of=sql.Literal(as_of),
     )
 
 
@@ -94,17 +107,42 @@ def _source(as_of: datetime | None) -> sql.Composable:
 
 
 def _copy(cursor: psycopg.Cursor[tuple[object, ...]], what: LiteralString, **parts: sql.Composable) -> pa.Table:
-    columns = sql.SQL(", ").join(
-        sql.SQL("COALESCE({}, {})").format(sql.Identifier(c.name), _NULL[c.kind])
-        if c.is_nullable
-        else sql.Identifier(c.name)
-        for c in CANDLE_COLUMNS
-    )
     statement = sql.SQL("COPY (SELECT {} FROM {}) TO STDOUT (FORMAT binary)").format(
-        columns, sql.SQL(what).format(**parts)
+        sql.SQL(", ").join(_values()), sql.SQL(what).format(**parts)
     )
     with cursor.copy(statement) as copy:
         return decode(b"".join(copy))
+
+
+def fetch_out(cursor: psycopg.Cursor[tuple[object, ...]], series_id: int, time_range: TimeRange) -> pa.Table:
+    """Return what `copy_out` does, in half the time: as one row of arrays, where COPY sends each row by itself.
+
+    Args:
+        time_range: Of a million candles at most: the server makes up the whole row before it sends any of it.
+    """
+    names = [sql.Identifier(column.name) for column in CANDLE_COLUMNS]
+    statement = sql.SQL(
+        "SELECT {arrays} FROM (SELECT {values} FROM candles WHERE series_id = {series_id}"
+        " AND open_time >= {start} AND open_time < {end}) unordered"
+    ).format(
+        arrays=sql.SQL(", ").join(sql.SQL("array_agg({})").format(name) for name in names),
+        values=sql.SQL(", ").join(
+            sql.SQL("{} AS {}").format(value, name) for value, name in zip(_values(), names, strict=True)
+        ),
+        series_id=sql.Literal(series_id),
+        start=sql.Literal(time_range.start),
+        end=sql.Literal(time_range.end),
+    )
+    with cursor.connection.cursor(binary=True) as binary:
+        binary.execute(statement)
+        arrays = [binary.pgresult.get_value(0, place) if binary.pgresult else None for place in range(len(names))]
+    columns = {c.name: _read_array(c, data) for c, data in zip(CANDLE_COLUMNS, arrays, strict=True)}
+    columns["open_time"] = columns["open_time"] // 1000 + _EPOCH_MS
+    if (np.diff(columns["open_time"]) < 0).any():
+        # Mostly they lie in their order already, and it is not the server that has to see to it.
+        order = np.argsort(columns["open_time"], kind="stable")
+        columns = {name: values[order] for name, values in columns.items()}
+    return from_columns(columns)
 
 
 def copy_out_times(
@@ -120,6 +158,23 @@ def copy_out_times(
     record = np.dtype([("count", ">i2"), ("width", ">i4"), ("open_time", ">i8")])
     records = np.frombuffer(data[len(_HEADER) : -len(_TRAILER)], dtype=record)
     return records["open_time"].astype(np.int64) // 1000 + _EPOCH_MS
+
+
+def _values() -> list[sql.Composable]:
+    return [
+        sql.SQL("COALESCE({}, {})").format(sql.Identifier(c.name), _NULL[c.kind])
+        if c.is_nullable
+        else sql.Identifier(c.name)
+        for c in CANDLE_COLUMNS
+    ]
+
+
+def _read_array(column: Column, data: bytes | None) -> NDArray[Any]:
+    """Read an array's elements, each behind its width; the array's own five facts come before them."""
+    kind = np.dtype(_DTYPES[column.kind])
+    element = np.dtype([("width", ">i4"), ("value", kind)])
+    elements = np.frombuffer(data or b"", dtype=element, offset=20 if data else 0)
+    return elements["value"].astype(kind.newbyteorder("="))
 
 
 def encode(series_id: int, candles: pa.Table) -> Iterator[bytes]:
