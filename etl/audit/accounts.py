@@ -9,9 +9,10 @@ from etl.audit.check import Check
 from etl.audit.findings import by_loading
 from etl.audit.grid import Slots, cut, times_of
 from etl.audit.pieces import Intact
+from etl.audit.recount import recount
 from etl.schema import AbsenceKind, TimeRange, value_hash
 from etl.timeframe import Timeframe
-from etl.warehouse import Checkpoint, clip, count_quality, read_absences, read_candles, read_quality
+from etl.warehouse import Checkpoint, clip, read_absences, read_candles, read_quality
 
 
 def check_slots(check: Check) -> None:
@@ -82,12 +83,16 @@ def _stored_and_absent(check: Check, span: TimeRange) -> tuple[pa.Table, int]:
 
 
 def check_quality(check: Check) -> None:
-    """Count the quality of the piece's days again."""
-    scope, span = check.scope, check.piece.span
-    said = read_quality(scope.connection, scope.series_id, span)
-    counted = count_quality(scope.connection, scope.series_id, scope.series.timeframe, span)
+    """Count the quality again, of each day that is looked at from its beginning to its end."""
+    scope, piece = check.scope, check.piece
+    start, end = Timeframe.D1.ceil(piece.span.start), Timeframe.D1.floor(piece.span.end)
+    if start >= end:
+        return
+    days = TimeRange(start, end)
+    said = read_quality(scope.connection, scope.series_id, days)
+    counted = recount(check, days)
     wrong = [day for day in sorted(said.keys() | counted.keys()) if said.get(day) != counted.get(day)]
     if wrong:
         times = np.array(wrong, dtype="datetime64[ms]").astype(np.int64)
-        days = TimeRange.from_ms(int(times[0]), int(times[-1]) + Timeframe.D1.ms)
-        check.report(days, f"the quality of {len(wrong)} days is not what a recount gives", check.by_mending(days))
+        where = TimeRange.from_ms(int(times[0]), int(times[-1]) + Timeframe.D1.ms)
+        check.report(where, f"the quality of {len(wrong)} days is not what a recount gives", check.by_mending(where))

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from etl.schema import TimeRange, to_columns
+from etl.schema import TimeRange
 from etl.timeframe import Timeframe, to_ms
 
 Mask = NDArray[np.bool_]
@@ -71,8 +71,9 @@ def runs(times: Times, timeframe: Timeframe) -> list[TimeRange]:
 
 def times_of(candles: pa.Table) -> Times:
     """Return when candles open."""
-    times: Times = to_columns(candles)["open_time"]
-    return times
+    array = candles.column("open_time").combine_chunks()
+    _, data = array.buffers()
+    return np.frombuffer(data or b"", dtype=np.int64)[array.offset : array.offset + len(array)]
 
 
 def cut(candles: pa.Table, span: TimeRange) -> pa.Table:

@@ -21,6 +21,7 @@ from etl.warehouse import (
     Checkpoint,
     read_absences,
     read_candles,
+    read_candles_at_once,
     read_checkpoints,
     rebuilt_spans,
     released_times,
@@ -77,7 +78,7 @@ def read_piece(scope: Scope, span: TimeRange) -> Piece:
     connection, series_id = scope.connection, scope.series_id
     lookback = scope.stores.settings.rules_of(scope.series.exchange).lookback
     wider = TimeRange(span.start - lookback * scope.series.timeframe.delta, span.end)
-    candles = read_candles(connection, series_id, wider)
+    candles = read_candles_at_once(connection, series_id, wider)
     first = int(np.searchsorted(times_of(candles), span.start_ms))
     archived, fault, complaint = _read_archive(scope, span)
     return Piece(

@@ -10,8 +10,8 @@ from etl.audit.check import Account, Check
 from etl.audit.findings import SeriesAudit, by_loading, by_mending, united
 from etl.audit.pieces import Scope, Verdicts, read_piece
 from etl.audit.values import check_archive, check_flags, check_revisions
-from etl.schema import AbsenceKind, TimeRange
-from etl.warehouse import clip, covered_ranges, read_absences, span_of_candles, subtract
+from etl.schema import TimeRange
+from etl.warehouse import clip, covered_ranges, span_of_absences, span_of_candles, subtract, unfetched_ranges
 
 
 def check_series(scope: Scope, within: TimeRange | None) -> SeriesAudit:
@@ -43,9 +43,7 @@ def check_series(scope: Scope, within: TimeRange | None) -> SeriesAudit:
 def read_account(scope: Scope) -> Account:
     """Read what of the series is accounted for."""
     covered = covered_ranges(scope.connection, scope.series_id)
-    absences = read_absences(scope.connection, scope.series_id)
-    unfetched = (absence.span for absence in absences if absence.kind is AbsenceKind.UNFETCHED)
-    return Account(covered, united([*covered, *unfetched]))
+    return Account(covered, united([*covered, *unfetched_ranges(scope.connection, scope.series_id)]))
 
 
 def find_holes(account: Account) -> list[TimeRange]:
@@ -72,6 +70,6 @@ def _hull(scope: Scope, accounted: Sequence[TimeRange]) -> TimeRange | None:
 def _known(scope: Scope, accounted: Sequence[TimeRange]) -> Iterator[TimeRange]:
     yield from accounted
     yield from (file.span for file in scope.stores.archive.files(scope.series))
-    yield from (absence.span for absence in read_absences(scope.connection, scope.series_id))
-    if (held := span_of_candles(scope.connection, scope.series_id)) is not None:
-        yield held
+    for find in (span_of_absences, span_of_candles):
+        if (span := find(scope.connection, scope.series_id)) is not None:
+            yield span

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Column, Connection, Select, select, text
+from sqlalchemy import Column, Connection, Date, Select, cast, func, select, text
 
-from etl.schema import TimeRange
+from etl.schema import AbsenceKind, TimeRange
 from etl.timeframe import to_ms
 from etl.warehouse import tables
 
@@ -35,8 +35,36 @@ FROM chain GROUP BY open_time ORDER BY open_time
 """
 
 
+def unfetched_ranges(connection: Connection, series_id: int) -> list[TimeRange]:
+    """Return what is recorded as unfetched: ascending, disjoint, and not touching each other."""
+    own = tables.absences.c
+    united = select(func.unnest(func.range_agg(own.span)).label("span"))
+    found = connection.execute(united.where(own.series_id == series_id, own.kind == AbsenceKind.UNFETCHED.value))
+    return [TimeRange(row.span.lower, row.span.upper) for row in found]
+
+
+def span_of_absences(connection: Connection, series_id: int) -> TimeRange | None:
+    """Return the range from the first absent candle to the last one; None if there is none."""
+    own = tables.absences.c
+    bounds = select(func.min(func.lower(own.span)), func.max(func.upper(own.span))).where(own.series_id == series_id)
+    first, end = connection.execute(bounds).one()
+    return None if first is None else TimeRange(first, end)
+
+
+def count_refused(connection: Connection, series_id: int, time_range: TimeRange) -> dict[date, dict[str, int]]:
+    """Return how many rows of each day each rule has refused, those that were released left out."""
+    own = tables.quarantine.c
+    day = cast(func.timezone("UTC", own.open_time), Date)
+    query = select(day, own.rule, func.count()).where(own.series_id == series_id, own.state != "released")
+    query = query.where(own.open_time >= time_range.start, own.open_time < time_range.end).group_by(day, own.rule)
+    counted: dict[date, dict[str, int]] = {}
+    for at, rule, count in connection.execute(query):
+        counted.setdefault(at, {})[rule] = count
+    return counted
+
+
 def revised_times(connection: Connection, series_id: int, time_range: TimeRange) -> NDArray[np.int64]:
-    """Return when candles open that have earlier values: milliseconds since the epoch, ascending."""
+    """Return when candles open that have earlier values, once for each: milliseconds since the epoch, ascending."""
     own = tables.candle_revisions.c
     return _times(connection, select(own.open_time).where(own.series_id == series_id), own.open_time, time_range)
 
@@ -83,5 +111,5 @@ def broken_revisions(connection: Connection, series_id: int, time_range: TimeRan
 def _times(
     connection: Connection, query: Select[datetime], opened: Column[datetime], time_range: TimeRange
 ) -> NDArray[np.int64]:
-    query = query.where(opened >= time_range.start, opened < time_range.end).distinct().order_by(opened)
+    query = query.where(opened >= time_range.start, opened < time_range.end).order_by(opened)
     return np.array([to_ms(open_time) for open_time in connection.execute(query).scalars()], dtype=np.int64)
