@@ -1,0 +1,61 @@
+"""The quality of each day, counted from what was read for the audit: another way than the one that wrote it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etl.audit.check import Check
+from etl.audit.grid import Slots, Times, times_of
+from etl.schema import RULE_FLAGS, AbsenceKind, Flag, TimeRange, to_columns
+from etl.timeframe import Timeframe
+from etl.warehouse import Quality, count_refused
+
+_Counts = NDArray[np.int64]
+"""(n,) one a day."""
+
+
+def recount(check: Check, days: TimeRange) -> dict[date, Quality]:
+    """Count the quality of each of `days`, whole ones of the piece, of which anything is known."""
+    scope, piece = check.scope, check.piece
+    slots = Slots.of(scope.series.timeframe, days)
+    stored = times_of(piece.stored)
+    flags = to_columns(piece.stored)["flags"]
+    absent = {
+        kind.value: _by_day(slots.times(slots.mask(a.span for a in piece.absences if a.kind is kind)), days)
+        for kind in sorted({absence.kind for absence in piece.absences})
+    }
+    covered = _by_day(slots.times(slots.mask(check.account.covered)), days)
+    expected = covered + absent.get(AbsenceKind.UNFETCHED.value, 0)
+    flagged = {
+        str(flag.name).lower(): _by_day(stored[(flags & flag) != 0], days) for flag in Flag if flag in RULE_FLAGS
+    }
+    held, revisions = _by_day(stored, days), _by_day(piece.revised, days)
+    refused = count_refused(scope.connection, scope.series_id, days)
+    counted = {}
+    for number in range(days.count(Timeframe.D1)):
+        day = days.start.date() + timedelta(days=number)
+        quality = Quality(
+            expected=int(expected[number]),
+            stored=int(held[number]),
+            absent=_of_day(absent, number),
+            refused=refused.get(day, {}),
+            flagged=_of_day(flagged, number),
+            revisions=int(revisions[number]),
+        )
+        if quality != Quality():
+            counted[day] = quality
+    return counted
+
+
+def _by_day(times: Times, days: TimeRange) -> _Counts:
+    """Count how many of `times` there are in each day; what lies outside does not count."""
+    inside = times[(times >= days.start_ms) & (times < days.end_ms)]
+    return np.bincount((inside - days.start_ms) // Timeframe.D1.ms, minlength=days.count(Timeframe.D1))
+
+
+def _of_day(counts: Mapping[str, _Counts], number: int) -> dict[str, int]:
+    return {name: int(each[number]) for name, each in counts.items() if each[number]}
