@@ -151,11 +151,11 @@ def in_pandas(rows: Received, month: int) -> Outcome:
     span = span_of(month)
     grid = frame.set_index("at").reindex(pd.date_range(span.start, span.end, freq="1min", inclusive="left"))
 
-    def stands_out(values: Any, limit: float, least: float = 0.0) -> Any:
+    def stands_out(values: Any, limit: float, least: float = 0.0, most: float = np.inf) -> Any:
         width = (RULES.lookback - 1) // 2
         excess = values - values.rolling(width, min_periods=(width + 1) // 2).median().shift(1)
         spread = excess.abs().rolling(width, min_periods=(width + 1) // 2).median().shift(1)
-        return (excess > limit * 1.4826 * spread) & (excess > least)
+        return (excess > most) | ((excess > limit * 1.4826 * spread) & (excess > least))
 
     last = grid["close"].shift(1)
     known = last.fillna(grid["open"])
@@ -171,7 +171,9 @@ def in_pandas(rows: Received, month: int) -> Outcome:
             "frozen_price": is_same.rolling(RULES.frozen_after - 1).sum() >= RULES.frozen_after - 1,
             "zero_volume_run": is_empty.rolling(RULES.zero_volume_after).sum() >= RULES.zero_volume_after,
             "price_outlier": stands_out(moved, RULES.price_limit) & (moved > np.log1p(RULES.price_floor_pct / 100)),
-            "volume_outlier": stands_out(traded, RULES.volume_limit, float(np.log(RULES.volume_floor))),
+            "volume_outlier": stands_out(
+                traded, RULES.volume_limit, float(np.log(RULES.volume_floor)), float(np.log(RULES.volume_ceiling))
+            ),
             "jump": np.log(grid["open"] / last).abs() > np.log1p(RULES.jump_pct / 100),
         }
     )

@@ -23,6 +23,7 @@ class Rules(BaseModel):
         price_floor_pct: ... how wide it must be besides, at 1m; wider timeframes by the square root of their minutes.
         volume_limit: How many robust deviations the log of a volume must stand out, and ...
         volume_floor: ... how many times the usual volume it must be besides.
+        volume_ceiling: More than that many times the usual volume is flagged wherever volumes are.
         jump_pct: How far from the previous close a candle may open.
         frozen_after: That many times the same candle, though volume trades, is a frozen feed.
         zero_volume_after: That many candles on end without volume are flagged.
@@ -37,6 +38,7 @@ class Rules(BaseModel):
     price_floor_pct: float = Field(default=1.75, gt=0)
     volume_limit: float = Field(default=4.5, gt=0)
     volume_floor: float = Field(default=50.0, ge=1)
+    volume_ceiling: float = Field(default=500.0, ge=1)
     jump_pct: float = Field(default=2.0, gt=0)
     frozen_after: int = Field(default=20, ge=2)
     zero_volume_after: int = Field(default=60, ge=1)

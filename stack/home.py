@@ -67,15 +67,15 @@ class Home:
 
     def secret(self, name: str) -> str:
         """Return a secret of 32 random bytes, made at first and the same from then on; URL-safe base64."""
-        return self._kept(f"{name}.secret", base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
+        return self.kept(f"{name}.secret", base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
 
     def passwords(self, users: Iterable[str]) -> dict[str, str]:
         """Return a password for each of `users`, made at first and the same from then on."""
         made = json.dumps({user: secrets.token_urlsafe(12) for user in users})
-        passwords: dict[str, str] = json.loads(self._kept(self.passwords_file.name, made))
+        passwords: dict[str, str] = json.loads(self.kept(self.passwords_file.name, made))
         return passwords
 
-    def _kept(self, name: str, made: str) -> str:
+    def kept(self, name: str, made: str) -> str:
         """Return the file's content; write `made` first if it is not there, for the owner's eyes only."""
         path = self.root / name
         try:

@@ -9,9 +9,12 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
+from etl.replay import MadeUpMarket
 from etl.settings import Settings, load_settings
+from etl.timeframe import Timeframe
 from etl.warehouse.embedded import embedded_postgres
 from stack.airflow import PARTS, USERS, airflow_environment, migrate_argv, part_argv
 from stack.api import AirflowApi
@@ -74,7 +77,7 @@ def local_stack(
         cleanup.callback(_stop, processes, screen)
         environment = dict(os.environ)
         if with_replay:
-            environment |= _start_replay(processes, screen)
+            environment |= _start_replay(home, processes, screen)
         with screen.step("PostgreSQL"):
             metadata_url = cleanup.enter_context(embedded_postgres(home.root / "postgres", "airflow"))
             warehouse_url = cleanup.enter_context(embedded_postgres(home.root / "postgres", "warehouse"))
@@ -136,9 +139,24 @@ def chandler_path() -> str:
     return str(Path(sys.executable).with_name("chandler"))
 
 
-def _start_replay(processes: Processes, screen: Screen) -> dict[str, str]:
+def eventful_seed(now: datetime) -> int:
+    """Return a made-up market whose exchange was silent for a while within the last week, so that one sees it told."""
+    today = int(now.timestamp()) // 86_400
+    for seed in range(7, 57):
+        market = MadeUpMarket(seed)
+        for day in range(today - 6, today - 1):
+            start_ms = day * 86_400_000
+            rows = market.rows(market.symbols[0], Timeframe.M1, start_ms, start_ms + 86_400_000, 1440)
+            if len(rows) < 1440 - 10:
+                return seed
+    return 7
+
+
+def _start_replay(home: Home, processes: Processes, screen: Screen) -> dict[str, str]:
     port = _choose(REPLAY_PORT, "the replay exchange", screen)
-    argv = [chandler_path(), "replay", "--port", str(port)]
+    # The market of this folder, tomorrow as today.
+    seed = home.kept("replay.seed", str(eventful_seed(datetime.now(UTC))))
+    argv = [chandler_path(), "replay", "--port", str(port), "--seed", seed]
     processes.start("replay", argv, os.environ)
     url = f"http://{HOST}:{port}"
     return {

@@ -95,8 +95,10 @@ class _Walk:
         files, windows = await self._files()
         windows = [window for window in windows if self.bounds.may_hold(window)]
         head = await self._page(windows[0]) if windows else []
-        if head and windows[0].start == span.start and all(self.is_empty[key] for key in head):
-            # Years before a listing, or after a delisting, are not walked.
+        if head and windows[0].start == span.start and (
+            all(self.is_empty[key] for key in head) or self._may_begin_in(head)
+        ):
+            # Years before a listing, or after a delisting, are not walked; and what is from before is no outage.
             self.bounds = await find_bounds(self.source, series, self.known)
         rest = [window for window in windows[1:] if self.bounds.may_hold(window)]
         pages = [*head, *chain.from_iterable(await together(map(self._page, rest)))]
@@ -104,6 +106,14 @@ class _Walk:
         if is_tail_empty and not await self.source.is_trading(series.symbol):
             self.bounds = await find_bounds(self.source, series, self.known)
         return sorted([*await self._lead(pages), *files, *pages], key=lambda key: key.window.start)
+
+    def _may_begin_in(self, head: Sequence[PageKey]) -> bool:
+        """Return whether the series may have its first candle in these pages, later than the range begins."""
+        if self.known.first_ms is not None or any(key.route is Route.TRADES for key in head):
+            return False
+        pages = [page for key in head if (page := self.raw.read_page(key)) is not None]
+        times = (self.source.traits.layout.open_time_ms(row) for page in pages for row in page.rows())
+        return self.raw.time_range.start_ms not in times
 
     async def _files(self) -> tuple[list[PageKey], list[TimeRange]]:
         """Take what lies as a file. Return those pages, and the windows that are left to ask for."""

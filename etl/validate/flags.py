@@ -83,9 +83,13 @@ def is_price_outlier(grid: Grid, rules: Rules) -> Mask:
 
 
 def is_volume_outlier(grid: Grid, rules: Rules) -> Mask:
-    """A volume far above what was traded lately, in log terms: a burst, a block trade, or a wrong unit."""
+    """A volume far above what was traded lately, in log terms: a burst, a block trade, or a wrong unit.
+
+    In thin markets volumes differ so much from minute to minute that hardly any stands out; there are limits to that.
+    """
     traded = np.log(grid.volume, out=np.full(len(grid.volume), np.nan), where=grid.volume > 0)
-    return _stands_out(traded, rules.volume_limit, rules, least=float(np.log(rules.volume_floor)))
+    least, most = np.log(rules.volume_floor), np.log(rules.volume_ceiling)
+    return _stands_out(traded, rules.volume_limit, rules, float(least), float(most))
 
 
 def is_jump(grid: Grid, rules: Rules) -> Mask:
@@ -95,15 +99,15 @@ def is_jump(grid: Grid, rules: Rules) -> Mask:
     return leap
 
 
-def _stands_out(values: Floats, limit: float, rules: Rules, least: float = 0.0) -> Mask:
-    """Return where a value is above its usual by `limit` robust deviations, and by `least`.
+def _stands_out(values: Floats, limit: float, rules: Rules, least: float = 0.0, most: float = np.inf) -> Mask:
+    """Return where a value is above its usual by `limit` robust deviations and by `least`, or by `most`.
 
     The deviation is the median of what the values before were off their own usual, each by what came before it.
     """
     # A deviation looks back as far again as its value, and a value at the candle before it.
     width = (rules.lookback - 1) // 2
     excess = values - _usual(values, width)
-    return (excess > least) & (excess > limit * _TO_SIGMA * _usual(np.abs(excess), width))
+    return (excess > most) | ((excess > least) & (excess > limit * _TO_SIGMA * _usual(np.abs(excess), width)))
 
 
 def _usual(values: Floats, width: int) -> Floats:

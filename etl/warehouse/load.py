@@ -239,21 +239,25 @@ def begin_load(warehouse: Warehouse, series: Series, time_range: TimeRange, run:
         StoreUnavailableError: The server cannot be reached or went away; nothing of the load is there.
     """
     reach = lookback * series.timeframe.delta
-    with warehouse.begin() as connection:
-        series_id = ensure_series(connection, series)
-        lock_series(connection, series_id)
-        around = read_candles(connection, series_id, TimeRange(time_range.start - reach, time_range.end + reach))
-        first, end = np.searchsorted(to_columns(around)["open_time"], [time_range.start_ms, time_range.end_ms])
-        yield Load(
-            connection,
-            series,
-            series_id,
-            time_range,
-            run,
-            stored=around.slice(first, end - first),
-            before=around.slice(0, first),
-            after=around.slice(end),
-        )
+    with warehouse.translated(), warehouse.engine.connect() as connection:
+        with connection.begin():
+            series_id = ensure_series(connection, series)
+            # Before the transaction begins that stores something: its beginning is when that came to stand there, and
+            # must lie after all that was stored before. The lock goes with the connection.
+            connection.execute(select(func.pg_advisory_lock(_LOCK_SPACE, series_id)))
+        with connection.begin():
+            around = read_candles(connection, series_id, TimeRange(time_range.start - reach, time_range.end + reach))
+            first, end = np.searchsorted(to_columns(around)["open_time"], [time_range.start_ms, time_range.end_ms])
+            yield Load(
+                connection,
+                series,
+                series_id,
+                time_range,
+                run,
+                stored=around.slice(first, end - first),
+                before=around.slice(0, first),
+                after=around.slice(end),
+            )
 
 
 def lock_series(connection: Connection, series_id: int) -> None:

@@ -115,6 +115,20 @@ def test_empty_years_before_the_first_candle_are_not_walked(tmp_path: Path) -> N
     assert before.read_list().pages == ()
 
 
+def test_a_first_candle_behind_the_beginning_of_a_page_is_found(tmp_path: Path) -> None:
+    """A range that begins minutes before the series does is told from one that begins in an outage."""
+    traits = replace(TRAITS, page_limit=1000)
+    raw = RawStore(tmp_path / "new").partition(BTC, RANGE)
+    walk(Venue(rows(range(7, 95)), traits), raw)
+    assert raw.read_list().bounds == Bounds(first_ms=ORIGIN_MS + 7 * 60_000)
+    raw = RawStore(tmp_path / "silent").partition(BTC, RANGE)
+    walk(Venue(rows([-500, *range(7, 95)]), traits), raw)
+    assert raw.read_list().bounds == Bounds(first_ms=ORIGIN_MS - 500 * 60_000)
+    known = Venue(rows(range(7, 95)), traits)
+    walk(known, RawStore(tmp_path / "known").partition(BTC, RANGE), known=Bounds(first_ms=ORIGIN_MS))
+    assert not known.searched
+
+
 def test_the_end_of_a_delisted_series_is_found(tmp_path: Path) -> None:
     """A series that is traded no more ends where its last candle closed; nothing beyond is walked."""
     traits = replace(TRAITS, page_limit=1000)

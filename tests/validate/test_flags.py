@@ -94,7 +94,9 @@ def test_a_candle_is_held_to_those_before_it_and_not_to_itself(lookback: int, wi
     Both together, with the last close before the first value, fit into the lookback.
     """
     assert 2 * width + 1 <= lookback
-    rules = Rules(lookback=lookback, volume_limit=1.0, volume_floor=1.0, frozen_after=5, zero_volume_after=5)
+    rules = Rules(
+        lookback=lookback, volume_limit=1.0, volume_floor=1.0, volume_ceiling=50.0, frozen_after=5, zero_volume_after=5
+    )
     for seed in range(5):
         columns = wild(120, seed)
         grid = np.full(120, np.nan)
@@ -102,7 +104,9 @@ def test_a_candle_is_held_to_those_before_it_and_not_to_itself(lookback: int, wi
         logs = [np.log(v) if v > 0 else np.nan for v in grid]
         excess = [logs[t] - median_before(logs, t, width) for t in range(120)]
         spread = [1.4826 * median_before(np.abs(excess), t, width) for t in range(120)]
-        strange = {t * MINUTE_MS for t in range(120) if excess[t] > 0 and excess[t] > spread[t]}
+        strange = {
+            t * MINUTE_MS for t in range(120) if excess[t] > np.log(50) or (excess[t] > 0 and excess[t] > spread[t])
+        }
         flags = flag_candles(to_table(columns), Timeframe.M1, rules)
         assert set(columns["open_time"][flags & Flag.VOLUME_OUTLIER != 0].tolist()) == strange
 
