@@ -1,13 +1,21 @@
-"""`make bench`: every benchmark in turn, which takes twenty minutes, most of them at Binance's own limit.
+"""`make bench`: every benchmark in turn, which takes half an hour, much of it at Binance's own limit.
 
 `python -m bench NAME` is one of them, with its own options behind the name.
 """
 
 import sys
 
-from bench import absences, budget, clean, fetch, ingest
+from bench import absences, audit, budget, clean, fetch, ingest, quality
 
-BENCHES = {"ingest": ingest, "fetch": fetch, "budget": budget, "clean": clean, "absences": absences}
+BENCHES = {
+    "ingest": ingest,
+    "fetch": fetch,
+    "budget": budget,
+    "clean": clean,
+    "absences": absences,
+    "audit": audit,
+    "quality": quality,
+}
 
 for name in [sys.argv.pop(1)] if len(sys.argv) > 1 else BENCHES:
     if name not in BENCHES:

@@ -170,6 +170,18 @@ def test_what_is_broken_in_the_warehouse_is_found_and_mended(
         assert archive_of(loaded) == files
 
 
+def test_what_is_restored_stands_since_when_it_stood_before(loaded: Stores) -> None:
+    """A candle that is put right is no later one to those who read as of a moment."""
+    query = "SELECT open_time, close, stored_at FROM candles ORDER BY open_time"
+    with loaded.warehouse.begin() as connection:
+        before = connection.exec_driver_sql(query).all()
+    _break(loaded, "UPDATE candles SET close = 99.5 WHERE open_time <= '2024-02-29 12:06Z'")
+    _break(loaded, "DELETE FROM candles WHERE open_time = '2024-02-29 12:07Z'")
+    assert is_sound([_mended(loaded)])
+    with loaded.warehouse.begin() as connection:
+        assert connection.exec_driver_sql(query).all() == before
+
+
 def test_what_is_broken_in_the_archive_is_found_and_mended(loaded: Stores) -> None:
     """Candles that the archive lacks, has alone, or has with other values or flags are named and put right."""
     files = archive_of(loaded)

@@ -284,4 +284,4 @@ def _between(candles: pa.Table, start: datetime, end: datetime) -> pa.Table:
 
 
 def _distrust(path: str, reason: str) -> str:
-    return f"{path} cannot be trusted ({reason}); move it away and ingest its range again"
+    return f"{path} cannot be trusted ({reason}); chandler audit --fix writes it again from the warehouse"
