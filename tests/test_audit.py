@@ -251,6 +251,27 @@ def test_what_neither_store_has_is_said_and_left(loaded: Stores) -> None:
     assert is_sound([_mended(loaded)]), "as the exchange has it"
 
 
+def test_what_both_stores_have_lost_is_not_believed_to_have_never_been(loaded: Stores) -> None:
+    """That both lack a candle that a checkpoint counts makes them agree, not right."""
+    loaded.archive.write(BTC, _minutes(5, 6), candles_over(_minutes(5, 6)).slice(0, 0))
+    _break(loaded, "DELETE FROM candles WHERE open_time = '2024-02-29 12:05Z'")
+    problems = _mended(loaded).problems
+    assert "neither the warehouse nor the archive" in " ".join(problem.what for problem in problems)
+    assert {problem.remedy.split(" --start")[0] for problem in problems} == {AGAIN.split(" --start")[0]}
+    _load(loaded, _minutes(0, 30))
+    assert is_sound([_mended(loaded)])
+
+
+def test_holes_of_days_are_accounted_for(stores: Stores) -> None:
+    """Also the quality of days between loads, that nobody has asked for, is what a recount gives."""
+    _load(stores, _minutes(0, 10))
+    later = TimeRange(START + timedelta(days=40), START + timedelta(days=40, minutes=10))
+    _load(stores, later)
+    (account,) = audit(stores)
+    assert is_sound([account]), account.problems
+    assert account.absent == {"unfetched": 40 * 1440 - 10}
+
+
 def test_what_was_loaded_before_it_had_closed_only_the_exchange_can_mend(loaded: Stores) -> None:
     """A checkpoint from before its end is no matter of the stores."""
     _break(loaded, "UPDATE checkpoints SET loaded_at = '2024-02-29 12:10Z' WHERE range_start = '2024-02-29 12:00Z'")

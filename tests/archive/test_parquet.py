@@ -165,3 +165,21 @@ def test_a_root_that_is_none_is_refused() -> None:
     """An address that pyarrow has no filesystem for is a configuration error."""
     with pytest.raises(ConfigError, match="names no place to keep files"):
         Archive("gopher://somewhere/candles")
+
+
+def test_the_archive_knows_its_series_by_their_folders(tmp_path: Path) -> None:
+    """Whatever else lies there is none; what was set aside is kept and read by nobody, however often."""
+    archive = Archive(str(tmp_path))
+    assert archive.series() == []
+    future = Series("binance", "BTC/USDT:USDT-250627", Timeframe.H1)
+    for series in (BTC, future):
+        archive.write(series, WHOLE, candles_over(WHOLE))
+    for odd in ("exchange=binance/symbol=BTC/timeframe=1m", "exchange=x/y", "exchange=binance/symbol=A-B/timeframe=7m"):
+        (tmp_path / "candles" / odd).mkdir(parents=True)
+    assert archive.series() == sorted([BTC, future])
+    for number in (1, 2):
+        (file,) = archive.files(BTC)
+        assert archive.set_aside(file) == f"{file.path}.aside{number}"
+        assert archive.files(BTC) == []
+        archive.write(BTC, WHOLE, candles_over(WHOLE))
+    assert archive.series() == sorted([BTC, future])
