@@ -67,6 +67,11 @@ def test_a_sound_store_is_called_sound(loaded: Stores) -> None:
     (part,) = audit(loaded, [BTC], _minutes(3, 25))
     assert (part.expected, part.stored, part.absent) == (22, 17, {"outage": 5})
     assert is_sound([part]), part.problems
+    _break(loaded, "UPDATE candles SET close = 99.5 WHERE open_time = '2024-02-29 12:05Z'")
+    (part,) = audit(loaded, [BTC], _minutes(10, 25))
+    assert [problem.time_range for problem in part.problems] == [_minutes(0, 30)], "of which a part is looked at"
+    assert is_sound(mend(loaded, [part], _minutes(10, 25)))
+    (account,) = audit(loaded)
     assert mend(loaded, [account]) == [account], "what is sound is left alone"
 
 

@@ -54,7 +54,10 @@ def mend(stores: Stores, audits: Sequence[SeriesAudit], within: TimeRange | None
     Raises:
         StoreError: A store refuses or went away. What was mended of other series stays so.
     """
-    return [_mend(stores, one, within) if one.problems or one.unproven else one for one in audits]
+    done = {one.series: _mend(stores, one) for one in audits if one.problems or one.unproven}
+    for exchange in sorted({series.exchange for series in done}):
+        judge_loads(stores, exchange, RUN)
+    return [_again(stores, one.series, within, done[one.series]) if one.series in done else one for one in audits]
 
 
 def _audit(stores: Stores, series: Series, within: TimeRange | None) -> SeriesAudit:
@@ -81,12 +84,14 @@ def _unknown(stores: Stores, series: Series) -> SeriesAudit:
     return result
 
 
-def _mend(stores: Stores, account: SeriesAudit, within: TimeRange | None) -> SeriesAudit:
+def _mend(stores: Stores, account: SeriesAudit) -> list[str]:
     with stores.warehouse.begin() as connection:
         series_id = ensure_series(connection, account.series)
         lock_series(connection, series_id)
-        done = mend_series(Scope(stores, connection, account.series, series_id), account)
-    judge_loads(stores, account.series.exchange, RUN)
-    again = _audit(stores, account.series, within)
-    again.mended = done
-    return again
+        return mend_series(Scope(stores, connection, account.series, series_id), account)
+
+
+def _again(stores: Stores, series: Series, within: TimeRange | None, done: list[str]) -> SeriesAudit:
+    result = _audit(stores, series, within)
+    result.mended = done
+    return result

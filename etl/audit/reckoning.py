@@ -21,7 +21,7 @@ from etl.warehouse import (
     count_quality,
     log_mending,
     read_absences,
-    read_candles,
+    read_candles_at_once,
     read_checkpoints,
     read_listing,
     read_quality,
@@ -69,10 +69,10 @@ def mend_absences(scope: Scope, touched: Sequence[TimeRange], doubtful: Collecti
 
 
 def _unfitting(scope: Scope, span: TimeRange) -> list[TimeRange]:
-    """Return where absences and candles do not make up the grid of a loaded range."""
+    """Return where absences and candles do not make up the grid of a loaded range; all of it, if none is recorded."""
     timeframe = scope.series.timeframe
     slots = Slots.of(timeframe, span)
-    held = slots.at(times_of(read_candles(scope.connection, scope.series_id, span)))
+    held = slots.at(times_of(read_candles_at_once(scope.connection, scope.series_id, span)))
     absences = read_absences(scope.connection, scope.series_id, span)
     claimed = slots.mask(absence.span for absence in absences)
     unfetched = slots.mask(absence.span for absence in absences if absence.kind is AbsenceKind.UNFETCHED)
@@ -82,14 +82,14 @@ def _unfitting(scope: Scope, span: TimeRange) -> list[TimeRange]:
         if absence.span.start_ms % timeframe.ms or absence.span.end_ms % timeframe.ms
     ]
     wrong = (held == claimed) | unfetched | slots.mask(off_grid)
-    return slots.runs(wrong)
+    return [span] if wrong.any() and not absences else slots.runs(wrong)
 
 
 def _record(scope: Scope, checkpoint: Checkpoint, span: TimeRange) -> None:
     connection, series_id, timeframe = scope.connection, scope.series_id, scope.series.timeframe
     listing = read_listing(connection, scope.series)
     rules = refused_rules(connection, series_id, span)
-    missing = find_absences(times_of(read_candles(connection, series_id, span)), span, timeframe)
+    missing = find_absences(times_of(read_candles_at_once(connection, series_id, span)), span, timeframe)
     found = explain(
         missing,
         timeframe,
