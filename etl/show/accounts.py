@@ -72,7 +72,7 @@ def audit_table(audits: Sequence[SeriesAudit]) -> Table:
             f"{one.expected:,}",
             f"{one.stored:,}",
             by_name(one.absent),
-            "[green]accounted for[/green]" if is_sound([one]) else f"[red]{len(one.problems)} problems[/red]",
+            "[green]accounted for[/green]" if is_sound([one]) else f"[red]problems: {len(one.problems)}[/red]",
         )
     return table
 

@@ -60,7 +60,9 @@ class SeriesStatus:
 
 def read_status(connection: Connection) -> list[SeriesStatus]:
     """Return a row for every series that was ever loaded, in the order of their names."""
-    return [_status(connection, series, series_id) for series, series_id in known_series(connection).items()]
+    rows = [_status(connection, series, series_id) for series, series_id in known_series(connection).items()]
+    # A first load that was cut off leaves no more than the series' name.
+    return [row for row in rows if row.start is not None or row.candles or row.absent]
 
 
 def _status(connection: Connection, series: Series, series_id: int) -> SeriesStatus:
