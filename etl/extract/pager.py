@@ -95,8 +95,10 @@ class _Walk:
         files, windows = await self._files()
         windows = [window for window in windows if self.bounds.may_hold(window)]
         head = await self._page(windows[0]) if windows else []
-        if head and windows[0].start == span.start and (
-            all(self.is_empty[key] for key in head) or self._may_begin_in(head)
+        if (
+            head
+            and windows[0].start == span.start
+            and (all(self.is_empty[key] for key in head) or self._may_begin_in(head))
         ):
             # Years before a listing, or after a delisting, are not walked; and what is from before is no outage.
             self.bounds = await find_bounds(self.source, series, self.known)
