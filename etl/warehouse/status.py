@@ -62,7 +62,7 @@ def read_status(connection: Connection) -> list[SeriesStatus]:
     """Return a row for every series that was ever loaded, in the order of their names."""
     rows = [_status(connection, series, series_id) for series, series_id in known_series(connection).items()]
     # A first load that was cut off leaves no more than the series' name.
-    return [row for row in rows if row.start is not None or row.candles or row.absent]
+    return [row for row in rows if row.start or row.candles or row.absent or row.first_open or row.ended]
 
 
 def _status(connection: Connection, series: Series, series_id: int) -> SeriesStatus:

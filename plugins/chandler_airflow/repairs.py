@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
-from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import AssetAlias, get_current_context, task
 
 from chandler_airflow.connections import read_settings
@@ -39,14 +38,18 @@ def build_repairs(exchanges: Iterable[str]) -> None:
     def note_announced(loads: list[int]) -> None:
         note_announced_loads(loads)
 
+    @task
+    def finished() -> None:
+        log.info("every exchange was asked for what was due")
+
     judged, announced = judge(), announce()
     noted = note_announced(announced)  # type: ignore[arg-type]  # a promise of the value: Airflow passes it on
-    finished = EmptyOperator(task_id="finished")
+    ended = finished()
     judged >> announced
-    noted >> finished
+    noted >> ended
     for exchange in exchanges:
         repair = task(task_id=f"repair_{exchange}", pool=exchange)(repair_exchange)(exchange)
-        judged >> repair >> [announced, finished]
+        judged >> repair >> [announced, ended]
 
 
 def judge_all() -> None:
