@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import pyarrow as pa
 from sqlalchemy import Connection, Function, delete, func, insert, select
 
 from etl.schema import TimeRange, value_hash
 from etl.timeframe import Timeframe
 from etl.warehouse.absences import read_absences
 from etl.warehouse.overlay import clip
-from etl.warehouse.reading import read_candles
+from etl.warehouse.reading import read_candles_at_once
 from etl.warehouse.tables import checkpoints, quarantine, to_sql_range
 
 
@@ -77,12 +78,14 @@ def vouch(
     time_range: TimeRange,
     run: str,
     archive_files: Sequence[str],
+    candles: pa.Table | None = None,
 ) -> TimeRange:
     """Record that `time_range` is accounted for, as it is stored in this transaction.
 
     Args:
         run: The run that has loaded it.
         archive_files: Those that hold it.
+        candles: What is stored there, if the caller has it at hand.
 
     Returns:
         The range of the checkpoint that holds it now.
@@ -98,7 +101,7 @@ def vouch(
         for rest in _outside(span, time_range):
             files = list(checkpoint.archive_files)
             _write(connection, series_id, timeframe, rest, files, checkpoint.run, checkpoint.loaded_at)
-    _write(connection, series_id, timeframe, time_range, archive_files, run, None)
+    _write(connection, series_id, timeframe, time_range, archive_files, run, None, candles)
     return time_range
 
 
@@ -139,9 +142,10 @@ def _write(
     archive_files: Sequence[str],
     run: str,
     loaded_at: datetime | None,
+    candles: pa.Table | None = None,
 ) -> None:
     """Write a checkpoint of what is stored in `span`; loaded now, if no moment is given."""
-    candles = read_candles(connection, series_id, span)
+    candles = read_candles_at_once(connection, series_id, span) if candles is None else candles
     inside = (clip(absence.span, span) for absence in read_absences(connection, series_id, span))
     refused = select(func.count()).where(
         quarantine.c.series_id == series_id,

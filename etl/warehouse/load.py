@@ -42,7 +42,7 @@ from etl.warehouse.loads import LoadReport, write_load
 from etl.warehouse.merge import Merge
 from etl.warehouse.quality import refresh_quality
 from etl.warehouse.quarantine import leave_confirmed_alone
-from etl.warehouse.reading import cursor_of, read_candles
+from etl.warehouse.reading import cursor_of, read_candles_at_once
 
 _UNASKED = "it lies between what was loaded, and nobody has asked for it"
 _LOCK_SPACE = 0x43484E44  # keeps our advisory locks apart from others in the same database
@@ -139,14 +139,16 @@ class Load:
             absent=sum(finding.span.count(timeframe) for finding in absent),
             quarantined=len(refused),
         )
-        self._checkpoint(report, archive_files, is_announced=is_announced)
+        self._checkpoint(report, merged.candles, archive_files, is_announced=is_announced)
         refresh_quality(connection, series_id, timeframe, self._touched(merged))
         return report
 
-    def _checkpoint(self, report: LoadReport, archive_files: Sequence[str], *, is_announced: bool) -> None:
+    def _checkpoint(
+        self, report: LoadReport, candles: pa.Table, archive_files: Sequence[str], *, is_announced: bool
+    ) -> None:
         """Commit to what is stored: the checkpoint, the holes that it leaves to its neighbours, the load itself."""
         connection, series_id = self.connection, self.series_id
-        held = vouch(connection, series_id, self.series.timeframe, self.time_range, self.run, archive_files)
+        held = vouch(connection, series_id, self.series.timeframe, self.time_range, self.run, archive_files, candles)
         before, after = neighbours(connection, series_id, held)
         for start, end in ((before, held.start), (held.end, after)):
             if start is not None and end is not None and start < end:
@@ -246,7 +248,8 @@ def begin_load(warehouse: Warehouse, series: Series, time_range: TimeRange, run:
             # must lie after all that was stored before. The lock goes with the connection.
             connection.execute(select(func.pg_advisory_lock(_LOCK_SPACE, series_id)))
         with connection.begin():
-            around = read_candles(connection, series_id, TimeRange(time_range.start - reach, time_range.end + reach))
+            wider = TimeRange(time_range.start - reach, time_range.end + reach)
+            around = read_candles_at_once(connection, series_id, wider)
             first, end = np.searchsorted(to_columns(around)["open_time"], [time_range.start_ms, time_range.end_ms])
             yield Load(
                 connection,
