@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
 
@@ -14,7 +15,7 @@ from etl.judging import judge_loads
 from etl.schema import Series, TimeRange
 from etl.stores import Partition, Stores
 from etl.timeframe import to_ms
-from etl.warehouse import known_series, read_absences, read_quality
+from etl.warehouse import known_series, read_absences, read_quality, unjudged_loads
 from tests.markets import kline, put_pages
 
 DAY = TimeRange(datetime(2024, 3, 1, tzinfo=UTC), datetime(2024, 3, 2, tzinfo=UTC))
@@ -48,12 +49,26 @@ def test_the_kinds_do_not_depend_on_who_was_loaded_first(order: tuple[Series, ..
     assert _kinds(stores, ETH) == [("outage", 300, 420), ("halted", 600, 660)]
     assert judge_loads(stores, "binance", "test") == 0, "what is judged is left alone"
     with stores.warehouse.begin() as connection:
+        assert unjudged_loads(connection) == []
         (day,) = read_quality(connection, known_series(connection)[ETH]).values()
         changes = connection.exec_driver_sql("SELECT kind_before, kind_after, evidence FROM absence_changes").all()
     assert (day.expected, day.stored, day.absent) == (1440, 1260, {"outage": 120, "halted": 60})
     assert {(before, after) for before, after, _ in changes} >= {("pending", "outage")}
     assert all(evidence for *_, evidence in changes)
     assert is_sound(audit(stores))
+
+
+def test_an_exchange_that_sends_rows_to_refuse_is_not_silent(stores: Stores) -> None:
+    """While one symbol's rows are refused another one's silence is a halt, and the refused candles are called so."""
+    _load(stores, BTC, set(OUTAGE))
+    rows = [kline(DAY.start_ms + m * MINUTE_MS, **({"low": "-1"} if m in OUTAGE else {})) for m in range(1440)]
+    put_pages(stores.raw, ETH, DAY, rows)
+    patient = replace(stores, settings=stores.settings.model_copy(update={"max_quarantined_pct": 100.0}))
+    clean_pages(patient, Partition(ETH, DAY))
+    load(patient, Partition(ETH, DAY), "test")
+    judge_loads(stores, "binance", "test")
+    assert _kinds(stores, BTC) == [("halted", 300, 420)]
+    assert _kinds(stores, ETH) == [("refused", 300, 420)]
 
 
 def test_what_is_young_is_not_judged_until_it_is_asked_for_again(stores: Stores) -> None:
