@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import logging
 import re
@@ -10,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from etl.fetching import Both
 from etl.ingest import fetch
 from etl.replay import FaultPlan, MadeUpMarket, ReplayServer
 from etl.schema import Series, TimeRange
@@ -66,3 +68,38 @@ def test_a_ban_stops_everyone(stores: Stores, monkeypatch: pytest.MonkeyPatch) -
     assert faults.given["http_418"] == 1
     pauses = [later - earlier for earlier, later in itertools.pairwise(asked)]
     assert 1.0 < max(pauses) < 3.0
+
+
+class _Ledger:
+    """A budget that permits everything and remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, float | None]] = []
+
+    async def spend(self, weight: int) -> None:
+        self.told.append(("spend", weight))
+
+    def settle(self, weight: int, used_weight: int | None) -> None:
+        self.told.append(("settle", used_weight))
+
+    async def pause(self, seconds: float) -> None:
+        self.told.append(("pause", seconds))
+
+    def use(self) -> tuple[int, int]:
+        return len(self.told), 100
+
+
+def test_who_is_gentle_spends_from_two_budgets() -> None:
+    """Each request is paid for twice; what the exchange counts, and its pauses, are for the one that all share."""
+    own, shared = _Ledger(), _Ledger()
+    both = Both(own, shared)
+
+    async def act() -> None:
+        await both.spend(2)
+        both.settle(2, 700)
+        await both.pause(9.0)
+
+    asyncio.run(act())
+    assert own.told == [("spend", 2), ("settle", None)]
+    assert shared.told == [("spend", 2), ("settle", 700), ("pause", 9.0)]
+    assert both.use() == (2, 100)
