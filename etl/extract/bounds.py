@@ -53,19 +53,27 @@ async def _search(source: Source, series: Series) -> tuple[int, int] | None:
     """Return the open time of the first candle and the close time of the last; None if there is none."""
     coarse = replace(series, timeframe=max(source.traits.timeframes, key=lambda timeframe: timeframe.ms))
     whole = TimeRange.from_ms(_BEGINNING_MS, await source.clock_ms())
-    try:
-        times = await _open_times(source, coarse, whole)
-    except SourceError as error:
-        if error.is_retryable:
-            raise
-        log.info("%s: cannot look for its first candle (%s); every page is asked for", series, error.message)
-        return None
+    times = await _served_times(source, coarse, whole)
     if not times or coarse == series:
         return (times[0], times[-1] + series.timeframe.ms) if times else None
     width_ms = coarse.timeframe.ms
-    first = await _open_times(source, series, TimeRange.from_ms(times[0], times[0] + width_ms))
-    last = await _open_times(source, series, TimeRange.from_ms(times[-1], times[-1] + width_ms))
+    first = await _served_times(source, series, TimeRange.from_ms(times[0], times[0] + width_ms))
+    last = await _served_times(source, series, TimeRange.from_ms(times[-1], times[-1] + width_ms))
+    if first is None or last is None:
+        # Fine candles are not served as far back as coarse ones: to the day is better than not at all.
+        return first[0] if first else times[0], last[-1] + series.timeframe.ms if last else times[-1] + width_ms
     return (first[0], last[-1] + series.timeframe.ms) if first and last else None
+
+
+async def _served_times(source: Source, series: Series, time_range: TimeRange) -> list[int] | None:
+    """Return when candles open in a range, ascending; None if the exchange refuses to say."""
+    try:
+        return await _open_times(source, series, time_range)
+    except SourceError as error:
+        if error.is_retryable:
+            raise
+        log.info("%s: cannot look for its first candle in %s (%s)", series, time_range, error.message)
+        return None
 
 
 async def _open_times(source: Source, series: Series, time_range: TimeRange) -> list[int]:

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import tenacity
 
-from etl.errors import SourceUnavailableError, StoreError
+from etl.errors import SourceError, SourceUnavailableError, StoreError
 from etl.extract import Bounds, Page, PageKey, RawPartition, RawStore, Route
 from etl.extract.bulk import BulkFile
-from etl.schema import TimeRange
+from etl.schema import Series, TimeRange
 from etl.timeframe import from_ms
 from tests.extract.venue import BTC, LIMIT, NOW_MS, ORIGIN_MS, RANGE, TRAITS, Venue, fetched, rows, walk
 
@@ -127,6 +127,25 @@ def test_a_first_candle_behind_the_beginning_of_a_page_is_found(tmp_path: Path) 
     known = Venue(rows(range(7, 95)), traits)
     walk(known, RawStore(tmp_path / "known").partition(BTC, RANGE), known=Bounds(first_ms=ORIGIN_MS))
     assert not known.searched
+
+
+class Forgetful(Venue):
+    """A venue whose minutes are served from the origin on, and its days since ever."""
+
+    async def fetch_page(self, series: Series, window: TimeRange, route: Route | None = None) -> Page:
+        """Refuse minutes of long ago."""
+        if series.timeframe == "1m" and window.start_ms < ORIGIN_MS:
+            raise SourceError("candlestick too long ago")
+        return await super().fetch_page(series, window, route)
+
+
+def test_a_first_candle_that_is_served_no_more_is_known_to_the_day(tmp_path: Path) -> None:
+    """An exchange that refuses minutes of the first day is no failure of a range that begins in a silence."""
+    day_ms = 86_400_000
+    raw = RawStore(tmp_path).partition(BTC, RANGE)
+    walk(Forgetful(rows([-9000, *range(3, 95)]), replace(TRAITS, page_limit=1000)), raw)
+    assert raw.read_list().bounds.first_ms == (ORIGIN_MS - 9000 * 60_000) // day_ms * day_ms
+    assert set(fetched(raw)) == set(range(3, 95))
 
 
 def test_the_end_of_a_delisted_series_is_found(tmp_path: Path) -> None:
