@@ -48,3 +48,4 @@ def test_the_live_edge_is_stored_only_as_far_as_it_has_closed(stores: Stores, mo
         assert max(row[1] for row in tables_of(stores)["candles"]) < from_ms(clock_ms) - Timeframe.M1.delta
         with pytest.raises(SourceUnavailableError, match="closes in"):
             fetch(stores, Partition(BTC, TimeRange(START, end + Timeframe.M1.delta * 5)))
+        assert all(row[2] <= end for row in tables_of(stores)["absences"]), "what still forms is not missing"
