@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from etl.schema import AbsenceKind, symbol_to_path
+from etl.schema import AbsenceKind
+from etl.series import symbol_to_path
 from etl.timeframe import Timeframe, to_ms
 from etl.validate.judging import Verdict, judge
 from etl.validate.silence import Presence

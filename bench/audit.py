@@ -23,7 +23,8 @@ from rich.table import Table
 
 from bench.ingest import CHANDLER, measure
 from etl.archive import file_spans
-from etl.schema import AbsenceKind, Origin, Series, TimeRange, from_columns
+from etl.schema import AbsenceKind, Origin, from_columns
+from etl.series import Series, TimeRange
 from etl.settings import Settings, load_settings
 from etl.stores import Stores, open_stores
 from etl.timeframe import from_ms, to_ms

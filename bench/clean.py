@@ -22,7 +22,8 @@ from rich.table import Table
 
 from etl.exchanges import EXCHANGES
 from etl.rules import Rules
-from etl.schema import Origin, Series, TimeRange, to_columns
+from etl.schema import Origin, to_columns
+from etl.series import Series, TimeRange
 from etl.timeframe import Timeframe
 from etl.validate import ReceivedRows, clean, find_absences, flag_candles
 from etl.validate.clean import judge, to_candles

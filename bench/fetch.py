@@ -39,7 +39,7 @@ def fetch_child(begin: datetime, end: datetime, symbols: list[str]) -> None:
     from etl.fetching import open_exchange
     from etl.ingest import fetch_partition
     from etl.plan import plan
-    from etl.schema import Series, TimeRange
+    from etl.series import Series, TimeRange
     from etl.settings import load_settings
     from etl.stores import open_stores
 

@@ -63,7 +63,7 @@ def steps() -> None:
     """Ingest in this process and print how long each step took."""
     from etl.ingest import clean_pages, fetch, load
     from etl.plan import plan
-    from etl.schema import Series, TimeRange
+    from etl.series import Series, TimeRange
     from etl.settings import load_settings
     from etl.stores import open_stores
 

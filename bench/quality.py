@@ -30,7 +30,8 @@ from bench.planted.sites import Recording
 from etl.exchanges import EXCHANGES
 from etl.replay import MadeUpMarket, Market, RecordedMarket, ReplayServer
 from etl.replay.columns import to_rows
-from etl.schema import RULE_FLAGS, Series, TimeRange, to_columns
+from etl.schema import RULE_FLAGS, to_columns
+from etl.series import Series, TimeRange
 from etl.settings import Settings
 from etl.stores import Stores, open_stores
 from etl.timeframe import Timeframe

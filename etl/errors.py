@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
-    from etl.schema import Series, TimeRange
+    from etl.series import Series, TimeRange
 
 
 class ChandlerError(Exception):

@@ -15,7 +15,7 @@ from etl.archive import spans
 from etl.errors import ConfigError
 from etl.extract import Bounds, CandleFile, Fetched, PageKey, look_through
 from etl.ingest import clean_pages, load
-from etl.schema import Series
+from etl.series import Series
 from etl.stores import Partition, Stores
 from etl.validate import CleanReport
 from etl.warehouse import LoadReport, find_load

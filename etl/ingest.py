@@ -28,7 +28,8 @@ from etl.extract.kline_csv import without_header
 from etl.fetching import Exchange, fetch_pages, open_exchange
 from etl.handover import read_handover, write_handover
 from etl.loading import Incoming, put
-from etl.schema import Origin, TimeRange
+from etl.schema import Origin
+from etl.series import TimeRange
 from etl.stores import Partition, Stores
 from etl.timeframe import from_ms
 from etl.validate import SUPERSEDED, CleanReport, ReceivedRows, Refused, clean

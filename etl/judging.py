@@ -18,7 +18,8 @@ from sqlalchemy import Connection
 
 from etl.errors import ConfigError
 from etl.exchanges import ANY
-from etl.schema import AbsenceKind, Series, TimeRange
+from etl.schema import AbsenceKind
+from etl.series import Series, TimeRange
 from etl.settings import Settings
 from etl.stores import Stores
 from etl.timeframe import Timeframe

@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from etl.archive import Archive
 from etl.extract import Bounds
-from etl.schema import Flag, TimeRange, to_columns
+from etl.schema import Flag, to_columns
+from etl.series import TimeRange
 from etl.stores import Partition, Stores
 from etl.timeframe import Timeframe
 from etl.validate import FORMING, Refused, explain, find_absences, flag_candles

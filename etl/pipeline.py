@@ -21,7 +21,7 @@ from etl.fetching import Exchange, open_exchange
 from etl.ingest import clean_pages, fetch_partition, load
 from etl.judging import judge_loads
 from etl.plan import plan
-from etl.schema import Series, TimeRange
+from etl.series import Series, TimeRange
 from etl.stores import Partition, Stores
 from etl.timeframe import from_ms
 from etl.warehouse import LoadReport

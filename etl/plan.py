@@ -11,7 +11,7 @@ from etl.archive import spans
 from etl.errors import SourceError
 from etl.extract import Source
 from etl.fetching import open_exchange
-from etl.schema import Series, TimeRange
+from etl.series import Series, TimeRange
 from etl.settings import Feed, Settings
 from etl.spelling import nearest
 from etl.stores import Partition, Stores

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from types import MappingProxyType
 
-from etl.schema import AbsenceKind, TimeRange
+from etl.schema import AbsenceKind
+from etl.series import TimeRange
 
 SETTLE = timedelta(hours=24)
 """How old a candle is that an exchange is expected to have corrected or added, where no feed says otherwise."""

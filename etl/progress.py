@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from etl.errors import ChandlerError
-from etl.schema import Series
+from etl.series import Series
 from etl.stores import Partition
 from etl.warehouse import LoadReport
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 
-from etl.schema import Series, TimeRange
+from etl.series import Series, TimeRange
 from etl.warehouse import Quality, Warehouse, known_series, read_quality
 
 COLUMNS = ("series", "when", "expected", "stored", "absent", "refused", "flagged", "revisions")

@@ -17,7 +17,8 @@ from etl.errors import ConfigError, DataQualityError
 from etl.exchanges import FILE_LAYOUT
 from etl.extract import Bounds
 from etl.loading import Incoming, put
-from etl.schema import Flag, TimeRange, empty_candles, from_columns, to_columns
+from etl.schema import Flag, empty_candles, from_columns, to_columns
+from etl.series import TimeRange
 from etl.stores import Partition, Stores
 from etl.timeframe import to_ms
 from etl.validate import REFUSING, ReceivedRows, clean

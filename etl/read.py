@@ -18,17 +18,8 @@ from sqlalchemy import Connection
 
 from etl.errors import ConfigError
 from etl.rules import Rules
-from etl.schema import (
-    CANDLE_COLUMNS,
-    STATE_FLAGS,
-    AbsenceKind,
-    ColumnKind,
-    Flag,
-    Series,
-    TimeRange,
-    from_columns,
-    to_columns,
-)
+from etl.schema import CANDLE_COLUMNS, STATE_FLAGS, AbsenceKind, ColumnKind, Flag, from_columns, to_columns
+from etl.series import Series, TimeRange
 from etl.settings import Settings, load_settings
 from etl.spelling import nearest
 from etl.validate import flag_candles

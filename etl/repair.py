@@ -21,7 +21,8 @@ from etl.exchanges import Traits
 from etl.fetching import Exchange, open_exchange
 from etl.ingest import clean_pages, fetch_partition, load
 from etl.judging import judge_loads
-from etl.schema import AbsenceKind, Series, TimeRange
+from etl.schema import AbsenceKind
+from etl.series import Series, TimeRange
 from etl.stores import Partition, Stores
 from etl.warehouse import Absence, due_absences, known_series, read_absences
 

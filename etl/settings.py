@@ -28,9 +28,10 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 
 from etl.errors import ConfigError
 from etl.exchanges import ANY, EXCHANGES, Traits
+from etl.keeping import Keep
 from etl.probing import SETTLE
 from etl.rules import Rules
-from etl.schema import Series, check_symbol
+from etl.series import Series, check_symbol
 from etl.spelling import Duration, Moment, nearest
 from etl.timeframe import Timeframe
 
@@ -132,6 +133,7 @@ class Settings(BaseSettings):
         home: What the embedded default writes: database, archive, raw pages.
         warehouse_url: A PostgreSQL address; without one the embedded server under `home` is used.
         archive_url: A pyarrow filesystem URI or a folder; `home`/archive without one.
+        archive_fallback: A folder, on another disk, for rows that the archive cannot take; `home`/fallback without one.
         max_quarantined_pct: The share of a partition's rows, in percent, above which refusing them fails it.
     """
 
@@ -140,8 +142,10 @@ class Settings(BaseSettings):
     home: Path = Path(".chandler")
     warehouse_url: str | None = None
     archive_url: str | None = None
+    archive_fallback: Path | None = None
     max_quarantined_pct: float = Field(default=5.0, ge=0, le=100)
     rules: Rules = Rules()
+    keep: Keep = Keep()
     exchanges: Mapping[str, ExchangeSettings] = Field(default_factory=dict)
     feeds: Mapping[str, Feed] = Field(default_factory=dict)
 
@@ -157,10 +161,10 @@ class Settings(BaseSettings):
         """Let the environment win over the file, which arrives as keyword arguments."""
         return _Environment(settings_cls), init_settings
 
-    @field_validator("home")
+    @field_validator("home", "archive_fallback")
     @classmethod
-    def _is_absolute(cls, home: Path) -> Path:
-        return home.expanduser().absolute()
+    def _is_absolute(cls, folder: Path | None) -> Path | None:
+        return None if folder is None else folder.expanduser().absolute()
 
     @model_validator(mode="after")
     def _feeds_fit_their_exchanges(self) -> Self:
@@ -301,5 +305,5 @@ def _to_lines(error: ValidationError) -> Iterable[str]:
 def _known_keys(place: tuple[int | str, ...]) -> Iterable[str]:
     if len(place) == 1:
         return Settings.model_fields
-    tables: Mapping[int | str, type[BaseModel]] = {"feeds": Feed, "rules": Rules}
+    tables: Mapping[int | str, type[BaseModel]] = {"feeds": Feed, "rules": Rules, "keep": Keep}
     return tables.get(place[0], ExchangeSettings).model_fields

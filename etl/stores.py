@@ -9,7 +9,7 @@ from datetime import datetime
 
 from etl.archive import Archive
 from etl.extract import RawStore
-from etl.schema import Series, TimeRange
+from etl.series import Series, TimeRange
 from etl.settings import Settings
 from etl.warehouse import Warehouse, open_warehouse
 

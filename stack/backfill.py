@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from etl.schema import TimeRange
+from etl.series import TimeRange
 from stack.api import AirflowApi, Json
 from stack.errors import ApiError, StackError
 

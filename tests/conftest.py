@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from etl.schema import Series
+from etl.series import Series
 from etl.settings import Settings, load_settings
 from etl.stores import Stores, open_stores
 from etl.warehouse import open_warehouse

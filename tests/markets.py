@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from etl.exchanges import EXCHANGES
 from etl.extract import Bounds, Fetched, Page, PageKey, RawStore, Route
-from etl.schema import Series, TimeRange
+from etl.series import Series, TimeRange
 from etl.validate import ReceivedRows, clean
 
 START = datetime(2024, 2, 29, 12, tzinfo=UTC)  # two days that cross a leap day, a month and so two archive files

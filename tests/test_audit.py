@@ -11,7 +11,8 @@ import pytest
 from etl.audit import SeriesAudit, audit, is_sound, mend
 from etl.ingest import clean_pages, load
 from etl.judging import judge_loads
-from etl.schema import Flag, TimeRange, from_columns, to_columns
+from etl.schema import Flag, from_columns, to_columns
+from etl.series import TimeRange
 from etl.stores import Partition, Stores
 from etl.timeframe import to_ms
 from tests.conftest import BTC

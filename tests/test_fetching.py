@@ -14,7 +14,7 @@ import pytest
 from etl.fetching import Both
 from etl.ingest import fetch
 from etl.replay import FaultPlan, MadeUpMarket, ReplayServer
-from etl.schema import Series, TimeRange
+from etl.series import Series, TimeRange
 from etl.settings import load_settings
 from etl.stores import Partition, Stores
 from etl.timeframe import from_ms, to_ms

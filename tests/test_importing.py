@@ -18,7 +18,8 @@ from etl.cli import main
 from etl.errors import ConfigError, QuarantineLimitError
 from etl.extract import CandleFile, Page, RawPartition
 from etl.importing import account, plan_import, run_import
-from etl.schema import Origin, Series, TimeRange
+from etl.schema import Origin
+from etl.series import Series, TimeRange
 from etl.settings import load_settings
 from etl.stores import Stores, open_stores
 from etl.warehouse import known_series, read_candles

@@ -14,7 +14,7 @@ from etl.errors import StoreUnavailableError
 from etl.ingest import clean_pages, ingest, load
 from etl.plan import plan, settling
 from etl.replay import FaultPlan, MadeUpMarket, ReplayServer
-from etl.schema import TimeRange
+from etl.series import TimeRange
 from etl.settings import Settings, load_settings
 from etl.stores import Partition, Stores, open_stores
 from etl.warehouse import Load

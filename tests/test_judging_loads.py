@@ -12,7 +12,7 @@ import pytest
 from etl.audit import audit, is_sound
 from etl.ingest import clean_pages, load
 from etl.judging import judge_loads
-from etl.schema import Series, TimeRange
+from etl.series import Series, TimeRange
 from etl.stores import Partition, Stores
 from etl.timeframe import to_ms
 from etl.warehouse import known_series, read_absences, read_quality, unjudged_loads

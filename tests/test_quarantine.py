@@ -11,7 +11,8 @@ from etl.audit import audit, is_sound
 from etl.errors import ChandlerError, ConfigError, DataQualityError
 from etl.ingest import clean_pages, load
 from etl.quarantine import confirm, inspect, release
-from etl.schema import AbsenceKind, Flag, TimeRange, to_columns
+from etl.schema import AbsenceKind, Flag, to_columns
+from etl.series import TimeRange
 from etl.stores import Partition, Stores
 from etl.timeframe import from_ms, to_ms
 from etl.warehouse import (

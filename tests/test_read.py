@@ -15,7 +15,8 @@ from sqlalchemy import select, text
 from etl.errors import ConfigError
 from etl.ingest import clean_pages, load
 from etl.read import Fill, fill_flat, read_candles
-from etl.schema import AbsenceKind, Flag, Series, TimeRange, empty_candles, from_columns, to_columns
+from etl.schema import AbsenceKind, Flag, empty_candles, from_columns, to_columns
+from etl.series import Series, TimeRange
 from etl.stores import Partition, Stores
 from etl.timeframe import from_ms, to_ms
 from etl.warehouse import Finding, known_series, record_verdicts

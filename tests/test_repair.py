@@ -18,7 +18,8 @@ from etl.exchanges import EXCHANGES
 from etl.ingest import ingest
 from etl.repair import plan_probes, repair
 from etl.replay import FaultPlan, RecordedMarket, ReplayServer
-from etl.schema import AbsenceKind, Series, TimeRange
+from etl.schema import AbsenceKind
+from etl.series import Series, TimeRange
 from etl.settings import load_settings
 from etl.stores import Partition, Stores
 from etl.timeframe import to_ms

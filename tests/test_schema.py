@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etl.errors import ConfigError, RateLimitError
-from etl.schema import Series, TimeRange, content_hash, from_columns, symbol_from_path, symbol_to_path, to_columns
+from etl.schema import content_hash, from_columns, to_columns
+from etl.series import Series, TimeRange, symbol_from_path, symbol_to_path
 from etl.timeframe import Timeframe, from_ms, to_ms
 from tests.candles import candle_tables
 from tests.conftest import BTC

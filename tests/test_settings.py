@@ -11,7 +11,7 @@ import pytest
 from etl.errors import ConfigError
 from etl.exchanges import EXCHANGES
 from etl.rules import Rules
-from etl.schema import Series
+from etl.series import Series
 from etl.settings import load_settings
 from etl.timeframe import Timeframe
 from tests.conftest import REPOSITORY

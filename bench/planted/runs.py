@@ -27,7 +27,8 @@ from etl.replay.binance import print_candles
 from etl.replay.columns import to_columns as to_text
 from etl.replay.market import Row
 from etl.replay.server import system_clock_ms
-from etl.schema import Series, TimeRange, to_columns
+from etl.schema import to_columns
+from etl.series import Series, TimeRange
 from etl.settings import ExchangeSettings
 from etl.stores import Partition, Stores
 from etl.timeframe import Timeframe, from_ms, to_ms

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bench.planted.kinds import MINUTE_MS, Kind, Soil, values
 from etl.replay.market import Row
-from etl.schema import TimeRange
+from etl.series import TimeRange
 
 APART = 150  # slots between one fault and the next: more than the rules look back
 _SLACK = 60  # slots that a fault's place is drawn from

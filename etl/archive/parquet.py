@@ -19,18 +19,9 @@ from pyarrow import fs
 
 from etl.errors import ConfigError, SchemaMismatchError, StoreError
 from etl.files import write_whole
-from etl.schema import (
-    CANDLE_COLUMNS,
-    CANDLE_SCHEMA,
-    SCHEMA_VERSION,
-    ColumnKind,
-    Series,
-    TimeRange,
-    content_hash,
-    symbol_from_path,
-    to_columns,
-)
+from etl.schema import CANDLE_COLUMNS, CANDLE_SCHEMA, SCHEMA_VERSION, ColumnKind, content_hash, to_columns
 from etl.schema import empty_candles as _empty
+from etl.series import Series, TimeRange, symbol_from_path
 from etl.timeframe import Timeframe, to_ms
 
 _ROW_GROUP = 65_536

@@ -15,7 +15,7 @@ from etl.audit.reckoning import RUN
 from etl.audit.series import check_series
 from etl.errors import ChandlerError
 from etl.judging import judge_loads
-from etl.schema import Series, TimeRange
+from etl.series import Series, TimeRange
 from etl.stores import Stores
 from etl.warehouse import ensure_series, known_series, lock_series
 

@@ -10,7 +10,8 @@ from etl.audit.findings import by_loading
 from etl.audit.grid import Slots, cut, times_of
 from etl.audit.pieces import Intact
 from etl.audit.recount import recount
-from etl.schema import AbsenceKind, TimeRange, value_hash
+from etl.schema import AbsenceKind, value_hash
+from etl.series import TimeRange
 from etl.timeframe import Timeframe
 from etl.warehouse import Checkpoint, clip, read_absences, read_candles, read_quality
 

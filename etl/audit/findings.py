@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from etl.schema import Series, TimeRange
+from etl.series import Series, TimeRange
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from etl.schema import TimeRange
+from etl.series import TimeRange
 from etl.timeframe import Timeframe, to_ms
 
 Mask = NDArray[np.bool_]

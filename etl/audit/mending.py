@@ -16,7 +16,8 @@ from etl.audit.findings import SeriesAudit, united
 from etl.audit.pieces import Fault, Intact, Piece, Scope, Verdicts, differing, read_piece
 from etl.audit.reckoning import mend_absences, mend_checkpoints, mend_holes, mend_quality, vouch_for
 from etl.audit.targets import Target, at, target_of
-from etl.schema import VALUE_COLUMNS, TimeRange
+from etl.schema import VALUE_COLUMNS
+from etl.series import TimeRange
 from etl.warehouse import broken_revisions, follow_revisions, read_checkpoints, restore_candles
 
 

@@ -13,7 +13,8 @@ from sqlalchemy import Connection
 
 from etl.audit.grid import Times, cut, times_of
 from etl.errors import DataQualityError, StoreError
-from etl.schema import RULE_FLAGS, Flag, Series, TimeRange, to_columns, value_hash
+from etl.schema import RULE_FLAGS, Flag, to_columns, value_hash
+from etl.series import Series, TimeRange
 from etl.stores import Stores
 from etl.validate import flag_candles
 from etl.warehouse import (

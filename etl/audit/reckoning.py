@@ -9,7 +9,8 @@ from etl.audit.findings import united
 from etl.audit.grid import Slots, times_of
 from etl.audit.pieces import Scope
 from etl.audit.series import find_holes, read_account
-from etl.schema import AbsenceKind, TimeRange
+from etl.schema import AbsenceKind
+from etl.series import TimeRange
 from etl.timeframe import from_ms, to_ms
 from etl.validate import FORMING, explain, find_absences
 from etl.warehouse import (

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from etl.audit.check import Check
 from etl.audit.grid import Slots, Times, times_of
-from etl.schema import RULE_FLAGS, AbsenceKind, Flag, TimeRange, to_columns
+from etl.schema import RULE_FLAGS, AbsenceKind, Flag, to_columns
+from etl.series import TimeRange
 from etl.timeframe import Timeframe
 from etl.warehouse import Quality, count_refused
 

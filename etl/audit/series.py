@@ -10,7 +10,7 @@ from etl.audit.check import Account, Check
 from etl.audit.findings import SeriesAudit, by_loading, by_mending, united
 from etl.audit.pieces import Scope, Verdicts, read_piece
 from etl.audit.values import check_archive, check_flags, check_revisions
-from etl.schema import TimeRange
+from etl.series import TimeRange
 from etl.warehouse import clip, covered_ranges, span_of_absences, span_of_candles, subtract, unfetched_ranges
 
 

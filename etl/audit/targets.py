@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from etl.audit.grid import Slots, Times, cut, runs, times_of
 from etl.audit.pieces import Intact, Piece, Scope, Verdicts, differing, right_flags
-from etl.schema import VALUE_COLUMNS, AbsenceKind, TimeRange, empty_candles, from_columns, to_columns
+from etl.schema import VALUE_COLUMNS, AbsenceKind, empty_candles, from_columns, to_columns
+from etl.series import TimeRange
 from etl.warehouse import Checkpoint, clip
 
 

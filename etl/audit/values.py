@@ -11,7 +11,8 @@ from etl.audit.check import Check
 from etl.audit.findings import by_loading, by_mending
 from etl.audit.grid import Times, times_of
 from etl.audit.pieces import Fault, differing, right_flags
-from etl.schema import RULE_FLAGS, VALUE_COLUMNS, Flag, TimeRange, to_columns
+from etl.schema import RULE_FLAGS, VALUE_COLUMNS, Flag, to_columns
+from etl.series import TimeRange
 from etl.warehouse import broken_revisions
 
 

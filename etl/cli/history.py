@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from etl.cli.terminal import AsJson, End, SomeSeries, Start, check_known, err, opened_stores, out, to_range
-from etl.schema import Series
+from etl.series import Series
 
 
 def quality(

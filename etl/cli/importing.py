@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from etl.cli.terminal import AsJson, err, opened_stores, out, run_name
-from etl.schema import Series
+from etl.series import Series
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,7 +10,7 @@ import typer
 
 from etl.cli.terminal import AsJson, End, SomeSeries, Start, complain, err, out, run_name
 from etl.errors import ConfigError
-from etl.schema import Series
+from etl.series import Series
 from etl.settings import Settings, load_settings
 from etl.spelling import parse_moment
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from etl.cli.terminal import AsJson, End, SomeSeries, Start, check_known, err, opened_stores, out, run_name, to_range
-from etl.schema import Series
+from etl.series import Series
 
 app = typer.Typer(
     invoke_without_command=True, help="Look at refused rows; release one, or confirm that it is no candle. Alone: list."

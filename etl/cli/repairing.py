@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from etl.cli.terminal import AsJson, End, SomeSeries, Start, check_known, complain, err, out, run_name, to_range
 from etl.errors import ChandlerError
-from etl.schema import Series
+from etl.series import Series
 from etl.settings import load_settings
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from etl.errors import ConfigError
-from etl.schema import Series, TimeRange
+from etl.series import Series, TimeRange
 from etl.settings import load_settings
 from etl.spelling import parse_moment
 

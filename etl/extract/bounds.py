@@ -9,7 +9,7 @@ from etl.errors import SourceError
 from etl.extract.patience import fetch_patiently
 from etl.extract.source import Bounds, Route, Source
 from etl.extract.together import together
-from etl.schema import Series, TimeRange
+from etl.series import Series, TimeRange
 
 log = logging.getLogger(__name__)
 

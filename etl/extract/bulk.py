@@ -24,7 +24,7 @@ import tenacity
 
 from etl.extract.kline_csv import without_header
 from etl.extract.source import Page, Route
-from etl.schema import Series, TimeRange
+from etl.series import Series, TimeRange
 from etl.timeframe import Timeframe, from_ms
 
 log = logging.getLogger(__name__)

@@ -26,7 +26,7 @@ from etl.extract.bulk import BulkFile, bulk_files, fetch_bulk
 from etl.extract.patience import insist
 from etl.extract.source import Page, Route
 from etl.extract.translate import translate
-from etl.schema import Series, TimeRange
+from etl.series import Series, TimeRange
 from etl.settings import Settings
 from etl.spelling import nearest
 

@@ -15,7 +15,7 @@ from etl.exchanges import Bound, Traits
 from etl.extract.ccxt_source import Dialect
 from etl.extract.source import Route
 from etl.extract.trades import TRADES_LIMIT
-from etl.schema import Series, TimeRange
+from etl.series import Series, TimeRange
 from etl.timeframe import from_ms
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from etl.errors import ConfigError
 from etl.exchanges import FILE_LAYOUT
-from etl.schema import Series
+from etl.series import Series
 from etl.timeframe import to_ms
 
 log = logging.getLogger(__name__)

@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from etl.errors import ConfigError
 from etl.extract.file_columns import FileColumns, find_columns
 from etl.extract.source import Page, Route
-from etl.schema import Series, TimeRange
+from etl.series import Series, TimeRange
 from etl.timeframe import Timeframe, from_ms
 
 _LONGEST_LINE = 1 << 16

@@ -21,7 +21,7 @@ from etl.extract.reading import Reading, read
 from etl.extract.source import Bounds, Page, Route, Source
 from etl.extract.together import together
 from etl.extract.trades import has_trade_before, lead_windows
-from etl.schema import TimeRange
+from etl.series import TimeRange
 
 log = logging.getLogger(__name__)
 

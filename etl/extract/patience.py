@@ -14,7 +14,7 @@ import tenacity
 
 from etl.errors import ChandlerError, MalformedPayloadError, RateLimitError
 from etl.extract.source import Page, Route, Source
-from etl.schema import Series, TimeRange
+from etl.series import Series, TimeRange
 
 log = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ import pyarrow as pa
 from etl.errors import StoreError
 from etl.extract.source import Bounds, Page, Route
 from etl.files import write_whole
-from etl.schema import Series, TimeRange
+from etl.series import Series, TimeRange
 
 _LIST = "pages.json"
 

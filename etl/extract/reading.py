@@ -9,7 +9,7 @@ from typing import Any
 from etl.exchanges import BULK_LAYOUT, Layout, Traits
 from etl.extract.source import Page, Route
 from etl.extract.trades import rest_of_trades
-from etl.schema import TimeRange
+from etl.series import TimeRange
 from etl.timeframe import Timeframe
 
 

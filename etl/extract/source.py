@@ -14,7 +14,7 @@ from etl.errors import MalformedPayloadError
 from etl.exchanges import Traits
 from etl.extract.file_columns import file_rows
 from etl.extract.kline_csv import csv_rows
-from etl.schema import Series, TimeRange
+from etl.series import Series, TimeRange
 
 if TYPE_CHECKING:
     from etl.extract.bulk import BulkFile

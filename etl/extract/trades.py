@@ -15,7 +15,7 @@ from typing import Any
 
 from etl.errors import MalformedPayloadError
 from etl.extract.source import Page, Route
-from etl.schema import TimeRange
+from etl.series import TimeRange
 from etl.timeframe import Timeframe
 
 TRADES_LIMIT = 1000

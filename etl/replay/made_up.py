@@ -20,7 +20,7 @@ from etl.errors import ConfigError
 from etl.replay.columns import print_decimals, to_columns, to_rows
 from etl.replay.market import Columns, Lifetime, Row, Steps
 from etl.replay.synthesis import DAY_MS, Listing, Table, aggregate, cut, listing_of, make_day
-from etl.schema import check_symbol
+from etl.series import check_symbol
 from etl.timeframe import Timeframe
 
 _MINUTE_MS = Timeframe.M1.ms

@@ -20,7 +20,8 @@ import pyarrow.parquet as pq
 from etl.errors import ConfigError
 from etl.replay.columns import to_columns
 from etl.replay.market import Columns, Lifetime, Row, Steps
-from etl.schema import CANDLE_SCHEMA, VALUE_COLUMNS, symbol_from_path
+from etl.schema import CANDLE_SCHEMA, VALUE_COLUMNS
+from etl.series import symbol_from_path
 from etl.spelling import nearest
 from etl.timeframe import Timeframe
 

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from etl.audit import SeriesAudit, is_sound
 from etl.quality import by_name
-from etl.schema import Series
+from etl.series import Series
 from etl.show.parts import new_table, to_iso, to_minute
 from etl.warehouse import SeriesStatus
 

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from etl.schema import AbsenceKind, TimeRange
+from etl.schema import AbsenceKind
+from etl.series import TimeRange
 from etl.timeframe import Timeframe, from_ms, to_ms
 
 Explained = tuple[TimeRange, AbsenceKind, str]

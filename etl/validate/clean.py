@@ -17,7 +17,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from etl.rules import Rules
-from etl.schema import Origin, Series, TimeRange, from_columns
+from etl.schema import Origin, from_columns
+from etl.series import Series, TimeRange
 from etl.timeframe import from_ms
 from etl.validate.columns import Batch, ReceivedRows, join, read_batches
 from etl.validate.rules import REFUSING, Columns, Mask, Rule

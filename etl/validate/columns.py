@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etl.exchanges import Layout
-from etl.schema import CANDLE_COLUMNS, ColumnKind, Origin, TimeRange
+from etl.schema import CANDLE_COLUMNS, ColumnKind, Origin
+from etl.series import TimeRange
 from etl.timeframe import Timeframe
 from etl.validate.numbers import to_floats, to_integers
 from etl.validate.rules import Columns, Mask

@@ -12,7 +12,8 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from etl.schema import AbsenceKind, TimeRange
+from etl.schema import AbsenceKind
+from etl.series import TimeRange
 from etl.timeframe import Timeframe
 from etl.validate.silence import BUCKET, LEAST_CHANCE, Mask, Presence, find_outages, find_runs, usual_silence
 

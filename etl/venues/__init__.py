@@ -15,7 +15,7 @@ from etl.errors import SourceError, UnknownSymbolError
 from etl.exchanges import EXCHANGES, Traits
 from etl.extract import Source
 from etl.fetching import open_exchange
-from etl.schema import Series
+from etl.series import Series
 from etl.settings import ANY_PROTOCOL, Settings
 from etl.spelling import nearest
 from etl.venues.asking import Venue, has_clock, our_ms

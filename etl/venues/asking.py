@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from etl.errors import SourceError
 from etl.exchanges import Bound, Traits
 from etl.extract import Page, Route, Source
-from etl.schema import Series, TimeRange
+from etl.series import Series, TimeRange
 from etl.settings import ANY_PROTOCOL
 from etl.timeframe import Timeframe
 

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from etl.errors import SourceError
 from etl.exchanges import Bound, Order
 from etl.extract import Page, Route
-from etl.schema import TimeRange
+from etl.series import TimeRange
 from etl.settings import ANY_PROTOCOL
 from etl.timeframe import from_ms
 from etl.venues.asking import Venue, our_ms

@@ -16,7 +16,8 @@ from sqlalchemy.dialects.postgresql import Range
 
 from etl.errors import StoreError
 from etl.probing import is_settled, next_probe
-from etl.schema import AbsenceKind, Series, TimeRange
+from etl.schema import AbsenceKind
+from etl.series import Series, TimeRange
 from etl.timeframe import Timeframe
 from etl.warehouse import tables
 from etl.warehouse.overlay import clip, overlay

@@ -14,7 +14,8 @@ from typing import Any
 import pyarrow as pa
 from sqlalchemy import Connection, Function, delete, func, insert, select
 
-from etl.schema import TimeRange, value_hash
+from etl.schema import value_hash
+from etl.series import TimeRange
 from etl.timeframe import Timeframe
 from etl.warehouse.absences import read_absences
 from etl.warehouse.overlay import clip

@@ -20,7 +20,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from psycopg import sql
 
-from etl.schema import CANDLE_COLUMNS, Column, ColumnKind, Flag, TimeRange, from_columns, to_columns
+from etl.schema import CANDLE_COLUMNS, Column, ColumnKind, Flag, from_columns, to_columns
+from etl.series import TimeRange
 
 _HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
 _TRAILER = struct.pack(">h", -1)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select, update
 
-from etl.schema import Series
+from etl.series import Series
 from etl.timeframe import from_ms, to_ms
 from etl.warehouse import tables
 from etl.warehouse.reading import known_series

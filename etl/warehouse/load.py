@@ -30,7 +30,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from etl.schema import Series, TimeRange, to_columns
+from etl.schema import to_columns
+from etl.series import Series, TimeRange
 from etl.timeframe import from_ms
 from etl.warehouse import tables
 from etl.warehouse.absences import Asking, Finding, record_absences, record_unfetched

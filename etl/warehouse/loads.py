@@ -11,7 +11,7 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, insert, select, update
 
-from etl.schema import Series, TimeRange
+from etl.series import Series, TimeRange
 from etl.timeframe import Timeframe
 from etl.warehouse import tables
 from etl.warehouse.tables import to_sql_range

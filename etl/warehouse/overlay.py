@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Protocol, TypeVar
 
-from etl.schema import TimeRange
+from etl.series import TimeRange
 
 
 class Spanned(Protocol):

@@ -10,7 +10,8 @@ from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Connection, Date, cast, delete, func, insert, select
 
-from etl.schema import RULE_FLAGS, AbsenceKind, Flag, TimeRange
+from etl.schema import RULE_FLAGS, AbsenceKind, Flag
+from etl.series import TimeRange
 from etl.timeframe import Timeframe
 from etl.warehouse import tables
 from etl.warehouse.absences import read_absences

@@ -11,7 +11,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, func, select, text, tuple_, update
 
-from etl.schema import Origin, Series, TimeRange
+from etl.schema import Origin
+from etl.series import Series, TimeRange
 from etl.timeframe import Timeframe
 from etl.warehouse.tables import quarantine, series
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from sqlalchemy import Connection, func, select
 
-from etl.schema import Series, TimeRange
+from etl.series import Series, TimeRange
 from etl.timeframe import Timeframe, to_ms
 from etl.warehouse import tables
 from etl.warehouse.copying import copy_last, copy_out, copy_out_times, copy_overruled, fetch_out

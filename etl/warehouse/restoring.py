@@ -13,7 +13,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from sqlalchemy import ARRAY, BigInteger, Connection, bindparam, func, select, text, update
 
-from etl.schema import TimeRange, to_columns, value_hash
+from etl.schema import to_columns, value_hash
+from etl.series import TimeRange
 from etl.timeframe import Timeframe
 from etl.warehouse import tables
 from etl.warehouse.absences import read_absences

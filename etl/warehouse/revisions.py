@@ -9,7 +9,8 @@ from typing import Any
 
 from sqlalchemy import Connection, case, func, literal_column, select, tuple_
 
-from etl.schema import VALUE_COLUMNS, Series, TimeRange
+from etl.schema import VALUE_COLUMNS
+from etl.series import Series, TimeRange
 from etl.timeframe import Timeframe
 from etl.warehouse.tables import candle_revisions, candles, series
 

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, select
 
-from etl.schema import AbsenceKind, TimeRange
+from etl.schema import AbsenceKind
+from etl.series import TimeRange
 from etl.timeframe import Timeframe, to_ms
 from etl.warehouse.absences import read_absences
 from etl.warehouse.overlay import clip

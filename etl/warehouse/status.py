@@ -9,7 +9,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select
 
-from etl.schema import Series
+from etl.series import Series
 from etl.timeframe import from_ms, to_ms
 from etl.warehouse import tables
 from etl.warehouse.absences import read_absences

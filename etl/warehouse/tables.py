@@ -23,14 +23,16 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     func,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB, TSTZRANGE, ExcludeConstraint, Range
 from sqlalchemy.types import TypeEngine
 
-from etl.schema import CANDLE_COLUMNS, ColumnKind, TimeRange
+from etl.schema import CANDLE_COLUMNS, ColumnKind
 from etl.schema import Column as CandleColumn
+from etl.series import TimeRange
 
 metadata = MetaData()
 
@@ -163,6 +165,13 @@ checkpoints = Table(
     Column("archive_files", ARRAY(Text), nullable=False),
     Column("run", Text, nullable=False),
     Column("loaded_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
+    Column(
+        "is_retired",
+        Boolean,
+        nullable=False,
+        server_default=false(),
+        comment="whether its candles are in the archive alone",
+    ),
     ExcludeConstraint(
         _SAME_SERIES, (text("tstzrange(range_start, range_end)"), "&&"), name="checkpoints_never_overlap"
     ),

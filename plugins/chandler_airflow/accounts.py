@@ -12,7 +12,7 @@ from chandler_airflow.links import QUALITY_KEY, quality_address
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from etl.schema import Series, TimeRange
+    from etl.series import Series, TimeRange
     from etl.stores import Stores
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from airflow.providers.standard.decorators.python import _PythonDecoratedOperator
 from airflow.sdk import BaseOperatorLink, conf
 
-from etl.schema import Series, TimeRange
+from etl.series import Series, TimeRange
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator

@@ -15,7 +15,7 @@ from chandler_airflow.connections import read_settings
 from chandler_airflow.links import QUALITY_PATH
 from etl.errors import ChandlerError, ConfigError
 from etl.quality import COLUMNS, NUMBERS, SeriesQuality, quality_rows, report_quality
-from etl.schema import Series, TimeRange
+from etl.series import Series, TimeRange
 from etl.spelling import Moment
 from etl.warehouse import Quality, open_warehouse
 

@@ -15,7 +15,7 @@ from chandler_airflow.accounts import tell_quality
 from chandler_airflow.connections import read_settings
 from chandler_airflow.failures import failing_at_once
 from etl.errors import ConfigError
-from etl.schema import Series, TimeRange
+from etl.series import Series, TimeRange
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

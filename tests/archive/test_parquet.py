@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from etl.archive import Archive, spans
 from etl.errors import ConfigError, SchemaMismatchError, StoreError
-from etl.schema import Series, TimeRange, to_columns
+from etl.schema import to_columns
+from etl.series import Series, TimeRange
 from etl.timeframe import Timeframe, from_ms, to_ms
 from tests.candles import candle_tables
 from tests.conftest import BTC

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from etl.extract.bulk import BulkFile, bulk_files, fetch_bulk
 from etl.extract.kline_csv import csv_rows
 from etl.extract.source import Page, Route
-from etl.schema import TimeRange
+from etl.series import TimeRange
 from etl.timeframe import Timeframe, to_ms
 from tests.conftest import BTC
 

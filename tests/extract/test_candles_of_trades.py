@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from etl.errors import MalformedPayloadError
 from etl.extract import Page, Route, to_candles
 from etl.extract.trades import lead_windows, rest_of_trades
-from etl.schema import Series, TimeRange
+from etl.series import Series, TimeRange
 from etl.timeframe import Timeframe
 
 KRAKEN = Series.parse("kraken:BTC/USD:1m")

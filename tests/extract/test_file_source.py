@@ -20,7 +20,7 @@ from etl.errors import ConfigError
 from etl.exchanges import FILE_LAYOUT
 from etl.extract import CandleFile, look_through
 from etl.extract.file_columns import file_rows
-from etl.schema import Series, TimeRange
+from etl.series import Series, TimeRange
 from etl.timeframe import to_ms
 
 ETH = Series.parse("binance:ETH/USDT:1h")

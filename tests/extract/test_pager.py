@@ -12,7 +12,7 @@ import tenacity
 from etl.errors import SourceError, SourceUnavailableError, StoreError
 from etl.extract import Bounds, Page, PageKey, RawPartition, RawStore, Route
 from etl.extract.bulk import BulkFile
-from etl.schema import Series, TimeRange
+from etl.series import Series, TimeRange
 from etl.timeframe import from_ms
 from tests.extract.venue import BTC, LIMIT, NOW_MS, ORIGIN_MS, RANGE, TRAITS, Venue, fetched, rows, walk
 

@@ -12,7 +12,7 @@ from etl.errors import SourceUnavailableError
 from etl.exchanges import EXCHANGES, Traits
 from etl.extract import Bounds, FetchReport, Page, RawPartition, Route, fetch_range
 from etl.extract.bulk import BulkFile
-from etl.schema import Series, TimeRange
+from etl.series import Series, TimeRange
 from etl.timeframe import from_ms, to_ms
 from tests.conftest import BTC
 from tests.markets import START, kline

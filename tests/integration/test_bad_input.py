@@ -18,7 +18,7 @@ from etl.errors import (
 )
 from etl.ingest import ingest
 from etl.replay import FaultPlan, MadeUpMarket, ReplayServer
-from etl.schema import Series, TimeRange
+from etl.series import Series, TimeRange
 from etl.settings import load_settings
 from etl.stores import Partition, Stores
 from etl.timeframe import from_ms, to_ms

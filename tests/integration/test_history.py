@@ -24,7 +24,8 @@ from etl.audit import audit, is_sound
 from etl.fetching import open_exchange
 from etl.ingest import ingest
 from etl.replay import FaultPlan, MadeUpMarket, RecordedMarket, ReplayServer
-from etl.schema import CANDLE_SCHEMA, Origin, Series, TimeRange, to_columns
+from etl.schema import CANDLE_SCHEMA, Origin, to_columns
+from etl.series import Series, TimeRange
 from etl.settings import load_settings
 from etl.stores import Partition, Stores
 from etl.warehouse import known_series, read_candles

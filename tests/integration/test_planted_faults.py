@@ -15,7 +15,7 @@ from bench.planted.runs import Outcome, run, run_forming, run_not_listed
 from bench.planted.sites import APART, Recording, choose_sites, plant
 from bench.quality import Place, count_strange, ingest_sound, to_recording
 from etl.replay import MadeUpMarket
-from etl.schema import Series, TimeRange
+from etl.series import Series, TimeRange
 from etl.settings import Settings
 from etl.stores import Stores, open_stores
 from etl.timeframe import Timeframe

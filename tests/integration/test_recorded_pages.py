@@ -16,7 +16,7 @@ from aiohttp import web
 from etl.extract import Page, Route
 from etl.fetching import open_exchange
 from etl.replay import MadeUpMarket, ReplayServer
-from etl.schema import Series, TimeRange
+from etl.series import Series, TimeRange
 from etl.settings import load_settings
 from etl.validate import ReceivedRows, clean
 

@@ -16,7 +16,8 @@ from etl.ingest import ingest
 from etl.judging import judge_loads
 from etl.plan import plan
 from etl.replay import RecordedMarket, ReplayServer
-from etl.schema import AbsenceKind, Series, TimeRange, symbol_to_path, to_columns
+from etl.schema import AbsenceKind, to_columns
+from etl.series import Series, TimeRange, symbol_to_path
 from etl.settings import load_settings
 from etl.stores import Partition, Stores
 from etl.timeframe import to_ms

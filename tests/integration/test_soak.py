@@ -13,7 +13,7 @@ from etl.audit import audit, is_sound
 from etl.pipeline import Wanted, ingest_all
 from etl.progress import Bars
 from etl.replay import FaultPlan, MadeUpMarket, ReplayServer
-from etl.schema import Series, TimeRange
+from etl.series import Series, TimeRange
 from etl.settings import load_settings
 from etl.stores import Stores
 from etl.timeframe import Timeframe, to_ms

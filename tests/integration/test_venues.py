@@ -16,7 +16,7 @@ from etl.fetching import open_exchange
 from etl.ingest import ingest
 from etl.plan import plan
 from etl.replay import MadeUpMarket, Market, RecordedMarket, ReplayServer
-from etl.schema import Series, TimeRange, symbol_to_path
+from etl.series import Series, TimeRange, symbol_to_path
 from etl.settings import load_settings
 from etl.stores import Partition, Stores
 from etl.timeframe import to_ms

@@ -17,7 +17,7 @@ from etl.archive import Archive
 from etl.audit import audit, is_sound
 from etl.extract import RawPartition
 from etl.ingest import clean_pages, load
-from etl.schema import Series, TimeRange
+from etl.series import Series, TimeRange
 from etl.stores import Partition, Stores
 from etl.timeframe import Timeframe, to_ms
 from etl.warehouse import Load, known_series, read_absences

@@ -10,7 +10,7 @@ import pytest
 
 from etl.errors import StoreUnavailableError
 from etl.ingest import clean_pages, load
-from etl.schema import TimeRange
+from etl.series import TimeRange
 from etl.stores import Partition, Stores
 from etl.timeframe import Timeframe
 from etl.warehouse import Load

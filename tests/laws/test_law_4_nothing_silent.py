@@ -15,7 +15,8 @@ from sqlalchemy import text
 
 from etl.audit import audit, is_sound
 from etl.ingest import clean_pages, load
-from etl.schema import Flag, Series, TimeRange, to_columns
+from etl.schema import Flag, to_columns
+from etl.series import Series, TimeRange
 from etl.stores import Partition, Stores
 from etl.timeframe import Timeframe, to_ms
 from etl.warehouse import known_series, read_candles

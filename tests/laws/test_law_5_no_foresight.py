@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from etl.exchanges import EXCHANGES
 from etl.rules import Rules
-from etl.schema import RULE_FLAGS, TimeRange
+from etl.schema import RULE_FLAGS
+from etl.series import TimeRange
 from etl.timeframe import Timeframe, from_ms, to_ms
 from etl.validate import FLAGGING, Cleaned, ReceivedRows, clean, flag_candles, flag_names
 from tests.conftest import BTC

@@ -11,7 +11,8 @@ from etl.exchanges import EXCHANGES
 from etl.ingest import fetch, ingest
 from etl.plan import closed_until
 from etl.replay import FaultPlan, MadeUpMarket, ReplayServer
-from etl.schema import TimeRange, to_columns
+from etl.schema import to_columns
+from etl.series import TimeRange
 from etl.settings import load_settings
 from etl.stores import Partition, Stores
 from etl.timeframe import Timeframe, from_ms, to_ms

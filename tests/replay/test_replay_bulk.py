@@ -22,7 +22,7 @@ from etl.extract.bulk import BulkFile, bulk_files, fetch_bulk
 from etl.extract.source import Page
 from etl.replay import MadeUpMarket, Market, RecordedMarket
 from etl.replay.bulk import answer
-from etl.schema import Series, TimeRange
+from etl.series import Series, TimeRange
 from etl.timeframe import to_ms
 
 MARKET = MadeUpMarket(seed=7)

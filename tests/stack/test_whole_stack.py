@@ -17,7 +17,7 @@ import pytest
 from rich.console import Console
 
 from etl.replay import FaultPlan, MadeUpMarket, RecordedMarket, ReplayServer
-from etl.schema import Series, TimeRange
+from etl.series import Series, TimeRange
 from etl.warehouse import open_warehouse, read_status
 from stack.api import Json
 from stack.backfill import Backfill, Progress, read_log, run_backfill

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etl.schema import AbsenceKind, TimeRange
+from etl.schema import AbsenceKind
+from etl.series import TimeRange
 from etl.timeframe import Timeframe
 from etl.validate import explain
 

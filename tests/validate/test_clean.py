@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from etl.exchanges import EXCHANGES
 from etl.rules import FLAG_NAMES, Rules
-from etl.schema import TimeRange, to_columns
+from etl.schema import to_columns
+from etl.series import TimeRange
 from etl.timeframe import from_ms, to_ms
 from etl.validate import FLAGGING, REFUSING, ReceivedRows, clean, find_absences
 from etl.validate.numbers import to_floats, to_integers

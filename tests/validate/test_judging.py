@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from etl.schema import AbsenceKind, TimeRange, symbol_to_path
+from etl.schema import AbsenceKind
+from etl.series import TimeRange, symbol_to_path
 from etl.timeframe import Timeframe, to_ms
 from etl.validate.judging import Verdict, judge, surroundings
 from etl.validate.silence import BUCKET, Presence, find_outages, find_runs, usual_silence

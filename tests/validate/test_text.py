@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from etl.exchanges import BULK_LAYOUT, EXCHANGES, Layout
 from etl.extract.kline_csv import csv_rows, without_header
-from etl.schema import TimeRange
+from etl.series import TimeRange
 from etl.timeframe import from_ms, to_ms
 from etl.validate import ReceivedRows, clean
 from etl.validate.text import read_texts

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, text
 
 from etl.probing import PAUSES, next_probe
-from etl.schema import AbsenceKind, Series, TimeRange
+from etl.schema import AbsenceKind
+from etl.series import Series, TimeRange
 from etl.stores import Stores
 from etl.timeframe import Timeframe, from_ms, to_ms
 from etl.warehouse import Asking, Finding, ensure_series, overlay, read_absences, record_unfetched, record_verdicts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from etl.schema import TimeRange
+from etl.series import TimeRange
 from etl.stores import Stores
 from etl.timeframe import from_ms, to_ms
 from etl.warehouse import Listing, begin_load, read_listing, read_status

@@ -15,7 +15,8 @@ from hypothesis import settings as examples
 from etl.audit import audit, is_sound
 from etl.errors import ConfigError, SchemaMismatchError, StoreUnavailableError
 from etl.ingest import clean_pages, load
-from etl.schema import CANDLE_COLUMNS, Flag, TimeRange, from_columns, to_columns
+from etl.schema import CANDLE_COLUMNS, Flag, from_columns, to_columns
+from etl.series import TimeRange
 from etl.settings import Settings
 from etl.stores import Partition, Stores
 from etl.timeframe import from_ms, to_ms

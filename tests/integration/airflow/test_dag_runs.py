@@ -15,7 +15,7 @@ from etl.judging import judge_loads
 from etl.plan import settling
 from etl.replay import FaultPlan, RecordedMarket, ReplayServer
 from etl.replay.faults import Fault
-from etl.schema import TimeRange
+from etl.series import TimeRange
 from etl.settings import ExchangeSettings, Settings, load_settings
 from etl.stores import Partition, Stores, open_stores
 from etl.warehouse import unjudged_loads

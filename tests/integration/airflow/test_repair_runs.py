@@ -19,7 +19,7 @@ from etl.ingest import ingest
 from etl.replay import FaultPlan, RecordedMarket, ReplayServer
 from etl.replay.faults import Fault
 from etl.replay.market import Market
-from etl.schema import Series, TimeRange
+from etl.series import Series, TimeRange
 from etl.settings import ExchangeSettings, Settings, load_settings
 from etl.stores import Partition, open_stores
 from etl.timeframe import to_ms

@@ -1,0 +1,144 @@
+"""What a series and a time range are: whose candles, and from when to when."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from etl.errors import ConfigError
+from etl.timeframe import Timeframe, from_ms, to_ms
+
+_EXCHANGE = re.compile(r"[a-z][a-z0-9]{0,31}")
+_PART = r"[A-Za-z0-9][A-Za-z0-9.]{0,31}"
+_SYMBOL = re.compile(rf"{_PART}/{_PART}(:{_PART}(-{_PART}){{0,3}})?")
+_PATH_NAME = re.compile(rf"{_PART}-{_PART}(_{_PART}(-{_PART}){{0,3}})?")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Series:
+    """One exchange's candles of one symbol at one timeframe.
+
+    Attributes:
+        exchange: The exchange's name in feeds.toml, `binance` for example.
+        symbol: ccxt's unified symbol: `BTC/USDT`, or `BTC/USDT:USDT` for a derivative.
+        timeframe: The candle's width.
+
+    Raises:
+        ConfigError: The exchange or the symbol is not of that form. Whoever holds a Series may use it in a path.
+    """
+
+    exchange: str
+    symbol: str
+    timeframe: Timeframe
+
+    def __post_init__(self) -> None:
+        if not _EXCHANGE.fullmatch(self.exchange):
+            raise ConfigError(f"{self.exchange!r} is no exchange name; write it in lower case, such as 'binance'")
+        check_symbol(self.symbol)
+
+    def __str__(self) -> str:
+        return f"{self.exchange}:{self.symbol}:{self.timeframe}"
+
+    @classmethod
+    def parse(cls, text: str) -> Series:
+        """Read `exchange:symbol:timeframe`, such as `binance:BTC/USDT:1m`.
+
+        Raises:
+            ConfigError: `text` is not of that form.
+        """
+        exchange, _, rest = text.partition(":")
+        symbol, _, timeframe = rest.rpartition(":")
+        if not (exchange and symbol and timeframe):
+            raise ConfigError(f"{text!r} is no series; write exchange:symbol:timeframe, such as binance:BTC/USDT:1m")
+        if timeframe not in list(Timeframe):
+            raise ConfigError(f"{timeframe!r} in {text!r} is no timeframe; one of {', '.join(Timeframe)}")
+        return cls(exchange, symbol, Timeframe(timeframe))
+
+    @property
+    def path(self) -> str:
+        """The series as hive-style folders, for every store that keeps files."""
+        return f"exchange={self.exchange}/symbol={symbol_to_path(self.symbol)}/timeframe={self.timeframe}"
+
+
+def check_symbol(symbol: str) -> str:
+    """Return `symbol` if it is of ccxt's unified form.
+
+    Raises:
+        ConfigError: It is not; whatever could escape from a path is refused here.
+    """
+    if not _SYMBOL.fullmatch(symbol):
+        raise ConfigError(f"{symbol!r} is no symbol; write BASE/QUOTE, such as BTC/USDT")
+    return symbol
+
+
+def symbol_to_path(symbol: str) -> str:
+    """Return the path-safe name: `BTC/USDT` as `BTC-USDT`, `BTC/USDT:USDT` as `BTC-USDT_USDT`.
+
+    Raises:
+        ConfigError: The symbol is not of ccxt's form, so the name could not be turned back.
+    """
+    return check_symbol(symbol).replace("/", "-", 1).replace(":", "_", 1)
+
+
+def symbol_from_path(name: str) -> str:
+    """Return the symbol that `symbol_to_path` wrote as `name`.
+
+    Raises:
+        ConfigError: It never wrote such a name.
+    """
+    if not _PATH_NAME.fullmatch(name):
+        raise ConfigError(f"{name!r} is no symbol's path name")
+    return name.replace("-", "/", 1).replace("_", ":", 1)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class TimeRange:
+    """A half-open UTC range `[start, end)` that is not empty.
+
+    Raises:
+        ValueError: A bound is naive, or the range is empty or reversed.
+    """
+
+    start: datetime
+    end: datetime
+
+    def __post_init__(self) -> None:
+        if self.start.tzinfo is None or self.end.tzinfo is None:
+            raise ValueError("a TimeRange needs aware bounds")
+        if self.start >= self.end:
+            raise ValueError(f"a TimeRange needs start < end, not {self.start} and {self.end}")
+        object.__setattr__(self, "start", self.start.astimezone(UTC))
+        object.__setattr__(self, "end", self.end.astimezone(UTC))
+
+    def __str__(self) -> str:
+        return f"[{self.start:%Y-%m-%d %H:%M}, {self.end:%Y-%m-%d %H:%M})"
+
+    @classmethod
+    def from_ms(cls, start_ms: int, end_ms: int) -> TimeRange:
+        """Return `[start_ms, end_ms)`, both milliseconds since the epoch."""
+        return cls(from_ms(start_ms), from_ms(end_ms))
+
+    @property
+    def start_ms(self) -> int:
+        """The inclusive start, milliseconds since the epoch."""
+        return to_ms(self.start)
+
+    @property
+    def end_ms(self) -> int:
+        """The exclusive end, milliseconds since the epoch."""
+        return to_ms(self.end)
+
+    def count(self, timeframe: Timeframe) -> int:
+        """Return how many candles open in the range."""
+        return (to_ms(timeframe.ceil(self.end)) - to_ms(timeframe.ceil(self.start))) // timeframe.ms
+
+    def windows(self, width_ms: int) -> Iterator[TimeRange]:
+        """Yield consecutive ranges of `width_ms` from the start; the last one may be shorter."""
+        for start_ms in range(self.start_ms, self.end_ms, width_ms):
+            yield TimeRange.from_ms(start_ms, min(start_ms + width_ms, self.end_ms))
+
+    def to_dict(self) -> dict[str, str]:
+        """Return the bounds as ISO 8601, for JSON."""
+        return {"start": self.start.isoformat(), "end": self.end.isoformat()}
