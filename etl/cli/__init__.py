@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.logging import RichHandler
 
-from etl.cli import quarantine
+from etl.cli import quarantine, warehouse
 from etl.cli.accounts import audit, status
 from etl.cli.history import quality, revisions
 from etl.cli.importing import import_candles
@@ -33,6 +33,7 @@ for command in (ingest, repair, status, quality, revisions, audit, feeds, exchan
     app.command()(command)
 app.command("import")(import_candles)
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(warehouse.app, name="warehouse")
 
 
 @app.callback()
