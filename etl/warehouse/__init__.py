@@ -59,6 +59,16 @@ from etl.warehouse.reading import (
     span_of_candles,
 )
 from etl.warehouse.restoring import follow_revisions, log_mending, renew_checkpoint, restore_candles
+from etl.warehouse.retiring import (
+    ReadCandles,
+    bring_back,
+    put_back,
+    retirable,
+    retire,
+    retired_days,
+    retired_ranges,
+    with_retired,
+)
 from etl.warehouse.revisions import Change, Revision, read_revisions
 from etl.warehouse.slots import read_absent_slots
 from etl.warehouse.status import SeriesStatus, read_status
@@ -76,6 +86,7 @@ __all__ = [
     "Merge",
     "Quality",
     "Quarantined",
+    "ReadCandles",
     "REBUILT",
     "Revision",
     "SeriesStatus",
@@ -84,6 +95,7 @@ __all__ = [
     "Wanted",
     "Warehouse",
     "begin_load",
+    "bring_back",
     "broken_revisions",
     "clip",
     "count_candles",
@@ -107,6 +119,7 @@ __all__ = [
     "merge",
     "open_warehouse",
     "overlay",
+    "put_back",
     "read_absences",
     "read_absent_slots",
     "read_candles",
@@ -129,6 +142,10 @@ __all__ = [
     "released_times",
     "renew_checkpoint",
     "restore_candles",
+    "retirable",
+    "retire",
+    "retired_days",
+    "retired_ranges",
     "revised_times",
     "span_of_absences",
     "span_of_candles",
@@ -138,5 +155,6 @@ __all__ = [
     "unjudged_loads",
     "vouch",
     "with_flags",
+    "with_retired",
     "without_equals",
 ]

@@ -33,6 +33,7 @@ class Checkpoint:
         quarantined: Rows refused there.
         value_hash: Of the candles in the range, see `etl.schema.value_hash`; empty if it is not known any more.
         run: The run that loaded it last, or a part of it.
+        is_retired: Whether its candles are in the archive alone.
     """
 
     time_range: TimeRange
@@ -43,6 +44,7 @@ class Checkpoint:
     archive_files: tuple[str, ...]
     run: str
     loaded_at: datetime
+    is_retired: bool = False
 
 
 def read_checkpoints(connection: Connection, series_id: int, time_range: TimeRange | None = None) -> list[Checkpoint]:
@@ -61,6 +63,7 @@ def read_checkpoints(connection: Connection, series_id: int, time_range: TimeRan
             tuple(row.archive_files),
             row.run,
             row.loaded_at,
+            row.is_retired,
         )
         for row in connection.execute(query)
     ]
