@@ -1,30 +1,63 @@
 """What a quant or a model reads: candles of a series, as they are or as they stood at a moment, gaps filled or not.
 
-From the warehouse. Nothing here is written: a candle that is filled in is made up for the reader, and flagged so.
+From the warehouse or the archive. Nothing here is written: a candle that is filled in is made up for the reader, and
+flagged so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Literal, TypeVar, overload
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
+from etl.archive import Archive
 from etl.errors import ConfigError
+from etl.filling import fill_flat
 from etl.rules import Rules
-from etl.schema import CANDLE_COLUMNS, STATE_FLAGS, AbsenceKind, ColumnKind, Flag, from_columns, to_columns
+from etl.schema import (
+    CANDLE_COLUMNS,
+    STATE_FLAGS,
+    AbsenceKind,
+    ColumnKind,
+    empty_candles,
+    from_columns,
+    to_columns,
+)
 from etl.series import Series, TimeRange
 from etl.settings import Settings, load_settings
-from etl.spelling import nearest
+from etl.spelling import nearest, parse_moment
 from etl.validate import flag_candles
-from etl.warehouse import known_series, open_warehouse, read_absent_slots, read_last_candle
+from etl.warehouse import (
+    clip,
+    known_series,
+    open_warehouse,
+    read_absent_slots,
+    read_candles_at_once,
+    read_last_candle,
+    span_of_absences,
+    span_of_candles,
+)
 from etl.warehouse import read_candles as read_stored
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_AT_ONCE = 250_000  # candles: the server makes up a whole answer before it sends any of it
+
+
+class Source(StrEnum):
+    """Where candles are read. ARCHIVE needs no database, and keeps what the warehouse no longer does."""
+
+    WAREHOUSE = "warehouse"
+    ARCHIVE = "archive"
 
 
 class Fill(StrEnum):
@@ -43,49 +76,137 @@ _FILLED: dict[Fill, frozenset[AbsenceKind]] = {
     Fill.QUIET: frozenset({AbsenceKind.NO_TRADES}),
     Fill.ALL: frozenset(AbsenceKind),
 }
+Moment = datetime | str
+_Choice = TypeVar("_Choice", bound=StrEnum)
+
+
+@overload
+def read_candles(
+    series: Series | str,
+    time_range: TimeRange | tuple[Moment, Moment],
+    *,
+    as_of: Moment | None = None,
+    fill: Fill | str = Fill.NONE,
+    source: Source | str = Source.WAREHOUSE,
+    as_frame: Literal[False] = False,
+    settings: Settings | None = None,
+) -> pa.Table: ...
+
+
+@overload
+def read_candles(
+    series: Series | str,
+    time_range: TimeRange | tuple[Moment, Moment],
+    *,
+    as_of: Moment | None = None,
+    fill: Fill | str = Fill.NONE,
+    source: Source | str = Source.WAREHOUSE,
+    as_frame: Literal[True],
+    settings: Settings | None = None,
+) -> pd.DataFrame: ...
 
 
 def read_candles(
-    series: Series,
-    time_range: TimeRange,
+    series: Series | str,
+    time_range: TimeRange | tuple[Moment, Moment],
     *,
-    as_of: datetime | None = None,
-    fill: Fill = Fill.NONE,
+    as_of: Moment | None = None,
+    fill: Fill | str = Fill.NONE,
+    source: Source | str = Source.WAREHOUSE,
+    as_frame: bool = False,
     settings: Settings | None = None,
-) -> pa.Table:
-    """Return the candles of a series that open in a range.
+) -> pa.Table | pd.DataFrame:
+    """Return the candles of a series that open in a range, all as they stood at one moment.
 
     Args:
-        time_range: Half-open.
-        as_of: Return what a reader got at that moment (aware), by the warehouse's clock: what came later is not there,
-            what was revised later has its old values, and rules flag what was held. A load that was under way then
-            counts as done, since its time is that of its beginning. Without: what is held now.
+        series: Or its text: `binance:BTC/USDT:1m`.
+        time_range: Half-open; or its bounds, each aware or a text such as `2024-01-31` (UTC).
+        as_of: Return what a reader got at that moment, by the warehouse's clock: what came later is not there, what was
+            revised later has its old values, and rules flag what was held. A load that was under way then counts as
+            done, since its time is that of its beginning. Without: what is held now.
         fill: Which absent candles to make up. They carry `Flag.FILLED`; no other candle does.
-        settings: Where the warehouse is; read from feeds.toml and the environment, without.
+        source: Which store to read. The archive knows no `as_of`, and `fill` needs the warehouse's account besides.
+        as_frame: Return a pandas DataFrame with `open_time` (UTC) as its index; where a value is not given it is NaN,
+            in `trades` NA.
+        settings: Where the stores are; read from feeds.toml and the environment, without.
 
     Returns:
         CANDLE_SCHEMA, ascending by open_time.
 
     Raises:
-        ConfigError: The series was never loaded.
+        ConfigError: The store has never heard of the series, or cannot tell what is asked for.
         StoreUnavailableError: The warehouse does not answer.
+        StoreError: An archive file cannot be read or trusted.
     """
-    if as_of is not None and as_of.tzinfo is None:
-        raise ValueError(f"{as_of} has no time zone; times are aware UTC")
+    series = Series.parse(series) if isinstance(series, str) else series
+    span = time_range if isinstance(time_range, TimeRange) else TimeRange(*(_to_moment(bound) for bound in time_range))
+    moment = None if as_of is None else _to_moment(as_of)
+    kinds = _FILLED.get(_choice(Fill, fill))
     settings = settings or load_settings()
+    if _choice(Source, source) is Source.WAREHOUSE:
+        candles = _from_warehouse(settings, series, span, moment, kinds)
+    elif moment is None:
+        candles = _from_archive(settings, series, span, kinds)
+    else:
+        raise ConfigError('the archive keeps what is held now, not what was: as_of needs source="warehouse"')
+    return _to_frame(candles) if as_frame else candles
+
+
+def _from_warehouse(
+    settings: Settings,
+    series: Series,
+    time_range: TimeRange,
+    as_of: datetime | None,
+    kinds: Collection[AbsenceKind] | None,
+) -> pa.Table:
+    with _reading(settings, series, as_of) as reader:
+        candles = reader.candles(time_range)
+        if kinds is None:
+            return candles
+        before = read_last_candle(reader.connection, reader.series_id, time_range.start, as_of)
+        return fill_flat(candles, before, reader.absent(time_range, kinds))
+
+
+def _from_archive(
+    settings: Settings, series: Series, time_range: TimeRange, kinds: Collection[AbsenceKind] | None
+) -> pa.Table:
+    archive = _open_archive(settings)
+    files = archive.files(series)
+    if not files:
+        raise ConfigError(f"the archive has nothing of {series}{nearest(str(series), map(str, archive.series()))}")
+    inside = [span for file in files if (span := clip(file.span, time_range)) is not None]
+    candles = pa.concat_tables([empty_candles(), *(archive.read(series, span) for span in inside)])
+    if kinds is None:
+        return candles
+    with _reading(settings, series, None) as reader:
+        absent = reader.absent(time_range, kinds)
+    return fill_flat(candles, _last_archived(archive, series, time_range.start), absent)
+
+
+def _last_archived(archive: Archive, series: Series, before: datetime) -> pa.Table:
+    """Return the last archived candle that opens before a moment, or none."""
+    for file in reversed(archive.files(series)):
+        if file.span.start < before:
+            earlier = archive.read(series, TimeRange(file.span.start, min(before, file.span.end)))
+            if earlier.num_rows:
+                return earlier.slice(earlier.num_rows - 1)
+    return empty_candles()
+
+
+@contextmanager
+def _reading(settings: Settings, series: Series, as_of: datetime | None) -> Iterator[_Reader]:
     with open_warehouse(settings) as warehouse, warehouse.begin() as connection:
+        # A long range is read in pieces, of which none shall know more than the others.
+        connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
         known = known_series(connection)
         if series not in known:
             raise ConfigError(f"{series} was never loaded{nearest(str(series), map(str, known))}")
-        reader = _Reader(connection, known[series], series, settings.rules_of(series.exchange), as_of)
-        candles = reader.candles(time_range)
-        kinds = _FILLED.get(fill)
-        return candles if kinds is None else reader.filled(candles, time_range, kinds)
+        yield _Reader(connection, known[series], series, settings.rules_of(series.exchange), as_of)
 
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """One series at one moment, or now."""
+    """One series in the warehouse at one moment, or now."""
 
     connection: Connection
     series_id: int
@@ -95,48 +216,67 @@ class _Reader:
 
     def candles(self, time_range: TimeRange) -> pa.Table:
         if self.as_of is None:
-            return read_stored(self.connection, self.series_id, time_range)
+            return self._stored(time_range)
         # Flags of rules are no part of a revision: they follow from what was held, so they are found again.
         reach = self.rules.lookback * self.series.timeframe.delta
-        wider = TimeRange(time_range.start - reach, time_range.end)
-        columns = to_columns(stood := read_stored(self.connection, self.series_id, wider, self.as_of))
+        stood = self._stored(TimeRange(time_range.start - reach, time_range.end))
+        columns = to_columns(stood)
         bits = flag_candles(stood, self.series.timeframe, self.rules)
         flagged = from_columns({**columns, "flags": (columns["flags"] & np.int16(STATE_FLAGS)) | bits})
         return flagged.slice(int(np.searchsorted(columns["open_time"], time_range.start_ms)))
 
-    def filled(self, candles: pa.Table, time_range: TimeRange, kinds: Collection[AbsenceKind]) -> pa.Table:
-        absent = read_absent_slots(
-            self.connection, self.series_id, self.series.timeframe, time_range, kinds, self.as_of
-        )
-        before = read_last_candle(self.connection, self.series_id, time_range.start, self.as_of)
-        return fill_flat(candles, before, absent)
+    def absent(self, time_range: TimeRange, kinds: Collection[AbsenceKind]) -> NDArray[np.int64]:
+        if (inside := self._known(time_range)) is None:
+            return np.array([], dtype=np.int64)
+        return read_absent_slots(self.connection, self.series_id, self.series.timeframe, inside, kinds, self.as_of)
+
+    def _stored(self, time_range: TimeRange) -> pa.Table:
+        if time_range.count(self.series.timeframe) <= _AT_ONCE:
+            return self._piece(time_range)
+        if (inside := self._known(time_range)) is None:
+            return empty_candles()
+        return pa.concat_tables(map(self._piece, inside.windows(_AT_ONCE * self.series.timeframe.ms)))
+
+    def _piece(self, time_range: TimeRange) -> pa.Table:
+        if self.as_of is None:
+            return read_candles_at_once(self.connection, self.series_id, time_range)
+        return read_stored(self.connection, self.series_id, time_range, self.as_of)
+
+    def _known(self, time_range: TimeRange) -> TimeRange | None:
+        """Return from the first to the last candle in `time_range` that anything is known of; None if there is none."""
+        spans = (span_of_candles(self.connection, self.series_id), span_of_absences(self.connection, self.series_id))
+        known = [span for span in spans if span is not None]
+        if not known:
+            return None
+        return clip(TimeRange(min(span.start for span in known), max(span.end for span in known)), time_range)
 
 
-def fill_flat(candles: pa.Table, before: pa.Table, absent: NDArray[np.int64]) -> pa.Table:
-    """Return the candles and, where one is absent, a flat one at the last close before it.
+def _to_frame(candles: pa.Table) -> pd.DataFrame:
+    import pandas as pd
 
-    Args:
-        candles: CANDLE_SCHEMA, ascending by open_time.
-        before: The last candle before them, or none.
-        absent: (n,) open times of those to make up, in milliseconds, ascending. Before the first close none is made.
-    """
-    known = to_columns(pa.concat_tables([before, candles]))
-    absent = np.setdiff1d(absent, known["open_time"])
-    last = np.searchsorted(known["open_time"], absent) - 1
-    absent, last = absent[last >= 0], last[last >= 0]
-    made: dict[str, NDArray[Any]] = {name: values[last] for name, values in known.items()}
-    for column in CANDLE_COLUMNS:
-        if column.name in {"open", "high", "low"}:
-            made[column.name] = made["close"]
-        elif column.is_value and column.name != "close":
-            made[column.name] = _nothing(column.kind, made[column.name])
-    made |= {"open_time": absent, "flags": np.full(len(absent), Flag.FILLED, dtype=np.int16)}
-    columns = to_columns(candles)
-    both = {name: np.concatenate([columns[name], made[name]]) for name in columns}
-    order = np.argsort(both["open_time"], kind="stable")
-    return from_columns({name: values[order] for name, values in both.items()})
+    # What Arrow has at hand is the frame's from now on, and to be written into.
+    columns = {name: np.require(values, requirements="W") for name, values in to_columns(candles).items()}
+    opened = pd.DatetimeIndex(columns.pop("open_time").view("M8[ms]"), name="open_time").tz_localize("UTC")
+    nullable = {column.name for column in CANDLE_COLUMNS if column.is_nullable and column.kind is ColumnKind.INT}
+    given = {name: pd.arrays.IntegerArray(columns[name], columns[name] < 0) for name in nullable}
+    return pd.DataFrame({**columns, **given}, index=opened, copy=False)
 
 
-def _nothing(kind: ColumnKind, like: NDArray[Any]) -> NDArray[Any]:
-    """Return zeros, and null where it is null."""
-    return np.where(like < 0, -1, 0) if kind is ColumnKind.INT else np.where(np.isnan(like), np.nan, 0.0)
+def _to_moment(value: Moment) -> datetime:
+    if isinstance(value, str):
+        return parse_moment(value)
+    if value.tzinfo is None:
+        raise ValueError(f"{value} has no time zone; times are aware UTC")
+    moment = value.astimezone(UTC)
+    # A pandas Timestamp is a datetime, and yet no driver knows it.
+    return datetime.combine(moment.date(), moment.time(), UTC)
+
+
+def _choice(kind: type[_Choice], value: str) -> _Choice:
+    if value not in list(kind):
+        raise ConfigError(f"{value!r} is no {kind.__name__.lower()}{nearest(value, kind)}")
+    return kind(value)
+
+
+def _open_archive(settings: Settings) -> Archive:
+    return Archive(settings.archive_url or str(settings.home / "archive"))

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from sqlalchemy import select, text
 
 from etl.errors import ConfigError
+from etl.filling import fill_flat
 from etl.ingest import clean_pages, load
-from etl.read import Fill, fill_flat, read_candles
+from etl.read import Fill, read_candles
 from etl.schema import AbsenceKind, Flag, empty_candles, from_columns, to_columns
 from etl.series import Series, TimeRange
 from etl.stores import Partition, Stores
