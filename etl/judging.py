@@ -35,6 +35,7 @@ from etl.warehouse import (
     mark_judged,
     read_absences,
     read_open_times,
+    read_retired_times,
     record_verdicts,
     refresh_quality,
     unjudged_loads,
@@ -165,7 +166,9 @@ def _read_presence(
             continue
         came = np.zeros(n_slots, dtype=np.bool_)
         times = read_open_times(connection, series_id, time_range)
-        came[(times - time_range.start_ms) // timeframe.ms] = True
+        # What was retired came, too: a candle is no less there because the archive alone keeps it.
+        retired = read_retired_times(connection, series_id, timeframe, time_range)
+        came[(np.concatenate([times, retired]) - time_range.start_ms) // timeframe.ms] = True
         settle = settings.settle_of(series)
         for absence in read_absences(connection, series_id, time_range):
             here = _slots(time_range.start_ms, timeframe, clip(absence.span, time_range) or absence.span)

@@ -8,12 +8,12 @@ import pyarrow as pa
 from etl.audit.check import Check
 from etl.audit.findings import by_loading
 from etl.audit.grid import Slots, cut, times_of
-from etl.audit.pieces import Intact
+from etl.audit.pieces import Intact, read_stored
 from etl.audit.recount import recount
 from etl.schema import AbsenceKind, value_hash
 from etl.series import TimeRange
 from etl.timeframe import Timeframe
-from etl.warehouse import Checkpoint, clip, read_absences, read_candles, read_quality
+from etl.warehouse import Checkpoint, clip, read_absences, read_quality
 
 
 def check_slots(check: Check) -> None:
@@ -62,7 +62,9 @@ def check_checkpoint(check: Check, checkpoint: Checkpoint) -> None:
     if not checkpoint.value_hash:
         check.result.unproven.append(span)
     elif value_hash(stored) != checkpoint.value_hash:
-        if check.verdicts.of(checkpoint, check.piece) is Intact.NEITHER:
+        if checkpoint.is_retired:
+            check.report(span, "the archive does not hold the candles that it alone is to keep")
+        elif check.verdicts.of(checkpoint, check.piece) is Intact.NEITHER:
             check.report(span, "neither the warehouse nor the archive has the candles that its checkpoint vouches for")
         else:
             check.report(span, "its candles are not those that its checkpoint vouches for")
@@ -72,12 +74,12 @@ def check_checkpoint(check: Check, checkpoint: Checkpoint) -> None:
 
 
 def _stored_and_absent(check: Check, span: TimeRange) -> tuple[pa.Table, int]:
-    """Return what the warehouse holds of `span`, which may reach beyond the piece, and how many are absent there."""
+    """Return what is stored of `span`, which may reach beyond the piece, and how many are absent there."""
     scope, piece = check.scope, check.piece
     if piece.span.start <= span.start and span.end <= piece.span.end:
         stored, absences = cut(piece.stored, span), piece.absences
     else:
-        stored = read_candles(scope.connection, scope.series_id, span)
+        stored = read_stored(scope, span)
         absences = read_absences(scope.connection, scope.series_id, span)
     inside = (clip(absence.span, span) for absence in absences)
     return stored, sum(part.count(scope.series.timeframe) for part in inside if part is not None)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from etl.audit.findings import SeriesAudit, by_loading, by_mending
 from etl.audit.grid import Times, runs
-from etl.audit.pieces import Intact, Piece, Scope, Verdicts
+from etl.audit.pieces import Fault, Intact, Piece, Scope, Verdicts
 from etl.series import TimeRange
 from etl.warehouse import clip
 
@@ -70,5 +70,9 @@ class Check:
     def _remedy(self, span: TimeRange) -> str:
         for checkpoint in self.piece.checkpoints:
             if clip(checkpoint.time_range, span) and self.verdicts.of(checkpoint, self.piece) is Intact.NEITHER:
-                return by_loading(self.scope.series, span)
+                if not checkpoint.is_retired:
+                    return by_loading(self.scope.series, span)
+                if self.piece.fault is Fault.OF_ANOTHER_VERSION:
+                    return "update Chandler"
+                return f"{by_mending(self.scope.series)}, then {by_loading(self.scope.series, checkpoint.time_range)}"
         return by_mending(self.scope.series)

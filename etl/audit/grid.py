@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,6 +74,13 @@ def times_of(candles: pa.Table) -> Times:
     array = candles.column("open_time").combine_chunks()
     _, data = array.buffers()
     return np.frombuffer(data or b"", dtype=np.int64)[array.offset : array.offset + len(array)]
+
+
+def lie_in(times: Times, spans: Sequence[TimeRange]) -> Mask:
+    """Return which of `times` lie in one of `spans`, which are ascending and disjoint."""
+    bounds = np.array([bound for span in spans for bound in (span.start_ms, span.end_ms)], dtype=np.int64)
+    inside: Mask = np.searchsorted(bounds, times, side="right") % 2 == 1
+    return inside
 
 
 def cut(candles: pa.Table, span: TimeRange) -> pa.Table:

@@ -13,12 +13,13 @@ import numpy as np
 
 from etl.archive import file_spans
 from etl.audit.findings import SeriesAudit, united
+from etl.audit.grid import lie_in
 from etl.audit.pieces import Fault, Intact, Piece, Scope, Verdicts, differing, read_piece
 from etl.audit.reckoning import mend_absences, mend_checkpoints, mend_holes, mend_quality, vouch_for
 from etl.audit.targets import Target, at, target_of
 from etl.schema import VALUE_COLUMNS
 from etl.series import TimeRange
-from etl.warehouse import broken_revisions, follow_revisions, read_checkpoints, restore_candles
+from etl.warehouse import broken_revisions, follow_revisions, give_up, read_checkpoints, restore_candles
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,8 @@ def mend_series(scope: Scope, account: SeriesAudit) -> list[str]:
         piece = read_piece(scope, span)
         if piece.fault is Fault.OF_ANOTHER_VERSION:
             continue
+        if _give_up(mending, piece):
+            piece = read_piece(scope, span)
         target = target_of(scope, piece, mending.verdicts, is_lost=mending.is_lost)
         _mend_warehouse(mending, piece, target)
         _mend_archive(mending, piece, target)
@@ -89,6 +92,19 @@ def _touched(mending: Mending, account: SeriesAudit) -> Iterator[TimeRange]:
                 yield whole
 
 
+def _give_up(mending: Mending, piece: Piece) -> int:
+    """Let what the archive alone was to keep, and does not, be what neither store has, so that it can be loaded."""
+    lost = [
+        checkpoint.time_range
+        for checkpoint in piece.checkpoints
+        if checkpoint.is_retired and mending.verdicts.of(checkpoint, piece) is Intact.NEITHER
+    ]
+    for span in lost:
+        give_up(mending.scope.connection, mending.scope.series_id, span)
+        mending.note(span, "no longer taken for what the archive keeps, which does not hold it")
+    return len(lost)
+
+
 def _mend_revisions(mending: Mending, span: TimeRange) -> None:
     connection, series_id = mending.scope.connection, mending.scope.series_id
     if broken := sum(is_mendable for _, _, is_mendable in broken_revisions(connection, series_id, span)):
@@ -102,6 +118,9 @@ def _mend_warehouse(mending: Mending, piece: Piece, target: Target) -> None:
     _, _, changed = differing(piece.stored, target.stored, VALUE_COLUMNS)
     _, _, said = differing(piece.stored, target.stored, ("flags", "source"))
     touched = np.union1d(new, np.union1d(changed, said))
+    # Of what was retired nothing is to be here.
+    new, changed, said, touched = (times[~lie_in(times, piece.retired)] for times in (new, changed, said, touched))
+    gone = np.union1d(gone[~lie_in(gone, piece.retired)], piece.kept)
     if not len(gone) and not len(touched):
         return
     restore_candles(scope.connection, scope.series_id, gone, at(target.stored, touched))

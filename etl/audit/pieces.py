@@ -11,9 +11,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from etl.audit.grid import Times, cut, times_of
-from etl.errors import DataQualityError, StoreError
-from etl.schema import RULE_FLAGS, Flag, to_columns, value_hash
+from etl.audit.grid import Times, cut, lie_in, times_of
+from etl.errors import DataQualityError, StoreError, StoreUnavailableError
+from etl.schema import RULE_FLAGS, Flag, empty_candles, to_columns, value_hash
 from etl.series import Series, TimeRange
 from etl.stores import Stores
 from etl.validate import flag_candles
@@ -26,7 +26,9 @@ from etl.warehouse import (
     read_checkpoints,
     rebuilt_spans,
     released_times,
+    retired_ranges,
     revised_times,
+    with_retired,
 )
 
 
@@ -52,9 +54,12 @@ class Piece:
     """All that the stores hold of a range within one archive file.
 
     Attributes:
-        before: What the warehouse holds in the `lookback` slots before the range.
-        stored: What the warehouse holds: CANDLE_SCHEMA, ascending by open_time.
-        archived: What the archive does; None if its file has a fault.
+        before: What is stored in the `lookback` slots before the range.
+        stored: What the warehouse holds, and of what was retired what the archive does: CANDLE_SCHEMA, ascending by
+            open_time.
+        archived: What the archive holds; None if its file has a fault.
+        retired: What the archive alone is to hold.
+        kept: When candles open that are retired and yet in the warehouse.
         complaint: What is wrong with the file.
         absences: Those that overlap the range, whole.
         checkpoints: Likewise.
@@ -66,6 +71,8 @@ class Piece:
     before: pa.Table
     stored: pa.Table
     archived: pa.Table | None
+    retired: Sequence[TimeRange]
+    kept: Times
     fault: Fault | None
     complaint: str
     absences: Sequence[Absence]
@@ -82,11 +89,15 @@ def read_piece(scope: Scope, span: TimeRange) -> Piece:
     candles = read_candles_at_once(connection, series_id, wider)
     first = int(np.searchsorted(times_of(candles), span.start_ms))
     archived, fault, complaint = _read_archive(scope, span)
+    stored, retired = candles.slice(first), retired_ranges(connection, series_id, span)
+    at_hand = empty_candles() if archived is None else archived
     return Piece(
         span=span,
-        before=candles.slice(0, first),
-        stored=candles.slice(first),
+        before=_with_archived(scope, TimeRange(wider.start, span.start), candles.slice(0, first)),
+        stored=with_retired(connection, series_id, span, stored, lambda part: cut(at_hand, part)),
         archived=archived,
+        retired=retired,
+        kept=times_of(stored)[lie_in(times_of(stored), retired)],
         fault=fault,
         complaint=complaint,
         absences=read_absences(connection, series_id, span),
@@ -96,9 +107,24 @@ def read_piece(scope: Scope, span: TimeRange) -> Piece:
     )
 
 
+def read_stored(scope: Scope, span: TimeRange) -> pa.Table:
+    """Return what the warehouse holds of `span`, and of what was retired what the archive does, if it can be read."""
+    return _with_archived(scope, span, read_candles(scope.connection, scope.series_id, span))
+
+
+def _with_archived(scope: Scope, span: TimeRange, stored: pa.Table) -> pa.Table:
+    def read(part: TimeRange) -> pa.Table:
+        archived, _, _ = _read_archive(scope, part)
+        return empty_candles() if archived is None else archived
+
+    return with_retired(scope.connection, scope.series_id, span, stored, read)
+
+
 def _read_archive(scope: Scope, span: TimeRange) -> tuple[pa.Table | None, Fault | None, str]:
     try:
         archived = scope.stores.archive.read(scope.series, span)
+    except StoreUnavailableError:
+        raise  # which says nothing of the file
     except DataQualityError as error:
         return None, Fault.OF_ANOTHER_VERSION, error.message
     except StoreError as error:
@@ -133,7 +159,7 @@ def right_flags(scope: Scope, piece: Piece, candles: pa.Table, *, is_lost: bool 
 
 
 class Intact(Enum):
-    """Which store holds what a checkpoint vouches for."""
+    """Which store holds what a checkpoint vouches for; of what was retired, the archive stands for both."""
 
     BOTH = auto()
     WAREHOUSE = auto()
@@ -152,14 +178,22 @@ class Verdicts:
         """Return which store holds what `checkpoint`, which overlaps `piece`, vouches for."""
         span = checkpoint.time_range
         if span not in self.known:
-            if piece.span.start <= span.start and span.end <= piece.span.end:
-                archived = None if piece.archived is None else cut(piece.archived, span)
-                self.known[span] = which_is_intact(checkpoint, cut(piece.stored, span), archived)
-            else:
-                stored = read_candles(self.scope.connection, self.scope.series_id, span)
-                archived, _, _ = _read_archive(self.scope, span)
-                self.known[span] = which_is_intact(checkpoint, stored, archived)
+            self.known[span] = self._judge(checkpoint, piece)
         return self.known[span]
+
+    def _judge(self, checkpoint: Checkpoint, piece: Piece) -> Intact:
+        span = checkpoint.time_range
+        is_inside = piece.span.start <= span.start and span.end <= piece.span.end
+        if is_inside:
+            archived = None if piece.archived is None else cut(piece.archived, span)
+        else:
+            archived, _, _ = _read_archive(self.scope, span)
+        if checkpoint.is_retired:
+            is_proved = archived is not None and value_hash(archived) == checkpoint.value_hash
+            return Intact.BOTH if is_proved else Intact.NEITHER
+        scope = self.scope
+        stored = cut(piece.stored, span) if is_inside else read_candles(scope.connection, scope.series_id, span)
+        return which_is_intact(checkpoint, stored, archived)
 
 
 def which_is_intact(checkpoint: Checkpoint, stored: pa.Table, archived: pa.Table | None) -> Intact:

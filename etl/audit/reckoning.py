@@ -7,7 +7,7 @@ from datetime import datetime
 
 from etl.audit.findings import united
 from etl.audit.grid import Slots, times_of
-from etl.audit.pieces import Scope
+from etl.audit.pieces import Scope, read_stored
 from etl.audit.series import find_holes, read_account
 from etl.schema import AbsenceKind
 from etl.series import TimeRange
@@ -22,7 +22,6 @@ from etl.warehouse import (
     count_quality,
     log_mending,
     read_absences,
-    read_candles_at_once,
     read_checkpoints,
     read_listing,
     read_quality,
@@ -73,7 +72,7 @@ def _unfitting(scope: Scope, span: TimeRange) -> list[TimeRange]:
     """Return where absences and candles do not make up the grid of a loaded range; all of it, if none is recorded."""
     timeframe = scope.series.timeframe
     slots = Slots.of(timeframe, span)
-    held = slots.at(times_of(read_candles_at_once(scope.connection, scope.series_id, span)))
+    held = slots.at(times_of(read_stored(scope, span)))
     absences = read_absences(scope.connection, scope.series_id, span)
     claimed = slots.mask(absence.span for absence in absences)
     unfetched = slots.mask(absence.span for absence in absences if absence.kind is AbsenceKind.UNFETCHED)
@@ -90,7 +89,7 @@ def _record(scope: Scope, checkpoint: Checkpoint, span: TimeRange) -> None:
     connection, series_id, timeframe = scope.connection, scope.series_id, scope.series.timeframe
     listing = read_listing(connection, scope.series)
     rules = refused_rules(connection, series_id, span)
-    missing = find_absences(times_of(read_candles_at_once(connection, series_id, span)), span, timeframe)
+    missing = find_absences(times_of(read_stored(scope, span)), span, timeframe)
     found = explain(
         missing,
         timeframe,
@@ -128,9 +127,8 @@ def mend_checkpoints(scope: Scope, touched: Sequence[TimeRange], doubtful: Colle
             if own in doubtful or own in seen:
                 continue
             seen.add(own)
-            if renew_checkpoint(
-                scope.connection, scope.series_id, scope.series.timeframe, checkpoint, _files(scope, own)
-            ):
+            timeframe, files, held = scope.series.timeframe, _files(scope, own), read_stored(scope, own)
+            if renew_checkpoint(scope.connection, scope.series_id, timeframe, checkpoint, files, held):
                 yield f"{own}: its checkpoint renewed"
 
 

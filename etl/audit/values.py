@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
-from numpy.typing import NDArray
 
 from etl.audit.check import Check
 from etl.audit.findings import by_loading, by_mending
-from etl.audit.grid import Times, times_of
+from etl.audit.grid import Times, lie_in, times_of
 from etl.audit.pieces import Fault, differing, right_flags
 from etl.schema import RULE_FLAGS, VALUE_COLUMNS, Flag, to_columns
 from etl.series import TimeRange
@@ -19,6 +16,7 @@ from etl.warehouse import broken_revisions
 def check_archive(check: Check) -> None:
     """Hold the archive against the warehouse, values and what we say of them."""
     piece, covered = check.piece, check.account.covered
+    check.report_times(piece.kept, "candles that the archive alone is to keep are in the warehouse still")
     if piece.archived is None:
         remedy = check.by_mending(piece.span) if piece.fault is Fault.BROKEN else "update Chandler"
         check.report(piece.span, piece.complaint, remedy)
@@ -29,10 +27,10 @@ def check_archive(check: Check) -> None:
         return
     extra, missing, other = differing(piece.archived, piece.stored, VALUE_COLUMNS)
     check_strays(check, np.union1d(missing, other))
-    is_vouched = _lie_in(extra, covered)
+    is_vouched = lie_in(extra, covered)
     check.report_times(extra[is_vouched], "candles that the archive has are not in the warehouse")
     _report_cut_off(check, extra[~is_vouched])
-    missing = missing[_lie_in(missing, covered)]
+    missing = missing[lie_in(missing, covered)]
     check.report_times(missing, "candles that the warehouse has are not in the archive")
     check.report_times(other, "candles have other values in the archive than in the warehouse")
     _, _, said = differing(piece.archived, piece.stored, ("flags", "source"))
@@ -47,7 +45,7 @@ def check_strays(check: Check, alone: Times) -> None:
         alone: When candles open that the archive does not confirm.
     """
     times = times_of(check.piece.stored)
-    strays = times[~_lie_in(times, check.account.accounted)]
+    strays = times[~lie_in(times, check.account.accounted)]
     what = "stored candles lie outside every loaded range"
     check.report_times(np.setdiff1d(strays, alone), what, check.by_mending)
     check.report_times(np.intersect1d(strays, alone), what, check.by_loading)
@@ -88,10 +86,3 @@ def check_revisions(check: Check) -> None:
     ):
         span = TimeRange(open_time, open_time + series.timeframe.delta)
         check.report(span, what, None if is_mendable else by_loading(series, span))
-
-
-def _lie_in(times: Times, spans: Sequence[TimeRange]) -> NDArray[np.bool_]:
-    """Return which of `times` lie in one of `spans`, which are ascending and disjoint."""
-    bounds = np.array([bound for span in spans for bound in (span.start_ms, span.end_ms)], dtype=np.int64)
-    inside: NDArray[np.bool_] = np.searchsorted(bounds, times, side="right") % 2 == 1
-    return inside

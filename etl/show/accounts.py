@@ -47,6 +47,7 @@ def status_json(rows: Sequence[SeriesStatus], sizes: Mapping[Series, int]) -> li
             "first": to_iso(row.first),
             "last": to_iso(row.last),
             "candles": row.candles,
+            "retired": row.retired,
             "absent": dict(row.absent),
             "quarantined": row.quarantined,
             "refused": dict(row.refused),

@@ -62,7 +62,7 @@ from etl.warehouse.restoring import follow_revisions, log_mending, renew_checkpo
 from etl.warehouse.retiring import (
     ReadCandles,
     bring_back,
-    put_back,
+    give_up,
     retirable,
     retire,
     retired_days,
@@ -70,7 +70,7 @@ from etl.warehouse.retiring import (
     with_retired,
 )
 from etl.warehouse.revisions import Change, Revision, read_revisions
-from etl.warehouse.slots import read_absent_slots
+from etl.warehouse.slots import read_absent_slots, read_retired_times, span_of_retired
 from etl.warehouse.status import SeriesStatus, read_status
 
 __all__ = [
@@ -95,6 +95,7 @@ __all__ = [
     "Wanted",
     "Warehouse",
     "begin_load",
+    "begin_reading",
     "bring_back",
     "broken_revisions",
     "clip",
@@ -109,6 +110,7 @@ __all__ = [
     "find_load",
     "find_quarantined",
     "follow_revisions",
+    "give_up",
     "known_series",
     "leave_confirmed_alone",
     "local_budget",
@@ -119,7 +121,6 @@ __all__ = [
     "merge",
     "open_warehouse",
     "overlay",
-    "put_back",
     "read_absences",
     "read_absent_slots",
     "read_candles",
@@ -131,6 +132,7 @@ __all__ = [
     "read_overruled",
     "read_quality",
     "read_quarantine",
+    "read_retired_times",
     "read_revisions",
     "read_status",
     "rebuilt_spans",
@@ -149,6 +151,7 @@ __all__ = [
     "revised_times",
     "span_of_absences",
     "span_of_candles",
+    "span_of_retired",
     "subtract",
     "unannounced_loads",
     "unfetched_ranges",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, select, update
 
 from etl.series import Series
 from etl.timeframe import from_ms, to_ms
 from etl.warehouse import tables
-from etl.warehouse.reading import known_series
+from etl.warehouse.reading import known_series, span_of_candles
+from etl.warehouse.slots import span_of_retired
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +35,12 @@ def read_listing(connection: Connection, series: Series) -> Listing:
         return Listing()
     own = tables.series
     first, ended = connection.execute(select(own.c.first_open, own.c.ended).where(own.c.id == series_id)).one()
-    last = connection.execute(
-        select(func.max(tables.candles.c.open_time)).where(tables.candles.c.series_id == series_id)
-    ).scalar_one()
+    spans = (span_of_candles(connection, series_id), span_of_retired(connection, series_id, series.timeframe))
+    last_ms = max((span.end_ms - 1 for span in spans if span is not None), default=None)
     return Listing(
         first_ms=None if first is None else to_ms(first),
         ended_ms=None if ended is None else to_ms(ended),
-        held_until_ms=None if last is None else to_ms(last) + series.timeframe.ms,
+        held_until_ms=None if last_ms is None else last_ms + series.timeframe.ms,
     )
 
 

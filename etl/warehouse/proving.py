@@ -28,7 +28,10 @@ WITH chain AS (
     WINDOW in_order AS (PARTITION BY open_time ORDER BY old.revision)
 )
 SELECT open_time,
-       bool_or(current IS NULL) AS is_alone,
+       bool_or(current IS NULL) AND NOT EXISTS (
+           SELECT 1 FROM checkpoints WHERE series_id = :series_id AND is_retired
+           AND range_start <= open_time AND range_end > open_time
+       ) AS is_alone,
        bool_or(revision <> place) AS has_gaps,
        coalesce(bool_or(stored_at > replaced_at OR following < replaced_at
                         OR (following > replaced_at AND stored_at <> '-infinity')), false) AS is_torn

@@ -22,7 +22,7 @@ from etl.warehouse.checkpoints import Checkpoint
 from etl.warehouse.copying import copy_in
 from etl.warehouse.loads import LoadReport, write_load
 from etl.warehouse.overlay import clip
-from etl.warehouse.reading import cursor_of, read_candles
+from etl.warehouse.reading import cursor_of
 
 _GONE = text(
     "DELETE FROM candles WHERE series_id = :series_id AND open_time IN"
@@ -39,20 +39,22 @@ UPDATE restored_candles SET stored_at = coalesce(
     stored_at)
 """
 
-# A value stands until the next comes: extended, an earlier value tells nothing before it was known.
+# A value stands until the next comes: extended, an earlier value tells nothing before it was known. What follows the
+# last one is not here if it was retired: that one stays as it is.
 _FOLLOW = """
 WITH chain AS (
     SELECT series_id, open_time, old.revision, old.stored_at, old.replaced_at,
            row_number() OVER in_order AS place,
            least(candles.stored_at, min(nullif(old.stored_at, '-infinity')) OVER after_it) AS following
-    FROM candle_revisions old JOIN candles USING (series_id, open_time)
+    FROM candle_revisions old LEFT JOIN candles USING (series_id, open_time)
     WHERE series_id = :series_id AND open_time >= :start AND open_time < :end
     WINDOW in_order AS (PARTITION BY open_time ORDER BY old.revision),
            after_it AS (in_order ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING)
 )
 UPDATE candle_revisions SET
     revision = -place, stored_at = least(chain.stored_at, following),
-    replaced_at = CASE WHEN chain.stored_at = '-infinity' THEN least(chain.replaced_at, following) ELSE following END
+    replaced_at = CASE WHEN chain.stored_at = '-infinity' THEN least(chain.replaced_at, following)
+                       ELSE coalesce(following, chain.replaced_at) END
 FROM chain
 WHERE candle_revisions.series_id = chain.series_id AND candle_revisions.open_time = chain.open_time
   AND candle_revisions.revision = chain.revision
@@ -88,18 +90,23 @@ def follow_revisions(connection: Connection, series_id: int, time_range: TimeRan
 
 
 def renew_checkpoint(
-    connection: Connection, series_id: int, timeframe: Timeframe, checkpoint: Checkpoint, files: Sequence[str]
+    connection: Connection,
+    series_id: int,
+    timeframe: Timeframe,
+    checkpoint: Checkpoint,
+    files: Sequence[str],
+    candles: pa.Table,
 ) -> bool:
-    """Let a checkpoint say what is stored now; who has loaded it and when stays.
+    """Let a checkpoint say what is held now; who has loaded it and when stays.
 
     Args:
         files: The archive's that hold it.
+        candles: What is held of its range.
 
     Returns:
         Whether it said something else.
     """
     span = checkpoint.time_range
-    candles = read_candles(connection, series_id, span)
     inside = (clip(absence.span, span) for absence in read_absences(connection, series_id, span))
     renewed = replace(
         checkpoint,

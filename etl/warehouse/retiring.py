@@ -92,12 +92,12 @@ def bring_back(connection: Connection, series_id: int, time_range: TimeRange, re
                 f"the archive does not hold the candles of {checkpoint.time_range} that it alone is to keep; "
                 "chandler audit says what mends it"
             )
-        put_back(connection, series_id, checkpoint, candles)
+        _put_back(connection, series_id, checkpoint, candles)
         returned += candles.num_rows
     return returned
 
 
-def put_back(connection: Connection, series_id: int, checkpoint: Checkpoint, candles: pa.Table) -> None:
+def _put_back(connection: Connection, series_id: int, checkpoint: Checkpoint, candles: pa.Table) -> None:
     """Let the warehouse hold `candles` in the range of a retired checkpoint, which is so no longer."""
     span = checkpoint.time_range
     _delete(connection, series_id, span)
@@ -112,6 +112,11 @@ def put_back(connection: Connection, series_id: int, checkpoint: Checkpoint, can
         )
         cursor.execute(statement)
         cursor.execute("DROP TABLE returned_candles")
+    _mark(connection, series_id, span, is_retired=False)
+
+
+def give_up(connection: Connection, series_id: int, span: TimeRange) -> None:
+    """Let the range of a retired checkpoint be one whose candles belong into the warehouse, though they are lost."""
     _mark(connection, series_id, span, is_retired=False)
 
 

@@ -1,4 +1,4 @@
-"""Which slots of the grid are recorded as absent, now or at a moment."""
+"""Which slots of the grid are recorded as absent, now or at a moment, and which hold what was retired."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from etl.series import TimeRange
 from etl.timeframe import Timeframe, to_ms
 from etl.warehouse.absences import read_absences
 from etl.warehouse.overlay import clip
-from etl.warehouse.tables import absence_changes, to_sql_range
+from etl.warehouse.retiring import retired_ranges
+from etl.warehouse.tables import absence_changes, checkpoints, to_sql_range
 
 
 def read_absent_slots(
@@ -53,3 +54,30 @@ def read_absent_slots(
         for span, kind in connection.execute(since.order_by(own.id.desc())):
             mark(TimeRange(span.lower, span.upper), AbsenceKind(kind))
     return first_ms + np.flatnonzero(is_absent).astype(np.int64) * timeframe.ms
+
+
+def read_retired_times(
+    connection: Connection, series_id: int, timeframe: Timeframe, time_range: TimeRange
+) -> NDArray[np.int64]:
+    """Return when the candles of `time_range` open that the archive alone keeps: what was retired and is not absent.
+
+    Returns:
+        (n,) milliseconds since the epoch, ascending.
+    """
+    found = [np.array([], dtype=np.int64)]
+    for span in retired_ranges(connection, series_id, time_range):
+        slots = np.arange(to_ms(timeframe.ceil(span.start)), span.end_ms, timeframe.ms, dtype=np.int64)
+        absent = read_absent_slots(connection, series_id, timeframe, span, frozenset(AbsenceKind))
+        found.append(np.setdiff1d(slots, absent, assume_unique=True))
+    return np.concatenate(found)
+
+
+def span_of_retired(connection: Connection, series_id: int, timeframe: Timeframe) -> TimeRange | None:
+    """Return the range from the open time of the first candle that the archive alone keeps to just after the last's."""
+    own = checkpoints.c
+    query = select(own.range_start, own.range_end).where(own.series_id == series_id, own.is_retired, own.rows > 0)
+    spans = [TimeRange(*bounds) for bounds in connection.execute(query.order_by(own.range_start))]
+    if not spans:
+        return None
+    first, last = (read_retired_times(connection, series_id, timeframe, span) for span in (spans[0], spans[-1]))
+    return TimeRange.from_ms(int(first[0]), int(last[-1]) + 1)

@@ -10,7 +10,7 @@ from datetime import datetime
 from sqlalchemy import Connection, select
 
 from etl.series import Series
-from etl.timeframe import from_ms, to_ms
+from etl.timeframe import from_ms
 from etl.warehouse import tables
 from etl.warehouse.absences import read_absences
 from etl.warehouse.checkpoints import covered_ranges, read_checkpoints
@@ -18,6 +18,7 @@ from etl.warehouse.quality import Quality, read_quality
 from etl.warehouse.quarantine import State, Wanted, count_quarantine
 from etl.warehouse.reading import count_candles, known_series, span_of_candles
 from etl.warehouse.revisions import count_revisions
+from etl.warehouse.slots import span_of_retired
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +29,10 @@ class SeriesStatus:
         start: Where the first accounted-for range begins.
         watermark: The exclusive end of the contiguous accounted-for range that begins there.
         end: The exclusive end of the last accounted-for range; beyond the watermark there is something to load.
-        first: Open time of the first stored candle.
+        first: Open time of the first candle that is held.
         last: Open time of the last one.
+        candles: How many are held.
+        retired: How many of them the archive alone holds.
         absent: Expected and not held, by kind.
         refused: Rows in quarantine, by rule; those that were released are not among them.
         flagged: Candles by rule; one may be flagged by several.
@@ -44,6 +47,7 @@ class SeriesStatus:
     first: datetime | None
     last: datetime | None
     candles: int
+    retired: int
     absent: Mapping[str, int]
     refused: Mapping[str, int]
     flagged: Mapping[str, int]
@@ -67,8 +71,9 @@ def read_status(connection: Connection) -> list[SeriesStatus]:
 
 def _status(connection: Connection, series: Series, series_id: int) -> SeriesStatus:
     covered = covered_ranges(connection, series_id)
-    held = span_of_candles(connection, series_id)
     checkpoints = read_checkpoints(connection, series_id)
+    held = (span_of_candles(connection, series_id), span_of_retired(connection, series_id, series.timeframe))
+    spans = [span for span in held if span is not None]
     own = tables.series
     first_open, ended = connection.execute(select(own.c.first_open, own.c.ended).where(own.c.id == series_id)).one()
     absent: Counter[str] = Counter()
@@ -77,14 +82,16 @@ def _status(connection: Connection, series: Series, series_id: int) -> SeriesSta
     known = Quality()
     for day in read_quality(connection, series_id).values():
         known.add(day)
+    retired = sum(checkpoint.rows for checkpoint in checkpoints if checkpoint.is_retired)
     return SeriesStatus(
         series=series,
         start=covered[0].start if covered else None,
         watermark=covered[0].end if covered else None,
         end=covered[-1].end if covered else None,
-        first=held.start if held else None,
-        last=from_ms(to_ms(held.end) - 1) if held else None,
-        candles=count_candles(connection, series_id),
+        first=min((span.start for span in spans), default=None),
+        last=max((from_ms(span.end_ms - 1) for span in spans), default=None),
+        candles=count_candles(connection, series_id) + retired,
+        retired=retired,
         absent=absent,
         refused=count_quarantine(connection, Wanted([series], states=(State.OPEN, State.CONFIRMED))),
         flagged=known.flagged,
