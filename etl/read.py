@@ -6,7 +6,8 @@ flagged so.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar, overload
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from etl.archive import Archive
 from etl.errors import ConfigError
@@ -36,21 +37,25 @@ from etl.settings import Settings, load_settings
 from etl.spelling import nearest, parse_moment
 from etl.validate import flag_candles
 from etl.warehouse import (
+    Warehouse,
     clip,
     known_series,
     open_warehouse,
     read_absent_slots,
     read_candles_at_once,
     read_last_candle,
+    retired_ranges,
     span_of_absences,
     span_of_candles,
 )
 from etl.warehouse import read_candles as read_stored
+from etl.warehouse.snapshots import begin_reading
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_AT_ONCE = 250_000  # candles: the server makes up a whole answer before it sends any of it
+_AT_ONCE = 50_000  # candles: the server makes up a whole answer before it sends any of it
+_SIDE_BY_SIDE = 2
 
 
 class Source(StrEnum):
@@ -160,6 +165,7 @@ def _from_warehouse(
     kinds: Collection[AbsenceKind] | None,
 ) -> pa.Table:
     with _reading(settings, series, as_of) as reader:
+        reader.check_kept(time_range)
         candles = reader.candles(time_range)
         if kinds is None:
             return candles
@@ -175,7 +181,8 @@ def _from_archive(
     if not files:
         raise ConfigError(f"the archive has nothing of {series}{nearest(str(series), map(str, archive.series()))}")
     inside = [span for file in files if (span := clip(file.span, time_range)) is not None]
-    candles = pa.concat_tables([empty_candles(), *(archive.read(series, span) for span in inside)])
+    with ThreadPoolExecutor(_SIDE_BY_SIDE) as threads:
+        candles = pa.concat_tables([empty_candles(), *threads.map(lambda span: archive.read(series, span), inside)])
     if kinds is None:
         return candles
     with _reading(settings, series, None) as reader:
@@ -195,24 +202,28 @@ def _last_archived(archive: Archive, series: Series, before: datetime) -> pa.Tab
 
 @contextmanager
 def _reading(settings: Settings, series: Series, as_of: datetime | None) -> Iterator[_Reader]:
-    with open_warehouse(settings) as warehouse, warehouse.begin() as connection:
-        # A long range is read in pieces, of which none shall know more than the others.
-        connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
+    with open_warehouse(settings) as warehouse, begin_reading(warehouse) as connection:
         known = known_series(connection)
         if series not in known:
             raise ConfigError(f"{series} was never loaded{nearest(str(series), map(str, known))}")
-        yield _Reader(connection, known[series], series, settings.rules_of(series.exchange), as_of)
+        yield _Reader(warehouse, connection, known[series], series, settings.rules_of(series.exchange), as_of)
 
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
     """One series in the warehouse at one moment, or now."""
 
+    warehouse: Warehouse
     connection: Connection
     series_id: int
     series: Series
     rules: Rules
     as_of: datetime | None
+
+    def check_kept(self, time_range: TimeRange) -> None:
+        if retired := retired_ranges(self.connection, self.series_id, time_range):
+            message = f'the archive alone keeps the candles of {retired[0]}; read them with source="archive"'
+            raise ConfigError(message, series=self.series, time_range=time_range)
 
     def candles(self, time_range: TimeRange) -> pa.Table:
         if self.as_of is None:
@@ -232,15 +243,22 @@ class _Reader:
 
     def _stored(self, time_range: TimeRange) -> pa.Table:
         if time_range.count(self.series.timeframe) <= _AT_ONCE:
-            return self._piece(time_range)
+            return self._pieces(self.connection, [time_range])
         if (inside := self._known(time_range)) is None:
             return empty_candles()
-        return pa.concat_tables(map(self._piece, inside.windows(_AT_ONCE * self.series.timeframe.ms)))
+        pieces = list(inside.windows(_AT_ONCE * self.series.timeframe.ms))
+        half = len(pieces) // 2
+        with begin_reading(self.warehouse, beside=self.connection) as other, ThreadPoolExecutor(1) as thread:
+            first = thread.submit(self._pieces, other, pieces[:half])
+            second = self._pieces(self.connection, pieces[half:])
+            return pa.concat_tables([first.result(), second])
 
-    def _piece(self, time_range: TimeRange) -> pa.Table:
+    def _pieces(self, connection: Connection, spans: Sequence[TimeRange]) -> pa.Table:
         if self.as_of is None:
-            return read_candles_at_once(self.connection, self.series_id, time_range)
-        return read_stored(self.connection, self.series_id, time_range, self.as_of)
+            tables = [read_candles_at_once(connection, self.series_id, span) for span in spans]
+        else:
+            tables = [read_stored(connection, self.series_id, span, self.as_of) for span in spans]
+        return pa.concat_tables([empty_candles(), *tables])
 
     def _known(self, time_range: TimeRange) -> TimeRange | None:
         """Return from the first to the last candle in `time_range` that anything is known of; None if there is none."""

@@ -1,8 +1,11 @@
-"""Reading: candles as they stood at any moment, and gaps filled only with what was known before them."""
+"""Reading: the same from either store, as it stood at any moment, gaps filled only with what was known before them."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,15 +15,16 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from sqlalchemy import select, text
 
-from etl.errors import ConfigError
+import etl
+from etl.errors import ConfigError, StoreUnavailableError
 from etl.filling import fill_flat
 from etl.ingest import clean_pages, load
-from etl.read import Fill, read_candles
+from etl.read import Fill, Source, read_candles
 from etl.schema import AbsenceKind, Flag, empty_candles, from_columns, to_columns
 from etl.series import Series, TimeRange
 from etl.stores import Partition, Stores
 from etl.timeframe import from_ms, to_ms
-from etl.warehouse import Finding, known_series, record_verdicts
+from etl.warehouse import Finding, known_series, read_candles_at_once, record_verdicts
 from tests.candles import candle_tables
 from tests.conftest import BTC
 from tests.markets import START, kline, put_pages
@@ -144,3 +148,100 @@ def test_a_series_that_is_not_there_is_named(stores: Stores) -> None:
     naive = datetime(2024, 1, 1, tzinfo=UTC).replace(tzinfo=None)
     with pytest.raises(ValueError, match="no time zone"):
         read_candles(BTC, WHOLE, as_of=naive, settings=stores.settings)
+
+
+def test_both_stores_give_the_same(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Archive and warehouse, pieces and the whole, text and types: one answer, absent candles filled in or not."""
+    _load(stores, BTC, 0, 12, dict.fromkeys(range(1, 12), 100.0))
+    _load(stores, BTC, 8, SLOTS, {minute: 100.0 + minute for minute in range(8, SLOTS) if minute not in {20, 21}})
+    texts = (f"{WHOLE.start:%Y-%m-%dT%H:%M}", f"{WHOLE.end:%Y-%m-%dT%H:%M}")
+    whole = read_candles(BTC, WHOLE, settings=stores.settings)
+    assert whole.num_rows == SLOTS - 3
+    assert etl.read_candles(str(BTC), texts, source="archive").equals(whole), "by the settings of the environment"
+    filled = read_candles(BTC, WHOLE, fill=Fill.ALL, settings=stores.settings)
+    assert filled.num_rows == SLOTS - 1
+    from_20 = TimeRange(from_ms(_ms(20)), WHOLE.end)
+    for source in Source:
+        assert read_candles(BTC, WHOLE, fill="all", source=source, settings=stores.settings).equals(filled)
+        ahead = read_candles(BTC, from_20, fill="all", source=source, settings=stores.settings)
+        assert ahead.equals(filled.slice(19)), "by the close before the range"
+    monkeypatch.setattr("etl.read._AT_ONCE", 7)
+    now = datetime.now(UTC)
+    for wider in (WHOLE, TimeRange(datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC))):
+        for as_of in (None, now):
+            assert read_candles(BTC, wider, as_of=as_of, settings=stores.settings).equals(whole)
+            assert read_candles(BTC, wider, as_of=as_of, fill="all", settings=stores.settings).equals(filled)
+
+
+def test_a_long_read_sees_one_moment(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is committed while a range is read in pieces is in none of them."""
+    _load(stores, BTC, 0, SLOTS, dict.fromkeys(range(SLOTS), 100.0))
+    monkeypatch.setattr("etl.read._AT_ONCE", 10)
+
+    def read_and_meddle(*args: Any) -> pa.Table:
+        table = read_candles_at_once(*args)
+        with stores.warehouse.begin() as connection:
+            connection.exec_driver_sql("UPDATE candles SET close = 100.5")
+        return table
+
+    monkeypatch.setattr("etl.read.read_candles_at_once", read_and_meddle)
+    assert set(to_columns(read_candles(BTC, WHOLE, settings=stores.settings))["close"].tolist()) == {100.1}
+
+
+def test_a_frame_holds_what_the_table_does(stores: Stores) -> None:
+    """A frame has open_time as its UTC index, NaN and NA for what is not given, and may be written into."""
+    rows = {minute: 100.0 for minute in range(5)}
+    _load(stores, BTC, 0, 5, rows)
+    with stores.warehouse.begin() as connection:
+        connection.exec_driver_sql(
+            "UPDATE candles SET trades = NULL, quote_volume = NULL WHERE open_time > '2024-02-29 12:01Z'"
+        )
+    table = read_candles(BTC, WHOLE, settings=stores.settings)
+    frame = read_candles(BTC, WHOLE, as_frame=True, settings=stores.settings)
+    assert list(frame.columns) == table.schema.names[1:]
+    assert frame.index.name == "open_time"
+    assert str(frame.index.tz) == "UTC"
+    assert frame.index[-1].to_pydatetime() == START + timedelta(minutes=4)
+    assert frame["trades"].isna().tolist() == frame["quote_volume"].isna().tolist() == [False] * 2 + [True] * 3
+    assert frame["trades"].sum() == 24
+    frame.loc[frame["flags"] == 0, "close"] = 1.0
+    assert frame["close"].tolist() == [1.0] * 5
+    assert read_candles(BTC, ("2023-01-01", "2023-02-01"), as_frame=True, settings=stores.settings).empty
+
+
+def test_the_archive_is_read_without_a_database(stores: Stores) -> None:
+    """Where the warehouse is gone the archive is read all the same, but neither filled nor as of a moment."""
+    _load(stores, BTC, 0, 5, dict.fromkeys(range(5), 100.0))
+    gone = stores.settings.model_copy(update={"warehouse_url": "postgresql://nobody@127.0.0.1:1/none"})
+    assert read_candles(BTC, WHOLE, source="archive", settings=gone).num_rows == 5
+    with pytest.raises(StoreUnavailableError):
+        read_candles(BTC, WHOLE, source="archive", fill="quiet", settings=gone)
+    with pytest.raises(ConfigError, match="not what was"):
+        read_candles(BTC, WHOLE, source="archive", as_of="2024-03-01", settings=gone)
+    with pytest.raises(ConfigError, match="nearest: binance:BTC/USDT:1m"):
+        read_candles("binance:BTC/USDC:1m", WHOLE, source="archive", settings=gone)
+    with pytest.raises(ConfigError, match="'archiv' is no source; nearest: archive"):
+        read_candles(BTC, WHOLE, source="archiv", settings=gone)
+
+
+def test_what_the_archive_alone_keeps_is_not_missed_silently(stores: Stores) -> None:
+    """A range that reaches into retired candles is refused, with the range and the store that has them."""
+    _load(stores, BTC, 0, 10, dict.fromkeys(range(10), 100.0))
+    _load(stores, BTC, 10, 20, dict.fromkeys(range(10, 20), 100.0))
+    with stores.warehouse.begin() as connection:
+        retired = "UPDATE checkpoints SET is_retired = true WHERE range_end <= '2024-02-29 12:10Z'"
+        assert connection.exec_driver_sql(retired).rowcount == 1
+        connection.exec_driver_sql("DELETE FROM candles WHERE open_time < '2024-02-29 12:10Z'")
+    with pytest.raises(ConfigError, match=r'12:00, 2024-02-29 12:10\); read them with source="archive"'):
+        read_candles(BTC, WHOLE, settings=stores.settings)
+    assert read_candles(BTC, WHOLE, source="archive", settings=stores.settings).num_rows == 20
+    assert read_candles(BTC, (from_ms(_ms(10)), WHOLE.end), settings=stores.settings).num_rows == 10
+
+
+def test_importing_the_package_imports_no_reader() -> None:
+    """`import etl` costs nothing; what stands in it is there when it is asked for, and nothing else is."""
+    code = "import sys, etl; assert 'pyarrow' not in sys.modules; assert etl.Fill.ALL == 'all'; etl.Flag, etl.Series"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert all(getattr(etl, name) for name in etl.__all__)
+    with pytest.raises(AttributeError):
+        _ = etl.read_candle  # type: ignore[attr-defined]
