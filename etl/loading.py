@@ -119,11 +119,13 @@ def _without_overruled(under_way: Load, candles: pa.Table) -> pa.Table:
 def _archive(archive: Archive, partition: Partition, merged: Merge) -> list[str]:
     """Write the range, and what after it is flagged otherwise now. Returns the files that hold the range."""
     span = partition.time_range
-    files = archive.write(partition.series, span, merged.candles)
+    files = archive.write(partition.series, span, merged.candles).files
     if merged.after.num_rows:
         last_ms = int(to_columns(merged.after)["open_time"][-1])
         later = TimeRange.from_ms(span.end_ms, last_ms + partition.series.timeframe.ms)
-        archive.write(partition.series, later, merged.after)
+        # It may reach over what was never loaded: what the files cover stays as it is.
+        covered = archive.covered(partition.series, later)
+        archive.write(partition.series, later, merged.after, covered)
     return files
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag, StrEnum
 from typing import Any
@@ -79,6 +79,7 @@ class Column:
     Attributes:
         doc: Meaning and unit; becomes the SQL comment.
         is_value: Whether the exchange says it (a change of it is a revision) or we do.
+        since: The schema version that brought it. What was written before lacks it, so it must be nullable.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Column:
     doc: str
     is_nullable: bool = False
     is_value: bool = True
+    since: int = 1
 
 
 CANDLE_COLUMNS: tuple[Column, ...] = (
@@ -118,7 +120,14 @@ _NUMPY_TYPES = {
     ColumnKind.INT: np.int64,
     ColumnKind.SMALL: np.int16,
 }
-CANDLE_SCHEMA = pa.schema([pa.field(c.name, _ARROW_TYPES[c.kind], nullable=c.is_nullable) for c in CANDLE_COLUMNS])
+
+
+def arrow_schema(columns: Iterable[Column]) -> pa.Schema:
+    """Return the Arrow schema of `columns`."""
+    return pa.schema([pa.field(c.name, _ARROW_TYPES[c.kind], nullable=c.is_nullable) for c in columns])
+
+
+CANDLE_SCHEMA = arrow_schema(CANDLE_COLUMNS)
 
 
 def empty_candles() -> pa.Table:
@@ -126,45 +135,48 @@ def empty_candles() -> pa.Table:
     return CANDLE_SCHEMA.empty_table()
 
 
-def from_columns(columns: Mapping[str, NDArray[Any]]) -> pa.Table:
+def from_columns(columns: Mapping[str, NDArray[Any]], of: Sequence[Column] = CANDLE_COLUMNS) -> pa.Table:
     """Build candles from numpy columns, every one of CANDLE_COLUMNS.
 
     Args:
         columns: (n,) each; `open_time` as int64 milliseconds since the epoch. Where a column may be null, a float NaN
             or an integer below 0 stands for null.
+        of: The columns that candles have.
     """
-    return pa.table([_to_arrow(column, columns[column.name]) for column in CANDLE_COLUMNS], schema=CANDLE_SCHEMA)
+    return pa.table([_to_arrow(column, columns[column.name]) for column in of], schema=arrow_schema(of))
 
 
-def to_columns(candles: pa.Table) -> dict[str, NDArray[Any]]:
+def to_columns(candles: pa.Table, columns: Iterable[Column] = CANDLE_COLUMNS) -> dict[str, NDArray[Any]]:
     """Return what `from_columns` takes: numpy columns with NaN or -1 for null."""
-    return {column.name: _to_numpy(column, candles.column(column.name)) for column in CANDLE_COLUMNS}
+    return {column.name: _to_numpy(column, candles.column(column.name)) for column in columns}
 
 
-def content_hash(candles: pa.Table) -> str:
+def content_hash(candles: pa.Table, columns: Iterable[Column] = CANDLE_COLUMNS) -> str:
     """Return a hash of the candles' values, the same wherever and in whatever encoding they are kept.
 
     Args:
         candles: CANDLE_SCHEMA, ascending by open_time.
 
     Returns:
-        SHA-256 over the columns in their order, as little-endian bytes; 64 hexadecimal digits.
+        SHA-256 over the columns in their order, as little-endian bytes; 64 hexadecimal digits. A column that a later
+        schema version brought counts, by its name too, once it holds a value, so that older hashes stay true.
     """
-    return _hash(candles, CANDLE_SCHEMA.names)
-
-
-def value_hash(candles: pa.Table) -> str:
-    """Return a hash of what the exchange says of the candles, whatever we say of them; as `content_hash`."""
-    return _hash(candles, ("open_time", *VALUE_COLUMNS))
-
-
-def _hash(candles: pa.Table, names: Iterable[str]) -> str:
     digest = hashlib.sha256()
-    columns = to_columns(candles)
-    for name in names:
-        values = columns[name]
-        digest.update(np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<")).data)
+    for column in columns:
+        values = candles.column(column.name)
+        if column.since > 1:
+            if values.null_count == len(values):
+                continue
+            digest.update(column.name.encode())
+        for chunk in values.chunks:
+            numbers = _numbers(column, chunk)
+            digest.update(np.ascontiguousarray(numbers, dtype=numbers.dtype.newbyteorder("<")).data)
     return digest.hexdigest()
+
+
+def value_hash(candles: pa.Table, columns: Iterable[Column] = CANDLE_COLUMNS) -> str:
+    """Return a hash of what the exchange says of the candles, whatever we say of them; as `content_hash`."""
+    return content_hash(candles, [column for column in columns if column.is_value or column.kind is ColumnKind.TIME])
 
 
 def _to_arrow(column: Column, values: NDArray[Any]) -> pa.Array:
@@ -181,7 +193,10 @@ def _to_arrow(column: Column, values: NDArray[Any]) -> pa.Array:
 
 def _to_numpy(column: Column, values: pa.ChunkedArray) -> NDArray[Any]:
     """Return a view of Arrow's memory where nothing is null, a filled copy where something is."""
-    array = values.combine_chunks()
+    return _numbers(column, values.chunk(0) if values.num_chunks == 1 else values.combine_chunks())
+
+
+def _numbers(column: Column, array: pa.Array) -> NDArray[Any]:
     validity, data = array.buffers()
     here = slice(array.offset, array.offset + len(array))
     numbers = np.frombuffer(data or b"", dtype=_NUMPY_TYPES[column.kind])[here]

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
-from etl.archive import Archive
+from etl.archive import Archive, open_archive
 from etl.extract import RawStore
 from etl.series import Series, TimeRange
 from etl.settings import Settings
@@ -49,5 +49,4 @@ class Stores:
 def open_stores(settings: Settings) -> Iterator[Stores]:
     """Open warehouse, archive and raw store; see `open_warehouse` for what may be raised."""
     with open_warehouse(settings) as warehouse:
-        archive = Archive(settings.archive_url or str(settings.home / "archive"))
-        yield Stores(settings, warehouse, archive, RawStore(settings.home / "raw"))
+        yield Stores(settings, warehouse, open_archive(settings), RawStore(settings.home / "raw"))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sqlalchemy.engine import URL, make_url
 
-from etl.archive import Archive
+from etl.archive import open_archive
 from etl.errors import ChandlerError, ConfigError
 from etl.quality import Period, quality_lines, report_quality
 from etl.settings import Settings, feeds_path, load_settings
@@ -115,7 +115,7 @@ def _ensure_pools(stack: Stack, settings: Settings) -> None:
 
 def _show(stack: Stack, screen: Screen) -> None:
     settings = stack.settings
-    archive = Archive(settings.archive_url or str(settings.home / "archive"))
+    archive = open_archive(settings)
     with open_warehouse(settings) as warehouse:
         with warehouse.begin() as connection:
             statuses = read_status(connection)

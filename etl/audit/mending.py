@@ -134,7 +134,11 @@ def _mend_warehouse(mending: Mending, piece: Piece, target: Target) -> None:
 
 def _mend_archive(mending: Mending, piece: Piece, target: Target) -> None:
     scope, archive = mending.scope, mending.scope.stores.archive
+    covered = [checkpoint.time_range for checkpoint in piece.checkpoints] + [*target.unvouched]
+    if mending.is_lost and piece.archived is not None:
+        covered += archive.covered(scope.series, piece.span)
     if piece.archived is not None and piece.archived.equals(target.archived):
+        archive.write(scope.series, piece.span, target.archived, covered)
         return
     file = next((file for file in archive.files(scope.series) if file.span == piece.span), None)
     if file is not None and (piece.fault is Fault.BROKEN or len(target.removed)):
@@ -144,6 +148,6 @@ def _mend_archive(mending: Mending, piece: Piece, target: Target) -> None:
             mending.note(piece.span, f"{what}; the file with them is kept as {aside}")
         else:
             mending.note(piece.span, f"the archive's file, which cannot be trusted, moved to {aside}")
-    archive.write(scope.series, piece.span, target.archived)
+    archive.write(scope.series, piece.span, target.archived, covered)
     if target.archived.num_rows:
         mending.note(piece.span, f"the archive's file written anew, with {target.archived.num_rows} candles")

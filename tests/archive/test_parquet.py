@@ -31,7 +31,7 @@ def test_a_range_is_replaced_and_the_rest_stays(
     first: object, second: object, start: int, count: int, tmp_path: Path
 ) -> None:
     """After a write the archive holds just what was written in the range, and outside what was there, bit for bit."""
-    archive = Archive(str(tmp_path))
+    archive = Archive(str(tmp_path), tmp_path / "second")
     archive.write(BTC, WHOLE, first)
     span = TimeRange.from_ms(to_ms(START) + start * 60_000, to_ms(START) + (start + count) * 60_000)
     archive.write(BTC, span, _within(second, span))
@@ -69,7 +69,7 @@ def test_files_are_months_and_from_an_hour_up_years(timeframe: str, names: list[
 @examples(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=10)
 def test_anything_that_reads_parquet_reads_it(candles: object, tmp_path: Path) -> None:
     """Pandas reads the whole folder by its path, with the keys that stand in the path."""
-    archive = Archive(str(tmp_path))
+    archive = Archive(str(tmp_path), tmp_path / "second")
     archive.write(BTC, WHOLE, candles)
     if candles.num_rows == 0:  # type: ignore[attr-defined]
         assert not archive.files(BTC)
@@ -82,7 +82,7 @@ def test_anything_that_reads_parquet_reads_it(candles: object, tmp_path: Path) -
 @pytest.fixture
 def written(tmp_path: Path) -> tuple[Archive, Path]:
     """An archive with one file of forty candles, and that file."""
-    archive = Archive(str(tmp_path))
+    archive = Archive(str(tmp_path), tmp_path / "second")
     archive.write(BTC, WHOLE, candles_over(WHOLE))
     (path,) = tmp_path.rglob("*.parquet")
     return archive, path
@@ -162,15 +162,15 @@ def test_a_write_that_fails_leaves_the_old_file(written: tuple[Archive, Path], m
     assert [found.name for found in path.parent.iterdir()] == [path.name]
 
 
-def test_a_root_that_is_none_is_refused() -> None:
+def test_a_root_that_is_none_is_refused(tmp_path: Path) -> None:
     """An address that pyarrow has no filesystem for is a configuration error."""
     with pytest.raises(ConfigError, match="names no place to keep files"):
-        Archive("gopher://somewhere/candles")
+        Archive("gopher://somewhere/candles", tmp_path)
 
 
 def test_the_archive_knows_its_series_by_their_folders(tmp_path: Path) -> None:
     """Whatever else lies there is none; what was set aside is kept and read by nobody, however often."""
-    archive = Archive(str(tmp_path))
+    archive = Archive(str(tmp_path), tmp_path / "second")
     assert archive.series() == []
     future = Series("binance", "BTC/USDT:USDT-250627", Timeframe.H1)
     for series in (BTC, future):

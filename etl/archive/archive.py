@@ -1,0 +1,264 @@
+"""The archive: candles as Parquet files that are replaced whole and proven when read, and what stands in for them.
+
+Layout: `candles/exchange=binance/symbol=BTC-USDT/timeframe=1m/2026-11.parquet`. The keys stand in the path, the
+columns are CANDLE_COLUMNS, sorted by open_time. Readable by whatever reads Parquet. What could not be written as
+Parquet lies beside it as `2026-11.jsonl`, or below the second root; other programs do not see it until
+`chandler archive convert` has made Parquet of it, this one does.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import pyarrow as pa
+
+from etl.archive.contents import FileFacts, between, merge
+from etl.archive.fallback import open_fallback
+from etl.archive.layout import FALLBACK, PARQUET, Spot, series_of, spot_of, spots, united
+from etl.archive.parquet import ParquetFile, open_parquet
+from etl.archive.place import Place, Sheet
+from etl.archive.records import ArchiveFile, Fallback, Leftover, Written
+from etl.archive.root import Entry, Root, VanishedError
+from etl.errors import ConfigError, SchemaMismatchError, StoreError, StoreUnavailableError
+from etl.schema import empty_candles
+from etl.series import Series, TimeRange
+from etl.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_TOGETHER = 4  # files read side by side
+_TRIES = 5  # at reading what somebody else replaces meanwhile
+_KINDS = {r"\..*\.tmp": "a write that was cut off", r".*\.aside\d+": "set aside, since it could not be trusted"}
+_T = TypeVar("_T")
+_Listing = tuple[dict[str, Entry], dict[str, Entry]]
+
+
+class Archive:
+    """The files below one root, and what a second one had to take in.
+
+    Args:
+        url: A folder, or a URI that pyarrow has a filesystem for (`s3://bucket/prefix`).
+        fallback: A local folder for what the first takes in no form, best on another disk.
+
+    Raises:
+        ConfigError: `url` names no filesystem that pyarrow knows, or both are one.
+    """
+
+    def __init__(self, url: str, fallback: Path) -> None:
+        self.url = url
+        self._root, self._second = Root(url), Root(str(fallback))
+        if self._root.is_local and self._root.address == self._second.address:
+            raise ConfigError(f"archive_fallback is {fallback}, the archive itself; name another folder")
+
+    def write(
+        self, series: Series, time_range: TimeRange, candles: pa.Table, covered: Sequence[TimeRange] | None = None
+    ) -> Written:
+        """Make the archive hold exactly `candles` in `time_range`; what lies outside it stays.
+
+        Args:
+            candles: CANDLE_SCHEMA, ascending by open_time, each in the range.
+            covered: What the files are to say that they hold, each of its span; without, `time_range` is added to
+                what they say.
+
+        Returns:
+            Where the range is. Files that held it already are not written again.
+
+        Raises:
+            StoreError: A file cannot be read or trusted, or what it is to hold can be kept nowhere. What was there is
+                whole.
+        """
+        written = Written([], [])
+        listing = self._list(series)
+        for spot in spots(series, time_range):
+            place = self._look(spot, listing)
+            held = place.content()
+            wanted = merge(held, spot, time_range, candles, covered)
+            if wanted.candles.num_rows == 0 and held.candles.num_rows == 0 and place.counting is None:
+                continue
+            if place.counting is not None or not wanted.equals(held):
+                try:
+                    place.put_parquet(wanted)
+                except StoreError as error:
+                    fallback = place.put_fallback(wanted, self._second, error.message)
+                    log.warning("%s: candles kept as %s; chandler archive convert", error.message, fallback)
+                    written.fallbacks.append(fallback)
+            written.files.append(spot.path + PARQUET)
+        return written
+
+    def read(self, series: Series, time_range: TimeRange) -> pa.Table:
+        """Return the candles that open in `time_range`: CANDLE_SCHEMA, ascending by open_time.
+
+        Raises:
+            StoreError: A file cannot be read or does not match its hash.
+            SchemaMismatchError: A file was written by a newer version.
+        """
+        places = list(spots(series, time_range))
+
+        def read_all() -> list[pa.Table]:
+            listing = self._list(series)
+            with ThreadPoolExecutor(min(_TOGETHER, len(places))) as pool:
+                return list(pool.map(lambda spot: self._look(spot, listing).content().candles, places))
+
+        return between(pa.concat_tables([empty_candles(), *_steadily(read_all)]), time_range)
+
+    def covered(self, series: Series, time_range: TimeRange) -> list[TimeRange]:
+        """Return what the files that `time_range` touches say that they cover, within the range or not; united.
+
+        Raises:
+            StoreError: A file cannot be read or trusted.
+        """
+        return united(
+            span
+            for spot in spots(series, time_range)
+            if (facts := self._facts(spot)) is not None
+            for span in facts.covered
+        )
+
+    def files(self, series: Series) -> list[ArchiveFile]:
+        """Return the files of `series`, ascending; one for each month or year of which there is something."""
+        first, second = self._list(series)
+        found: dict[TimeRange, ArchiveFile] = {}
+        for entries, ending in ((second, FALLBACK), (first, FALLBACK), (first, PARQUET)):
+            for path, entry in entries.items():
+                if (spot := spot_of(path, ending)) is not None:
+                    found[spot.span] = ArchiveFile(path, spot.span, entry.size_bytes, entry.written_at)
+        return sorted(found.values(), key=lambda file: file.span)
+
+    def facts(self, series: Series, file: ArchiveFile) -> FileFacts:
+        """Return what a file says of itself, from its footer or header alone.
+
+        Raises:
+            StoreError: It cannot be read or trusted, or is gone.
+        """
+        facts = self._facts(Spot(series, file.span))
+        if facts is None:
+            raise StoreError(f"{self._root.full(file.path)} is not there any more", series=series)
+        return facts
+
+    def series(self) -> list[Series]:
+        """Return the series that the archive has a folder of, in the order of their names."""
+        return sorted({series for root in (self._root, self._second) for series in _series_below(root)})
+
+    def set_aside(self, file: ArchiveFile) -> str:
+        """Take a file out of the archive and keep it beside its place, under a name that nobody reads.
+
+        Returns:
+            Where it is now, below the root.
+
+        Raises:
+            StoreError: It cannot be moved.
+        """
+        spot = spot_of(file.path, PARQUET) or spot_of(file.path, FALLBACK)
+        if spot is None:
+            raise StoreError(f"{self._root.full(file.path)} is no file of the archive")
+        return self._look(spot, self._list(spot.series)).set_aside()
+
+    def fallbacks(self) -> list[Fallback]:
+        """Return the fallbacks that are there, ascending; a stale one too."""
+        found = [(spot_of(entry.path, FALLBACK), root, entry) for root, entry in self._everything()]
+        fallbacks = [Fallback(spot.series, spot.span, root.full(entry.path)) for spot, root, entry in found if spot]
+        return sorted(fallbacks, key=lambda one: (one.series, one.span, one.path))
+
+    def convert(self, fallback: Fallback) -> None:
+        """Make Parquet of a fallback, if it counts, and remove it. The caller holds the series' lock.
+
+        Raises:
+            StoreError: It cannot be trusted, or the Parquet file still cannot be written.
+        """
+        place = self._look(Spot(fallback.series, fallback.span), self._list(fallback.series))
+        if place.sheets:
+            place.put_parquet(place.content())
+
+    def leftovers(self) -> list[Leftover]:
+        """Return the files that nobody reads, ascending by path.
+
+        Raises:
+            StoreError: The archive cannot be listed.
+        """
+        found = []
+        for root, entry in self._everything():
+            spot = spot_of(entry.path, FALLBACK)
+            if spot is not None:
+                place = self._look(spot, self._list(spot.series))
+                what = "a fallback that a Parquet file has taken in"
+                if all(sheet.root is not root for sheet in place.stale):
+                    continue
+            elif root is self._root and spot_of(entry.path, PARQUET) is not None:
+                continue
+            else:
+                kinds = (kind for form, kind in _KINDS.items() if re.fullmatch(form, entry.name))
+                what = next(kinds, "no file of the archive")
+            found.append(Leftover(root.full(entry.path), what, entry.size_bytes, entry.written_at))
+        return sorted(found, key=lambda one: one.path)
+
+    def _everything(self) -> list[tuple[Root, Entry]]:
+        return [(root, entry) for root in (self._root, self._second) for entry in root.files(is_deep=True)]
+
+    def _list(self, series: Series) -> _Listing:
+        first, second = (
+            {entry.path: entry for entry in root.files(series.path)} for root in (self._root, self._second)
+        )
+        return first, second
+
+    def _facts(self, spot: Spot) -> FileFacts | None:
+        return _steadily(lambda: self._look(spot, self._list(spot.series), is_whole=False).facts())
+
+    def _look(self, spot: Spot, listing: _Listing, *, is_whole: bool = True) -> Place:
+        """Read what lies at a place; of a Parquet file just the footer, unless it is wanted whole."""
+        parquet, fault = None, None
+        try:
+            parquet = self._parquet(spot, listing[0].get(spot.path + PARQUET), is_whole=is_whole)
+        except StoreUnavailableError:
+            raise
+        except StoreError as error:
+            fault = error
+        sheets = []
+        for root, entries in zip((self._root, self._second), listing, strict=True):
+            if (entry := entries.get(spot.path + FALLBACK)) is not None:
+                sheets.append(_sheet(root, spot, entry))
+        sheets.sort(key=lambda sheet: sheet.file.number if sheet.file else 0)
+        return Place(self._root, spot, parquet, fault, sheets)
+
+    def _parquet(self, spot: Spot, entry: Entry | None, *, is_whole: bool) -> ParquetFile | None:
+        if entry is None:
+            return None
+        if is_whole:
+            content = pa.BufferReader(self._root.read(entry))
+            return open_parquet(self._root.full(entry.path), content, spot.series)
+        with self._root.open(entry) as source:
+            return open_parquet(self._root.full(entry.path), source, spot.series)
+
+
+def open_archive(settings: Settings) -> Archive:
+    """Return the archive that the settings name."""
+    url = settings.archive_url or str(settings.home / "archive")
+    return Archive(url, settings.archive_fallback or settings.home / "fallback")
+
+
+def _sheet(root: Root, spot: Spot, entry: Entry) -> Sheet:
+    try:
+        return Sheet(root, open_fallback(root.full(entry.path), root.read(entry), spot))
+    except StoreUnavailableError:
+        raise
+    except (StoreError, SchemaMismatchError) as error:
+        return Sheet(root, None, error)
+
+
+def _series_below(root: Root) -> list[Series]:
+    folders = [third for first in root.folders() for second in root.folders(first) for third in root.folders(second)]
+    return [series for folder in folders if (series := series_of(folder)) is not None]
+
+
+def _steadily(read: Callable[[], _T]) -> _T:
+    """Read again from the start when a file was replaced by another meanwhile."""
+    for _ in range(_TRIES):
+        try:
+            return read()
+        except VanishedError:
+            continue
+    raise StoreUnavailableError("the archive's files change faster than they can be read; run this again")
