@@ -19,7 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from etl.archive import Archive
+from etl.archive import Archive, open_archive
 from etl.errors import ConfigError
 from etl.filling import fill_flat
 from etl.rules import Rules
@@ -55,7 +55,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _AT_ONCE = 50_000  # candles: the server makes up a whole answer before it sends any of it
-_SIDE_BY_SIDE = 2
 
 
 class Source(StrEnum):
@@ -169,6 +168,7 @@ def _from_warehouse(
         candles = reader.candles(time_range)
         if kinds is None:
             return candles
+        reader.check_kept(TimeRange(time_range.start - series.timeframe.delta, time_range.start))
         before = read_last_candle(reader.connection, reader.series_id, time_range.start, as_of)
         return fill_flat(candles, before, reader.absent(time_range, kinds))
 
@@ -176,13 +176,12 @@ def _from_warehouse(
 def _from_archive(
     settings: Settings, series: Series, time_range: TimeRange, kinds: Collection[AbsenceKind] | None
 ) -> pa.Table:
-    archive = _open_archive(settings)
+    archive = open_archive(settings)
     files = archive.files(series)
     if not files:
         raise ConfigError(f"the archive has nothing of {series}{nearest(str(series), map(str, archive.series()))}")
-    inside = [span for file in files if (span := clip(file.span, time_range)) is not None]
-    with ThreadPoolExecutor(_SIDE_BY_SIDE) as threads:
-        candles = pa.concat_tables([empty_candles(), *threads.map(lambda span: archive.read(series, span), inside)])
+    inside = clip(TimeRange(files[0].span.start, files[-1].span.end), time_range)
+    candles = empty_candles() if inside is None else archive.read(series, inside)
     if kinds is None:
         return candles
     with _reading(settings, series, None) as reader:
@@ -294,7 +293,3 @@ def _choice(kind: type[_Choice], value: str) -> _Choice:
     if value not in list(kind):
         raise ConfigError(f"{value!r} is no {kind.__name__.lower()}{nearest(value, kind)}")
     return kind(value)
-
-
-def _open_archive(settings: Settings) -> Archive:
-    return Archive(settings.archive_url or str(settings.home / "archive"))
