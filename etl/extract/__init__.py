@@ -4,6 +4,7 @@ from etl.extract.adapters import open_source
 from etl.extract.budget import Budget
 from etl.extract.file_source import CandleFile, look_through
 from etl.extract.pager import FetchReport, OnPage, fetch_range
+from etl.extract.pruning import Pruned, at_rest, prune
 from etl.extract.raw import Fetched, PageKey, RawPartition, RawStore
 from etl.extract.source import Bounds, Page, Route, Source
 from etl.extract.trades import to_candles
@@ -17,12 +18,15 @@ __all__ = [
     "OnPage",
     "Page",
     "PageKey",
+    "Pruned",
     "RawPartition",
     "RawStore",
     "Route",
     "Source",
+    "at_rest",
     "fetch_range",
     "look_through",
     "open_source",
+    "prune",
     "to_candles",
 ]

@@ -10,21 +10,25 @@ from __future__ import annotations
 import os
 import shutil
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
-from datetime import UTC
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
 import orjson
 import pyarrow as pa
 
-from etl.errors import StoreError
+from etl.errors import ConfigError, StoreError
 from etl.extract.source import Bounds, Page, Route
 from etl.files import write_whole
-from etl.series import Series, TimeRange
+from etl.series import Series, TimeRange, symbol_from_path
+from etl.timeframe import Timeframe
 
 _LIST = "pages.json"
+FOLDED, DONE, REFUSED = "folded", "done", "refused"
+"""What the folders are called beside those of partitions: loaded, being removed, kept as evidence."""
 
 
 class PageKey(NamedTuple):
@@ -62,6 +66,13 @@ class RawStore:
     def partition(self, series: Series, time_range: TimeRange) -> RawPartition:
         """Return the place of one partition's pages, which need not exist yet."""
         return RawPartition(self.root / series.path, series, time_range)
+
+    def homes(self) -> Iterator[tuple[Path, Series]]:
+        """Yield the folder of each series that has one."""
+        for home in sorted(self.root.glob("exchange=*/symbol=*/timeframe=*")):
+            exchange, symbol, timeframe = (part.partition("=")[2] for part in home.parts[-3:])
+            with suppress(ConfigError, ValueError):
+                yield home, Series(exchange, symbol_from_path(symbol), Timeframe(timeframe))
 
 
 class RawPartition:
@@ -144,17 +155,29 @@ class RawPartition:
         Raises:
             StoreError: The file system refuses. The folder is still there.
         """
+        self._fold(self.read_pages(self.read_list()))
+
+    def fold_rest(self) -> None:
+        """Do what `fold` does with whatever pages are there: the range was loaded by others.
+
+        Raises:
+            StoreError: The file system refuses. The folder is still there.
+        """
+        keys = sorted(key for path in self.folder.iterdir() if (key := _key_of(path.name)) is not None)
+        self._fold(page for key in keys if (page := self.read_page(key)) is not None)
+
+    def _fold(self, pages: Iterable[Page]) -> None:
         lines = b"".join(
             orjson.dumps(
                 {**page.window.to_dict(), "route": page.route, "fetched_at_ms": page.fetched_at_ms, "body": page.body}
             )
             + b"\n"
-            for page in self.read_pages(self.read_list())
+            for page in pages
         )
-        path = self._home / "folded" / f"{_name(self.time_range)}.jsonl.zst"
+        path = self._home / FOLDED / f"{_name(self.time_range)}.jsonl.zst"
         write_whole(path, pa.compress(lines, codec="zstd", asbytes=True))
         # Renamed at once and then removed, so that nobody finds a half of it; a killed removal is ended by the next.
-        done = self._home / "done"
+        done = self._home / DONE
         done.mkdir(exist_ok=True)
         self.folder.rename(done / f"{_name(self.time_range)}.{os.getpid()}")
         shutil.rmtree(done, ignore_errors=True)
@@ -165,7 +188,7 @@ class RawPartition:
         Returns:
             Where they are now.
         """
-        aside = self._home / "refused"
+        aside = self._home / REFUSED
         aside.mkdir(exist_ok=True)
         number = sum(path.name.startswith(_name(self.time_range)) for path in aside.iterdir()) + 1
         return self.folder.rename(aside / f"{_name(self.time_range)}.{number}")
@@ -186,3 +209,21 @@ def _name(time_range: TimeRange) -> str:
         f"{bound:%Y%m%dT%H%M}" if is_whole else f"{bound:%Y%m%dT%H%M%S}{bound.microsecond // 1000:03d}"
         for bound in bounds
     )
+
+
+def span_of(name: str) -> TimeRange | None:
+    """Return the range that `_name` has written as `name`; None if it never wrote such a name."""
+    with suppress(ValueError):
+        start, end = (
+            datetime.strptime(bound[:13], "%Y%m%dT%H%M").replace(tzinfo=UTC)
+            + timedelta(milliseconds=int(bound[13:] or 0))
+            for bound in name.split("-")
+        )
+        return TimeRange(start, end)
+    return None
+
+
+def _key_of(name: str) -> PageKey | None:
+    window, _, route = name.rpartition(".")
+    span = span_of(window)
+    return PageKey(span, Route(route)) if span is not None and route in list(Route) else None
