@@ -137,7 +137,7 @@ class Archive:
         """
         facts = self._facts(Spot(series, file.span))
         if facts is None:
-            raise StoreError(f"{self._root.full(file.path)} is not there any more", series=series)
+            raise StoreError(f"{self._root.place_of(file.path)} is not there any more", series=series)
         return facts
 
     def series(self) -> list[Series]:
@@ -155,13 +155,13 @@ class Archive:
         """
         spot = spot_of(file.path, PARQUET) or spot_of(file.path, FALLBACK)
         if spot is None:
-            raise StoreError(f"{self._root.full(file.path)} is no file of the archive")
+            raise StoreError(f"{self._root.place_of(file.path)} is no file of the archive")
         return self._look(spot, self._list(spot.series)).set_aside()
 
     def fallbacks(self) -> list[Fallback]:
         """Return the fallbacks that are there, ascending; a stale one too."""
         found = [(spot_of(entry.path, FALLBACK), root, entry) for root, entry in self._everything()]
-        fallbacks = [Fallback(spot.series, spot.span, root.full(entry.path)) for spot, root, entry in found if spot]
+        fallbacks = [Fallback(spot.series, spot.span, root.place_of(entry.path)) for spot, root, entry in found if spot]
         return sorted(fallbacks, key=lambda one: (one.series, one.span, one.path))
 
     def convert(self, fallback: Fallback) -> None:
@@ -193,7 +193,7 @@ class Archive:
             else:
                 kinds = (kind for form, kind in _KINDS.items() if re.fullmatch(form, entry.name))
                 what = next(kinds, "no file of the archive")
-            found.append(Leftover(root.full(entry.path), what, entry.size_bytes, entry.written_at))
+            found.append(Leftover(root.place_of(entry.path), what, entry.size_bytes, entry.written_at))
         return sorted(found, key=lambda one: one.path)
 
     def _everything(self) -> list[tuple[Root, Entry]]:
@@ -229,9 +229,9 @@ class Archive:
             return None
         if is_whole:
             content = pa.BufferReader(self._root.read(entry))
-            return open_parquet(self._root.full(entry.path), content, spot.series)
+            return open_parquet(self._root.place_of(entry.path), content, spot.series)
         with self._root.open(entry) as source:
-            return open_parquet(self._root.full(entry.path), source, spot.series)
+            return open_parquet(self._root.place_of(entry.path), source, spot.series)
 
 
 def open_archive(settings: Settings) -> Archive:
@@ -242,7 +242,7 @@ def open_archive(settings: Settings) -> Archive:
 
 def _sheet(root: Root, spot: Spot, entry: Entry) -> Sheet:
     try:
-        return Sheet(root, open_fallback(root.full(entry.path), root.read(entry), spot))
+        return Sheet(root, open_fallback(root.place_of(entry.path), root.read(entry), spot))
     except StoreUnavailableError:
         raise
     except (StoreError, SchemaMismatchError) as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from etl.schema import (
     from_columns,
     to_columns,
 )
+from etl.timeframe import to_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ class FallbackFile:
         """
         try:
             candles = _to_candles([orjson.loads(line) for line in self._lines], columns, self.facts.schema_version)
-        except (ValueError, KeyError, TypeError, OverflowError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise distrust(self.path, f"a line cannot be read: {error}", self.spot.series) from error
         if candles.num_rows != self.facts.rows or content_hash(candles, columns) != self.facts.content_hash:
             raise distrust(self.path, "its content does not match its hash", self.spot.series)
@@ -133,8 +135,7 @@ def _to_candles(rows: Sequence[dict[str, Any]], columns: Sequence[Column], versi
 
 def _to_values(column: Column, rows: Sequence[dict[str, Any]], version: int) -> NDArray[Any]:
     if column.kind is ColumnKind.TIME:
-        moments = [row[column.name].removesuffix("Z") for row in rows]
-        return np.array(moments, dtype="datetime64[ms]").astype(np.int64)
+        return np.array([to_ms(datetime.fromisoformat(row[column.name])) for row in rows], dtype=np.int64)
     given = [None] * len(rows) if column.since > version else [row[column.name] for row in rows]
     if column.kind is ColumnKind.FLOAT:
         return np.array([np.nan if value is None else value for value in given], dtype=np.float64)

@@ -116,7 +116,7 @@ class Place:
         try:
             return to_parquet(candles, facts, self.spot.series), facts.seal(self.spot.series)
         except (pa.ArrowException, OSError) as error:
-            path = self.root.full(self.spot.path + PARQUET)
+            path = self.root.place_of(self.spot.path + PARQUET)
             raise StoreError(f"{path} cannot be encoded ({str(error).splitlines()[0]})") from error
 
     def _remove(self, sheet: Sheet, seal: str | None) -> None:
@@ -152,7 +152,7 @@ class Place:
             for sheet in self.sheets:
                 if sheet.root is not root:
                     self._remove_superseded(sheet)
-            return root.full(path)
+            return root.place_of(path)
         raise StoreError("the candles can be kept nowhere: " + "; ".join(reasons), series=self.spot.series)
 
     def _remove_superseded(self, sheet: Sheet) -> None:

@@ -65,9 +65,9 @@ class Root:
         self.address: str = f"{located[1].rstrip('/')}/candles"
         self.is_local = isinstance(self._system, fs.LocalFileSystem)
 
-    def full(self, path: str) -> str:
+    def place_of(self, path: str) -> str:
         """Return where a path below the root is, as a person would look for it."""
-        return f"{self.address}/{path}" if path else self.address
+        return self._full(path) if self.is_local else f"{self._system.type_name}://{self._full(path)}"
 
     def files(self, folder: str = "", *, is_deep: bool = False) -> list[Entry]:
         """Return the files in a folder below the root, or anywhere below it.
@@ -102,7 +102,7 @@ class Root:
     def open(self, entry: Entry) -> Any:
         """Open a file to read parts of it; may raise what `read` does."""
         try:
-            return self._system.open_input_file(self.full(entry.path))
+            return self._system.open_input_file(self._full(entry.path))
         except FileNotFoundError as error:
             raise VanishedError(entry.path) from error
         except OSError as error:
@@ -114,7 +114,7 @@ class Root:
         Raises:
             StoreError: It cannot be written.
         """
-        full = self.full(path)
+        full = self._full(path)
         if self.is_local:
             write_whole(Path(full), content)
             return
@@ -132,7 +132,7 @@ class Root:
             StoreError: It cannot be removed.
         """
         try:
-            self._system.delete_file(self.full(path))
+            self._system.delete_file(self._full(path))
         except FileNotFoundError:
             return
         except OSError as error:
@@ -149,19 +149,22 @@ class Root:
         """
         try:
             number = 1
-            while self._system.get_file_info(self.full(f"{path}.aside{number}")).type is not fs.FileType.NotFound:
+            while self._system.get_file_info(self._full(f"{path}.aside{number}")).type is not fs.FileType.NotFound:
                 number += 1
-            self._system.move(self.full(path), self.full(f"{path}.aside{number}"))
+            self._system.move(self._full(path), self._full(f"{path}.aside{number}"))
         except OSError as error:
             raise self._error(path, "moved aside", error) from error
         return f"{path}.aside{number}"
 
     def _select(self, folder: str, *, is_deep: bool) -> Iterator[fs.FileInfo]:
-        selector = fs.FileSelector(self.full(folder), allow_not_found=True, recursive=is_deep)
+        selector = fs.FileSelector(self._full(folder), allow_not_found=True, recursive=is_deep)
         try:
             yield from self._system.get_file_info(selector)
         except OSError as error:
             raise self._error(folder, "listed", error) from error
+
+    def _full(self, path: str) -> str:
+        return f"{self.address}/{path}" if path else self.address
 
     def _below(self, path: str) -> str:
         return path[len(self.address) + 1 :].rstrip("/")
@@ -169,8 +172,8 @@ class Root:
     def _error(self, path: str, done: str, error: OSError) -> StoreError:
         reason = str(error.strerror or error).splitlines()[0]
         if not self.is_local and _UNAVAILABLE.search(str(error)):
-            return StoreUnavailableError(f"{self.full(path)} cannot be {done} just now ({reason}); run this again")
-        return StoreError(f"{self.full(path)} cannot be {done} ({reason}); make room or mend its rights")
+            return StoreUnavailableError(f"{self.place_of(path)} cannot be {done} just now ({reason}); run this again")
+        return StoreError(f"{self.place_of(path)} cannot be {done} ({reason}); make room or mend its rights")
 
 
 def _impatient(files: fs.FileSystem) -> fs.FileSystem:
