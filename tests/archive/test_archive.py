@@ -61,7 +61,7 @@ def test_a_file_says_what_it_was_told_to_hold(archive: Archive) -> None:
 
 
 def test_the_archive_knows_its_series_files_and_leftovers(archive: Archive) -> None:
-    """Series by their folders, files with size and age; what was set aside is read by nobody and listed as left over."""
+    """Series by their folders, files with size and age; what is set aside is read by nobody and left over."""
     assert (archive.series(), archive.leftovers(), archive.fallbacks()) == ([], [], [])
     future = Series("binance", "BTC/USDT:USDT-250627", Timeframe.H1)
     for series in (BTC, future):

@@ -104,7 +104,7 @@ def _do(archive: Archive, wanted: pa.Table, *, is_conversion: bool) -> None:
 
 @pytest.fixture
 def blocked(tmp_path: Path) -> tuple[Archive, Path]:
-    """An archive with candles of which the last are in a fallback, since a folder lies where the file must; the folder."""
+    """An archive with candles in a fallback, since a folder lies where their file must; that folder."""
     archive = Archive(str(tmp_path / "first"), tmp_path / "second")
     folder = tmp_path / "first" / "candles" / BTC.path / "2024-02.parquet"
     folder.mkdir(parents=True)
