@@ -1,4 +1,4 @@
-"""Write to a disk that is full, in a mount namespace of its own: `unshare -rm python -m tests.archive.full_disk FOLDER`."""
+"""Write to a full disk in a mount namespace of its own: `unshare -rm python -m tests.archive.full_disk FOLDER`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What disks and processes do to an archive: full, read-only, cut off, rotten. It serves what was written, or nothing."""
+"""What disks and processes do to an archive: full, read-only, cut off, rotten. It serves what was written, or fails."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_a_folder_that_is_read_only_sends_rows_to_the_second_root(roots: tuple[s
 
 @pytest.mark.parametrize("death", [death for death in DEATHS if "fallback" not in death])
 def test_a_write_that_dies_leaves_the_old_or_the_new(death: str, roots: tuple[str, str]) -> None:
-    """Killed anywhere, the file is one or the other, whole; what else lies there is known as cut off; a rerun ends it."""
+    """Killed anywhere, the file is one or the other, whole; what else lies there is known; a rerun ends it."""
     assert in_child(write_and_die, death, *roots, WHOLE, NEW) == (-signal.SIGKILL, "")
     archive = _archive(roots)
     assert archive.read(BTC, WHOLE).equals(NEW if death == "after the file is replaced" else OLD)

@@ -76,7 +76,7 @@ def test_a_file_that_lacks_what_its_version_has_is_refused() -> None:
 
 
 def test_a_file_from_before_files_said_what_they_cover(tmp_path: Path) -> None:
-    """It covers its first candle to the end of its last; it is read, added to, and left alone by what changes nothing."""
+    """It covers its first candle to the end of its last, and is left alone by a write that changes nothing."""
     archive = Archive(str(tmp_path / "first"), tmp_path / "second")
     path = tmp_path / "first" / "candles" / BTC.path / "2024-02.parquet"
     path.parent.mkdir(parents=True)
