@@ -42,7 +42,7 @@ class Outcome:
         return table
 
 
-class _Rate(ProgressColumn):
+class Rate(ProgressColumn):
     """Candles per second, over the last while."""
 
     def render(self, task: Task) -> Text:
@@ -64,7 +64,7 @@ class Bars:
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[said]}"),
-            _Rate(),
+            Rate(),
             TimeRemainingColumn(),
             console=console,
         )

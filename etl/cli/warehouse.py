@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import typer
 
+from etl.cli.rebuilding import rebuild
 from etl.cli.terminal import AsJson, opened_stores, out
 
 app = typer.Typer(invoke_without_command=True, help="What the warehouse runs on and how large it is. Alone: show.")
+app.command("rebuild")(rebuild)
 
 
 @app.callback()

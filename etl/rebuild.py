@@ -1,0 +1,202 @@
+"""The warehouse built again from the archive alone: candles, checkpoints, absences, and what is counted from them.
+
+A range of a file at a time, each in a transaction of its own: a rebuild that was cut off goes on where it was. The
+archive is only read. What it does not know does not come back: see `LOST`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import PurePosixPath
+
+import numpy as np
+import pyarrow as pa
+
+from etl.archive import ArchiveFile
+from etl.errors import ChandlerError, StoreError
+from etl.judging import judge_loads
+from etl.schema import to_columns
+from etl.series import Series, TimeRange
+from etl.stores import Partition, Stores
+from etl.validate import explain, find_absences
+from etl.warehouse import (
+    REBUILT,
+    Asking,
+    Finding,
+    Listing,
+    LoadReport,
+    begin_load,
+    covered_ranges,
+    known_series,
+    merge,
+    read_listing,
+    subtract,
+)
+
+log = logging.getLogger(__name__)
+
+LOST = (
+    "earlier values of revised candles, and so reading as of a moment before now",
+    "rows in quarantine, and what was decided on them",
+    "when a series was listed and delisted, until it is fetched again",
+    "months without a single candle, which have no file",
+    "the names and times of the runs that loaded it",
+)
+"""What only the lost warehouse knew."""
+
+_AT_ONCE = 2  # series; the server has as much to do as we have
+
+OnRebuilt = Callable[[Partition, LoadReport], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What of an archive file the warehouse has no account of.
+
+    Attributes:
+        spans: Ascending and disjoint, each within the file's.
+    """
+
+    file: ArchiveFile
+    spans: tuple[TimeRange, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesPlan:
+    """What of a series is to be rebuilt.
+
+    Attributes:
+        tasks: By file, ascending.
+        asked_at: When the exchange was asked for all of it, at the earliest.
+        failures: Files that do not say what they hold.
+    """
+
+    series: Series
+    tasks: tuple[Task, ...]
+    asked_at: datetime | None
+    listing: Listing
+    failures: tuple[ChandlerError, ...]
+
+    @property
+    def slots(self) -> int:
+        """How many candles the tasks account for, held or absent."""
+        return sum(span.count(self.series.timeframe) for task in self.tasks for span in task.spans)
+
+
+def plan_rebuild(stores: Stores, only: Collection[Series] = ()) -> list[SeriesPlan]:
+    """Find what the archive holds and the warehouse has no account of.
+
+    Args:
+        only: Which series; all that the archive has, without.
+
+    Raises:
+        StoreUnavailableError: A store does not answer.
+    """
+    wanted = [series for series in stores.archive.series() if not only or series in only]
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        return list(threads.map(lambda series: _plan(stores, series), wanted))
+
+
+def run_rebuild(
+    stores: Stores, plans: Sequence[SeriesPlan], on_rebuilt: OnRebuilt = lambda partition, report: None
+) -> list[ChandlerError]:
+    """Load what is planned, two series side by side, and judge the absences of all of it.
+
+    Returns:
+        What could not be rebuilt: a file each, or the rest of a series whose candles in the warehouse are others.
+
+    Raises:
+        StoreUnavailableError: A store went away. What was rebuilt stays; the same again goes on.
+    """
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        failed = list(threads.map(lambda plan: _rebuild(stores, plan, on_rebuilt), plans))
+    for exchange in sorted({plan.series.exchange for plan in plans}):
+        judge_loads(stores, exchange, REBUILT)
+    return [failure for failures in failed for failure in failures]
+
+
+def _plan(stores: Stores, series: Series) -> SeriesPlan:
+    with stores.warehouse.begin() as connection:
+        series_id = known_series(connection).get(series)
+        known = [] if series_id is None else covered_ranges(connection, series_id)
+        listing = read_listing(connection, series)
+    tasks, ends, failures = [], [], []
+    for file in stores.archive.files(series):
+        try:
+            covered = stores.archive.facts(series, file).covered
+        except ChandlerError as error:
+            failures.append(_raise_if_gone(error))
+            continue
+        ends += [span.end for span in covered]
+        if spans := tuple(rest for span in covered for rest in subtract(span, known)):
+            tasks.append(Task(file, spans))
+    return SeriesPlan(series, tuple(tasks), max(ends, default=None), listing, tuple(failures))
+
+
+def _rebuild(stores: Stores, plan: SeriesPlan, on_rebuilt: OnRebuilt) -> list[ChandlerError]:
+    failures = list(plan.failures)
+    for task in plan.tasks:
+        try:
+            candles = stores.archive.read(plan.series, task.file.span)
+        except ChandlerError as error:
+            failures.append(_raise_if_gone(error))
+            continue
+        try:
+            for span in task.spans:
+                on_rebuilt(Partition(plan.series, span), _load(stores, plan, task.file, span, _cut(candles, span)))
+        except _DiffersError as error:
+            return [*failures, error]
+    return failures
+
+
+def _load(stores: Stores, plan: SeriesPlan, file: ArchiveFile, span: TimeRange, candles: pa.Table) -> LoadReport:
+    """Let the warehouse hold a range as the archive does, flags and all, with a checkpoint that says so."""
+    series = plan.series
+    missing = find_absences(to_columns(candles)["open_time"], span, series.timeframe)
+    found = explain(
+        missing,
+        series.timeframe,
+        first_ms=plan.listing.first_ms,
+        end_ms=plan.listing.ended_ms,
+        served_from_ms=None,
+        refused={},
+    )
+    asking = Asking(plan.asked_at or span.end, stores.settings.settle_of(series), REBUILT)
+    with begin_load(stores.warehouse, series, span, REBUILT, lookback=0) as under_way:
+        merged = merge(under_way.stored, candles)
+        if not merged.candles.equals(candles):
+            raise _DiffersError(
+                f"the warehouse holds other candles there than the archive; chandler audit {series} --fix",
+                series=series,
+                time_range=span,
+            )
+        report = under_way.write(
+            merged,
+            absent=[Finding(*one) for one in found],
+            refused=(),
+            asking=asking,
+            archive_files=[str(PurePosixPath(file.path).with_suffix(".parquet"))],
+            is_announced=True,
+        )
+    log.info("%s %s: %d candles, %d absent", series, span, report.rows, report.absent)
+    return report
+
+
+class _DiffersError(StoreError):
+    """Which store is right is for the audit to find out."""
+
+
+def _raise_if_gone(error: ChandlerError) -> ChandlerError:
+    """Return what is wrong with one file; a store that does not answer says nothing about a file."""
+    if error.is_retryable:
+        raise error
+    return error
+
+
+def _cut(candles: pa.Table, span: TimeRange) -> pa.Table:
+    first, end = np.searchsorted(to_columns(candles)["open_time"], [span.start_ms, span.end_ms])
+    return candles.slice(first, end - first)
