@@ -6,8 +6,10 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import partial
 
 import pyarrow as pa
+from sqlalchemy import Connection
 
 from etl.archive import Archive
 from etl.extract import Bounds
@@ -58,12 +60,12 @@ def put(
     run: str,
     *,
     is_announced: bool = False,
-    also: Callable[[Load], None] = lambda load: None,
+    first: Callable[[Connection], None] | None = None,
 ) -> LoadReport:
     """Merge what comes in with what is stored, archive first, then all the rest in one transaction.
 
     Args:
-        also: What else belongs into that transaction, before anything is counted.
+        first: What else belongs into that transaction, before anything is read.
 
     Raises:
         StoreError: A store refuses or went away. What was there before is whole.
@@ -72,8 +74,15 @@ def put(
     settings = stores.settings
     rules = settings.rules_of(series.exchange)
     asking = Asking(incoming.asked_at, settings.settle_of(series), run)
-    with begin_load(stores.warehouse, series, time_range, run, rules.lookback) as under_way:
-        also(under_way)
+    with begin_load(
+        stores.warehouse,
+        series,
+        time_range,
+        run,
+        rules.lookback,
+        read_archive=partial(stores.archive.read, series),
+        first=first,
+    ) as under_way:
         merged = with_flags(
             merge(under_way.stored, _without_overruled(under_way, incoming.candles)),
             under_way.before,

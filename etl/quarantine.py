@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from sqlalchemy import Connection
 
 from etl.errors import ConfigError, DataQualityError
 from etl.exchanges import FILE_LAYOUT
@@ -23,7 +24,6 @@ from etl.stores import Partition, Stores
 from etl.timeframe import to_ms
 from etl.validate import REFUSING, ReceivedRows, clean
 from etl.warehouse import (
-    Load,
     LoadReport,
     Quarantined,
     State,
@@ -97,11 +97,11 @@ def release(stores: Stores, row_id: int, note: str | None, run: str) -> LoadRepo
     partition = _slot(row)
     candles = _judge_again(stores, row, partition)
 
-    def decided(load: Load) -> None:
-        if not decide(load.connection, row.id, row.state, State.RELEASED, note):
+    def decided(connection: Connection) -> None:
+        if not decide(connection, row.id, row.state, State.RELEASED, note):
             raise ConfigError(f"{_name(row)} was decided by somebody else just now; look at it again")
 
-    return put(stores, partition, Incoming(candles, (), Bounds(), row.refused_at), run, also=decided)
+    return put(stores, partition, Incoming(candles, (), Bounds(), row.refused_at), run, first=decided)
 
 
 def confirm(stores: Stores, row_id: int, note: str | None) -> None:

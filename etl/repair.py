@@ -226,4 +226,7 @@ def _alone(stores: Stores, exchange: str) -> Iterator[bool]:
     with stores.warehouse.translated(), stores.warehouse.engine.connect() as connection:
         # The lock is the connection's: it goes when the process dies.
         open_ended = connection.execution_options(isolation_level="AUTOCOMMIT")
-        yield bool(open_ended.execute(text(_ONE_AT_A_TIME), {"exchange": exchange}).scalar_one())
+        try:
+            yield bool(open_ended.execute(text(_ONE_AT_A_TIME), {"exchange": exchange}).scalar_one())
+        finally:
+            connection.invalidate()  # the lock goes with it

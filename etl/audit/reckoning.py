@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 
-from etl.audit.findings import united
 from etl.audit.grid import Slots, times_of
 from etl.audit.pieces import Scope, read_stored
 from etl.audit.series import find_holes, read_account
-from etl.schema import AbsenceKind
+from etl.schema import AbsenceKind, to_columns
 from etl.series import TimeRange
 from etl.timeframe import from_ms, to_ms
 from etl.validate import FORMING, explain, find_absences
@@ -19,9 +18,10 @@ from etl.warehouse import (
     Checkpoint,
     Finding,
     clip,
-    count_quality,
+    driver_of,
     log_mending,
     read_absences,
+    read_accounts,
     read_checkpoints,
     read_listing,
     read_quality,
@@ -31,7 +31,9 @@ from etl.warehouse import (
     refused_rules,
     renew_checkpoint,
     span_of_candles,
+    tally,
     vouch,
+    write_quality,
 )
 
 RUN = "audit --fix"
@@ -133,11 +135,18 @@ def mend_checkpoints(scope: Scope, touched: Sequence[TimeRange], doubtful: Colle
 
 
 def mend_quality(scope: Scope, touched: Sequence[TimeRange]) -> Iterator[str]:
-    """Count the quality of the days again."""
+    """Count the quality of the days again, of what both stores hold.
+
+    Args:
+        touched: Whole days.
+    """
     connection, series_id, timeframe = scope.connection, scope.series_id, scope.series.timeframe
-    for span in united(touched):
-        if read_quality(connection, series_id, span) != count_quality(connection, series_id, timeframe, span):
-            refresh_quality(connection, series_id, timeframe, span)
+    for span in touched:
+        accounts = read_accounts(driver_of(connection), series_id, span)
+        columns = to_columns(read_stored(scope, span))
+        counted = tally(span, accounts, timeframe, columns["open_time"], columns["flags"])
+        if read_quality(connection, series_id, span) != counted:
+            write_quality(connection, series_id, span, counted)
             yield f"{span}: quality counted again"
 
 

@@ -10,11 +10,13 @@ from etl.warehouse.absences import (
     record_unfetched,
     record_verdicts,
 )
+from etl.warehouse.around import read_accounts
 from etl.warehouse.budget import SharedBudget, local_budget
 from etl.warehouse.checkpoints import Checkpoint, covered_ranges, read_checkpoints, vouch
 from etl.warehouse.database import Warehouse, open_warehouse
+from etl.warehouse.holding import driver_of, ensure_series, lock_series
 from etl.warehouse.listings import Listing, read_listing
-from etl.warehouse.load import Load, begin_load, ensure_series, lock_series
+from etl.warehouse.load import Load, begin_load
 from etl.warehouse.loads import (
     LoadReport,
     LoggedLoad,
@@ -37,7 +39,7 @@ from etl.warehouse.proving import (
     span_of_absences,
     unfetched_ranges,
 )
-from etl.warehouse.quality import Quality, count_quality, read_quality, refresh_quality
+from etl.warehouse.quality import Quality, count_quality, read_quality, refresh_quality, tally, write_quality
 from etl.warehouse.quarantine import (
     Quarantined,
     State,
@@ -95,7 +97,6 @@ __all__ = [
     "Wanted",
     "Warehouse",
     "begin_load",
-    "begin_reading",
     "bring_back",
     "broken_revisions",
     "clip",
@@ -105,6 +106,7 @@ __all__ = [
     "count_refused",
     "covered_ranges",
     "decide",
+    "driver_of",
     "due_absences",
     "ensure_series",
     "find_load",
@@ -122,6 +124,7 @@ __all__ = [
     "open_warehouse",
     "overlay",
     "read_absences",
+    "read_accounts",
     "read_absent_slots",
     "read_candles",
     "read_candles_at_once",
@@ -153,6 +156,7 @@ __all__ = [
     "span_of_candles",
     "span_of_retired",
     "subtract",
+    "tally",
     "unannounced_loads",
     "unfetched_ranges",
     "unjudged_loads",
@@ -160,4 +164,5 @@ __all__ = [
     "with_flags",
     "with_retired",
     "without_equals",
+    "write_quality",
 ]

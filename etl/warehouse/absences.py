@@ -67,7 +67,7 @@ def read_absences(connection: Connection, series_id: int, time_range: TimeRange 
     query = select(*_COLUMNS).where(own.series_id == series_id).order_by(own.span)
     if time_range is not None:
         query = query.where(own.span.op("&&")(to_sql_range(time_range)))
-    return [_to_absence(*row) for row in connection.execute(query)]
+    return [to_absence(*row) for row in connection.execute(query)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +92,20 @@ def record_absences(
     time_range: TimeRange,
     found: Sequence[Finding],
     asking: Asking,
-) -> None:
-    """Make `found` the absences of `time_range`, all of which was asked for; what lies outside stays as it is."""
-    known = _read_around(connection, series_id, timeframe, time_range)
+    known: Sequence[Absence] | None = None,
+) -> Sequence[Absence]:
+    """Make `found` the absences of `time_range`, all of which was asked for; what lies outside stays as it is.
+
+    Args:
+        known: Those that overlap or touch the range, if the caller has read them; others may be among them.
+
+    Returns:
+        What has become of `known`.
+    """
+    known = _read_around(connection, series_id, timeframe, time_range) if known is None else known
     inside = [clipped for absence in known if (clipped := _clipped(absence, time_range)) is not None]
     asked = [_asked(span, old, new, asking) for span, old, new in overlay(inside, found) if new is not None]
-    _rewrite(connection, series_id, known, time_range, asked, asking.run)
+    return _rewrite(connection, series_id, known, time_range, asked, asking.run)[0]
 
 
 def record_verdicts(
@@ -119,7 +127,7 @@ def record_verdicts(
     known = _read_around(connection, series_id, timeframe, time_range)
     inside = [clipped for absence in known if (clipped := _clipped(absence, time_range)) is not None]
     judged = [_judged(span, old, new, settle) for span, old, new in overlay(inside, verdicts) if old is not None]
-    return _rewrite(connection, series_id, known, time_range, judged, run)
+    return _rewrite(connection, series_id, known, time_range, judged, run)[1]
 
 
 def record_unfetched(
@@ -166,7 +174,7 @@ def due_absences(connection: Connection, exchange: str, now: datetime) -> dict[S
     )
     due: dict[Series, list[Absence]] = {}
     for name, symbol, timeframe, *columns in connection.execute(query):
-        due.setdefault(Series(name, symbol, Timeframe(timeframe)), []).append(_to_absence(*columns))
+        due.setdefault(Series(name, symbol, Timeframe(timeframe)), []).append(to_absence(*columns))
     return {one: sorted(found, key=lambda absence: absence.span) for one, found in due.items()}
 
 
@@ -197,7 +205,8 @@ def _rewrite(
     time_range: TimeRange,
     inside: Sequence[Absence],
     run: str,
-) -> int:
+) -> tuple[Sequence[Absence], int]:
+    """Return the absences as they are now, and how many stretches are of another kind or held."""
     outside = [piece for absence in known for piece in _outside(absence, time_range)]
     settled = list(_joined(sorted([*outside, *inside], key=lambda absence: absence.span)))
     kept = set(known) & set(settled)
@@ -217,7 +226,7 @@ def _rewrite(
     ]
     if changes:
         connection.execute(insert(absence_changes), changes)
-    return len(changes)
+    return settled, len(changes)
 
 
 def _joined(pieces: Iterable[Absence]) -> Iterator[Absence]:
@@ -247,7 +256,8 @@ def _read_around(connection: Connection, series_id: int, timeframe: Timeframe, t
     return read_absences(connection, series_id, wider)
 
 
-def _to_absence(span: Range[datetime], kind: str, *rest: Any) -> Absence:
+def to_absence(span: Range[datetime], kind: str, *rest: Any) -> Absence:
+    """Return the absence of a row: span, kind, and the other fields in their order."""
     if span.lower is None or span.upper is None:
         raise StoreError(f"an absence without bounds is recorded: {span}; delete it and ingest its range again")
     return Absence(TimeRange(span.lower, span.upper), AbsenceKind(kind), *rest)
@@ -277,18 +287,18 @@ def _delete(connection: Connection, series_id: int, gone: Sequence[Absence]) -> 
 
 def _insert(connection: Connection, series_id: int, fresh: Sequence[Absence]) -> None:
     if fresh:
-        now = connection.execute(select(func.now())).scalar_one()
         rows = [
             {
                 "series_id": series_id,
                 "span": to_sql_range(absence.span),
                 "kind": absence.kind.value,
                 "evidence": absence.evidence,
-                "first_seen": absence.first_seen or now,
+                "seen": absence.first_seen,
                 "asked_at": absence.asked_at,
                 "probes": absence.probes,
                 "next_probe": absence.next_probe,
             }
             for absence in fresh
         ]
-        connection.execute(insert(absences), rows)
+        seen = func.coalesce(bindparam("seen", type_=absences.c.first_seen.type), func.now())
+        connection.execute(insert(absences).values(first_seen=seen), rows)

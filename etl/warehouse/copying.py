@@ -10,8 +10,9 @@ Source: https://www.postgresql.org/docs/current/sql-copy.html ("Binary Format")
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, LiteralString
 
 import numpy as np
@@ -25,6 +26,7 @@ from etl.series import TimeRange
 
 _HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
 _TRAILER = struct.pack(">h", -1)
+_AT_ONCE = 8192  # rows; what is encoded while the server takes in those before
 _EPOCH_MS = 946_684_800_000  # PostgreSQL counts microseconds from 2000-01-01.
 _DTYPES = {ColumnKind.TIME: ">i8", ColumnKind.FLOAT: ">f8", ColumnKind.INT: ">i8", ColumnKind.SMALL: ">i2"}
 _NULL = {ColumnKind.FLOAT: sql.SQL("'NaN'::float8"), ColumnKind.INT: sql.SQL("-1::int8")}
@@ -121,52 +123,75 @@ def fetch_out(cursor: psycopg.Cursor[tuple[object, ...]], series_id: int, time_r
     Args:
         time_range: Of a million candles at most: the server makes up the whole row before it sends any of it.
     """
-    names = [sql.Identifier(column.name) for column in CANDLE_COLUMNS]
-    statement = sql.SQL(
-        "SELECT {arrays} FROM (SELECT {values} FROM candles WHERE series_id = {series_id}"
-        " AND open_time >= {start} AND open_time < {end}) unordered"
+    return ask_for_candles(cursor.connection, series_id, time_range)()
+
+
+def ask_for_candles(driver: psycopg.Connection[Any], series_id: int, time_range: TimeRange) -> Callable[[], pa.Table]:
+    """Ask for what `fetch_out` returns; it may be in a pipeline, and what is returned gives the answer after it."""
+    answer = _ask_for_arrays(driver, CANDLE_COLUMNS, series_id, time_range)
+    return lambda: from_columns(answer())
+
+
+def fetch_flags(
+    cursor: psycopg.Cursor[tuple[object, ...]], series_id: int, time_range: TimeRange
+) -> tuple[NDArray[np.int64], NDArray[np.int16]]:
+    """Return open times and flags alone, ascending by open_time; as `fetch_out`."""
+    wanted = [column for column in CANDLE_COLUMNS if column.name in {"open_time", "flags"}]
+    columns = _ask_for_arrays(cursor.connection, wanted, series_id, time_range)()
+    return columns["open_time"], columns["flags"]
+
+
+def _ask_for_arrays(
+    driver: psycopg.Connection[Any], wanted: Sequence[Column], series_id: int, time_range: TimeRange
+) -> Callable[[], dict[str, NDArray[Any]]]:
+    binary = driver.cursor(binary=True)
+    binary.execute(
+        _arrays_of(tuple(wanted)), {"series_id": series_id, "start": time_range.start, "end": time_range.end}
+    )
+
+    def answer() -> dict[str, NDArray[Any]]:
+        result = binary.pgresult
+        columns = {
+            column.name: _read_array(column, result.get_value(0, place) if result else None)
+            for place, column in enumerate(wanted)
+        }
+        columns["open_time"] = columns["open_time"] // 1000 + _EPOCH_MS
+        if (np.diff(columns["open_time"]) < 0).any():
+            # Mostly they lie in their order already, and it is not the server that has to see to it.
+            order = np.argsort(columns["open_time"], kind="stable")
+            columns = {name: values[order] for name, values in columns.items()}
+        return columns
+
+    return answer
+
+
+@cache
+def _arrays_of(wanted: tuple[Column, ...]) -> sql.Composed:
+    """Return the statement; its values are bound, so that a connection which asks often has it planned once."""
+    names = [sql.Identifier(column.name) for column in wanted]
+    return sql.SQL(
+        "SELECT {arrays} FROM (SELECT {values} FROM candles WHERE series_id = %(series_id)s"
+        " AND open_time >= %(start)s AND open_time < %(end)s) unordered"
     ).format(
         arrays=sql.SQL(", ").join(sql.SQL("array_agg({})").format(name) for name in names),
         values=sql.SQL(", ").join(
-            sql.SQL("{} AS {}").format(value, name) for value, name in zip(_values(), names, strict=True)
+            sql.SQL("{} AS {}").format(value, name) for value, name in zip(_values(wanted), names, strict=True)
         ),
-        series_id=sql.Literal(series_id),
-        start=sql.Literal(time_range.start),
-        end=sql.Literal(time_range.end),
     )
-    with cursor.connection.cursor(binary=True) as binary:
-        binary.execute(statement)
-        arrays = [binary.pgresult.get_value(0, place) if binary.pgresult else None for place in range(len(names))]
-    columns = {c.name: _read_array(c, data) for c, data in zip(CANDLE_COLUMNS, arrays, strict=True)}
-    columns["open_time"] = columns["open_time"] // 1000 + _EPOCH_MS
-    if (np.diff(columns["open_time"]) < 0).any():
-        # Mostly they lie in their order already, and it is not the server that has to see to it.
-        order = np.argsort(columns["open_time"], kind="stable")
-        columns = {name: values[order] for name, values in columns.items()}
-    return from_columns(columns)
 
 
-def copy_out_times(
-    cursor: psycopg.Cursor[tuple[object, ...]], series_id: int, time_range: TimeRange
-) -> NDArray[np.int64]:
-    """Return the open times alone, in milliseconds since the epoch, ascending."""
-    statement = sql.SQL(
-        "COPY (SELECT open_time FROM candles WHERE series_id = {series_id} AND open_time >= {start}"
-        " AND open_time < {end} ORDER BY open_time) TO STDOUT (FORMAT binary)"
-    ).format(series_id=sql.Literal(series_id), start=sql.Literal(time_range.start), end=sql.Literal(time_range.end))
-    with cursor.copy(statement) as copy:
-        data = b"".join(copy)
-    record = np.dtype([("count", ">i2"), ("width", ">i4"), ("open_time", ">i8")])
-    records = np.frombuffer(data[len(_HEADER) : -len(_TRAILER)], dtype=record)
-    return records["open_time"].astype(np.int64) // 1000 + _EPOCH_MS
+def fetch_times(cursor: psycopg.Cursor[tuple[object, ...]], series_id: int, time_range: TimeRange) -> NDArray[np.int64]:
+    """Return the open times alone, in milliseconds since the epoch, ascending; as `fetch_out`."""
+    wanted = [column for column in CANDLE_COLUMNS if column.name == "open_time"]
+    return _ask_for_arrays(cursor.connection, wanted, series_id, time_range)()["open_time"]
 
 
-def _values() -> list[sql.Composable]:
+def _values(wanted: Sequence[Column] = CANDLE_COLUMNS) -> list[sql.Composable]:
     return [
         sql.SQL("COALESCE({}, {})").format(sql.Identifier(c.name), _NULL[c.kind])
         if c.is_nullable
         else sql.Identifier(c.name)
-        for c in CANDLE_COLUMNS
+        for c in wanted
     ]
 
 
@@ -179,25 +204,34 @@ def _read_array(column: Column, data: bytes | None) -> NDArray[Any]:
 
 
 def encode(series_id: int, candles: pa.Table) -> Iterator[bytes]:
-    """Yield rows in COPY's binary format, without its header and trailer: a block for each pattern of nulls."""
+    """Yield rows in COPY's binary format, without its header and trailer: some at a time, those with the same nulls."""
     columns = to_columns(candles)
     nullable = [column for column in CANDLE_COLUMNS if column.is_nullable]
-    pattern = np.zeros(candles.num_rows, dtype=np.int64)
+    pattern: NDArray[np.int64] = np.zeros(candles.num_rows, dtype=np.int64)
     for bit, column in enumerate(nullable):
-        pattern |= _is_null(column, columns[column.name]).astype(np.int64) << bit
+        if candles.column(column.name).null_count:
+            pattern |= _is_null(column, columns[column.name]).astype(np.int64) << bit
     for nulls in np.unique(pattern):
-        rows = np.flatnonzero(pattern == nulls)
         missing = {column.name for bit, column in enumerate(nullable) if nulls >> bit & 1}
-        records = np.empty(len(rows), dtype=_record(missing))
-        records["count"], records["series_id_width"], records["series_id"] = len(CANDLE_COLUMNS) + 1, 4, series_id
-        for column in CANDLE_COLUMNS:
-            if column.name in missing:
-                records[f"{column.name}_width"] = -1
-                continue
-            values = columns[column.name][rows]
-            records[f"{column.name}_width"] = np.dtype(_DTYPES[column.kind]).itemsize
+        is_same = pattern == nulls
+        same = columns if is_same.all() else {name: values[is_same] for name, values in columns.items()}
+        for start in range(0, len(same["open_time"]), _AT_ONCE):
+            part = {name: values[start : start + _AT_ONCE] for name, values in same.items()}
+            yield _encode(series_id, part, missing)
+
+
+def _encode(series_id: int, columns: Mapping[str, NDArray[Any]], missing: set[str]) -> bytes:
+    record = np.zeros((), dtype=_record(missing))
+    record["count"], record["series_id_width"], record["series_id"] = len(CANDLE_COLUMNS) + 1, 4, series_id
+    for column in CANDLE_COLUMNS:
+        width = -1 if column.name in missing else np.dtype(_DTYPES[column.kind]).itemsize
+        record[f"{column.name}_width"] = width
+    records = np.full(len(columns["open_time"]), record)
+    for column in CANDLE_COLUMNS:
+        if column.name not in missing:
+            values = columns[column.name]
             records[column.name] = (values - _EPOCH_MS) * 1000 if column.kind is ColumnKind.TIME else values
-        yield records.tobytes()
+    return records.tobytes()
 
 
 def decode(data: bytes) -> pa.Table:

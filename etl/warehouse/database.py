@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
-from sqlalchemy import Connection, Engine, NullPool, create_engine, inspect, text
+from sqlalchemy import Connection, Engine, create_engine, inspect, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
@@ -79,8 +79,8 @@ def open_warehouse(settings: Settings) -> Iterator[Warehouse]:
 @contextmanager
 def _connected(url: str) -> Iterator[Warehouse]:
     try:
-        # A run uses few connections and is short; none is kept, so that a restarted server is no error.
-        engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"), poolclass=NullPool)
+        # A connection is kept, since loads are many and short; one that a restarted server has forgotten is no error.
+        engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"), pool_pre_ping=True)
     except (ArgumentError, NoSuchModuleError, ValueError) as error:
         raise ConfigError("the warehouse's address is none; write postgresql://user:password@host:5432/db") from error
     warehouse = Warehouse(engine)

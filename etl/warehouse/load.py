@@ -1,100 +1,103 @@
 """Loading one partition: candles, revisions, absences, quarantine and the checkpoint in one transaction.
 
-The series is locked for the length of it, so that loads of overlapping ranges follow one another. The archive file is
-written by the caller between reading what is stored and writing what changes: before the commit, so that a
-checkpoint never vouches for a file that is not there.
+The series is held for the length of it, so that loads of overlapping ranges follow one another. What is stored around
+the range is read in one round trip, and what changes but the candles is written in another. The archive file is written
+by the caller between the two: before the commit, so that a checkpoint never vouches for a file that is not there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from datetime import date, datetime
 
 import numpy as np
 import pyarrow as pa
-from sqlalchemy import (
-    ARRAY,
-    Connection,
-    DateTime,
-    MetaData,
-    SmallInteger,
-    bindparam,
-    func,
-    insert,
-    literal,
-    select,
-    text,
-    update,
-)
-from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy import Connection
 
-from etl.schema import to_columns
+from etl.errors import StoreError
+from etl.schema import AbsenceKind, to_columns
 from etl.series import Series, TimeRange
-from etl.timeframe import from_ms
-from etl.warehouse import tables
+from etl.timeframe import EPOCH, from_ms, to_ms
 from etl.warehouse.absences import Asking, Finding, record_absences, record_unfetched
-from etl.warehouse.checkpoints import neighbours, vouch
-from etl.warehouse.copying import copy_in
+from etl.warehouse.around import Accounts, ask_for_accounts, days_of, read_accounts
+from etl.warehouse.checkpoints import draft, renew, write_checkpoints
+from etl.warehouse.copying import ask_for_candles, copy_in
 from etl.warehouse.database import Warehouse
+from etl.warehouse.holding import Held, holding
 from etl.warehouse.listings import write_listing
 from etl.warehouse.loads import LoadReport, write_load
 from etl.warehouse.merge import Merge
-from etl.warehouse.quality import refresh_quality
-from etl.warehouse.quarantine import leave_confirmed_alone
-from etl.warehouse.reading import cursor_of, read_candles_at_once
+from etl.warehouse.overlay import clip
+from etl.warehouse.quality import Quality, refresh_quality, tally, write_quality
+from etl.warehouse.quarantine import QuarantineRow, leave_confirmed_alone, write_quarantine
+from etl.warehouse.retiring import ReadCandles, bring_back
+from etl.warehouse.revising import reflag, revise
 
 _UNASKED = "it lies between what was loaded, and nobody has asked for it"
-_LOCK_SPACE = 0x43484E44  # keeps our advisory locks apart from others in the same database
 
 
-class QuarantineRow(Protocol):
-    """A refused row, as validation describes it."""
+def _no_archive(span: TimeRange) -> pa.Table:
+    raise StoreError(f"the archive alone keeps the candles of {span}, and nobody has said where it is")
 
-    @property
-    def open_time_ms(self) -> int | None:
-        """Where the row belongs, if it says so."""
 
-    @property
-    def rule(self) -> str:
-        """The rule that refused it."""
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is stored in the days around a range before it is loaded.
 
-    @property
-    def evidence(self) -> str:
-        """What the rule saw."""
+    Attributes:
+        candles: CANDLE_SCHEMA, ascending by open_time.
+        wider: The range and, on both sides, what rules look at.
+    """
 
-    @property
-    def row(self) -> str:
-        """The row as received."""
+    candles: pa.Table
+    accounts: Accounts
+    time_range: TimeRange
+    wider: TimeRange
 
-    @property
-    def cells(self) -> str | None:
-        """Its values as received, by the names of our columns, as JSON; None if they have no places."""
-
-    @property
-    def origin(self) -> int:
-        """How it reached us."""
+    def between(self, start: datetime, end: datetime) -> pa.Table:
+        """Return the candles that open in `[start, end)`."""
+        times = to_columns(self.candles)["open_time"]
+        first, stop = (int(at) for at in np.searchsorted(times, [to_ms(start), to_ms(end)]))
+        return self.candles.slice(first, stop - first)
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """A load under way, inside its transaction and the series' lock.
+    """A load under way, inside its transaction and with its series held."""
 
-    Attributes:
-        stored: What the range holds before: CANDLE_SCHEMA, ascending by open_time.
-        before: What is stored in the `lookback` before the range.
-        after: What is stored in the `lookback` after it.
-    """
-
-    connection: Connection
     series: Series
-    series_id: int
     time_range: TimeRange
     run: str
-    stored: pa.Table
-    before: pa.Table
-    after: pa.Table
+    _held: Held
+    _known: _Known
+
+    @property
+    def stored(self) -> pa.Table:
+        """What the range holds before: CANDLE_SCHEMA, ascending by open_time."""
+        return self._known.between(self.time_range.start, self.time_range.end)
+
+    @property
+    def before(self) -> pa.Table:
+        """What is stored in the `lookback` before the range."""
+        return self._known.between(self._known.wider.start, self.time_range.start)
+
+    @property
+    def after(self) -> pa.Table:
+        """What is stored in the `lookback` after it."""
+        return self._known.between(self.time_range.end, self._known.wider.end)
+
+    @property
+    def connection(self) -> Connection:
+        """The load's transaction."""
+        return self._held.connection
+
+    @property
+    def series_id(self) -> int:
+        """The number of the series."""
+        return self._held.series_id
 
     def write(
         self,
@@ -120,116 +123,103 @@ class Load:
             end_ms: When its last one closed, if the exchange trades it no more.
             is_announced: Whether the caller tells those who work with candles.
         """
-        connection, series_id, timeframe = self.connection, self.series_id, self.series.timeframe
-        with cursor_of(connection) as cursor:
-            if merged.new.num_rows:
-                copy_in(cursor, "candles", series_id, merged.new)
-        if merged.changed.num_rows:
-            self._revise(merged.changed)
-        if merged.reflagged.num_rows:
-            self._reflag(merged.reflagged)
-        record_absences(connection, series_id, timeframe, self.time_range, absent, asking)
-        self._quarantine(refused)
-        times = to_columns(merged.candles)["open_time"]
-        last_ms = int(times[-1]) if len(times) else None
-        write_listing(connection, series_id, first_ms=first_ms, end_ms=end_ms, last_ms=last_ms)
         report = LoadReport(
             rows=merged.candles.num_rows,
             new=merged.new.num_rows,
             revised=merged.changed.num_rows,
-            absent=sum(finding.span.count(timeframe) for finding in absent),
+            absent=sum(finding.span.count(self.series.timeframe) for finding in absent),
             quarantined=len(refused),
         )
-        self._checkpoint(report, merged.candles, archive_files, is_announced=is_announced)
-        refresh_quality(connection, series_id, timeframe, self._touched(merged))
+        self._write_candles(merged)
+        refused_by_day = self._quarantine(refused)
+        times = to_columns(merged.candles)["open_time"]
+        last_ms = int(times[-1]) if len(times) else None
+        if first_ms is not None or end_ms is not None or self._held.has_ended:
+            write_listing(self.connection, self.series_id, first_ms=first_ms, end_ms=end_ms, last_ms=last_ms)
+        self._checkpoint(report, merged, absent, asking, archive_files, refused_by_day, is_announced=is_announced)
         return report
 
+    def _write_candles(self, merged: Merge) -> None:
+        if merged.new.num_rows:
+            with self._held.driver.cursor() as cursor:
+                copy_in(cursor, "candles", self.series_id, merged.new)
+        if merged.changed.num_rows:
+            revise(self.connection, self.series_id, merged.changed, self.run)
+        if merged.reflagged.num_rows:
+            reflag(self.connection, self.series_id, merged.reflagged)
+
+    def _quarantine(self, refused: Sequence[QuarantineRow]) -> Mapping[date, Mapping[str, int]]:
+        """Write what was refused; return how many rows each rule has refused, by day."""
+        if not refused:
+            return self._known.accounts.refused
+        write_quarantine(self.connection, self.series_id, refused, self.run)
+        return read_accounts(self._held.driver, self.series_id, self._known.accounts.days).refused
+
     def _checkpoint(
-        self, report: LoadReport, candles: pa.Table, archive_files: Sequence[str], *, is_announced: bool
+        self,
+        report: LoadReport,
+        merged: Merge,
+        absent: Sequence[Finding],
+        asking: Asking,
+        archive_files: Sequence[str],
+        refused: Mapping[date, Mapping[str, int]],
+        *,
+        is_announced: bool,
     ) -> None:
-        """Commit to what is stored: the checkpoint, the holes that it leaves to its neighbours, the load itself."""
-        connection, series_id = self.connection, self.series_id
-        held = vouch(connection, series_id, self.series.timeframe, self.time_range, self.run, archive_files, candles)
-        before, after = neighbours(connection, series_id, held)
-        for start, end in ((before, held.start), (held.end, after)):
-            if start is not None and end is not None and start < end:
-                hole = TimeRange(start, end)
-                if record_unfetched(connection, series_id, self.series.timeframe, hole, _UNASKED, None):
-                    refresh_quality(connection, series_id, self.series.timeframe, hole)
-        changes_nothing = not report.new and not report.revised
-        is_announced = is_announced or changes_nothing
-        write_load(connection, series_id, self.time_range, self.run, report, is_announced=is_announced)
+        """Commit to what is stored: absences, the checkpoint, the journal, the quality of the days."""
+        connection, series_id, timeframe, span = self.connection, self.series_id, self.series.timeframe, self.time_range
+        known = self._known.accounts
+        absences = record_absences(connection, series_id, timeframe, span, absent, asking, known=known.absences)
+        if any(finding.kind is AbsenceKind.REFUSED for finding in absent):
+            leave_confirmed_alone(connection, series_id, timeframe, span)
+        own = draft(span, timeframe, merged.candles, absences, archive_files, self.run)
+        renewal = renew(connection, series_id, timeframe, own, known.checkpoints)
+        now = replace(known, absences=absences, covered=renewal.spans, refused=refused)
+        days, quality = self._count(merged, now)
+        is_announced = is_announced or not (report.new or report.revised)
+        with self._held.driver.pipeline():
+            write_checkpoints(connection, series_id, renewal)
+            write_load(connection, series_id, span, self.run, report, is_announced=is_announced)
+            write_quality(connection, series_id, days, quality)
+        self._record_holes(renewal.spans)
 
-    def _touched(self, merged: Merge) -> TimeRange:
-        """Return the range, and what after it is flagged otherwise now."""
-        later = to_columns(merged.after)["open_time"]
+    def _count(self, merged: Merge, accounts: Accounts) -> tuple[TimeRange, dict[date, Quality]]:
+        """Count the quality of the days of the range, and of what after it is flagged otherwise now."""
+        around, span = self._known, self.time_range
+        before, after = around.between(EPOCH, span.start), around.between(span.end, around.accounts.days.end)
+        parts = (before, merged.candles, merged.after, after.slice(merged.after.num_rows))
+        columns = [to_columns(part) for part in parts]
+        times, flags = (np.concatenate([each[name] for each in columns]) for name in ("open_time", "flags"))
+        later = columns[2]["open_time"]
         end_ms = int(later[-1]) + self.series.timeframe.ms if len(later) else 0
-        return TimeRange.from_ms(self.time_range.start_ms, max(self.time_range.end_ms, end_ms))
+        days = days_of(TimeRange.from_ms(span.start_ms, max(span.end_ms, end_ms)))
+        revisions = Counter(accounts.revisions)
+        revisions.update(from_ms(at).date() for at in to_columns(merged.changed)["open_time"].tolist())
+        accounts = replace(accounts, revisions=revisions)
+        return days, tally(days, accounts, self.series.timeframe, times, flags)
 
-    def _revise(self, changed: pa.Table) -> None:
-        """Keep the old values as revisions and put the new ones in their place."""
-        candles, revisions = tables.candles, tables.candle_revisions
-        self.connection.execute(
-            text("CREATE TEMP TABLE touched_candles (LIKE candles INCLUDING DEFAULTS) ON COMMIT DROP")
-        )
-        touched = candles.to_metadata(MetaData(), name="touched_candles")
-        with cursor_of(self.connection) as cursor:
-            copy_in(cursor, "touched_candles", self.series_id, changed)
-        is_same = (candles.c.series_id == touched.c.series_id) & (candles.c.open_time == touched.c.open_time)
-        so_far = (
-            select(func.count())
-            .where(revisions.c.series_id == candles.c.series_id, revisions.c.open_time == candles.c.open_time)
-            .correlate(candles)
-            .scalar_subquery()
-        )
-        names = [column.name for column in candles.columns]  # the new value stands since now, as the temporary has it
-        old = select(*(candles.c[name] for name in names), so_far + 1, literal(self.run)).join(touched, is_same)
-        self.connection.execute(insert(revisions).from_select([*names, "revision", "run"], old))
-        self.connection.execute(update(candles).values({name: touched.c[name] for name in names}).where(is_same))
-
-    def _quarantine(self, refused: Sequence[QuarantineRow]) -> None:
-        rows = [
-            {
-                "series_id": self.series_id,
-                "open_time": None if row.open_time_ms is None else from_ms(row.open_time_ms),
-                "rule": row.rule,
-                "evidence": row.evidence,
-                "row": row.row,
-                "cells": row.cells,
-                "source": row.origin,
-                "run": self.run,
-            }
-            for row in refused
-        ]
-        if rows:
-            # A row that was refused before is in quarantine already, and stays as a person decided.
-            own, insertion = tables.quarantine.c, upsert(tables.quarantine)
-            new = insertion.excluded
-            lacks_cells = own.cells.is_(None) & new.cells.is_not(None)  # an earlier version did not keep them
-            same = [own.series_id, own.rule, func.md5(own.row)]
-            kept = {"cells": new.cells, "source": new.source}
-            insertion = insertion.on_conflict_do_update(index_elements=same, set_=kept, where=lacks_cells)
-            self.connection.execute(insertion, rows)
-        leave_confirmed_alone(self.connection, self.series_id, self.series.timeframe, self.time_range)
-
-    def _reflag(self, reflagged: pa.Table) -> None:
-        """Let the rules' flags stand that hold now. The values are the same, so there is nothing to revise."""
-        columns = to_columns(reflagged)
-        statement = text(
-            "UPDATE candles SET flags = new.flags FROM unnest(:times, :flags) AS new(open_time, flags)"
-            " WHERE candles.series_id = :series_id AND candles.open_time = new.open_time"
-        ).bindparams(
-            bindparam("times", type_=ARRAY(DateTime(timezone=True))), bindparam("flags", type_=ARRAY(SmallInteger))
-        )
-        times = [from_ms(at) for at in columns["open_time"].tolist()]
-        self.connection.execute(
-            statement, {"times": times, "flags": columns["flags"].tolist(), "series_id": self.series_id}
-        )
+    def _record_holes(self, covered: Sequence[TimeRange]) -> None:
+        """Record that nobody has asked for what lies between what was loaded and its neighbours."""
+        for one, other in zip(covered, covered[1:], strict=False):
+            if one.end < other.start and self.time_range.start <= other.start and one.end <= self.time_range.end:
+                hole = TimeRange(one.end, other.start)
+                timeframe = self.series.timeframe
+                if record_unfetched(self.connection, self.series_id, timeframe, hole, _UNASKED, None):
+                    refresh_quality(self.connection, self.series_id, timeframe, hole)
 
 
 @contextmanager
-def begin_load(warehouse: Warehouse, series: Series, time_range: TimeRange, run: str, lookback: int) -> Iterator[Load]:
-    """Lock the series and open the transaction of one load; it commits when the block ends without an error.
+def begin_load(
+    warehouse: Warehouse,
+    series: Series,
+    time_range: TimeRange,
+    run: str,
+    lookback: int,
+    *,
+    read_archive: ReadCandles = _no_archive,
+    first: Callable[[Connection], None] | None = None,
+) -> Iterator[Load]:
+    """Hold the series and open the transaction of one load; it commits when the block ends without an error.
 
     Args:
         warehouse: Where to.
@@ -237,43 +227,29 @@ def begin_load(warehouse: Warehouse, series: Series, time_range: TimeRange, run:
         time_range: The whole of what is loaded.
         run: What to call this run in revisions, quarantine and checkpoint.
         lookback: How many slots of the grid before a candle the rules look at.
+        read_archive: Returns what the archive holds of a range; of days that it alone keeps the candles come back.
+        first: What belongs into the transaction before anything is read.
 
     Raises:
-        StoreUnavailableError: The server cannot be reached or went away; nothing of the load is there.
+        StoreUnavailableError: The server cannot be reached or went away; see `holding`.
+        StoreError: The archive does not have what it alone is to keep.
     """
     reach = lookback * series.timeframe.delta
-    with warehouse.translated(), warehouse.engine.connect() as connection:
-        with connection.begin():
-            series_id = ensure_series(connection, series)
-            # Before the transaction begins that stores something: its beginning is when that came to stand there, and
-            # must lie after all that was stored before. The lock goes with the connection.
-            connection.execute(select(func.pg_advisory_lock(_LOCK_SPACE, series_id)))
-        with connection.begin():
-            wider = TimeRange(time_range.start - reach, time_range.end + reach)
-            around = read_candles_at_once(connection, series_id, wider)
-            first, end = np.searchsorted(to_columns(around)["open_time"], [time_range.start_ms, time_range.end_ms])
-            yield Load(
-                connection,
-                series,
-                series_id,
-                time_range,
-                run,
-                stored=around.slice(first, end - first),
-                before=around.slice(0, first),
-                after=around.slice(end),
-            )
+    wider = TimeRange(time_range.start - reach, time_range.end + reach)
+    with holding(warehouse, series) as held:
+        if first is not None:
+            held.begin()
+            first(held.connection)
+        known = _read(held, time_range, wider)
+        if any(one.is_retired and clip(one.time_range, days_of(wider)) for one in known.accounts.checkpoints):
+            bring_back(held.connection, held.series_id, wider, read_archive)
+            known = _read(held, time_range, wider)
+        yield Load(series, time_range, run, _held=held, _known=known)
 
 
-def lock_series(connection: Connection, series_id: int) -> None:
-    """Wait until no other transaction holds the series, and hold it until this one ends."""
-    connection.execute(select(func.pg_advisory_xact_lock(_LOCK_SPACE, series_id)))
-
-
-def ensure_series(connection: Connection, series: Series) -> int:
-    """Return the number of `series`, which gets one if it is new."""
-    keys = {"exchange": series.exchange, "symbol": series.symbol, "timeframe": series.timeframe.value}
-    find = select(tables.series.c.id).filter_by(**keys)
-    if (found := connection.execute(find).scalar()) is None:
-        connection.execute(upsert(tables.series).values(keys).on_conflict_do_nothing())
-        found = connection.execute(find).scalar_one()
-    return int(found)
+def _read(held: Held, time_range: TimeRange, wider: TimeRange) -> _Known:
+    with held.driver.pipeline():
+        held.begin()
+        candles = ask_for_candles(held.driver, held.series_id, days_of(wider))
+        accounts = ask_for_accounts(held.driver, held.series_id, days_of(wider))
+    return _Known(candles(), accounts(), time_range, wider)

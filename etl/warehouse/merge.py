@@ -50,6 +50,9 @@ def merge(stored: pa.Table, fetched: pa.Table) -> Merge:
     A stored candle that was not fetched stays: an exchange that no longer prints it does not unmake it. Nor does a
     value that is not given unsay one that was: a file or another way to the exchange may know fewer columns.
     """
+    nothing = empty_candles()
+    if not stored.num_rows:
+        return Merge(fetched, fetched, changed=nothing, reflagged=nothing, after=nothing, unchanged=0)
     old, new = to_columns(stored), to_columns(fetched)
     place = np.searchsorted(old["open_time"], new["open_time"])
     is_stored = np.zeros(fetched.num_rows, dtype=np.bool_)
@@ -59,6 +62,8 @@ def merge(stored: pa.Table, fetched: pa.Table) -> Merge:
     new = _completed(new, here, old, place[here])
     is_changed = np.zeros(fetched.num_rows, dtype=np.bool_)
     is_changed[here] = _differs(old, place[here], new, here)
+    if not is_changed.any() and is_stored.all():
+        return Merge(stored, nothing, nothing, reflagged=nothing, after=nothing, unchanged=fetched.num_rows)
     changed = {name: values[is_changed] for name, values in new.items()}
     # What was released is the value that is replaced.
     changed["flags"] |= old["flags"][place[is_changed]] & np.int16(~int(Flag.RELEASED)) | np.int16(Flag.REVISED)
@@ -71,8 +76,8 @@ def merge(stored: pa.Table, fetched: pa.Table) -> Merge:
         candles=from_columns({name: values[order] for name, values in parts.items()}),
         new=from_columns(fresh),
         changed=from_columns(changed),
-        reflagged=empty_candles(),
-        after=empty_candles(),
+        reflagged=nothing,
+        after=nothing,
         unchanged=int(is_stored.sum() - is_changed.sum()),
     )
 

@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import date
-from typing import Any
+from datetime import date, timedelta
 
-from sqlalchemy import Column, ColumnElement, Connection, Date, cast, delete, func, insert, select
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, delete, insert, select
 
 from etl.schema import RULE_FLAGS, AbsenceKind, Flag
 from etl.series import TimeRange
 from etl.timeframe import Timeframe
 from etl.warehouse import tables
-from etl.warehouse.absences import read_absences
-from etl.warehouse.checkpoints import covered_ranges
+from etl.warehouse.around import Accounts, days_of, read_accounts
 from etl.warehouse.overlay import clip
+from etl.warehouse.reading import driver_of, read_flags
 
 _RULES = [flag for flag in Flag if flag in RULE_FLAGS]
+_AT_ONCE = timedelta(days=366)  # so that memory does not grow with the range
 
 
 @dataclass(slots=True)
@@ -60,19 +62,22 @@ def read_quality(connection: Connection, series_id: int, time_range: TimeRange |
     query = select(own.day, own.expected, own.stored, own.absent, own.refused, own.flagged, own.revisions)
     query = query.where(own.series_id == series_id).order_by(own.day)
     if time_range is not None:
-        days = _days(time_range)
+        days = days_of(time_range)
         query = query.where(own.day >= days.start.date(), own.day < days.end.date())
     return {day: Quality(*rest) for day, *rest in connection.execute(query)}
 
 
 def refresh_quality(connection: Connection, series_id: int, timeframe: Timeframe, time_range: TimeRange) -> None:
     """Count anew each day that `time_range` touches."""
-    days = _days(time_range)
+    days = days_of(time_range)
+    write_quality(connection, series_id, days, count_quality(connection, series_id, timeframe, days))
+
+
+def write_quality(connection: Connection, series_id: int, days: TimeRange, counted: Mapping[date, Quality]) -> None:
+    """Let `counted` be what is known of `days`."""
     own = tables.quality
-    connection.execute(
-        delete(own).where(own.c.series_id == series_id, own.c.day >= days.start.date(), own.c.day < days.end.date())
-    )
-    counted = count_quality(connection, series_id, timeframe, days)
+    within = (own.c.day >= days.start.date(), own.c.day < days.end.date())
+    connection.execute(delete(own).where(own.c.series_id == series_id, *within))
     if counted:
         rows = [{"series_id": series_id, "day": day, **asdict(quality)} for day, quality in counted.items()]
         connection.execute(insert(own), rows)
@@ -82,50 +87,72 @@ def count_quality(
     connection: Connection, series_id: int, timeframe: Timeframe, time_range: TimeRange
 ) -> dict[date, Quality]:
     """Count the quality of each day that `time_range` touches, from the candles and the accounts of them."""
-    days = _days(time_range)
+    counted: dict[date, Quality] = {}
+    for days in days_of(time_range).windows(_AT_ONCE // timedelta(milliseconds=1)):
+        times, flags = read_flags(connection, series_id, days)
+        accounts = read_accounts(driver_of(connection), series_id, days)
+        counted |= _as_retired(connection, series_id, accounts, tally(days, accounts, timeframe, times, flags))
+    return counted
+
+
+def _as_retired(
+    connection: Connection, series_id: int, accounts: Accounts, counted: dict[date, Quality]
+) -> dict[date, Quality]:
+    """Let stay what is known of candles that have left the warehouse, which they do by whole days."""
+    spans = [clip(days_of(one.time_range), accounts.days) for one in accounts.checkpoints if one.is_retired]
+    for span in filter(None, spans):
+        for day, known in read_quality(connection, series_id, span).items():
+            counted.setdefault(day, Quality())
+            counted[day].stored, counted[day].flagged = known.stored, known.flagged
+    return dict(sorted(counted.items()))
+
+
+def tally(
+    days: TimeRange, accounts: Accounts, timeframe: Timeframe, times: NDArray[np.int64], flags: NDArray[np.int16]
+) -> dict[date, Quality]:
+    """Count the quality of each day that anything is known of, ascending.
+
+    Args:
+        days: Whole ones, of those that `accounts` tells of.
+        times: (n,) when the candles open that are stored, in milliseconds since the epoch; of other days, too.
+        flags: (n,) their flags.
+    """
     counted: defaultdict[date, Quality] = defaultdict(Quality)
-    _count_candles(connection, series_id, days, counted)
-    for absence in read_absences(connection, series_id, days):
+    _count_candles(days, times, flags, counted)
+    for absence in accounts.absences:
         for day, slots in _slots_by_day(absence.span, days, timeframe).items():
             kinds = counted[day].absent
             kinds[absence.kind] = kinds.get(absence.kind, 0) + slots
             if absence.kind is AbsenceKind.UNFETCHED:
                 counted[day].expected += slots
-    for span in covered_ranges(connection, series_id):
+    for span in accounts.covered:
         for day, slots in _slots_by_day(span, days, timeframe).items():
             counted[day].expected += slots
-    _count_refused(connection, series_id, days, counted)
+    for day in (days.start.date() + timedelta(days=n) for n in range(days.count(Timeframe.D1))):
+        if day in accounts.refused:
+            counted[day].refused = dict(accounts.refused[day])
+        if day in accounts.revisions:
+            counted[day].revisions = accounts.revisions[day]
     return dict(sorted(counted.items()))
 
 
 def _count_candles(
-    connection: Connection, series_id: int, days: TimeRange, counted: defaultdict[date, Quality]
+    days: TimeRange, times: NDArray[np.int64], flags: NDArray[np.int16], counted: defaultdict[date, Quality]
 ) -> None:
-    own = tables.candles.c
-    day = _day_of(own.open_time)
-    flagged = [func.count().filter(own.flags.op("&")(int(flag)) != 0) for flag in _RULES]
-    query = select(day, func.count(), *flagged).where(own.series_id == series_id, *_within(own.open_time, days))
-    for at, stored, *counts in connection.execute(query.group_by(day)):
-        counted[at].stored = stored
-        named = zip(_RULES, counts, strict=True)
-        counted[at].flagged = {(flag.name or "").lower(): count for flag, count in named if count}
-    revised = tables.candle_revisions.c
-    day = _day_of(revised.open_time)
-    replaced = select(day, func.count()).where(revised.series_id == series_id, *_within(revised.open_time, days))
-    for at, revisions in connection.execute(replaced.group_by(day)):
-        counted[at].revisions = revisions
+    is_inside = (times >= days.start_ms) & (times < days.end_ms)
+    place = (times[is_inside] - days.start_ms) // Timeframe.D1.ms
+    flags = flags[is_inside]
+    for day, count in _by_day(days, place):
+        counted[day].stored = count
+    for flag in _RULES if (flags & np.int16(RULE_FLAGS)).any() else ():
+        for day, count in _by_day(days, place[(flags & np.int16(flag)) != 0]):
+            counted[day].flagged[str(flag.name).lower()] = count
 
 
-def _count_refused(
-    connection: Connection, series_id: int, days: TimeRange, counted: defaultdict[date, Quality]
-) -> None:
-    own = tables.quarantine.c
-    day = _day_of(own.open_time)
-    query = select(day, own.rule, func.count()).where(
-        own.series_id == series_id, own.state != "released", *_within(own.open_time, days)
-    )
-    for at, rule, count in connection.execute(query.group_by(day, own.rule).order_by(day, own.rule)):
-        counted[at].refused[rule] = count
+def _by_day(days: TimeRange, place: NDArray[np.int64]) -> list[tuple[date, int]]:
+    counts = np.bincount(place, minlength=1)
+    first = days.start.date()
+    return [(first + timedelta(days=int(number)), int(counts[number])) for number in np.flatnonzero(counts)]
 
 
 def _slots_by_day(span: TimeRange, days: TimeRange, timeframe: Timeframe) -> Mapping[date, int]:
@@ -134,18 +161,6 @@ def _slots_by_day(span: TimeRange, days: TimeRange, timeframe: Timeframe) -> Map
         return {}
     return {
         day.start.date(): piece.count(timeframe)
-        for day in _days(inside).windows(Timeframe.D1.ms)
+        for day in days_of(inside).windows(Timeframe.D1.ms)
         if (piece := clip(inside, day)) is not None
     }
-
-
-def _days(time_range: TimeRange) -> TimeRange:
-    return TimeRange(Timeframe.D1.floor(time_range.start), Timeframe.D1.ceil(time_range.end))
-
-
-def _day_of(moment: Column[Any]) -> ColumnElement[date]:
-    return cast(func.timezone("UTC", moment), Date)
-
-
-def _within(moment: Column[Any], days: TimeRange) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-    return moment >= days.start, moment < days.end

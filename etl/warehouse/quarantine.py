@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import ColumnElement, Connection, Row, func, select, text, tuple_, update
+from sqlalchemy.dialects.postgresql import insert as upsert
 
 from etl.schema import Origin
 from etl.series import Series, TimeRange
-from etl.timeframe import Timeframe
+from etl.timeframe import Timeframe, from_ms
 from etl.warehouse.tables import quarantine, series
 
 
@@ -64,6 +65,57 @@ class Wanted:
     rule: str | None = None
     states: Collection[State] = ()
     time_range: TimeRange | None = None
+
+
+class QuarantineRow(Protocol):
+    """A refused row, as validation describes it."""
+
+    @property
+    def open_time_ms(self) -> int | None:
+        """Where the row belongs, if it says so."""
+
+    @property
+    def rule(self) -> str:
+        """The rule that refused it."""
+
+    @property
+    def evidence(self) -> str:
+        """What the rule saw."""
+
+    @property
+    def row(self) -> str:
+        """The row as received."""
+
+    @property
+    def cells(self) -> str | None:
+        """Its values as received, by the names of our columns, as JSON; None if they have no places."""
+
+    @property
+    def origin(self) -> int:
+        """How it reached us."""
+
+
+def write_quarantine(connection: Connection, series_id: int, refused: Sequence[QuarantineRow], run: str) -> None:
+    """Put rows into quarantine. One that was refused before is there already, and stays as a person decided."""
+    rows = [
+        {
+            "series_id": series_id,
+            "open_time": None if row.open_time_ms is None else from_ms(row.open_time_ms),
+            "rule": row.rule,
+            "evidence": row.evidence,
+            "row": row.row,
+            "cells": row.cells,
+            "source": row.origin,
+            "run": run,
+        }
+        for row in refused
+    ]
+    own, insertion = quarantine.c, upsert(quarantine)
+    new = insertion.excluded
+    lacks_cells = own.cells.is_(None) & new.cells.is_not(None)  # an earlier version did not keep them
+    same = [own.series_id, own.rule, func.md5(own.row)]
+    kept = {"cells": new.cells, "source": new.source}
+    connection.execute(insertion.on_conflict_do_update(index_elements=same, set_=kept, where=lacks_cells), rows)
 
 
 def read_quarantine(connection: Connection, wanted: Wanted, limit: int | None = None) -> list[Quarantined]:

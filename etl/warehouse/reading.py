@@ -14,7 +14,9 @@ from sqlalchemy import Connection, func, select
 from etl.series import Series, TimeRange
 from etl.timeframe import Timeframe, to_ms
 from etl.warehouse import tables
-from etl.warehouse.copying import copy_last, copy_out, copy_out_times, copy_overruled, fetch_out
+from etl.warehouse.copying import copy_last, copy_out, copy_overruled, fetch_flags, fetch_out, fetch_times
+
+Driver = psycopg.Connection[tuple[Any, ...]]
 
 
 def known_series(connection: Connection) -> dict[Series, int]:
@@ -74,10 +76,26 @@ def read_overruled(connection: Connection, series_id: int, time_range: TimeRange
 def read_open_times(connection: Connection, series_id: int, time_range: TimeRange) -> NDArray[np.int64]:
     """Return when the stored candles open that do in `time_range`: (n,) milliseconds since the epoch, ascending."""
     with cursor_of(connection) as cursor:
-        return copy_out_times(cursor, series_id, time_range)
+        return fetch_times(cursor, series_id, time_range)
+
+
+def read_flags(
+    connection: Connection, series_id: int, time_range: TimeRange
+) -> tuple[NDArray[np.int64], NDArray[np.int16]]:
+    """Return when the stored candles open that do in `time_range`, in milliseconds since the epoch, and their flags.
+
+    Args:
+        time_range: Of a million candles at most.
+    """
+    with cursor_of(connection) as cursor:
+        return fetch_flags(cursor, series_id, time_range)
 
 
 def cursor_of(connection: Connection) -> psycopg.Cursor[tuple[object, ...]]:
     """Return a psycopg cursor in the same transaction: COPY is psycopg's, not SQLAlchemy's."""
-    driver: psycopg.Connection[tuple[object, ...]] = cast("Any", connection.connection.driver_connection)
-    return driver.cursor()
+    return driver_of(connection).cursor()
+
+
+def driver_of(connection: Connection) -> Driver:
+    """Return the driver's connection beneath SQLAlchemy's."""
+    return cast("Driver", connection.connection.driver_connection)
