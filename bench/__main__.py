@@ -5,7 +5,7 @@
 
 import sys
 
-from bench import absences, audit, budget, clean, fetch, ingest, quality
+from bench import absences, archive, audit, budget, clean, fetch, ingest, quality
 
 BENCHES = {
     "ingest": ingest,
@@ -13,6 +13,7 @@ BENCHES = {
     "budget": budget,
     "clean": clean,
     "absences": absences,
+    "archive": archive,
     "audit": audit,
     "quality": quality,
 }
