@@ -12,8 +12,9 @@ from typing import Annotated
 import typer
 from rich.logging import RichHandler
 
-from etl.cli import quarantine, warehouse
+from etl.cli import archive, quarantine, warehouse
 from etl.cli.accounts import audit, status
+from etl.cli.archive import maintain
 from etl.cli.history import quality, revisions
 from etl.cli.importing import import_candles
 from etl.cli.loading import ingest
@@ -29,9 +30,10 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-for command in (ingest, repair, status, quality, revisions, audit, feeds, exchanges, replay):
+for command in (ingest, repair, status, quality, revisions, audit, maintain, feeds, exchanges, replay):
     app.command()(command)
 app.command("import")(import_candles)
+app.add_typer(archive.app, name="archive")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(warehouse.app, name="warehouse")
 

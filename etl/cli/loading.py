@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from etl.cli.terminal import AsJson, End, SomeSeries, Start, complain, err, out, run_name
 from etl.errors import ConfigError
@@ -37,12 +38,14 @@ def ingest(
     finish = parse_moment(end) if end else None
     if finish is not None and finish <= begin:
         raise ConfigError(f"--end {end} is not after the start, {begin:%Y-%m-%d %H:%M}")
+    from etl.fallbacks import waiting_fallbacks, warning_of
     from etl.pipeline import Wanted, ingest_all
     from etl.progress import Bars
     from etl.stores import open_stores
 
     with open_stores(settings) as stores, Bars(wanted, err) as bars:
         ingest_all(stores, Wanted(wanted, begin, finish, None if again else settle, run_name()), bars)
+        waiting = waiting_fallbacks(stores, wanted)
     outcome = bars.outcome
     if as_json:
         out.print_json(data=outcome.to_json())
@@ -50,6 +53,8 @@ def ingest(
         err.print("Everything in that range is accounted for already; --again fetches it once more.")
     elif outcome.loads:
         out.print(outcome.to_table())
+    for fallback in waiting:
+        err.print(Text(warning_of(fallback), style="yellow"), soft_wrap=True)
     for failure in outcome.failures:
         complain(failure)
     if outcome.failures:

@@ -1,6 +1,7 @@
 """What commands show: as tables for people, as JSON for scripts."""
 
 from etl.show.accounts import audit_json, audit_mended, audit_problems, audit_table, status_json, status_table
+from etl.show.archive import health_json, health_lines, health_table, maintenance_json, maintenance_table
 from etl.show.history import quality_json, quality_table, revisions_json, revisions_table
 from etl.show.quarantine import inspection, inspection_json, quarantine_counts, quarantine_json, quarantine_table
 from etl.show.venues import (
@@ -25,8 +26,13 @@ __all__ = [
     "exchanges_table",
     "feeds_json",
     "feeds_table",
+    "health_json",
+    "health_lines",
+    "health_table",
     "inspection",
     "inspection_json",
+    "maintenance_json",
+    "maintenance_table",
     "quality_json",
     "quality_table",
     "quarantine_counts",

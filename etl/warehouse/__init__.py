@@ -14,7 +14,7 @@ from etl.warehouse.around import read_accounts
 from etl.warehouse.budget import SharedBudget, local_budget
 from etl.warehouse.checkpoints import Checkpoint, covered_ranges, read_checkpoints, vouch
 from etl.warehouse.database import Warehouse, open_warehouse
-from etl.warehouse.holding import driver_of, ensure_series, lock_series
+from etl.warehouse.holding import ensure_series, lock_series
 from etl.warehouse.listings import Listing, read_listing
 from etl.warehouse.load import Load, begin_load
 from etl.warehouse.loads import (
@@ -52,6 +52,7 @@ from etl.warehouse.quarantine import (
 )
 from etl.warehouse.reading import (
     count_candles,
+    driver_of,
     known_series,
     read_candles,
     read_candles_at_once,

@@ -10,7 +10,7 @@ from airflow.sdk import Asset, Metadata, task, task_group
 from airflow.sdk.bases.decorator import task_decorator_factory
 
 from chandler_airflow.links import AccountingOperator
-from chandler_airflow.tasks import account_for, clean_partition, fetch_partition, load_partition
+from chandler_airflow.tasks import account_for, clean_partition, fetch_partition, load_partition, warn_of_fallbacks
 from etl.settings import Feed
 
 CANDLES = Asset("candles")
@@ -25,10 +25,11 @@ DEFAULTS: Mapping[str, object] = {
 
 
 def build_partitions(feed: Feed, settle: timedelta) -> None:
-    """Build fetch, clean and load in the DAG at hand, mapped: a row of three tasks for each series; then one account.
+    """Build fetch, clean and load in the DAG at hand, mapped: a row of three tasks for each series; then two for all.
 
     Those that talk to the exchange share the pool that is named like it. A load emits `CANDLES` with series and range.
-    The account is a teardown: it runs however the loads have ended, and whether the run has failed is for them to say.
+    `account` and `warn` are teardowns: they run however the loads have ended, and whether the run has failed is for the
+    loads to say. A red `warn` in a green run says that candles were kept, but not as Parquet.
 
     Args:
         settle: How far before its data interval a run fetches again what was loaded before.
@@ -54,5 +55,9 @@ def build_partitions(feed: Feed, settle: timedelta) -> None:
     def account(series: Sequence[str]) -> None:
         account_for(series)
 
+    @task
+    def warn(series: Sequence[str]) -> None:
+        warn_of_fallbacks(series)
+
     names = [str(series) for series in feed.series]
-    partition.expand(series=names) >> account(names).as_teardown()
+    partition.expand(series=names) >> account(names).as_teardown() >> warn(names).as_teardown()

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from airflow.sdk import get_current_context
+from airflow.sdk.exceptions import AirflowFailException
 
 from chandler_airflow.accounts import tell_quality
 from chandler_airflow.connections import read_settings
@@ -88,6 +89,22 @@ def account_for(series: Sequence[str]) -> None:
         with open_stores(read_settings(exchange)) as stores:
             judge_loads(stores, exchange, run=str(context["run_id"]))
             tell_quality(context, stores, wanted, data_interval(context))
+
+
+def warn_of_fallbacks(series: Sequence[str]) -> None:
+    """Look for candles of `series` that could not be written as Parquet and wait to become so.
+
+    Raises:
+        AirflowFailException: There are some; it names each file, and the command that converts them.
+    """
+    from etl.fallbacks import waiting_fallbacks, warning_of
+    from etl.stores import open_stores
+
+    wanted = {Series.parse(one) for one in series}
+    with failing_at_once(), open_stores(read_settings()) as stores:
+        waiting = waiting_fallbacks(stores, wanted)
+    if waiting:
+        raise AirflowFailException("\n".join(warning_of(fallback) for fallback in waiting))
 
 
 def _label(context: Context, series: str) -> None:

@@ -1,0 +1,178 @@
+"""The nightly maintenance of the stores, step by step. Each may be killed at any moment, and run again."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from psycopg import sql
+from sqlalchemy import text
+
+from etl.errors import ChandlerError, StoreError
+from etl.extract import at_rest, prune
+from etl.fallbacks import convert_fallbacks
+from etl.health import Sample, check_archive
+from etl.retention import retire_candles
+from etl.stores import Stores
+from etl.timeframe import EPOCH
+from etl.warehouse import covered_ranges, known_series, subtract
+from etl.warehouse.aggregates import refresh_aggregates
+from etl.warehouse.timescale import adapt, drop_empty_chunks
+
+log = logging.getLogger(__name__)
+
+_NIGHTS = 30  # after which every file of the archive was read
+# Where that many rows are dead, and that large a part of all, PostgreSQL's own autovacuum may be hours away.
+_DEAD = """
+SELECT schemaname, relname, n_dead_tup FROM pg_stat_user_tables
+WHERE n_dead_tup > 50000 AND n_dead_tup > 0.1 * (n_live_tup + n_dead_tup) ORDER BY n_dead_tup DESC
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a step did.
+
+    Attributes:
+        what: For a person.
+        problems: What is wrong and what to do about it, a sentence each.
+    """
+
+    what: str
+    problems: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """How a step went."""
+
+    step: str
+    done: Done
+    seconds: float
+
+
+Step = Callable[[Stores, datetime], Done]
+"""Given the moment for which it is done, by which ages are reckoned."""
+
+
+def convert(stores: Stores, moment: datetime) -> Done:
+    """Make Parquet of fallbacks."""
+    outcomes = list(convert_fallbacks(stores))
+    failed = [f"{one.fallback.path} still waits: {one.failure}" for one in outcomes if one.failure is not None]
+    return Done(f"{len(outcomes) - len(failed)} fallbacks made Parquet", failed)
+
+
+def fold_raw(stores: Stores, moment: datetime) -> Done:
+    """Fold raw pages that a load has left behind which was killed, or tried again over another range."""
+    folded, problems = 0, []
+    with stores.warehouse.begin() as connection:
+        known = known_series(connection)
+        covered = {series: covered_ranges(connection, series_id) for series, series_id in known.items()}
+    for partition in at_rest(stores.raw, moment):
+        if subtract(partition.time_range, covered.get(partition.series, [])):
+            continue  # a fetch may go on from there
+        try:
+            partition.fold_rest()
+        except StoreError as error:
+            problems.append(str(error))
+        else:
+            folded += 1
+            log.info("%s %s: raw pages folded, that were left behind", partition.series, partition.time_range)
+    return Done(f"{folded} partitions that were left behind folded", problems)
+
+
+def prune_raw(stores: Stores, moment: datetime) -> Done:
+    """Remove raw pages that have been kept for long enough."""
+    keep = stores.settings.keep.raw
+    pruned = prune(stores.raw, moment - keep)
+    return Done(f"{pruned.files:,} files of raw pages removed, {pruned.size_bytes / 1e6:,.1f} MB, older than {keep}")
+
+
+def retire(stores: Stores, moment: datetime) -> Done:
+    """Take candles out of the warehouse that the archive alone is to keep."""
+    report = retire_candles(stores, moment)
+    if report.horizon is None:
+        return Done("the warehouse keeps all candles")
+    what = f"{report.candles:,} candles from before {report.horizon:%Y-%m-%d} have left the warehouse"
+    return Done(what, report.problems)
+
+
+def check_sample(stores: Stores, moment: datetime) -> Done:
+    """Read a part of the archive's files, another one each night."""
+    health = check_archive(stores, sample=Sample((moment - EPOCH).days % _NIGHTS, _NIGHTS))
+    files, rows = sum(one.checked for one in health.series), sum(one.rows for one in health.series)
+    problems = [f"{one.path}: {one.what}; {one.remedy}" for one in health.all_ailments]
+    return Done(f"{files:,} files read, {rows:,} candles", problems)
+
+
+def tend_warehouse(stores: Stores, moment: datetime) -> Done:
+    """Let TimescaleDB do as the settings say, and drop the chunks from which all candles have left."""
+    with stores.warehouse.begin() as connection:
+        adapt(connection, stores.settings.keep.uncompressed)
+        keep = stores.settings.keep.warehouse
+        dropped = 0 if keep is None else drop_empty_chunks(connection, moment - keep)
+    return Done(f"{dropped} empty chunks dropped")
+
+
+def refresh(stores: Stores, moment: datetime) -> Done:
+    """Count coarser candles anew where finer ones have changed."""
+    refresh_aggregates(stores.warehouse)
+    return Done("coarser candles are up to date")
+
+
+def vacuum(stores: Stores, moment: datetime) -> Done:
+    """Make room in tables of which much has changed."""
+    with stores.warehouse.begin() as connection:
+        dead = connection.execute(text(_DEAD)).all()
+    with stores.warehouse.translated(), stores.warehouse.engine.connect() as connection:
+        free = connection.execution_options(isolation_level="AUTOCOMMIT")
+        for schema, table, count in dead:
+            log.info("vacuuming %s.%s, which has %d dead rows", schema, table, count)
+            statement = sql.SQL("VACUUM (ANALYZE) {}").format(sql.Identifier(schema, table))
+            free.exec_driver_sql(statement.as_string())
+    return Done(f"{len(dead)} tables vacuumed")
+
+
+STEPS: Mapping[str, Step] = {
+    "convert": convert,
+    "fold_raw": fold_raw,
+    "prune_raw": prune_raw,
+    "retire": retire,
+    "tend_warehouse": tend_warehouse,
+    "check_sample": check_sample,
+    "refresh_aggregates": refresh,
+    "vacuum": vacuum,
+}
+"""In the order in which they are done; none needs another one to have come through."""
+
+
+def run_step(stores: Stores, step: str, moment: datetime) -> StepReport:
+    """Do one of STEPS.
+
+    Raises:
+        StoreError: A store refuses or went away.
+    """
+    started = time.monotonic()
+    done = STEPS[step](stores, moment)
+    log.info("%s: %s", step, done.what)
+    return StepReport(step, done, time.monotonic() - started)
+
+
+def maintain(stores: Stores, moment: datetime) -> Iterator[StepReport]:
+    """Do all STEPS, and yield how each went; one that fails does not keep the others."""
+    for step in STEPS:
+        started = time.monotonic()
+        try:
+            yield run_step(stores, step, moment)
+        except ChandlerError as error:
+            yield StepReport(step, Done("failed", [error.message]), time.monotonic() - started)
+
+
+def summary_lines(reports: Sequence[StepReport]) -> list[str]:
+    """Return the reports as plain text, aligned, with what is wrong below."""
+    width = max(len(report.step) for report in reports)
+    lines = [f"{report.step:<{width}}  {report.seconds:8.1f} s  {report.done.what}" for report in reports]
+    return lines + [f"{report.step}: {problem}" for report in reports for problem in report.done.problems]
