@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import os
-import tempfile
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import hypothesis
-import psycopg
 import pytest
-from psycopg import sql
 
 from etl.series import Series
 from etl.settings import Settings, load_settings
 from etl.stores import Stores, open_stores
-from etl.warehouse import open_warehouse
-from etl.warehouse.embedded import embedded_postgres
+from tests.databases import fresh_database, template_database
 from tests.markets import write_recording
 
 # The machine may be busy; how long an example takes says nothing about it.
@@ -37,35 +31,18 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
-@contextmanager
-def folder_for_postgres() -> Iterator[Path]:
-    """Yield a folder that an embedded server may live in.
-
-    Not one of pytest's: those are closed to the user that the server runs as when the tests run as root, and every
-    other session of pytest that begins closes them again.
-    """
-    with tempfile.TemporaryDirectory(prefix="chandler-test-") as folder:
-        yield Path(folder)
-
-
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
-    """The address of a PostgreSQL server with a migrated database to copy, `template`."""
-    with folder_for_postgres() as folder, embedded_postgres(folder / "postgres", "template") as url:
-        with open_warehouse(Settings(home=folder, warehouse_url=url)):
-            pass
+    """The address of a migrated database to copy, by `fresh_database`; nobody can connect to it."""
+    with template_database() as url:
         yield url
 
 
 @pytest.fixture
 def warehouse_url(postgres: str) -> Iterator[str]:
     """The address of a fresh, migrated database."""
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    admin = postgres.replace("/template?", "/postgres?")
-    with psycopg.connect(admin, autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template").format(sql.Identifier(name)))
-        yield postgres.replace("/template?", f"/{name}?")
-        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    with fresh_database(postgres) as url:
+        yield url
 
 
 @pytest.fixture

@@ -20,7 +20,8 @@ from etl.replay import RecordedMarket, ReplayServer
 from etl.settings import Settings
 from etl.timeframe import Timeframe
 from etl.warehouse import open_warehouse
-from tests.conftest import REPOSITORY, folder_for_postgres
+from tests.conftest import REPOSITORY
+from tests.databases import folder_for_postgres
 from tests.markets import DAYS, HOLE
 
 CHANDLER = Path(sys.executable).with_name("chandler")

@@ -19,7 +19,8 @@ from etl.settings import Settings, load_settings
 from etl.stores import Partition, Stores, open_stores
 from etl.warehouse import Load
 from etl.warehouse.embedded import embedded_postgres
-from tests.conftest import BTC, folder_for_postgres
+from tests.conftest import BTC
+from tests.databases import folder_for_postgres
 from tests.markets import kline, put_pages
 from tests.snapshots import tables_of
 

@@ -19,7 +19,7 @@ from etl.warehouse.embedded import embedded_postgres
 log = logging.getLogger(__name__)
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-HEAD = "0005"
+HEAD = "0006"
 
 
 class Warehouse:

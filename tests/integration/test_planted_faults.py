@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 
-import psycopg
 import pytest
 
 from bench.planted.kinds import KINDS, Kind
@@ -19,6 +18,7 @@ from etl.series import Series, TimeRange
 from etl.settings import Settings
 from etl.stores import Stores, open_stores
 from etl.timeframe import Timeframe
+from tests.databases import fresh_database
 
 SYMBOLS = ("BTC/USDT", "ETH/USDT", "SOL/USDT")
 PLACE = Place("madeup", "binance", SYMBOLS, datetime(2026, 9, 10, tzinfo=UTC), 1)  # a day without an outage
@@ -28,13 +28,11 @@ MINUTES = 480
 @pytest.fixture(scope="module")
 def stores(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
     """The stores of all tests here: each kind of fault is planted into an exchange of its own."""
-    admin = postgres.replace("/template?", "/postgres?")
-    with psycopg.connect(admin, autocommit=True) as connection:
-        connection.execute("CREATE DATABASE planted TEMPLATE template")
-        url = postgres.replace("/template?", "/planted?")
-        with open_stores(Settings(home=tmp_path_factory.mktemp("planted"), warehouse_url=url)) as opened:
-            yield opened
-        connection.execute("DROP DATABASE planted WITH (FORCE)")
+    with (
+        fresh_database(postgres) as url,
+        open_stores(Settings(home=tmp_path_factory.mktemp("planted"), warehouse_url=url)) as opened,
+    ):
+        yield opened
 
 
 @pytest.fixture(scope="module")

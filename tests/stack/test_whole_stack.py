@@ -25,7 +25,7 @@ from stack.errors import StackError
 from stack.home import Home
 from stack.local import Stack, ensure_pool, local_stack, wait_for_dag
 from stack.screen import Screen
-from tests.conftest import folder_for_postgres
+from tests.databases import folder_for_postgres
 
 DAG = "ingest_recorded"
 HISTORY = "history_past"

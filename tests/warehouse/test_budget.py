@@ -23,6 +23,7 @@ from etl.errors import ConfigError, RateLimitError, StoreUnavailableError
 from etl.settings import Settings
 from etl.warehouse import Warehouse, open_warehouse
 from etl.warehouse.budget import LeasedBudget, SharedBudget, local_budget, shared
+from tests.databases import admin_address
 
 Make = Callable[..., LeasedBudget]
 
@@ -318,7 +319,7 @@ def test_a_cut_connection_is_no_error_and_a_lost_database_is_ours(
 
     async def scenario() -> None:
         async with SharedBudget(warehouse, "binance", weight_limit=100, interval_s=1.0, share=1.0) as budget:
-            with psycopg.connect(warehouse_url.replace(f"/{warehouse.engine.url.database}?", "/postgres?")) as admin:
+            with psycopg.connect(admin_address(warehouse_url)) as admin:
                 admin.autocommit = True
                 await budget.spend(1)
                 cut(admin)

@@ -6,17 +6,16 @@ import json
 import os
 import subprocess
 import sys
-import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-import psycopg
-from psycopg import sql
 from sqlalchemy.engine import make_url
+
+from tests.databases import fresh_database
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -121,17 +120,13 @@ def _to_run(facts: dict[str, Any], log: str) -> Run:
 def _to_connection(url: str) -> str:
     """Return a database's address as the Connection that a user would fill in."""
     parts = make_url(url)
-    fields = {"login": parts.username, "schema": parts.database, "extra": dict(parts.query)}
-    return json.dumps({"conn_type": "postgres", **fields})
+    fields = {"login": parts.username, "password": parts.password, "host": parts.host, "port": parts.port}
+    fields |= {"schema": parts.database, "extra": dict(parts.query)}
+    return json.dumps({"conn_type": "postgres", **{name: value for name, value in fields.items() if value}})
 
 
 @contextmanager
 def fresh_databases(postgres: str, count: int) -> Iterator[list[str]]:
     """Yield the addresses of so many fresh, migrated databases."""
-    names = [f"test_{uuid.uuid4().hex[:12]}" for _ in range(count)]
-    with psycopg.connect(postgres.replace("/template?", "/postgres?"), autocommit=True) as connection:
-        for name in names:
-            connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template").format(sql.Identifier(name)))
-        yield [postgres.replace("/template?", f"/{name}?") for name in names]
-        for name in names:
-            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    with ExitStack() as stack:
+        yield [stack.enter_context(fresh_database(postgres)) for _ in range(count)]
