@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from etl.archive import Archive
 from etl.extract import Bounds
-from etl.schema import Flag, to_columns
+from etl.schema import Flag, to_column
 from etl.series import TimeRange
 from etl.stores import Partition, Stores
 from etl.timeframe import Timeframe
@@ -89,7 +89,7 @@ def put(
             under_way.after,
             lambda candles: flag_candles(candles, series.timeframe, rules),
         )
-        missing = find_absences(to_columns(merged.candles)["open_time"], time_range, series.timeframe)
+        missing = find_absences(to_column(merged.candles, "open_time"), time_range, series.timeframe)
         absent = [
             Finding(*explained)
             for explained in explain(
@@ -116,7 +116,7 @@ def put(
 
 def _without_overruled(under_way: Load, candles: pa.Table) -> pa.Table:
     """Leave out what a person has overruled: it comes again with every fetch, until the exchange changes it."""
-    if not (to_columns(under_way.stored)["flags"] & Flag.RELEASED).any():
+    if not (to_column(under_way.stored, "flags") & Flag.RELEASED).any():
         return candles
     overruled = read_overruled(under_way.connection, under_way.series_id, under_way.time_range)
     kept = without_equals(candles, overruled)
@@ -130,7 +130,7 @@ def _archive(archive: Archive, partition: Partition, merged: Merge) -> list[str]
     span = partition.time_range
     files = archive.write(partition.series, span, merged.candles).files
     if merged.after.num_rows:
-        last_ms = int(to_columns(merged.after)["open_time"][-1])
+        last_ms = int(to_column(merged.after, "open_time")[-1])
         later = TimeRange.from_ms(span.end_ms, last_ms + partition.series.timeframe.ms)
         # It may reach over what was never loaded: what the files cover stays as it is.
         covered = archive.covered(partition.series, later)

@@ -19,7 +19,7 @@ import pyarrow as pa
 from etl.archive import ArchiveFile
 from etl.errors import ChandlerError, StoreError
 from etl.judging import judge_loads
-from etl.schema import to_columns
+from etl.schema import to_column
 from etl.series import Series, TimeRange
 from etl.stores import Partition, Stores
 from etl.validate import explain, find_absences
@@ -156,7 +156,7 @@ def _rebuild(stores: Stores, plan: SeriesPlan, on_rebuilt: OnRebuilt) -> list[Ch
 def _load(stores: Stores, plan: SeriesPlan, file: ArchiveFile, span: TimeRange, candles: pa.Table) -> LoadReport:
     """Let the warehouse hold a range as the archive does, flags and all, with a checkpoint that says so."""
     series = plan.series
-    missing = find_absences(to_columns(candles)["open_time"], span, series.timeframe)
+    missing = find_absences(to_column(candles, "open_time"), span, series.timeframe)
     found = explain(
         missing,
         series.timeframe,
@@ -165,7 +165,7 @@ def _load(stores: Stores, plan: SeriesPlan, file: ArchiveFile, span: TimeRange, 
         served_from_ms=None,
         refused={},
     )
-    asking = Asking(plan.asked_at or span.end, stores.settings.settle_of(series), REBUILT)
+    asking = Asking(span.end, stores.settings.settle_of(series), REBUILT)
     with begin_load(stores.warehouse, series, span, REBUILT, lookback=0) as under_way:
         merged = merge(under_way.stored, candles)
         if not merged.candles.equals(candles):
@@ -198,5 +198,5 @@ def _raise_if_gone(error: ChandlerError) -> ChandlerError:
 
 
 def _cut(candles: pa.Table, span: TimeRange) -> pa.Table:
-    first, end = np.searchsorted(to_columns(candles)["open_time"], [span.start_ms, span.end_ms])
+    first, end = np.searchsorted(to_column(candles, "open_time"), [span.start_ms, span.end_ms])
     return candles.slice(first, end - first)

@@ -106,6 +106,7 @@ CANDLE_COLUMNS: tuple[Column, ...] = (
         "source", ColumnKind.SMALL, "how it reached us: Origin (1 API, 2 built from trades, 3 file)", is_value=False
     ),
 )
+_BY_NAME = {column.name: column for column in CANDLE_COLUMNS}
 VALUE_COLUMNS = tuple(column.name for column in CANDLE_COLUMNS if column.is_value)
 
 _ARROW_TYPES = {
@@ -143,12 +144,18 @@ def from_columns(columns: Mapping[str, NDArray[Any]], of: Sequence[Column] = CAN
             or an integer below 0 stands for null.
         of: The columns that candles have.
     """
-    return pa.table([_to_arrow(column, columns[column.name]) for column in of], schema=arrow_schema(of))
+    schema = CANDLE_SCHEMA if of is CANDLE_COLUMNS else arrow_schema(of)
+    return pa.table([_to_arrow(column, columns[column.name]) for column in of], schema=schema)
 
 
 def to_columns(candles: pa.Table, columns: Iterable[Column] = CANDLE_COLUMNS) -> dict[str, NDArray[Any]]:
     """Return what `from_columns` takes: numpy columns with NaN or -1 for null."""
     return {column.name: _to_numpy(column, candles.column(column.name)) for column in columns}
+
+
+def to_column(candles: pa.Table, name: str) -> NDArray[Any]:
+    """Return one of the columns that `to_columns` returns."""
+    return _to_numpy(_BY_NAME[name], candles.column(name))
 
 
 def content_hash(candles: pa.Table, columns: Iterable[Column] = CANDLE_COLUMNS) -> str:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from etl.audit.check import Check
 from etl.audit.grid import Slots, Times, times_of
-from etl.schema import RULE_FLAGS, AbsenceKind, Flag, to_columns
+from etl.schema import RULE_FLAGS, AbsenceKind, Flag, to_column
 from etl.series import TimeRange
 from etl.timeframe import Timeframe
 from etl.warehouse import Quality, count_refused
@@ -24,7 +24,7 @@ def recount(check: Check, days: TimeRange) -> dict[date, Quality]:
     scope, piece = check.scope, check.piece
     slots = Slots.of(scope.series.timeframe, days)
     stored = times_of(piece.stored)
-    flags = to_columns(piece.stored)["flags"]
+    flags = to_column(piece.stored, "flags")
     absent = {
         kind.value: _by_day(slots.times(slots.mask(a.span for a in piece.absences if a.kind is kind)), days)
         for kind in sorted({absence.kind for absence in piece.absences})

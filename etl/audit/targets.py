@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from etl.audit.grid import Slots, Times, cut, runs, times_of
 from etl.audit.pieces import Intact, Piece, Scope, Verdicts, differing, right_flags
-from etl.schema import VALUE_COLUMNS, AbsenceKind, empty_candles, from_columns, to_columns
+from etl.schema import VALUE_COLUMNS, AbsenceKind, empty_candles, from_columns, to_column, to_columns
 from etl.series import TimeRange
 from etl.warehouse import Checkpoint, clip
 
@@ -101,7 +101,7 @@ def _part(piece: Piece, span: TimeRange, intact: Intact) -> _Part:
         stored = archived
     if intact is Intact.BOTH:
         # The archive's own hash holds the source too, the checkpoint's does not.
-        flags = to_columns(stored)["flags"] | to_columns(archived)["flags"]
+        flags = to_column(stored, "flags") | to_column(archived, "flags")
         stored = from_columns({**to_columns(archived), "flags": flags})
     return _Part(span, stored, empty_candles(), times_of(stored), _no_times(), ())
 

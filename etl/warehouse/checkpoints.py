@@ -7,21 +7,30 @@ and leaves the rest to those that were there.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
-from sqlalchemy import Connection, Function, delete, func, insert, select
+from sqlalchemy import Connection, Function, delete, func, select
 
 from etl.schema import value_hash
 from etl.series import TimeRange
 from etl.timeframe import Timeframe
 from etl.warehouse.absences import Absence, read_absences
 from etl.warehouse.overlay import clip
-from etl.warehouse.reading import read_candles_at_once
-from etl.warehouse.tables import checkpoints, quarantine, to_sql_range
+from etl.warehouse.reading import driver_of, read_candles_at_once
+from etl.warehouse.tables import checkpoints, to_sql_range
 
+# Said in full, as whatever every load says: to build a statement takes longer than to send it.
+_INSERT = """
+INSERT INTO checkpoints
+    (series_id, range_start, range_end, rows, absent, value_hash, archive_files, run, loaded_at, quarantined)
+VALUES (%(series_id)s, %(start)s, %(end)s, %(rows)s, %(absent)s, %(value_hash)s, %(archive_files)s, %(run)s,
+    coalesce(%(loaded_at)s, clock_timestamp()),
+    (SELECT count(*) FROM quarantine
+     WHERE series_id = %(series_id)s AND open_time >= %(start)s AND open_time < %(end)s AND state <> 'released'))
+"""
 _COLUMNS = tuple(column for column in checkpoints.c if column.name != "series_id")
 
 
@@ -178,32 +187,16 @@ def renew(
 
 def write_checkpoints(connection: Connection, series_id: int, renewal: Renewal) -> None:
     """Write what `renew` has returned."""
-    own = checkpoints.c
     if renewal.gone:
         starts = [checkpoint.time_range.start for checkpoint in renewal.gone]
-        connection.execute(delete(checkpoints).where(own.series_id == series_id, own.range_start.in_(starts)))
-    for each in renewal.drafts:
-        span = each.time_range
-        refused = select(func.count()).where(
-            quarantine.c.series_id == series_id,
-            quarantine.c.open_time >= span.start,
-            quarantine.c.open_time < span.end,
-            quarantine.c.state != "released",
-        )
         connection.execute(
-            insert(checkpoints).values(
-                series_id=series_id,
-                range_start=span.start,
-                range_end=span.end,
-                rows=each.rows,
-                absent=each.absent,
-                quarantined=refused.scalar_subquery(),
-                value_hash=each.value_hash,
-                archive_files=list(each.archive_files),
-                run=each.run,
-                loaded_at=each.loaded_at or func.clock_timestamp(),
-            )
+            delete(checkpoints).where(checkpoints.c.series_id == series_id, checkpoints.c.range_start.in_(starts))
         )
+    driver = driver_of(connection)
+    for each in renewal.drafts:
+        facts = {**asdict(each), "start": each.time_range.start, "end": each.time_range.end}
+        del facts["time_range"]
+        driver.execute(_INSERT, {**facts, "archive_files": list(each.archive_files), "series_id": series_id})
 
 
 def _span() -> Function[Any]:

@@ -18,7 +18,7 @@ import pyarrow as pa
 from sqlalchemy import Connection
 
 from etl.errors import StoreError
-from etl.schema import AbsenceKind, to_columns
+from etl.schema import AbsenceKind, to_column
 from etl.series import Series, TimeRange
 from etl.timeframe import EPOCH, from_ms, to_ms
 from etl.warehouse.absences import Asking, Finding, record_absences, record_unfetched
@@ -59,7 +59,7 @@ class _Known:
 
     def between(self, start: datetime, end: datetime) -> pa.Table:
         """Return the candles that open in `[start, end)`."""
-        times = to_columns(self.candles)["open_time"]
+        times = to_column(self.candles, "open_time")
         first, stop = (int(at) for at in np.searchsorted(times, [to_ms(start), to_ms(end)]))
         return self.candles.slice(first, stop - first)
 
@@ -132,7 +132,7 @@ class Load:
         )
         self._write_candles(merged)
         refused_by_day = self._quarantine(refused)
-        times = to_columns(merged.candles)["open_time"]
+        times = to_column(merged.candles, "open_time")
         last_ms = int(times[-1]) if len(times) else None
         if first_ms is not None or end_ms is not None or self._held.has_ended:
             write_listing(self.connection, self.series_id, first_ms=first_ms, end_ms=end_ms, last_ms=last_ms)
@@ -188,13 +188,12 @@ class Load:
         around, span = self._known, self.time_range
         before, after = around.between(EPOCH, span.start), around.between(span.end, around.accounts.days.end)
         parts = (before, merged.candles, merged.after, after.slice(merged.after.num_rows))
-        columns = [to_columns(part) for part in parts]
-        times, flags = (np.concatenate([each[name] for each in columns]) for name in ("open_time", "flags"))
-        later = columns[2]["open_time"]
+        times, flags = (np.concatenate([to_column(part, name) for part in parts]) for name in ("open_time", "flags"))
+        later = to_column(merged.after, "open_time")
         end_ms = int(later[-1]) + self.series.timeframe.ms if len(later) else 0
         days = days_of(TimeRange.from_ms(span.start_ms, max(span.end_ms, end_ms)))
         revisions = Counter(accounts.revisions)
-        revisions.update(from_ms(at).date() for at in to_columns(merged.changed)["open_time"].tolist())
+        revisions.update(from_ms(at).date() for at in to_column(merged.changed, "open_time").tolist())
         accounts = replace(accounts, revisions=revisions)
         return days, tally(days, accounts, self.series.timeframe, times, flags)
 

@@ -9,12 +9,19 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, select, update
 
 from etl.series import Series, TimeRange
 from etl.timeframe import Timeframe
 from etl.warehouse import tables
+from etl.warehouse.reading import driver_of
 from etl.warehouse.tables import to_sql_range
+
+_INSERT = """
+INSERT INTO loads (series_id, span, run, rows, new, revised, absent, quarantined, is_judged, is_announced)
+VALUES (%(series_id)s, tstzrange(%(start)s, %(end)s), %(run)s, %(rows)s, %(new)s, %(revised)s, %(absent)s,
+    %(quarantined)s, false, %(is_announced)s)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +59,8 @@ def write_load(
     connection: Connection, series_id: int, time_range: TimeRange, run: str, report: LoadReport, *, is_announced: bool
 ) -> None:
     """Write a load into the journal, still to be judged by."""
-    place = {"series_id": series_id, "span": to_sql_range(time_range), "run": run}
-    facts = {**asdict(report), "is_judged": False, "is_announced": is_announced}
-    connection.execute(insert(tables.loads).values({**place, **facts}).inline())  # nobody asks for its number
+    facts = {"series_id": series_id, "start": time_range.start, "end": time_range.end, "run": run, **asdict(report)}
+    driver_of(connection).execute(_INSERT, {**facts, "is_announced": is_announced})
 
 
 def find_load(connection: Connection, series: Series, time_range: TimeRange, run: str) -> LoggedLoad | None:

@@ -19,6 +19,7 @@ from etl.schema import (
     Flag,
     empty_candles,
     from_columns,
+    to_column,
     to_columns,
 )
 
@@ -85,8 +86,8 @@ def merge(stored: pa.Table, fetched: pa.Table) -> Merge:
 def without_equals(candles: pa.Table, others: pa.Table) -> pa.Table:
     """Return the candles that are not equal, by open_time and values, to one of `others`; both ascending."""
     differing = merge(others, candles)
-    times = np.concatenate([to_columns(each)["open_time"] for each in (differing.new, differing.changed)])
-    return _only(candles, np.isin(to_columns(candles)["open_time"], times, assume_unique=True))
+    times = np.concatenate([to_column(each, "open_time") for each in (differing.new, differing.changed)])
+    return _only(candles, np.isin(to_column(candles, "open_time"), times, assume_unique=True))
 
 
 def with_flags(
@@ -104,10 +105,10 @@ def with_flags(
     first, end = before.num_rows, before.num_rows + merged.candles.num_rows
     candles, inside = _flagged(merged.candles, bits[first:end])
     later, outside = _flagged(after, bits[end:])
-    touched = np.concatenate([to_columns(merged.new)["open_time"], to_columns(merged.changed)["open_time"]])
-    times = to_columns(candles)["open_time"]
-    is_new = np.isin(times, to_columns(merged.new)["open_time"], assume_unique=True)
-    is_changed = np.isin(times, to_columns(merged.changed)["open_time"], assume_unique=True)
+    touched = np.concatenate([to_column(merged.new, "open_time"), to_column(merged.changed, "open_time")])
+    times = to_column(candles, "open_time")
+    is_new = np.isin(times, to_column(merged.new, "open_time"), assume_unique=True)
+    is_changed = np.isin(times, to_column(merged.changed, "open_time"), assume_unique=True)
     is_other = inside & ~np.isin(times, touched, assume_unique=True)
     last = int(np.flatnonzero(outside)[-1]) + 1 if outside.any() else 0
     return Merge(

@@ -6,10 +6,12 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import date, timedelta
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, delete, insert, select
+from psycopg.types.json import Jsonb
+from sqlalchemy import Connection, select
 
 from etl.schema import RULE_FLAGS, AbsenceKind, Flag
 from etl.series import TimeRange
@@ -19,6 +21,12 @@ from etl.warehouse.around import Accounts, days_of, read_accounts
 from etl.warehouse.overlay import clip
 from etl.warehouse.reading import driver_of, read_flags
 
+_DELETE = "DELETE FROM quality WHERE series_id = %(series_id)s AND day >= %(start)s AND day < %(end)s"
+_INSERT = """
+INSERT INTO quality (series_id, day, expected, stored, absent, refused, flagged, revisions)
+VALUES (%(series_id)s, %(day)s, %(expected)s, %(stored)s, %(absent)s, %(refused)s, %(flagged)s, %(revisions)s)
+"""
+_COUNTS = ("absent", "refused", "flagged")
 _RULES = [flag for flag in Flag if flag in RULE_FLAGS]
 _AT_ONCE = timedelta(days=366)  # so that memory does not grow with the range
 
@@ -75,12 +83,15 @@ def refresh_quality(connection: Connection, series_id: int, timeframe: Timeframe
 
 def write_quality(connection: Connection, series_id: int, days: TimeRange, counted: Mapping[date, Quality]) -> None:
     """Let `counted` be what is known of `days`."""
-    own = tables.quality
-    within = (own.c.day >= days.start.date(), own.c.day < days.end.date())
-    connection.execute(delete(own).where(own.c.series_id == series_id, *within))
+    cursor = driver_of(connection).cursor()
+    cursor.execute(_DELETE, {"series_id": series_id, "start": days.start.date(), "end": days.end.date()})
     if counted:
-        rows = [{"series_id": series_id, "day": day, **asdict(quality)} for day, quality in counted.items()]
-        connection.execute(insert(own), rows)
+        cursor.executemany(_INSERT, [_to_row(series_id, day, quality) for day, quality in counted.items()])
+
+
+def _to_row(series_id: int, day: date, quality: Quality) -> dict[str, Any]:
+    facts = asdict(quality)
+    return {"series_id": series_id, "day": day, **facts, **{name: Jsonb(facts[name]) for name in _COUNTS}}
 
 
 def count_quality(

@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from sqlalchemy import ARRAY, BigInteger, Connection, bindparam, func, select, text, update
 
-from etl.schema import to_columns, value_hash
+from etl.schema import to_column, value_hash
 from etl.series import TimeRange
 from etl.timeframe import Timeframe
 from etl.warehouse import tables
@@ -72,7 +72,7 @@ def restore_candles(connection: Connection, series_id: int, gone: NDArray[np.int
     with cursor_of(connection) as cursor:
         copy_in(cursor, "restored_candles", series_id, right)
     connection.execute(text(_SINCE))
-    replaced = np.concatenate([gone, to_columns(right)["open_time"]])
+    replaced = np.concatenate([gone, to_column(right, "open_time")])
     connection.execute(_GONE, {"series_id": series_id, "times": replaced.tolist()})
     connection.execute(text("INSERT INTO candles SELECT * FROM restored_candles"))
     connection.execute(text("DROP TABLE restored_candles"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pyarrow as pa
 from sqlalchemy import ARRAY, Connection, DateTime, SmallInteger, bindparam, text
 
-from etl.schema import CANDLE_COLUMNS, VALUE_COLUMNS, to_columns
+from etl.schema import CANDLE_COLUMNS, VALUE_COLUMNS, to_column, to_columns
 from etl.timeframe import from_ms
 from etl.warehouse.copying import copy_in
 from etl.warehouse.reading import cursor_of
@@ -54,7 +54,7 @@ def revise(connection: Connection, series_id: int, changed: pa.Table, run: str) 
     connection.execute(text(_STAGING))
     with cursor_of(connection) as cursor:
         copy_in(cursor, "touched_candles", series_id, changed)
-    times = to_columns(changed)["open_time"]
+    times = to_column(changed, "open_time")
     bounds = {"first": from_ms(int(times[0])), "last": from_ms(int(times[-1]))}
     connection.execute(text(_REVISE), {"series_id": series_id, "run": run, **bounds})
 
