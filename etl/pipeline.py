@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from etl.accounting import account_for_loads
 from etl.errors import ChandlerError
 from etl.extract import Page
 from etl.fetching import Exchange, open_exchange
 from etl.ingest import clean_pages, fetch_partition, load
-from etl.judging import judge_loads
 from etl.plan import plan
 from etl.series import Series, TimeRange
 from etl.stores import Partition, Stores
@@ -66,7 +66,7 @@ def ingest_all(stores: Stores, wanted: Wanted, watcher: Watcher) -> None:
     """Ingest what is wanted and not there yet, and judge what is absent; failures are the watcher's."""
     asyncio.run(_ingest_all(stores, wanted, watcher))
     for exchange in sorted({series.exchange for series in wanted.series}):
-        judge_loads(stores, exchange, wanted.run)
+        account_for_loads(stores, exchange, wanted.run)
 
 
 async def _ingest_all(stores: Stores, wanted: Wanted, watcher: Watcher) -> None:

@@ -33,6 +33,7 @@ from etl.warehouse import (
     leave_confirmed_alone,
     lock_series,
     read_candles,
+    refresh_aggregates,
 )
 
 AROUND = 30
@@ -101,7 +102,9 @@ def release(stores: Stores, row_id: int, note: str | None, run: str) -> LoadRepo
         if not decide(connection, row.id, row.state, State.RELEASED, note):
             raise ConfigError(f"{_name(row)} was decided by somebody else just now; look at it again")
 
-    return put(stores, partition, Incoming(candles, (), Bounds(), row.refused_at), run, first=decided)
+    report = put(stores, partition, Incoming(candles, (), Bounds(), row.refused_at), run, first=decided)
+    refresh_aggregates(stores.warehouse)
+    return report
 
 
 def confirm(stores: Stores, row_id: int, note: str | None) -> None:

@@ -15,12 +15,12 @@ from datetime import datetime
 
 from sqlalchemy import text
 
+from etl.accounting import account_for_loads
 from etl.archive import spans
 from etl.errors import ChandlerError, RateLimitError, SourceUnavailableError
 from etl.exchanges import Traits
 from etl.fetching import Exchange, open_exchange
 from etl.ingest import clean_pages, fetch_partition, load
-from etl.judging import judge_loads
 from etl.schema import AbsenceKind
 from etl.series import Series, TimeRange
 from etl.stores import Partition, Stores
@@ -91,7 +91,7 @@ def repair(
             log.info("another repair of %s is under way", exchange)
             report.is_elsewhere = True
             return report
-        report.rejudged = judge_loads(stores, exchange, run)
+        report.rejudged = account_for_loads(stores, exchange, run)
         due = _due(stores, exchange, now, only, within)
         probes, left = plan_probes(
             due, stores.settings.traits(exchange), stores.settings.exchange(exchange).repair_share
@@ -101,7 +101,7 @@ def repair(
         if probes:
             log.info("%s: %d candles to ask for again, in %d probes", exchange, report.due, len(probes))
             asyncio.run(_probe_all(stores, exchange, probes, run, report, on_probe, is_announced))
-            report.rejudged += judge_loads(stores, exchange, run)
+            report.rejudged += account_for_loads(stores, exchange, run)
     log.info("%s: %d candles have appeared, %d are left for later", exchange, report.filled, report.left)
     return report
 

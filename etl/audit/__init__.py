@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from etl.accounting import account_for_loads
 from etl.audit.findings import Problem, SeriesAudit, by_loading, by_mending, is_sound
 from etl.audit.mending import mend_series
 from etl.audit.pieces import Scope
 from etl.audit.reckoning import RUN
 from etl.audit.series import check_series
 from etl.errors import ChandlerError
-from etl.judging import judge_loads
 from etl.series import Series, TimeRange
 from etl.stores import Stores
 from etl.warehouse import ensure_series, known_series, lock_series
@@ -56,7 +56,7 @@ def mend(stores: Stores, audits: Sequence[SeriesAudit], within: TimeRange | None
     """
     done = {one.series: _mend(stores, one) for one in audits if one.problems or one.unproven}
     for exchange in sorted({series.exchange for series in done}):
-        judge_loads(stores, exchange, RUN)
+        account_for_loads(stores, exchange, RUN)
     return [_again(stores, one.series, within, done[one.series]) if one.series in done else one for one in audits]
 
 

@@ -37,8 +37,8 @@ def import_candles(
     whose = Series.parse(series)
     from rich.progress import track
 
+    from etl.accounting import account_for_loads
     from etl.importing import plan_import, run_import
-    from etl.judging import judge_loads
     from etl.progress import Outcome
 
     with opened_stores() as stores:
@@ -46,7 +46,7 @@ def import_candles(
             planned = plan_import(stores, file, whose)
         steps = run_import(stores, planned)
         imported = list(track(steps, description=str(whose), total=len(planned.left), console=err, transient=True))
-        judge_loads(stores, whose.exchange, run_name())
+        account_for_loads(stores, whose.exchange, run_name())
     if as_json:
         out.print_json(data=_to_json(planned, imported))
         return

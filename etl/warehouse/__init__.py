@@ -10,6 +10,7 @@ from etl.warehouse.absences import (
     record_unfetched,
     record_verdicts,
 )
+from etl.warehouse.aggregates import refresh_aggregates
 from etl.warehouse.around import read_accounts
 from etl.warehouse.budget import SharedBudget, local_budget
 from etl.warehouse.checkpoints import Checkpoint, covered_ranges, read_checkpoints, vouch
@@ -143,6 +144,7 @@ __all__ = [
     "record_absences",
     "record_unfetched",
     "record_verdicts",
+    "refresh_aggregates",
     "refresh_quality",
     "refused_rules",
     "released_times",

@@ -15,7 +15,7 @@ from sqlalchemy import ARRAY, BigInteger, Connection, bindparam, func, select, t
 
 from etl.schema import to_column, value_hash
 from etl.series import TimeRange
-from etl.timeframe import Timeframe
+from etl.timeframe import Timeframe, from_ms
 from etl.warehouse import tables
 from etl.warehouse.absences import read_absences
 from etl.warehouse.checkpoints import Checkpoint
@@ -25,7 +25,7 @@ from etl.warehouse.overlay import clip
 from etl.warehouse.reading import cursor_of
 
 _GONE = text(
-    "DELETE FROM candles WHERE series_id = :series_id AND open_time IN"
+    "DELETE FROM candles WHERE series_id = :series_id AND open_time >= :first AND open_time <= :last AND open_time IN"
     " (SELECT to_timestamp(at / 1000.0) FROM unnest(:times) AS gone(at))"
 ).bindparams(bindparam("times", type_=ARRAY(BigInteger)))
 
@@ -73,7 +73,10 @@ def restore_candles(connection: Connection, series_id: int, gone: NDArray[np.int
         copy_in(cursor, "restored_candles", series_id, right)
     connection.execute(text(_SINCE))
     replaced = np.concatenate([gone, to_column(right, "open_time")])
-    connection.execute(_GONE, {"series_id": series_id, "times": replaced.tolist()})
+    if len(replaced):
+        # Without bounds, all compressed candles of the series would be unpacked.
+        bounds = {"first": from_ms(int(replaced.min())), "last": from_ms(int(replaced.max()))}
+        connection.execute(_GONE, {"series_id": series_id, "times": replaced.tolist(), **bounds})
     connection.execute(text("INSERT INTO candles SELECT * FROM restored_candles"))
     connection.execute(text("DROP TABLE restored_candles"))
 

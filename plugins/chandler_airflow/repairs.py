@@ -54,11 +54,11 @@ def build_repairs(exchanges: Iterable[str]) -> None:
 
 def judge_all() -> None:
     """Judge the absences around all that was loaded since it was last done, by whomever."""
-    from etl.judging import judge_loads
+    from etl.accounting import account_for_loads
     from etl.stores import open_stores
 
     with failing_at_once(), open_stores(read_settings()) as stores:
-        changed = judge_loads(stores, None, run=str(get_current_context()["run_id"]))
+        changed = account_for_loads(stores, None, run=str(get_current_context()["run_id"]))
     log.info("judged: %d stretches are of another kind now", changed)
 
 

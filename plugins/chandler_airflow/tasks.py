@@ -79,7 +79,7 @@ def account_for(series: Sequence[str]) -> None:
     Args:
         series: Of one exchange, as `str(Series)` writes them.
     """
-    from etl.judging import judge_loads
+    from etl.accounting import account_for_loads
     from etl.stores import open_stores
 
     context = get_current_context()
@@ -87,7 +87,7 @@ def account_for(series: Sequence[str]) -> None:
         wanted = [Series.parse(one) for one in series]
         exchange = wanted[0].exchange
         with open_stores(read_settings(exchange)) as stores:
-            judge_loads(stores, exchange, run=str(context["run_id"]))
+            account_for_loads(stores, exchange, run=str(context["run_id"]))
             tell_quality(context, stores, wanted, data_interval(context))
 
 
