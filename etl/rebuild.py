@@ -16,15 +16,9 @@ from pathlib import PurePosixPath
 import numpy as np
 import pyarrow as pa
 
-<<<<<<< etl/rebuild.py
-from etl.archive import ArchiveFile
-from etl.errors import ChandlerError, StoreError
-from etl.judging import judge_loads
-=======
 from etl.accounting import account_for_loads
 from etl.archive import ArchiveFile
 from etl.errors import ChandlerError, StoreError
->>>>>>> /tmp/w/ts/tree/etl/rebuild.py
 from etl.schema import to_column
 from etl.series import Series, TimeRange
 from etl.stores import Partition, Stores
@@ -121,11 +115,7 @@ def run_rebuild(
     with ThreadPoolExecutor(_AT_ONCE) as threads:
         failed = list(threads.map(lambda plan: _rebuild(stores, plan, on_rebuilt), plans))
     for exchange in sorted({plan.series.exchange for plan in plans}):
-<<<<<<< etl/rebuild.py
-        judge_loads(stores, exchange, REBUILT)
-=======
         account_for_loads(stores, exchange, REBUILT)
->>>>>>> /tmp/w/ts/tree/etl/rebuild.py
     return [failure for failures in failed for failure in failures]
 
 
@@ -175,11 +165,7 @@ def _load(stores: Stores, plan: SeriesPlan, file: ArchiveFile, span: TimeRange, 
         served_from_ms=None,
         refused={},
     )
-<<<<<<< etl/rebuild.py
     asking = Asking(plan.asked_at or span.end, stores.settings.settle_of(series), REBUILT)
-=======
-    asking = Asking(span.end, stores.settings.settle_of(series), REBUILT)
->>>>>>> /tmp/w/ts/tree/etl/rebuild.py
     with begin_load(stores.warehouse, series, span, REBUILT, lookback=0) as under_way:
         merged = merge(under_way.stored, candles)
         if not merged.candles.equals(candles):
