@@ -21,7 +21,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from psycopg import sql
 
-from etl.schema import CANDLE_COLUMNS, Column, ColumnKind, Flag, from_columns, to_columns
+from etl.schema import CANDLE_COLUMNS, CANDLE_SCHEMA, Column, ColumnKind, Flag, from_columns, to_columns
 from etl.series import TimeRange
 
 _HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
@@ -38,13 +38,17 @@ def copy_in(cursor: psycopg.Cursor[tuple[object, ...]], table: str, series_id: i
     Args:
         candles: CANDLE_SCHEMA.
     """
-    names = sql.SQL(", ").join(sql.Identifier(name) for name in ("series_id", *candles.schema.names))
-    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(sql.Identifier(table), names)
-    with cursor.copy(statement) as copy:
+    with cursor.copy(_copying_into(table)) as copy:
         copy.write(_HEADER)
         for block in encode(series_id, candles):
             copy.write(block)
         copy.write(_TRAILER)
+
+
+@cache
+def _copying_into(table: str) -> bytes:
+    names = sql.SQL(", ").join(sql.Identifier(name) for name in ("series_id", *CANDLE_SCHEMA.names))
+    return sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(sql.Identifier(table), names).as_bytes()
 
 
 def copy_out(
@@ -166,10 +170,10 @@ def _ask_for_arrays(
 
 
 @cache
-def _arrays_of(wanted: tuple[Column, ...]) -> sql.Composed:
+def _arrays_of(wanted: tuple[Column, ...]) -> bytes:
     """Return the statement; its values are bound, so that a connection which asks often has it planned once."""
     names = [sql.Identifier(column.name) for column in wanted]
-    return sql.SQL(
+    statement = sql.SQL(
         "SELECT {arrays} FROM (SELECT {values} FROM candles WHERE series_id = %(series_id)s"
         " AND open_time >= %(start)s AND open_time < %(end)s) unordered"
     ).format(
@@ -178,6 +182,7 @@ def _arrays_of(wanted: tuple[Column, ...]) -> sql.Composed:
             sql.SQL("{} AS {}").format(value, name) for value, name in zip(_values(wanted), names, strict=True)
         ),
     )
+    return statement.as_bytes()
 
 
 def fetch_times(cursor: psycopg.Cursor[tuple[object, ...]], series_id: int, time_range: TimeRange) -> NDArray[np.int64]:
