@@ -15,7 +15,7 @@ PARTITIONED = [f"{kind}_{feed}" for kind in ("ingest", "history") for feed in EX
 def test_every_feed_has_its_dags(facts: dict[str, Any]) -> None:
     """A feed in feeds.toml is two DAGs, one for each day and one for the past; nothing else needs to be written."""
     assert facts["errors"] == {}
-    assert set(facts["dags"]) == {"repair_gaps", *PARTITIONED}
+    assert set(facts["dags"]) == {"repair_gaps", "maintain_stores", *PARTITIONED}
 
 
 def test_intervals_are_whole_utc_hours_days_or_months(facts: dict[str, Any]) -> None:
@@ -27,12 +27,14 @@ def test_intervals_are_whole_utc_hours_days_or_months(facts: dict[str, Any]) -> 
         "ingest": datetime(2025, 1, 2, tzinfo=UTC),
         "history": datetime(2025, 1, 1, tzinfo=UTC),
         "repair": datetime(2025, 1, 1, 5, 20, tzinfo=UTC),
+        "maintain": datetime(2025, 1, 2, 3, 40, tzinfo=UTC),
     }
-    counts = {"ingest": 30 + 28 + 1, "history": 3, "repair": 24 * (31 + 28) - 5}
+    counts = {"ingest": 30 + 28 + 1, "history": 3, "repair": 24 * (31 + 28) - 5, "maintain": 30 + 28}
     by_hand = {
         "ingest": ["2026-11-19 00:00", "2026-11-20 00:00"],
         "history": ["2026-10-01 00:00", "2026-11-01 00:00"],
         "repair": ["2026-11-20 11:20", "2026-11-20 12:20"],
+        "maintain": ["2026-11-19 03:40", "2026-11-20 03:40"],
     }
     for dag_id, dag in facts["dags"].items():
         kind = dag_id.partition("_")[0]
@@ -88,8 +90,9 @@ def test_loads_are_labelled_pooled_and_announced(facts: dict[str, Any]) -> None:
     """Tasks are named after their series, those that talk share the exchange's pool, a load tells who listens."""
     for dag_id in PARTITIONED:
         tasks = facts["dags"][dag_id]["tasks"]
-        assert list(tasks) == ["partition.fetch", "partition.clean", "partition.load", "account"], dag_id
-        assert {task["label"] for name, task in tasks.items() if name != "account"} == {"{{ series }}"}, dag_id
+        mapped = ["partition.fetch", "partition.clean", "partition.load"]
+        assert list(tasks) == [*mapped, "account", "warn"], dag_id
+        assert {tasks[name]["label"] for name in mapped} == {"{{ series }}"}, dag_id
         assert tasks["partition.fetch"]["pool"] == EXCHANGES[dag_id.partition("_")[2]], dag_id
         assert tasks["partition.load"]["outlets"] == ["candles"], dag_id
 
@@ -99,6 +102,7 @@ def test_every_run_is_accounted_for_and_says_where(facts: dict[str, Any]) -> Non
     for dag_id in PARTITIONED:
         tasks = facts["dags"][dag_id]["tasks"]
         assert (tasks["account"]["is_teardown"], tasks["account"]["after"]) == (True, ["partition.load"]), dag_id
+        assert (tasks["warn"]["is_teardown"], tasks["warn"]["after"]) == (True, ["account"]), dag_id
         assert {name for name, task in tasks.items() if task["links"] == ["Quality"]} == {"partition.load", "account"}
 
 
@@ -116,6 +120,19 @@ def test_repair_asks_each_exchange_by_itself_and_tells_of_all(facts: dict[str, A
     assert tasks["note_announced"]["after"] == ["announce"]
     assert tasks["finished"]["after"] == ["note_announced", *repairs]
     assert {task["trigger_rule"] for name, task in tasks.items() if name != "announce"} == {"all_success"}
+
+
+def test_maintenance_takes_every_step_and_fails_with_any(facts: dict[str, Any]) -> None:
+    """One run at a time, switched on; the steps follow each other however they end, and the run fails with any."""
+    maintenance = facts["dags"]["maintain_stores"]
+    assert (maintenance["runs_at_once"], maintenance["is_paused_at_first"]) == (1, False)
+    tasks = maintenance["tasks"]
+    names = [name for name in tasks if name not in {"summary", "finished"}]
+    assert {tasks[name]["trigger_rule"] for name in [*names, "summary"]} == {"all_done"}
+    assert [len(tasks[name]["after"]) for name in names] == [0, *([1] * (len(names) - 1))]
+    assert len({tuple(tasks[name]["after"]) for name in names}) == len(names), "one after the other"
+    assert tasks["finished"]["after"] == sorted([*names, "summary"])
+    assert tasks["finished"]["trigger_rule"] == "all_success"
 
 
 def test_parsing_stays_light(facts: dict[str, Any]) -> None:
