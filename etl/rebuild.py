@@ -104,7 +104,7 @@ def plan_rebuild(stores: Stores, only: Collection[Series] = ()) -> list[SeriesPl
 def run_rebuild(
     stores: Stores, plans: Sequence[SeriesPlan], on_rebuilt: OnRebuilt = lambda partition, report: None
 ) -> list[ChandlerError]:
-    """Load what is planned, two series side by side, and judge the absences of all of it.
+    """Load what is planned, two series side by side, and give account of all of it.
 
     Returns:
         What could not be rebuilt: a file each, or the rest of a series whose candles in the warehouse are others.

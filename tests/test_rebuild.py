@@ -113,7 +113,7 @@ def test_a_lost_warehouse_comes_back_as_it_was(
 
 
 @pytest.mark.parametrize(
-    ("step", "held"), [("before the commit", 1), ("after the commit", 2), ("before absences are judged", 6)]
+    ("step", "held"), [("before the commit", 1), ("after the commit", 2), ("before it is accounted for", 6)]
 )
 def test_a_killed_rebuild_goes_on(step: str, held: int, stores: Stores) -> None:
     """A process killed with SIGKILL in the middle leaves whole ranges; the next one does the rest."""
@@ -144,8 +144,8 @@ def _rebuild_and_die(step: str, environment: dict[str, str]) -> None:
     if step == "before the commit":
         write = Load.write
         Load.write = lambda *args, **named: (write(*args, **named), die())[0]  # type: ignore[method-assign]
-    elif step == "before absences are judged":
-        rebuild.judge_loads = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
+    elif step == "before it is accounted for":
+        rebuild.account_for_loads = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
     with open_stores(load_settings()) as stores:
         run_rebuild(stores, plan_rebuild(stores), die if step == "after the commit" else lambda *args: None)
 
