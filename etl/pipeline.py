@@ -1,6 +1,6 @@
 """Many partitions at once: while one is cleaned and loaded, the next are fetched, so that the exchange never waits.
 
-Fetching shares one event loop and one budget per exchange; cleaning and loading go one after the other in a thread.
+Fetching shares one event loop and one budget per exchange; cleaning and loading go in threads, a few at a time.
 Exchanges do not wait for each other, and a series that fails does not keep its neighbours.
 """
 
@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import zip_longest
 from typing import Protocol
 
 from etl.accounting import account_for_loads
@@ -26,7 +27,8 @@ from etl.stores import Partition, Stores
 from etl.timeframe import from_ms
 from etl.warehouse import LoadReport
 
-_ABREAST = 3  # one is loaded, one is fetched, and one bridges the moment when the last pages of another arrive
+LOADERS = 2  # of different series: while one waits for its commit, the database takes in the other
+_ABREAST = LOADERS + 2  # one is fetched, and one bridges the moment when the last pages of another arrive
 
 
 class Watcher(Protocol):
@@ -73,7 +75,7 @@ async def _ingest_all(stores: Stores, wanted: Wanted, watcher: Watcher) -> None:
     by_exchange: Mapping[str, list[Series]] = defaultdict(list)
     for series in wanted.series:
         by_exchange[series.exchange].append(series)
-    with ThreadPoolExecutor(1, "loader") as loader:
+    with ThreadPoolExecutor(LOADERS, "loader") as loader:
         async with asyncio.TaskGroup() as group:
             for name, members in by_exchange.items():
                 group.create_task(_ingest_exchange(stores, name, members, wanted, watcher, loader))
@@ -84,8 +86,9 @@ async def _ingest_exchange(
 ) -> None:
     try:
         async with _opened(name, stores) as exchange:
-            jobs = [job for series in members for job in await _planned(stores, exchange, series, wanted, watcher)]
-            shared = iter(jobs)
+            planned = [await _planned(stores, exchange, series, wanted, watcher) for series in members]
+            # In turn, since loads of one series follow one another.
+            shared = (job for turn in zip_longest(*planned) for job in turn if job is not None)
             failed: set[Series] = set()
             async with asyncio.TaskGroup() as group:
                 for _ in range(_ABREAST):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
 from typing import Any, LiteralString
@@ -38,11 +39,17 @@ def copy_in(cursor: psycopg.Cursor[tuple[object, ...]], table: str, series_id: i
     Args:
         candles: CANDLE_SCHEMA.
     """
-    with cursor.copy(_copying_into(table)) as copy:
-        copy.write(_HEADER)
+    with cursor.copy(_copying_into(table)) as copy, signed(copy.write) as write:
         for block in encode(series_id, candles):
-            copy.write(block)
-        copy.write(_TRAILER)
+            write(block)
+
+
+@contextmanager
+def signed(write: Callable[[bytes], Any]) -> Iterator[Callable[[bytes], Any]]:
+    """Yield what takes blocks of rows, which go behind COPY's header and before its trailer."""
+    write(_HEADER)
+    yield write
+    write(_TRAILER)
 
 
 @cache

@@ -1,0 +1,361 @@
+"""How fast five million candles get into the warehouse, and how fast the other ways are; into the same table.
+
+Run as `python -m bench load`. Everything goes into the real table with its primary key and its checks, which is emptied
+between the ways; the server is the embedded one, or the one of --database. Ours is the whole transaction of a load, a
+month of a series each, two side by side as `chandler ingest` has them: the series held, what is stored read and
+compared, the new ones copied in, and checkpoint, journal and quality written; all but the archive. The limit is one
+server-side COPY of all the rows from a binary file, which accounts for nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import psycopg
+import pyarrow as pa
+from psycopg import sql
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy import create_engine
+from sqlalchemy.engine import make_url
+
+from etl.pipeline import LOADERS
+from etl.schema import CANDLE_SCHEMA, from_columns, to_columns
+from etl.series import Series, TimeRange
+from etl.settings import Settings
+from etl.warehouse import Asking, Warehouse, begin_load, merge, open_warehouse
+from etl.warehouse.copying import encode, signed
+from etl.warehouse.embedded import embedded_postgres
+
+START_MS = int(datetime(2020, 1, 1, tzinfo=UTC).timestamp() * 1000)
+MONTH = 43_200
+NAMES = ("series_id", *CANDLE_SCHEMA.names)
+Months = list[tuple[int, TimeRange, pa.Table]]
+
+
+def made_up(series: int, month: int, rows: int = MONTH) -> tuple[TimeRange, pa.Table]:
+    """Return candles at 1m that look like a market's, the same whenever asked for."""
+    random = np.random.default_rng((series, month))
+    start_ms = START_MS + month * MONTH * 60_000
+    close = (100 * np.exp(np.cumsum(random.normal(0, 1e-4, rows)))).round(2)
+    opened = np.roll(close, 1)
+    volume = random.gamma(2, 3, rows).round(5)
+    columns = {
+        "open_time": start_ms + 60_000 * np.arange(rows),
+        "open": opened,
+        "high": np.maximum(opened, close) + 0.01,
+        "low": np.minimum(opened, close) - 0.01,
+        "close": close,
+        "volume": volume,
+        "quote_volume": volume * close,
+        "trades": random.integers(0, 1000, rows),
+        "taker_buy_volume": volume / 2,
+        "taker_buy_quote_volume": volume * close / 2,
+        "flags": np.zeros(rows, np.int16),
+        "source": np.ones(rows, np.int16),
+    }
+    return TimeRange.from_ms(start_ms, start_ms + rows * 60_000), from_columns(columns)
+
+
+def partitions(rows: int, n_series: int = 4) -> Iterator[tuple[int, TimeRange, pa.Table]]:
+    """Yield months of several series in turn, made up as they are asked for."""
+    for number in range(rows // MONTH):
+        yield number % n_series, *made_up(number % n_series, number // n_series)
+
+
+def load(warehouse: Warehouse, name: str, span: TimeRange, candles: pa.Table) -> None:
+    """Load one partition, all but the archive."""
+    with begin_load(warehouse, Series.parse(f"bench:{name}/USDT:1m"), span, "bench", 0) as under_way:
+        asking = Asking(datetime.now(UTC), timedelta(days=1), "bench")
+        merged = merge(under_way.stored, candles)
+        under_way.write(merged, absent=(), refused=(), asking=asking, archive_files=("bench.parquet",))
+
+
+def ours(url: str, rows: int, changed: float = 0.0) -> dict[str, float]:
+    """Load in a process of its own; return seconds, without those that it takes to make the candles up, and memory."""
+    command = [sys.executable, "-m", "bench.load", "--child", url, "--rows", str(rows), "--changed", str(changed)]
+    printed: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return printed
+
+
+def child(url: str, rows: int, changed: float) -> None:
+    """Load, and print how long it took and how much memory."""
+    random = np.random.default_rng(9)
+    spent = 0.0
+    with open_warehouse(Settings(warehouse_url=url)) as warehouse, ThreadPoolExecutor(LOADERS) as loaders:
+        before_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        source = partitions(rows)
+        while batch := [part for _, part in zip(range(8), source, strict=False)]:
+            if changed:
+                batch = [(one, span, with_changes(candles, changed, random)) for one, span, candles in batch]
+            begun = time.perf_counter()
+            list(loaders.map(lambda part: load(warehouse, f"S{part[0]}", part[1], part[2]), batch))
+            spent += time.perf_counter() - begun
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"s": spent, "peak_mb": peak_mb, "before_mb": before_mb}))
+
+
+def with_changes(candles: pa.Table, share: float, random: np.random.Generator) -> pa.Table:
+    """Return the candles with another volume in some of them."""
+    columns = to_columns(candles)
+    is_other = random.random(candles.num_rows) < share
+    return from_columns({**columns, "volume": np.where(is_other, columns["volume"] + 1, columns["volume"])})
+
+
+def write_binary(path: Path, rows: int) -> None:
+    """Write what server-side COPY reads."""
+    with path.open("wb") as file, signed(file.write) as write:
+        for series, _, candles in partitions(rows):
+            for block in encode(series + 1, candles):
+                write(block)
+    path.chmod(0o644)
+
+
+def server_side_copy(url: str, rows: int) -> float:
+    """Let the server read a binary file: the limit."""
+    with tempfile.TemporaryDirectory(prefix="chandler-bench-") as folder:
+        Path(folder).chmod(0o755)
+        write_binary(path := Path(folder) / "candles.bin", rows)
+        statement = sql.SQL("COPY candles ({}) FROM {} (FORMAT binary)").format(_names(), sql.Literal(str(path)))
+        with psycopg.connect(url) as connection:
+            begun = time.perf_counter()
+            connection.execute(statement)
+            connection.commit()
+            return time.perf_counter() - begun
+
+
+def staging_upsert(url: str, rows: int) -> float:
+    """Do what people write: COPY into a staging table, then ON CONFLICT DO UPDATE."""
+    updates = sql.SQL(", ").join(
+        sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in CANDLE_SCHEMA.names[1:]
+    )
+    upsert = sql.SQL(
+        "INSERT INTO candles ({0}) SELECT {0} FROM staging ON CONFLICT (series_id, open_time) DO UPDATE SET {1}"
+    ).format(_names(), updates)
+    copying = sql.SQL("COPY staging ({}) FROM STDIN (FORMAT binary)").format(_names())
+    spent = 0.0
+    with psycopg.connect(url) as connection:
+        connection.execute("CREATE TEMP TABLE staging (LIKE candles INCLUDING DEFAULTS)")
+        for series, _, candles in partitions(rows):
+            begun = time.perf_counter()
+            connection.execute("TRUNCATE staging")
+            with connection.cursor().copy(copying) as copy, signed(copy.write) as write:
+                for block in encode(series + 1, candles):
+                    write(block)
+            connection.execute(upsert)
+            connection.commit()
+            spent += time.perf_counter() - begun
+    return spent
+
+
+def executemany_upsert(url: str, rows: int) -> float:
+    """Upsert by psycopg's executemany, row by row."""
+    updates = sql.SQL(", ").join(
+        sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in CANDLE_SCHEMA.names[1:]
+    )
+    upsert = sql.SQL(
+        "INSERT INTO candles ({0}) VALUES ({1}) ON CONFLICT (series_id, open_time) DO UPDATE SET {2}"
+    ).format(_names(), sql.SQL(", ").join([sql.Placeholder()] * len(NAMES)), updates)
+    spent = 0.0
+    with psycopg.connect(url) as connection:
+        for series, _, candles in partitions(rows):
+            records = [(series + 1, *row.values()) for row in candles.to_pylist()]
+            begun = time.perf_counter()
+            connection.cursor().executemany(upsert, records)
+            connection.commit()
+            spent += time.perf_counter() - begun
+    return spent
+
+
+def to_sql(url: str, rows: int) -> float:
+    """Append by pandas."""
+    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"))
+    spent = 0.0
+    for series, _, candles in partitions(rows):
+        frame = candles.to_pandas().assign(series_id=series + 1)
+        begun = time.perf_counter()
+        frame.to_sql("candles", engine, if_exists="append", index=False)
+        spent += time.perf_counter() - begun
+    engine.dispose()
+    return spent
+
+
+def increments(url: str, n_series: int, rounds: int = 6) -> list[float]:
+    """Load 500 candles of each series, again and again; return how long each took after the first round."""
+    spent = []
+    with open_warehouse(Settings(warehouse_url=url)) as warehouse:
+        for number in range(rounds):
+            for one in range(n_series):
+                _, candles = made_up(1000 + one, 0)
+                first, end = (START_MS + 60_000 * 500 * (number + more) for more in (0, 1))
+                part = candles.slice(500 * number, 500)
+                begun = time.perf_counter()
+                load(warehouse, f"I{one}", TimeRange.from_ms(first, end), part)
+                spent.append(time.perf_counter() - begun)
+    return spent[n_series:]
+
+
+def _names() -> sql.Composed:
+    return sql.SQL(", ").join(sql.Identifier(name) for name in NAMES)
+
+
+def size_mb(url: str) -> float:
+    """Return what the table, its chunks and indexes take."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        is_hyper = connection.execute("SELECT to_regclass('timescaledb_information.hypertables')").fetchone()
+        size = "hypertable_size('candles')" if is_hyper and is_hyper[0] else "pg_total_relation_size('candles')"
+        found = connection.execute(sql.SQL("SELECT {}").format(sql.SQL(size))).fetchone()  # type: ignore[arg-type]
+    return float(found[0]) / 1e6 if found else 0.0
+
+
+def empty(url: str) -> None:
+    """Leave nothing, so that each way finds the same."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("TRUNCATE candles, candle_revisions, checkpoints, loads, quality, absences, quarantine")
+        connection.execute("CHECKPOINT")
+
+
+def compress(url: str) -> float:
+    """Compress every chunk; return how long that took."""
+    begun = time.perf_counter()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("SELECT compress_chunk(chunk, if_not_compressed => true) FROM show_chunks('candles') chunk")
+        connection.execute("CHECKPOINT")
+    return time.perf_counter() - begun
+
+
+def can_compress(url: str) -> bool:
+    """Return whether TimescaleDB is there, with what it does not do under the Apache licence."""
+    with psycopg.connect(url) as connection:
+        found = connection.execute("SELECT current_setting('timescaledb.license', true)").fetchone()
+    return bool(found and found[0] == "timescale")
+
+
+@contextmanager
+def database(address: str | None) -> Iterator[str]:
+    """Yield a database of our own with the warehouse's tables: embedded, or on the server at `address`."""
+    with tempfile.TemporaryDirectory(prefix="chandler-bench-") as folder:
+        if address is None:
+            with embedded_postgres(Path(folder) / "postgres", "warehouse") as url:
+                yield from _migrated(url)
+            return
+        name = f"bench_{uuid.uuid4().hex[:8]}"
+        with psycopg.connect(address, autocommit=True) as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+            try:
+                yield from _migrated(make_url(address).set(database=name).render_as_string(hide_password=False))
+            finally:
+                connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _migrated(url: str) -> Iterator[str]:
+    with open_warehouse(Settings(warehouse_url=url)):
+        pass
+    yield url
+
+
+def main() -> None:
+    """Measure, and print tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=5_000_000)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--database", help="a server's address, as a superuser; the embedded one without")
+    parser.add_argument("--quick", action="store_true", help="leave out the ways that take minutes")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    parser.add_argument("--changed", type=float, default=0.0, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.child:
+        child(arguments.child, arguments.rows, arguments.changed)
+        return
+    rows = arguments.rows // MONTH * MONTH
+    with database(arguments.database) as url:
+        _compare(url, rows, arguments.runs, is_quick=arguments.quick)
+        _increments(url)
+        if can_compress(url):
+            _compressed(url, rows)
+
+
+def _compare(url: str, rows: int, runs: int, *, is_quick: bool) -> None:
+    ways: dict[str, Callable[[], float]] = {
+        "server-side COPY, the limit": lambda: server_side_copy(url, rows),
+        "ours, new candles": lambda: ours(url, rows)["s"],
+    }
+    slow: dict[str, Callable[[], float]] = {
+        "staging, ON CONFLICT DO UPDATE": lambda: staging_upsert(url, rows),
+        "executemany upsert": lambda: executemany_upsert(url, rows),
+        "pandas.to_sql": lambda: to_sql(url, rows),
+    }
+    spent: dict[str, list[float]] = {}
+    sizes: dict[str, tuple[float, float]] = {}
+    memory = io.StringIO()
+    for run in range(runs):
+        for name, way in (ways if run or is_quick else ways | slow).items():
+            empty(url)
+            spent.setdefault(name, []).append(way())
+            before = size_mb(url)
+            if name.startswith(("ours", "staging")):
+                again = f"{name.split(',')[0]}, the same again"
+                figures = ours(url, rows) if name.startswith("ours") else {"s": way()}
+                spent.setdefault(again, []).append(figures["s"])
+                sizes[again] = (before, size_mb(url))
+                if "peak_mb" in figures:
+                    memory.write(f"{figures['peak_mb']:.0f} MB at most, {figures['before_mb']:.0f} at rest; ")
+                    one = ours(url, rows, 0.01)["s"]
+                    spent.setdefault("ours, one in a hundred changed", []).append(one)
+    limit = statistics.median(spent["server-side COPY, the limit"])
+    table = Table(title=f"{rows:,} candles; medians of {runs} runs, of one for the slow ways")
+    for column in ("", "s", "candles/s", "of the limit", "table before and after, MB"):
+        table.add_column(column, justify="right" if column else "left")
+    for name, each in spent.items():
+        median = statistics.median(each)
+        size = "{:,.0f}  {:,.0f}".format(*sizes[name]) if name in sizes else ""
+        table.add_row(name, f"{median:.1f}", f"{rows / median:,.0f}", f"{limit / median:.2f}", size)
+    Console(width=120).print(table)
+    print(f"memory of ours: {memory.getvalue()}")
+
+
+def _increments(url: str) -> None:
+    empty(url)
+    spent = sorted(1000 * each for each in increments(url, 100))
+    print(
+        f"500 candles each of 100 series, one load after the other: mean {statistics.mean(spent):.1f} ms, "
+        f"median {statistics.median(spent):.1f} ms, 95 % below {spent[len(spent) * 95 // 100]:.1f} ms"
+    )
+
+
+def _compressed(url: str, rows: int) -> None:
+    empty(url)
+    first, rest = rows // 2 // MONTH * MONTH, rows
+    ours(url, first)
+    plain = size_mb(url)
+    took = compress(url)
+    print(f"compressed: {plain:,.0f} MB to {size_mb(url):,.0f} MB in {took:.1f} s ({first / took:,.0f} candles/s)")
+    for name, count, changed in (
+        ("the same again", first, 0.0),
+        ("one in a hundred changed", first, 0.01),
+    ):
+        compress(url)
+        spent = ours(url, count, changed)["s"]
+        print(f"into compressed chunks, {name}: {count / spent:,.0f} candles/s")
+    compress(url)
+    spent = ours(url, rest)["s"]
+    print(f"half of them there and compressed, half new: {rest / spent:,.0f} candles/s")
+
+
+if __name__ == "__main__":
+    main()
