@@ -5,7 +5,8 @@ from __future__ import annotations
 import typer
 
 from etl.cli.rebuilding import rebuild
-from etl.cli.terminal import AsJson, opened_stores, out
+from etl.cli.terminal import AsJson, err, opened_stores, out
+from etl.errors import ConfigError
 
 app = typer.Typer(invoke_without_command=True, help="What the warehouse runs on and how large it is. Alone: show.")
 app.command("rebuild")(rebuild)
@@ -23,9 +24,33 @@ def show_warehouse(as_json: AsJson = False) -> None:
 
     Example: [bold]chandler warehouse --json[/bold]
     """
-    with opened_stores() as stores:
-        facts = {"address": stores.warehouse.address}
+    from etl import show
+    from etl.warehouse import HEAD, read_features, read_sizes
+
+    with opened_stores() as stores, stores.warehouse.begin() as connection:
+        features = read_features(connection)
+        facts = (stores.warehouse.address, HEAD, features, read_sizes(connection, features))
     if as_json:
-        out.print_json(data=facts)
+        out.print_json(data=show.warehouse_json(*facts))
     else:
-        out.print(facts["address"], markup=False)
+        out.print(show.warehouse_table(*facts))
+
+
+@app.command("adopt")
+def adopt_timescaledb() -> None:
+    """Make use of TimescaleDB, if the server has it by now: chunks, compression, kept aggregates.
+
+    Candles that are there are moved, while loads wait. Run twice it does nothing.
+
+    Example: [bold]chandler warehouse adopt[/bold]
+    """
+    from etl.warehouse import adopt, refresh_aggregates
+
+    with opened_stores() as stores:
+        with err.status("moving candles into chunks"), stores.warehouse.begin() as connection:
+            obstacle = adopt(connection, stores.settings.keep.uncompressed)
+        if obstacle is not None:
+            raise ConfigError(f"the warehouse stays as it is: {obstacle}")
+        with err.status("counting coarser candles"):
+            refresh_aggregates(stores.warehouse)
+    show_warehouse()

@@ -13,6 +13,7 @@ from etl.show.venues import (
     feeds_json,
     feeds_table,
 )
+from etl.show.warehouse import warehouse_json, warehouse_table
 
 __all__ = [
     "audit_json",
@@ -42,4 +43,6 @@ __all__ = [
     "revisions_table",
     "status_json",
     "status_table",
+    "warehouse_json",
+    "warehouse_table",
 ]

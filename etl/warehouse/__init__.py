@@ -14,7 +14,8 @@ from etl.warehouse.aggregates import refresh_aggregates
 from etl.warehouse.around import read_accounts
 from etl.warehouse.budget import SharedBudget, local_budget
 from etl.warehouse.checkpoints import Checkpoint, covered_ranges, read_checkpoints, vouch
-from etl.warehouse.database import Warehouse, open_warehouse
+from etl.warehouse.database import HEAD, Warehouse, open_warehouse
+from etl.warehouse.features import Features, Sizes, read_features, read_sizes
 from etl.warehouse.holding import ensure_series, lock_series
 from etl.warehouse.listings import Listing, read_listing
 from etl.warehouse.load import Load, begin_load
@@ -76,13 +77,16 @@ from etl.warehouse.retiring import (
 from etl.warehouse.revisions import Change, Revision, read_revisions
 from etl.warehouse.slots import read_absent_slots, read_retired_times, span_of_retired
 from etl.warehouse.status import SeriesStatus, read_status
+from etl.warehouse.timescale import adapt, adopt, drop_empty_chunks
 
 __all__ = [
     "Absence",
     "Asking",
     "Change",
     "Checkpoint",
+    "Features",
     "Finding",
+    "HEAD",
     "Listing",
     "Load",
     "LoadReport",
@@ -90,14 +94,17 @@ __all__ = [
     "Merge",
     "Quality",
     "Quarantined",
-    "ReadCandles",
     "REBUILT",
+    "ReadCandles",
     "Revision",
     "SeriesStatus",
     "SharedBudget",
+    "Sizes",
     "State",
     "Wanted",
     "Warehouse",
+    "adapt",
+    "adopt",
     "begin_load",
     "bring_back",
     "broken_revisions",
@@ -109,6 +116,7 @@ __all__ = [
     "covered_ranges",
     "decide",
     "driver_of",
+    "drop_empty_chunks",
     "due_absences",
     "ensure_series",
     "find_load",
@@ -126,11 +134,12 @@ __all__ = [
     "open_warehouse",
     "overlay",
     "read_absences",
-    "read_accounts",
     "read_absent_slots",
+    "read_accounts",
     "read_candles",
     "read_candles_at_once",
     "read_checkpoints",
+    "read_features",
     "read_last_candle",
     "read_listing",
     "read_open_times",
@@ -139,6 +148,7 @@ __all__ = [
     "read_quarantine",
     "read_retired_times",
     "read_revisions",
+    "read_sizes",
     "read_status",
     "rebuilt_spans",
     "record_absences",
