@@ -51,7 +51,7 @@ class Archive:
 
     def __init__(self, url: str, fallback: Path) -> None:
         self.url = url
-        self._root, self._second = Root(url), Root(str(fallback))
+        self._roots = self._root, self._second = Root(url), Root(str(fallback))
         if self._root.is_local and self._root.address == self._second.address:
             raise ConfigError(f"archive_fallback is {fallback}, the archive itself; name another folder")
 
@@ -73,9 +73,8 @@ class Archive:
                 whole.
         """
         written = Written([], [])
-        listing = self._list(series)
         for spot in spots(series, time_range):
-            place = self._look(spot, listing)
+            place = self._place(spot)
             held = place.content()
             wanted = merge(held, spot, time_range, candles, covered)
             if wanted.candles.num_rows == 0 and held.candles.num_rows == 0 and place.counting is None:
@@ -121,7 +120,7 @@ class Archive:
 
     def files(self, series: Series) -> list[ArchiveFile]:
         """Return the files of `series`, ascending; one for each month or year of which there is something."""
-        first, second = self._list(series)
+        first, second = _steadily(lambda: self._list(series))
         found: dict[TimeRange, ArchiveFile] = {}
         for entries, ending in ((second, FALLBACK), (first, FALLBACK), (first, PARQUET)):
             for path, entry in entries.items():
@@ -142,7 +141,7 @@ class Archive:
 
     def series(self) -> list[Series]:
         """Return the series that the archive has a folder of, in the order of their names."""
-        return sorted({series for root in (self._root, self._second) for series in _series_below(root)})
+        return sorted({series for root in self._roots for series in _series_below(root)})
 
     def set_aside(self, file: ArchiveFile) -> str:
         """Take a file out of the archive and keep it beside its place, under a name that nobody reads.
@@ -156,7 +155,7 @@ class Archive:
         spot = spot_of(file.path, PARQUET) or spot_of(file.path, FALLBACK)
         if spot is None:
             raise StoreError(f"{self._root.place_of(file.path)} is no file of the archive")
-        return self._look(spot, self._list(spot.series)).set_aside()
+        return self._place(spot).set_aside()
 
     def fallbacks(self) -> list[Fallback]:
         """Return the fallbacks that are there, ascending; a stale one too."""
@@ -170,7 +169,7 @@ class Archive:
         Raises:
             StoreError: It cannot be trusted, or the Parquet file still cannot be written.
         """
-        place = self._look(Spot(fallback.series, fallback.span), self._list(fallback.series))
+        place = self._place(Spot(fallback.series, fallback.span))
         if place.sheets:
             place.put_parquet(place.content())
 
@@ -184,9 +183,8 @@ class Archive:
         for root, entry in self._everything():
             spot = spot_of(entry.path, FALLBACK)
             if spot is not None:
-                place = self._look(spot, self._list(spot.series))
                 what = "a fallback that a Parquet file has taken in"
-                if all(sheet.root is not root for sheet in place.stale):
+                if all(sheet.root is not root for sheet in self._place(spot).stale):
                     continue
             elif root is self._root and spot_of(entry.path, PARQUET) is not None:
                 continue
@@ -197,19 +195,32 @@ class Archive:
         return sorted(found, key=lambda one: one.path)
 
     def _everything(self) -> list[tuple[Root, Entry]]:
-        return [(root, entry) for root in (self._root, self._second) for entry in root.files(is_deep=True)]
+        return [(root, entry) for root in self._roots for entry in root.files(is_deep=True)]
 
     def _list(self, series: Series) -> _Listing:
-        first, second = (
-            {entry.path: entry for entry in root.files(series.path)} for root in (self._root, self._second)
+        """Return what both roots have of a series, seen at one moment: a fallback may move between them."""
+        second, first, again = (
+            {entry.path: entry for entry in root.files(series.path)}
+            for root in (self._second, self._root, self._second)
         )
+        if second != again:
+            raise VanishedError(series.path)
         return first, second
+
+    def _place(self, spot: Spot) -> Place:
+        return _steadily(lambda: self._look(spot, self._list(spot.series)))
 
     def _facts(self, spot: Spot) -> FileFacts | None:
         return _steadily(lambda: self._look(spot, self._list(spot.series), is_whole=False).facts())
 
     def _look(self, spot: Spot, listing: _Listing, *, is_whole: bool = True) -> Place:
-        """Read what lies at a place; of a Parquet file just the footer, unless it is wanted whole."""
+        """Read what lies at a place; of a Parquet file just the footer, unless it is wanted whole.
+
+        Fallbacks come first: a Parquet file that takes one in is there before the fallback goes.
+        """
+        found = [(root, entries.get(spot.path + FALLBACK)) for root, entries in zip(self._roots, listing, strict=True)]
+        sheets = [_sheet(root, spot, entry) for root, entry in found if entry is not None]
+        sheets.sort(key=lambda sheet: sheet.file.number if sheet.file else 0)
         parquet, fault = None, None
         try:
             parquet = self._parquet(spot, listing[0].get(spot.path + PARQUET), is_whole=is_whole)
@@ -217,11 +228,6 @@ class Archive:
             raise
         except StoreError as error:
             fault = error
-        sheets = []
-        for root, entries in zip((self._root, self._second), listing, strict=True):
-            if (entry := entries.get(spot.path + FALLBACK)) is not None:
-                sheets.append(_sheet(root, spot, entry))
-        sheets.sort(key=lambda sheet: sheet.file.number if sheet.file else 0)
         return Place(self._root, spot, parquet, fault, sheets)
 
     def _parquet(self, spot: Spot, entry: Entry | None, *, is_whole: bool) -> ParquetFile | None:

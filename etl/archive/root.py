@@ -53,6 +53,7 @@ class Root:
 
     Raises:
         ConfigError: `url` names no filesystem that pyarrow knows.
+        StoreUnavailableError: Nobody answers who could say where a bucket is.
     """
 
     def __init__(self, url: str) -> None:
@@ -60,6 +61,8 @@ class Root:
             # A plain path need not be absolute, nor free of characters that a URI would have to escape.
             located = fs.FileSystem.from_uri(url) if "://" in url else (fs.LocalFileSystem(), str(Path(url).absolute()))
         except (pa.ArrowInvalid, OSError) as error:
+            if _UNAVAILABLE.search(str(error)):
+                raise StoreUnavailableError(f"{url!r} does not answer just now ({error}); run this again") from error
             raise ConfigError(f"{url!r} names no place to keep files: {error}") from error
         self._system: fs.FileSystem = _impatient(located[0])
         self.address: str = f"{located[1].rstrip('/')}/candles"
