@@ -53,6 +53,13 @@ def fresh_database(template: str) -> Iterator[str]:
         yield url
 
 
+@contextmanager
+def empty_database(template: str) -> Iterator[str]:
+    """Yield the address of a new database without any tables, on the same server; it is dropped afterwards."""
+    with _created(admin_address(template), f"test_{uuid.uuid4().hex[:12]}") as url:
+        yield url
+
+
 def admin_address(url: str) -> str:
     """Return the address of a database of the same server from which others can be made and dropped."""
     return _GIVEN or address_of(url, "postgres")
