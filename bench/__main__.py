@@ -5,7 +5,7 @@
 
 import sys
 
-from bench import absences, archive, audit, budget, clean, fetch, ingest, quality
+from bench import absences, archive, audit, budget, clean, fetch, ingest, quality, rebuild
 
 BENCHES = {
     "ingest": ingest,
@@ -16,6 +16,7 @@ BENCHES = {
     "archive": archive,
     "audit": audit,
     "quality": quality,
+    "rebuild": rebuild,
 }
 
 for name in [sys.argv.pop(1)] if len(sys.argv) > 1 else BENCHES:

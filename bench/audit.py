@@ -78,7 +78,7 @@ def fill(stores: Stores, series: Series, candles: int, seed: int) -> int:
     """Put a made-up series into the stores as loads would have left it. Returns how many candles it has."""
     stored = 0
     for month, here in made_up(series, candles, seed):
-        files = stores.archive.write(series, month, here)
+        files = stores.archive.write(series, month, here).files
         times = np.asarray(here.column("open_time").combine_chunks().cast(pa.int64()))
         gaps = find_absences(times, month, series.timeframe)
         with stores.warehouse.begin() as connection:

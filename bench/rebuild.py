@@ -1,0 +1,79 @@
+"""What `chandler warehouse rebuild` takes for five million candles, and what COPY alone takes for them.
+
+Run as `python -m bench rebuild`; it takes minutes. Four series at 1m over two and a half years, of which the archive is
+all there is; a half percent of the minutes absent. Beside it the same files read and copied into a table with the key
+and the checks of `candles`, one after the other, with no account of anything.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.audit import SYMBOLS, made_up
+from bench.ingest import CHANDLER, measure
+from etl.archive import open_archive
+from etl.series import Series
+from etl.settings import Settings
+from etl.stores import open_stores
+from etl.warehouse.copying import copy_in
+from etl.warehouse.reading import cursor_of
+
+out = Console(width=120)
+
+
+def fill(settings: Settings, candles: int) -> int:
+    """Put made-up series into the archive alone. Returns how many candles there are."""
+    archive = open_archive(settings)
+    stored = 0
+    for seed, symbol in enumerate(SYMBOLS):
+        series = Series.parse(f"binance:{symbol}:1m")
+        for month, here in made_up(series, candles // len(SYMBOLS), seed):
+            archive.write(series, month, here)
+            stored += here.num_rows
+    return stored
+
+
+def copy_alone(settings: Settings) -> float:
+    """Read each file and copy it into a table of its own, a transaction a file. Returns the seconds that it took."""
+    with open_stores(settings) as stores:
+        with stores.warehouse.begin() as connection:
+            connection.exec_driver_sql("CREATE TABLE copied (LIKE candles INCLUDING ALL)")
+        begun = time.perf_counter()
+        for number, series in enumerate(stores.archive.series()):
+            for file in stores.archive.files(series):
+                candles = stores.archive.read(series, file.span)
+                with stores.warehouse.begin() as connection, cursor_of(connection) as cursor:
+                    copy_in(cursor, "copied", number, candles)
+        return time.perf_counter() - begun
+
+
+def main() -> None:
+    """Make the archive up, rebuild the warehouse from it, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--candles", type=int, default=5_000_000, help="expected ones, of all series together")
+    parser.add_argument("--runs", type=int, default=3)
+    arguments = parser.parse_args()
+    table = Table(title=f"{arguments.candles:,} candles expected")
+    for name in ("", "wall s", "candles/s", "CPU s", "peak MB"):
+        table.add_column(name, justify="right" if name else "left")
+    with tempfile.TemporaryDirectory(prefix="chandler-bench-") as folder:
+        settings = Settings(home=Path(folder))
+        stored = fill(settings, arguments.candles)
+        out.print(f"{stored:,} candles made up")
+        for _ in range(arguments.runs):
+            seconds = copy_alone(settings)
+            table.add_row("read and COPY alone", f"{seconds:.1f}", f"{stored / seconds:,.0f}", "", "")
+            shutil.rmtree(settings.home / "postgres")
+            run = measure([str(CHANDLER), "warehouse", "rebuild"], {"CHANDLER_HOME": folder})
+            rate = f"{stored / run['wall_s']:,.0f}"
+            figures = (f"{run['wall_s']:.1f}", rate, f"{run['cpu_s']:.1f}", f"{run['peak_mb']:.0f}")
+            table.add_row("chandler warehouse rebuild", *figures)
+            shutil.rmtree(settings.home / "postgres")
+    out.print(table)
