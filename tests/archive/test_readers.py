@@ -60,3 +60,31 @@ def test_a_reader_beside_a_writer_never_goes_back(tmp_path: Path, monkeypatch: p
         last = seen
     writer.join()
     assert archive.read(BTC, WHOLE).equals(_version(VERSIONS - 1))
+
+
+def test_a_fallback_that_moves_while_it_is_looked_for_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between a look at the second root and one at the first, a fallback goes from the first to the second."""
+    archive = Archive(str(tmp_path / "first"), tmp_path / "second")
+    archive.write(BTC, WHOLE, _version(0))
+    parquet = tmp_path / "first" / "candles" / BTC.path / "2024-02.parquet"
+    kept = parquet.read_bytes()
+    list_files, write = Root.files, Root.write
+    moves = iter([True])
+
+    def refuse(self: Root, path: str, content: Any) -> None:
+        if self.place_of(path).startswith(str(tmp_path / "first")) and (path.endswith(".parquet") or not any(moves)):
+            raise StoreError("the disk is full")
+        write(self, path, content)
+
+    def list_and_move(self: Root, *args: Any, **kwargs: Any) -> Any:
+        found = list_files(self, *args, **kwargs)
+        monkeypatch.setattr(Root, "files", list_files)
+        Archive(str(tmp_path / "first"), tmp_path / "second").write(BTC, WHOLE, _version(2))
+        return found
+
+    monkeypatch.setattr(Root, "write", refuse)
+    archive.write(BTC, WHOLE, _version(1))
+    assert [Path(one.path).parent for one in archive.fallbacks()] == [parquet.parent]
+    monkeypatch.setattr(Root, "files", list_and_move)
+    assert archive.read(BTC, WHOLE).equals(_version(2))
+    assert parquet.read_bytes() == kept
