@@ -18,9 +18,7 @@ from etl.health import Sample, check_archive
 from etl.retention import retire_candles
 from etl.stores import Stores
 from etl.timeframe import EPOCH
-from etl.warehouse import covered_ranges, known_series, subtract
-from etl.warehouse.aggregates import refresh_aggregates
-from etl.warehouse.timescale import adapt, drop_empty_chunks
+from etl.warehouse import adapt, covered_ranges, drop_empty_chunks, known_series, refresh_aggregates, subtract
 
 log = logging.getLogger(__name__)
 

@@ -34,6 +34,7 @@ from etl.warehouse import (
     lock_series,
     read_candles,
     refresh_aggregates,
+    with_retired,
 )
 
 AROUND = 30
@@ -70,7 +71,11 @@ def inspect(stores: Stores, row_id: int) -> Inspection:
         reach = AROUND * row.series.timeframe.delta
         span = TimeRange(row.open_time - reach, row.open_time + reach + row.series.timeframe.delta)
         with stores.warehouse.begin() as connection:
-            around = read_candles(connection, known_series(connection)[row.series], span)
+            series_id = known_series(connection)[row.series]
+            stored = read_candles(connection, series_id, span)
+            around = with_retired(
+                connection, series_id, span, stored, lambda part: stores.archive.read(row.series, part)
+            )
     reason = next((introspection.getdoc(rule.finds) for rule in REFUSING if rule.name == row.rule), None)
     return Inspection(row, reason or _NO_SHAPE, _never(row), around)
 

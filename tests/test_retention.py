@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -13,12 +14,21 @@ from etl.audit import SeriesAudit, audit, is_sound, mend
 from etl.ingest import clean_pages, load
 from etl.judging import judge_loads
 from etl.keeping import Keep
-from etl.quarantine import release
+from etl.quarantine import inspect, release
 from etl.retention import RetentionReport, retire_candles
 from etl.schema import empty_candles, from_columns, to_columns
 from etl.series import Series, TimeRange
 from etl.stores import Partition, Stores
-from etl.warehouse import bring_back, clip, find_quarantined, known_series, read_quality, read_status, retired_ranges
+from etl.warehouse import (
+    bring_back,
+    clip,
+    find_quarantined,
+    known_series,
+    read_quality,
+    read_revisions,
+    read_status,
+    retired_ranges,
+)
 from tests.markets import kline, put_pages
 from tests.snapshots import archive_of, tables_of
 
@@ -181,6 +191,29 @@ def _forget(stores: Stores) -> None:
         connection.exec_driver_sql("TRUNCATE candles, candle_revisions")
     for path in Path(stores.settings.home).rglob("*.parquet"):
         path.unlink()
+
+
+def test_a_retirement_that_is_killed_has_not_been(loaded: Stores) -> None:
+    """Neither candles nor marks change unless both do; the next run retires."""
+    before = tables_of(loaded)
+    with pytest.raises(KeyboardInterrupt), patch("etl.warehouse.retiring._mark", side_effect=KeyboardInterrupt):
+        _retire(loaded, 10)
+    assert tables_of(loaded) == before
+    assert _retired(loaded) == []
+    _retire(loaded, 10)
+    assert _held(loaded) == 0
+    assert _retire(loaded, 10).candles == 0
+
+
+def test_what_is_shown_of_what_was_retired_is_the_archive_s(loaded: Stores) -> None:
+    """A refused row is shown among its neighbours; a revision does not claim that the value after is none."""
+    before = inspect(loaded, 1).around
+    _retire(loaded, 10)
+    assert inspect(loaded, 1).around.equals(before)
+    with loaded.warehouse.begin() as connection:
+        revisions = read_revisions(connection, [BTC])
+    assert len(revisions) == 48 - 10 - 1
+    assert {len(one.changed) for one in revisions} == {0}
 
 
 def test_a_brought_back_candle_stands_since_it_was_known(loaded: Stores) -> None:

@@ -60,7 +60,7 @@ def revisions_table(revisions: Sequence[Revision]) -> Table:
             str(one.series),
             to_minute(one.open_time),
             str(one.number),
-            changed,
+            changed or "the value after is in the archive alone",
             Text(one.run),
         )
     return table

@@ -24,7 +24,8 @@ class Revision:
 
     Attributes:
         number: 1 is the value first stored.
-        changed: By column, the value before and after; what stayed the same is not in it.
+        changed: By column, the value before and after; what stayed the same is not in it. Empty if the value after is
+            in the archive alone.
         stored_at: Since when the value before stood here; None if an earlier version did not keep that.
         run: The run that brought the value after.
     """
@@ -70,6 +71,7 @@ def read_revisions(
     query = (
         select(
             *(old.c[name] for name in names_of),
+            (is_last & candles.c.open_time.is_(None)).label("is_followed_elsewhere"),
             func.nullif(old.c.stored_at, literal_column("'-infinity'")).label("stored_at"),
             *(old.c[name].label(f"{name}_before") for name in VALUE_COLUMNS),
             *(case((is_last, candles.c[name]), else_=later.c[name]).label(f"{name}_after") for name in VALUE_COLUMNS),
@@ -93,7 +95,9 @@ def _to_revision(row: Any) -> Revision:
         series=Series(row.exchange, row.symbol, Timeframe(row.timeframe)),
         open_time=row.open_time,
         number=row.revision,
-        changed={name: (before, after) for name, (before, after) in values.items() if before != after},
+        changed={}
+        if row.is_followed_elsewhere
+        else {name: (before, after) for name, (before, after) in values.items() if before != after},
         stored_at=row.stored_at,
         replaced_at=row.replaced_at,
         run=row.run,
