@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
 from etl.audit import audit, is_sound
-from etl.errors import StoreUnavailableError
 from etl.ingest import clean_pages, ingest, load
 from etl.plan import plan, settling
 from etl.replay import FaultPlan, MadeUpMarket, ReplayServer
 from etl.series import TimeRange
-from etl.settings import Settings, load_settings
-from etl.stores import Partition, Stores, open_stores
-from etl.warehouse import Load
-from etl.warehouse.embedded import embedded_postgres
+from etl.settings import load_settings
+from etl.stores import Partition, Stores
 from tests.conftest import BTC
-from tests.databases import folder_for_postgres
 from tests.markets import kline, put_pages
 from tests.snapshots import tables_of
 
@@ -83,26 +76,3 @@ def test_a_late_correction_is_found_and_leaves_a_revision(stores: Stores, monkey
         (candle,) = [row for row in tables["candles"] if row[1] == revision[1]]
         assert candle[5] != revision[6], "the close changed"
         assert is_sound(audit(stores))
-
-
-def test_a_server_that_is_killed_in_the_middle_of_a_load(
-    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """PostgreSQL killed with -9 before the commit: a clear error, nothing claimed, and a rerun that ends well."""
-    with folder_for_postgres() as folder:
-        data = folder / "postgres"
-        own = settings.model_copy(update={"warehouse_url": None, "home": folder})
-
-        def kill_the_server(self: Load, *_: object) -> None:
-            os.kill(int((data / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
-            self.connection.exec_driver_sql("SELECT pg_sleep(5)")
-
-        with embedded_postgres(data, "warehouse"), monkeypatch.context() as patch:
-            patch.setattr(Load, "_quarantine", kill_the_server)
-            with pytest.raises(StoreUnavailableError, match="does not answer.*start it"), open_stores(own) as stores:
-                fill(stores, day(2))
-        with open_stores(own) as stores:
-            assert not any(tables_of(stores).values())
-            load(stores, Partition(BTC, day(2)), "again")
-            assert is_sound(audit(stores))
-            assert len(tables_of(stores)["candles"]) == 1440
