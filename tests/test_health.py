@@ -13,6 +13,7 @@ from etl.cli import app
 from etl.fallbacks import convert_fallbacks, waiting_fallbacks
 from etl.health import Sample, check_archive
 from etl.ingest import clean_pages, load
+from etl.replay import RecordedMarket, ReplayServer
 from etl.schema import empty_candles
 from etl.series import Series, TimeRange
 from etl.stores import Partition, Stores
@@ -159,6 +160,23 @@ def test_a_fallback_waits_is_named_and_converted(blocked: Stores, monkeypatch: p
     assert check_archive(blocked).all_ailments == []
     assert blocked.archive.read(BTC, SPANS[1]).num_rows == 59
     assert "Nothing waits" in CliRunner().invoke(app, ["archive", "convert"]).output
+
+
+def test_an_ingest_that_had_to_fall_back_says_so_and_has_succeeded(
+    recording: Path, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its last line names the file and what makes Parquet of it; the exit status is that of a success."""
+    in_the_way = Path(stores.settings.home) / "archive" / "candles" / BTC.path / "2024-03.parquet" / "in the way"
+    in_the_way.mkdir(parents=True)
+    with ReplayServer(RecordedMarket(recording)) as server:
+        monkeypatch.setenv("CHANDLER_EXCHANGES__BINANCE__BASE_URL", server.url)
+        arguments = [str(BTC), "--start", "2024-02-29T22:00", "--end", "2024-03-01T02:00"]
+        done = CliRunner().invoke(app, ["ingest", *arguments])
+    assert done.exit_code == 0, done.output
+    (fallback,) = waiting_fallbacks(stores)
+    assert done.stderr.splitlines()[-1].endswith(
+        f"the candles are kept in {fallback.path}; run chandler archive convert"
+    )
 
 
 def test_the_command_says_what_is_wrong_and_by_its_status_that_something_is(loaded: Stores) -> None:

@@ -24,6 +24,7 @@ from etl.warehouse import (
     clip,
     find_quarantined,
     known_series,
+    read_listing,
     read_quality,
     read_revisions,
     read_status,
@@ -96,7 +97,7 @@ def test_what_is_old_and_proved_leaves_and_its_account_stays(loaded: Stores) -> 
     """The candles are gone from the warehouse; status, audit, quality, absences and archive say what they said."""
     before, files = tables_of(loaded), archive_of(loaded)
     with loaded.warehouse.begin() as connection:
-        status = read_status(connection)
+        status, listing = read_status(connection), read_listing(connection, BTC)
     report = _retire(loaded, 6)
     assert (report.horizon, report.problems) == (DAYS.start + timedelta(days=6), [])
     assert report.candles == 2 * (6 * 24 - len(OUTAGE) - 1)
@@ -108,11 +109,16 @@ def test_what_is_old_and_proved_leaves_and_its_account_stays(loaded: Stores) -> 
     }
     assert archive_of(loaded) == files
     with loaded.warehouse.begin() as connection:
-        assert [replace(row, retired=0) for row in read_status(connection)] == status
+        rows = read_status(connection)
+        assert [replace(row, retired=0) for row in rows] == status
+        assert [row.retired for row in rows] == [report.candles // 2] * 2
     audits = audit(loaded)
     assert is_sound(audits), audits
     assert [one.stored for one in audits] == [HOURS - len(OUTAGE) - 1] * 2
     assert _retire(loaded, 6).candles == 0, "what has left does not leave again"
+    _retire(loaded, 10)
+    with loaded.warehouse.begin() as connection:
+        assert read_listing(connection, BTC) == listing, "a series that has left altogether is no new one"
 
 
 def test_days_leave_wholly_or_not_at_all(stores: Stores) -> None:
@@ -242,15 +248,16 @@ def _archived(stores: Stores, hour: int, **values: float) -> None:
     stores.archive.write(BTC, span, candles if values else empty_candles())
 
 
-@pytest.mark.parametrize("values", [{}, {"close": 100.2}])
-def test_what_the_archive_does_not_prove_stays(values: dict[str, float], loaded: Stores) -> None:
-    """Where it lacks a candle or holds another one nothing leaves, and the report says so; the rest leaves."""
+LACKING = f"the archive does not hold what the checkpoint of {_hours(0, 24)} vouches for"
+UNLIKE = f"archive and warehouse do not hold the same in {_hours(0, 24)}"
+
+
+@pytest.mark.parametrize(("values", "why"), [({}, LACKING), ({"close": 100.2}, LACKING), ({"flags": 256}, UNLIKE)])
+def test_what_the_archive_does_not_prove_stays(values: dict[str, float], why: str, loaded: Stores) -> None:
+    """Where it lacks a candle or says anything else of one nothing leaves, and the report says so; the rest leaves."""
     _archived(loaded, 5, **values)
     report = _retire(loaded, 10)
-    assert report.problems == [
-        f"{BTC} {_hours(0, 24)} stays: the archive does not hold what the checkpoint of {_hours(0, 24)} vouches for;"
-        f" see chandler audit {BTC}"
-    ]
+    assert report.problems == [f"{BTC} {_hours(0, 24)} stays: {why}; see chandler audit {BTC}"]
     assert _retired(loaded) == [_hours(24, 240)]
     assert is_sound(mend(loaded, audit(loaded)))
     assert _retire(loaded, 10).problems == []
