@@ -1,9 +1,9 @@
 """What a candle takes in the archive, how fast files are written and read, and what other formats take.
 
-Run as `python -m bench archive`; it takes a minute or two. The first table is of real recordings, where `CHANDLER_DATA` or
-`../shared/data` has some, else of made-up candles: the same twelve columns for every format, a file a month, ours with
-all it does besides: both fsyncs when writing, page checksums and the hash of all values when reading. The second is
-one year at 1m, made up with all columns given, of one series and of ten.
+Run as `python -m bench archive`; it takes a minute or two. The first table is of real recordings, where
+`CHANDLER_DATA` or `../shared/data` has some, else of made-up candles: the same twelve columns for every format, a file
+a month, ours with all it does besides: both fsyncs when writing, page checksums and the hash of all values when
+reading. The second is one year at 1m, made up with all columns given, of one series and of ten.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
 Layout: `candles/exchange=binance/symbol=BTC-USDT/timeframe=1m/2026-11.parquet`. The keys stand in the path, the
 columns are CANDLE_COLUMNS, sorted by open_time. Readable by whatever reads Parquet. What could not be written as
-Parquet lies beside it as `2026-11.jsonl`, or below the second root; other programs do not see it until
-`chandler archive convert` has made Parquet of it, this one does.
+Parquet lies beside it as `2026-11.jsonl`, or below the second root, until `chandler archive convert` has made Parquet
+of it. This module reads it from there; other programs do not: what reads `*.parquet` (DuckDB, polars) sees the file as
+it was before, and what takes a whole folder for Parquet (pandas) refuses it meanwhile.
 """
 
 from __future__ import annotations
