@@ -149,7 +149,7 @@ def _create_extension(connection: Connection) -> str | None:
             connection.execute(text("CREATE EXTENSION IF NOT EXISTS timescaledb"))
     except DBAPIError as error:
         detail = " ".join(str(error.orig).split())[:200]
-        return f"it may not be made use of in this database ({detail}): let the database's owner or a superuser"
+        return f"it may not be made use of in this database ({detail}): its owner or a superuser may"
     return None
 
 
