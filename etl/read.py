@@ -38,6 +38,7 @@ from etl.spelling import nearest, parse_moment
 from etl.validate import flag_candles
 from etl.warehouse import (
     Warehouse,
+    begin_reading,
     clip,
     known_series,
     open_warehouse,
@@ -49,7 +50,6 @@ from etl.warehouse import (
     span_of_candles,
 )
 from etl.warehouse import read_candles as read_stored
-from etl.warehouse.snapshots import begin_reading
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from etl.accounting import account_for_loads
-from etl.audit.findings import Problem, SeriesAudit, by_loading, by_mending, is_sound
+from etl.audit.findings import Problem, SeriesAudit, by_loading, by_rebuilding, is_sound
 from etl.audit.mending import mend_series
 from etl.audit.pieces import Scope
 from etl.audit.reckoning import RUN
@@ -80,7 +80,7 @@ def _unknown(stores: Stores, series: Series) -> SeriesAudit:
             result.report(file.span, error.message, by_loading(series, file.span))
         else:
             what = f"the warehouse knows nothing of the series, of which {file.path} holds {count} candles"
-            result.report(file.span, what, by_mending(series))
+            result.report(file.span, what, by_rebuilding(series))
     return result
 
 

@@ -58,6 +58,11 @@ def by_mending(series: Series) -> str:
     return f"chandler audit {series} --fix"
 
 
+def by_rebuilding(series: Series) -> str:
+    """Return the command that loads into the warehouse what the archive alone has."""
+    return f"chandler warehouse rebuild {series}"
+
+
 def by_loading(series: Series, time_range: TimeRange, *, again: bool = True) -> str:
     """Return the command that asks the exchange.
 

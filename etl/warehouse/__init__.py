@@ -76,6 +76,7 @@ from etl.warehouse.retiring import (
 )
 from etl.warehouse.revisions import Change, Revision, read_revisions
 from etl.warehouse.slots import read_absent_slots, read_retired_times, span_of_retired
+from etl.warehouse.snapshots import begin_reading
 from etl.warehouse.status import SeriesStatus, read_status
 from etl.warehouse.timescale import adapt, adopt, drop_empty_chunks
 
@@ -106,6 +107,7 @@ __all__ = [
     "adapt",
     "adopt",
     "begin_load",
+    "begin_reading",
     "bring_back",
     "broken_revisions",
     "clip",
