@@ -154,7 +154,8 @@ def _create_extension(connection: Connection) -> str | None:
 
 
 def _lift_limit(connection: Connection) -> None:
-    """Let one transaction change as many compressed candles as it must, in every session from now on."""
+    """Let one transaction change as many compressed candles as it must, in this session and all that begin later."""
+    connection.execute(text(f"SET {_LIMIT} = 0"))
     database = connection.execute(text("SELECT current_database()")).scalar_one()
     statement = sql.SQL("ALTER DATABASE {} SET {} = 0").format(sql.Identifier(database), sql.SQL(_LIMIT))
     try:
