@@ -21,7 +21,6 @@ from etl.series import Series, TimeRange
 from etl.stores import Partition, Stores
 from etl.warehouse import (
     bring_back,
-    clip,
     find_quarantined,
     known_series,
     read_listing,
@@ -128,8 +127,13 @@ def test_days_leave_wholly_or_not_at_all(stores: Stores) -> None:
     assert _retire(stores, 3).candles == 24
     assert _retired(stores) == [_hours(0, 24)]
     assert _retire(stores, 5).candles == 96 - len(OUTAGE) - 1
-    _load(stores, BTC, 70, 71)
-    assert not [span for span in _retired(stores) if clip(span, _hours(24, 120))], "what shares a day has come back"
+    with stores.warehouse.begin() as connection:
+        series_id = known_series(connection)[BTC]
+        returned = bring_back(connection, series_id, _hours(110, 111), lambda part: stores.archive.read(BTC, part))
+    assert returned == 96 - len(OUTAGE) - 1
+    assert _retired(stores) == [_hours(0, 24)], "what shares a day with what comes back does, too"
+    _load(stores, BTC, 0, 1)
+    assert _retired(stores) == []
     assert is_sound(audit(stores))
 
 

@@ -21,11 +21,13 @@ from etl.timeframe import Timeframe
 from etl.warehouse.checkpoints import Checkpoint, read_checkpoints
 from etl.warehouse.copying import copy_in
 from etl.warehouse.overlay import clip
-from etl.warehouse.reading import cursor_of, read_candles
+from etl.warehouse.reading import cursor_of, read_candles, read_candles_at_once
 from etl.warehouse.tables import checkpoints
 
 ReadCandles = Callable[[TimeRange], pa.Table]
 """Returns what the archive holds of a range: CANDLE_SCHEMA, ascending by open_time."""
+
+_AT_ONCE = 1_000_000  # candles
 
 # Constants, so that no more than these are looked at, whatever the table is cut into.
 _WITHIN = sql.SQL("series_id = {series_id} AND open_time >= {start} AND open_time < {end}")
@@ -162,7 +164,9 @@ def _prove(connection: Connection, series_id: int, checkpoint: Checkpoint, read:
     archived = read(span)
     if not checkpoint.value_hash or value_hash(archived) != checkpoint.value_hash:
         raise StoreError(f"the archive does not hold what the checkpoint of {span} vouches for")
-    if not archived.equals(read_candles(connection, series_id, span)):
+    # At once it is read in a quarter of the time, if it is not too much for that.
+    read_stored = read_candles_at_once if archived.num_rows <= _AT_ONCE else read_candles
+    if not archived.equals(read_stored(connection, series_id, span)):
         raise StoreError(f"archive and warehouse do not hold the same in {span}")
 
 
