@@ -302,7 +302,8 @@ def test_a_load_cut_off_before_its_commit_is_found_and_taken_out(loaded: Stores)
     account = _mended(loaded)
     assert is_sound([account])
     assert "10 archived candles that nobody vouches for taken out" in account.mended[0]
-    assert archive_of(loaded) == files | {f"{path}.aside1": ahead}
+    hidden = Path(path).with_name(f".{Path(path).name}.aside1")
+    assert archive_of(loaded) == files | {str(hidden): ahead}
 
 
 def test_a_hole_between_loads_that_nobody_recorded_is_found_and_recorded(stores: Stores) -> None:

@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 _TOGETHER = 4  # files read side by side
 _TRIES = 5  # at reading what somebody else replaces meanwhile
-_KINDS = {r"\..*\.tmp": "a write that was cut off", r".*\.aside\d+": "set aside, since it could not be trusted"}
+_KINDS = {r"\..*\.tmp": "a write that was cut off", r"\.?.*\.aside\d+": "set aside, since it could not be trusted"}
 _T = TypeVar("_T")
 _Listing = tuple[dict[str, Entry], dict[str, Entry]]
 

@@ -15,6 +15,7 @@ from pyarrow import fs
 from etl.errors import ConfigError, StoreError, StoreUnavailableError
 from etl.files import write_whole
 
+_NOTHING = fs.FileType.NotFound
 _CONNECT_S, _ANSWER_S, _TRIES = 3, 15, 2
 # What pyarrow says when an object store was not reached, or asks us to come again.
 _UNAVAILABLE = re.compile(
@@ -142,7 +143,7 @@ class Root:
             raise self._error(path, "removed", error) from error
 
     def set_aside(self, path: str) -> str:
-        """Move a file to a name beside its own that nobody reads.
+        """Move a file to a hidden name beside its own: who reads a whole folder leaves it out.
 
         Returns:
             Where it is now, below the root.
@@ -150,14 +151,16 @@ class Root:
         Raises:
             StoreError: It cannot be moved.
         """
+        folder, _, name = path.rpartition("/")
         try:
             number = 1
-            while self._system.get_file_info(self._full(f"{path}.aside{number}")).type is not fs.FileType.NotFound:
+            while self._system.get_file_info(self._full(f"{folder}/.{name}.aside{number}")).type is not _NOTHING:
                 number += 1
-            self._system.move(self._full(path), self._full(f"{path}.aside{number}"))
+            aside = f"{folder}/.{name}.aside{number}"
+            self._system.move(self._full(path), self._full(aside))
         except OSError as error:
             raise self._error(path, "moved aside", error) from error
-        return f"{path}.aside{number}"
+        return aside
 
     def _select(self, folder: str, *, is_deep: bool) -> Iterator[fs.FileInfo]:
         selector = fs.FileSelector(self._full(folder), allow_not_found=True, recursive=is_deep)

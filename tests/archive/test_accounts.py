@@ -60,5 +60,5 @@ def test_a_fallback_that_is_spoilt_is_written_again_from_the_warehouse(stores: S
     (account,) = audit(stores)
     assert any(str(fallback) in problem.what for problem in account.problems)
     assert is_sound(mend(stores, [account]))
-    assert fallback.with_name("2024-02.jsonl.aside1").read_bytes() == spoilt
+    assert fallback.with_name(".2024-02.jsonl.aside1").read_bytes() == spoilt
     assert (folder.is_file(), stores.archive.fallbacks()) == (True, [])

@@ -71,13 +71,13 @@ def test_the_archive_knows_its_series_files_and_leftovers(archive: Archive) -> N
         (file,) = archive.files(BTC)
         assert (file.path, file.size_bytes > 1000, file.span.start.day) == (FEBRUARY, True, 1)
         assert abs(file.written_at - datetime.now(file.written_at.tzinfo)) < timedelta(minutes=5)
-        assert archive.set_aside(file) == f"{FEBRUARY}.aside{number}"
+        assert archive.set_aside(file) == str(Path(FEBRUARY).with_name(f".{Path(FEBRUARY).name}.aside{number}"))
         assert archive.files(BTC) == []
         with pytest.raises(StoreError, match="not there any more"):
             archive.facts(BTC, file)
         archive.write(BTC, _hours(0, 2), candles_over(_hours(0, 2)))
     assert archive.series() == sorted([BTC, future])
-    assert [Path(one.path).name for one in archive.leftovers()] == [f"2024-02.parquet.aside{n}" for n in (1, 2)]
+    assert [Path(one.path).name for one in archive.leftovers()] == [f".2024-02.parquet.aside{n}" for n in (1, 2)]
     assert {one.what for one in archive.leftovers()} == {"set aside, since it could not be trusted"}
 
 

@@ -174,7 +174,7 @@ def test_a_spoilt_fallback_is_refused_and_can_be_set_aside(blocked: tuple[Archiv
     with pytest.raises(StoreError, match="cannot be trusted"):
         archive.convert(archive.fallbacks()[0])
     (file,) = archive.files(BTC)
-    assert archive.set_aside(file).endswith("2024-02.jsonl.aside1")
+    assert archive.set_aside(file).endswith(".2024-02.jsonl.aside1")
     assert archive.read(BTC, WHOLE).num_rows == 0
 
 

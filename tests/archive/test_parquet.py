@@ -180,7 +180,8 @@ def test_the_archive_knows_its_series_by_their_folders(tmp_path: Path) -> None:
     assert archive.series() == sorted([BTC, future])
     for number in (1, 2):
         (file,) = archive.files(BTC)
-        assert archive.set_aside(file) == f"{file.path}.aside{number}"
+        hidden = Path(file.path).with_name(f".{Path(file.path).name}.aside{number}")
+        assert archive.set_aside(file) == str(hidden)
         assert archive.files(BTC) == []
         archive.write(BTC, WHOLE, candles_over(WHOLE))
     assert archive.series() == sorted([BTC, future])
