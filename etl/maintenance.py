@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from psycopg import sql
 from sqlalchemy import text
@@ -85,8 +85,9 @@ def fold_raw(stores: Stores, moment: datetime) -> Done:
 def prune_raw(stores: Stores, moment: datetime) -> Done:
     """Remove raw pages that have been kept for long enough."""
     keep = stores.settings.keep.raw
-    pruned = prune(stores.raw, moment - keep)
-    return Done(f"{pruned.files:,} files of raw pages removed, {pruned.size_bytes / 1e6:,.1f} MB, older than {keep}")
+    pruned = prune(stores.raw, moment, keep)
+    what = f"{pruned.files:,} files of raw pages removed, {pruned.size_bytes / 1e6:,.1f} MB, older than {keep / timedelta(days=1):g} days"
+    return Done(what)
 
 
 def retire(stores: Stores, moment: datetime) -> Done:

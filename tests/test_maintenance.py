@@ -82,6 +82,10 @@ def test_raw_pages_are_kept_for_as_long_as_was_said(stores: Stores) -> None:
 def test_where_nothing_is_kept_no_folder_is(stores: Stores) -> None:
     """Empty folders go too, as far as they are the store's own."""
     _load(stores, HOURS[0])
+    removed = stores.raw.root / BTC.path / "done" / "20240229T1200-20240229T1300.77"
+    removed.mkdir(parents=True)
+    prune_raw(stores, NOW)
+    assert removed.exists(), "somebody may be at it"
     prune_raw(stores, NOW + timedelta(days=31))
     assert stores.raw.root.is_dir()
     assert list(stores.raw.root.iterdir()) == []

@@ -32,8 +32,8 @@ def at_rest(raw: RawStore, now: datetime) -> list[RawPartition]:
     ]
 
 
-def prune(raw: RawStore, before: datetime) -> Pruned:
-    """Remove what was folded or set aside before a moment, and what is left of a removal that was killed.
+def prune(raw: RawStore, now: datetime, keep: timedelta) -> Pruned:
+    """Remove what was folded or set aside longer ago than it is kept, and what is left of a removal that was killed.
 
     Raises:
         StoreError: The file system refuses.
@@ -42,13 +42,14 @@ def prune(raw: RawStore, before: datetime) -> Pruned:
     try:
         for home, _ in raw.homes():
             old = (path for place in (FOLDED, REFUSED) for path in home.glob(f"{place}/*"))
-            for path in [each for each in old if _newest(each) < before.timestamp()]:
+            for path in [each for each in old if _newest(each) < (now - keep).timestamp()]:
                 _remove(path, pruned)
-            shutil.rmtree(home / DONE, ignore_errors=True)
-            for folder in (home / FOLDED, home / REFUSED, home, *home.parents[:2]):
-                # One that is needed again is made again.
-                with suppress(OSError):
-                    folder.rmdir()
+            if home.stat().st_mtime < (now - _AT_REST).timestamp():
+                # Nothing came or went for a day, so nobody is about to put something there.
+                shutil.rmtree(home / DONE, ignore_errors=True)
+                for folder in (home / FOLDED, home / REFUSED, home, *home.parents[:2]):
+                    with suppress(OSError):
+                        folder.rmdir()
     except OSError as error:
         raise StoreError(f"{error.filename} cannot be removed ({error.strerror}); mend its rights") from error
     return pruned
