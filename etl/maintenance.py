@@ -86,7 +86,8 @@ def prune_raw(stores: Stores, moment: datetime) -> Done:
     """Remove raw pages that have been kept for long enough."""
     keep = stores.settings.keep.raw
     pruned = prune(stores.raw, moment, keep)
-    what = f"{pruned.files:,} files of raw pages removed, {pruned.size_bytes / 1e6:,.1f} MB, older than {keep / timedelta(days=1):g} days"
+    days, size_mb = keep / timedelta(days=1), pruned.size_bytes / 1e6
+    what = f"{pruned.files:,} files of raw pages removed, {size_mb:,.1f} MB, older than {days:g} days"
     return Done(what)
 
 
