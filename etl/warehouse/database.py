@@ -54,8 +54,12 @@ class Warehouse:
             cause = error.orig if isinstance(error, DBAPIError) else error
             detail = " ".join(str(cause).split())[:200]
             if isinstance(cause, (psycopg.OperationalError, psycopg.InterfaceError)):
-                message = f"the warehouse at {self.address} does not answer ({detail}); start it and run this again"
-                raise StoreUnavailableError(message) from error
+                code = getattr(cause, "sqlstate", None) or ""
+                # It answers, that it lacks room or that another transaction went first.
+                is_there = code.startswith(("40", "53", "55"))
+                how = "cannot do this just now" if is_there else "does not answer"
+                advice = "run this again" if is_there else "start it and run this again"
+                raise StoreUnavailableError(f"the warehouse at {self.address} {how} ({detail}); {advice}") from error
             raise StoreError(f"the warehouse at {self.address} refuses: {detail}") from error
 
 

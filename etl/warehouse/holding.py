@@ -23,6 +23,8 @@ _HOLD = (
     "SELECT id, ended IS NOT NULL, pg_advisory_lock(%(space)s, id) FROM series"
     " WHERE exchange = %(exchange)s AND symbol = %(symbol)s AND timeframe = %(timeframe)s"
 )
+# At once, and not when candles are written: TimescaleDB, about to compress what was read, would wait for us, we for it.
+_CANDLES = "LOCK TABLE candles IN ROW EXCLUSIVE MODE"
 _LET_GO = "SELECT pg_advisory_unlock(%s, %s)"
 _OUTCOME = text("SELECT pg_xact_status(CAST(:transaction AS text)::xid8)")
 _PATIENCE_S = 30.0  # for a server that is just recovering
@@ -46,6 +48,7 @@ class Held:
         """Begin the transaction, if it has not begun; in a pipeline this costs no time."""
         if self._number is None:
             self.driver.execute("BEGIN")
+            self.driver.execute(_CANDLES)
             self._number = self.driver.execute("SELECT pg_current_xact_id()::text")
 
     @property
@@ -125,6 +128,7 @@ def _was_committed(warehouse: Warehouse, transaction: str) -> bool:
 def lock_series(connection: Connection, series_id: int) -> None:
     """Wait until no other transaction holds the series, and hold it until this one ends."""
     connection.execute(select(func.pg_advisory_xact_lock(_LOCK_SPACE, series_id)))
+    connection.execute(text(_CANDLES))
 
 
 def ensure_series(connection: Connection, series: Series) -> int:

@@ -20,7 +20,7 @@ _REVISE = """
 WITH differing AS (
     SELECT old.*, (SELECT count(*) FROM candle_revisions earlier
                    WHERE earlier.series_id = old.series_id AND earlier.open_time = old.open_time) AS so_far
-    FROM candles old JOIN touched_candles new USING (series_id, open_time)
+    FROM candles old JOIN touched_candles new ON new.open_time = old.open_time
     WHERE old.series_id = :series_id AND old.open_time >= :first AND old.open_time <= :last
       AND ({old_values}) IS DISTINCT FROM ({new_values})
 ), kept AS (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+import psycopg
 import pyarrow as pa
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -180,6 +181,20 @@ def test_a_warehouse_that_is_not_there_is_a_clear_error(
     elsewhere = settings.model_copy(update={"warehouse_url": url})
     with pytest.raises(error, match=advice), open_warehouse(elsewhere):
         pass
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (psycopg.errors.DeadlockDetected, "cannot do this just now.*run this again"),
+        (psycopg.errors.DiskFull, "cannot do this just now.*run this again"),
+        (psycopg.errors.AdminShutdown, "does not answer.*start it"),
+    ],
+)
+def test_a_server_that_answers_is_not_said_to_be_away(error: type[Exception], says: str, stores: Stores) -> None:
+    """A retry helps either way, but what a person has to do is another thing."""
+    with pytest.raises(StoreUnavailableError, match=says), stores.warehouse.translated():
+        raise error("the server's own words")
 
 
 def test_a_password_is_in_no_message(settings: Settings) -> None:
