@@ -46,6 +46,7 @@ class Rate(ProgressColumn):
     """Candles per second, over the last while."""
 
     def render(self, task: Task) -> Text:
+        """Return the rate of a bar; nothing until there is one."""
         speed = task.finished_speed or task.speed
         return Text("" if speed is None else f"{speed:,.0f} candles/s")
 
