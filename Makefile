@@ -41,7 +41,8 @@ bench: .venv/dev.stamp ## measure what docs/performance.md quotes
 
 lock: .venv/bin/python ## resolve the requirements of pyproject.toml again, and lock them
 	@$(HAVE_UV)
-	$(UV) pip compile --quiet --upgrade --generate-hashes -p 3.11 pyproject.toml -o requirements.txt
+	$(UV) pip compile --quiet --upgrade --generate-hashes -p 3.11 -c constraints.txt \
+		pyproject.toml -o requirements.txt
 	$(UV) pip compile --quiet --generate-hashes -p 3.11 --extra dev -c requirements.txt \
 		pyproject.toml -o requirements-dev.txt
 
