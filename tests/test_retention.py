@@ -153,7 +153,7 @@ def test_a_load_into_what_was_retired_compares_with_what_was_there(loaded: Store
     assert is_sound(audit(loaded))
 
 
-@pytest.mark.parametrize("seed", [1, 4, 7])
+@pytest.mark.parametrize("seed", [1, 7])
 def test_retired_and_brought_back_in_any_order_leaves_what_never_leaving_leaves(seed: int, stores: Stores) -> None:
     """Loads, revisions, releases and judging among retirements end in the tables and files that they end in without."""
     outcomes, retired = [], 0
