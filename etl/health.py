@@ -18,9 +18,9 @@ from etl.archive import ArchiveFile, file_spans
 from etl.errors import ChandlerError, SchemaMismatchError, StoreUnavailableError
 from etl.fallbacks import CONVERT
 from etl.schema import to_column, value_hash
-from etl.series import Series, TimeRange
+from etl.series import Series, TimeRange, clip
 from etl.stores import Stores
-from etl.warehouse import Checkpoint, clip, known_series, lock_series, read_absences, read_checkpoints
+from etl.warehouse import Checkpoint, known_series, lock_series, read_absences, read_checkpoints
 
 _AT_ONCE = 2  # files; reading and hashing leave each other room
 _YOUNG = timedelta(days=1)  # what was cut off before is nobody's work any more

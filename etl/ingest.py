@@ -29,7 +29,7 @@ from etl.fetching import Exchange, fetch_pages, open_exchange
 from etl.handover import read_handover, write_handover
 from etl.loading import Incoming, put
 from etl.schema import Origin
-from etl.series import TimeRange
+from etl.series import TimeRange, subtract
 from etl.stores import Partition, Stores
 from etl.timeframe import from_ms
 from etl.validate import SUPERSEDED, CleanReport, ReceivedRows, Refused, clean
@@ -42,7 +42,6 @@ from etl.warehouse import (
     read_listing,
     record_unfetched,
     refresh_quality,
-    subtract,
 )
 
 log = logging.getLogger(__name__)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 from etl.errors import ConfigError
 from etl.exchanges import ANY
 from etl.schema import AbsenceKind
-from etl.series import Series, TimeRange
+from etl.series import Series, TimeRange, clip, united
 from etl.settings import Settings
 from etl.stores import Stores
 from etl.timeframe import Timeframe
@@ -28,7 +28,6 @@ from etl.warehouse import (
     Absence,
     Finding,
     LoggedLoad,
-    clip,
     covered_ranges,
     known_series,
     lock_series,
@@ -68,7 +67,7 @@ def judge_loads(stores: Stores, exchange: str | None, run: str) -> int:
     changes = 0
     for (name, timeframe), group in by_market.items():
         reach = (surroundings(load.time_range, timeframe) for load in group)
-        for span in _united(reach):
+        for span in united(reach):
             for piece in span.windows(_AT_ONCE * timeframe.ms // Timeframe.M1.ms // timedelta(milliseconds=1)):
                 changes += _judge_market(stores, name, timeframe, piece, run)
         with stores.warehouse.begin() as connection:
@@ -193,21 +192,6 @@ def _mask(n_slots: int, time_range: TimeRange, timeframe: Timeframe, spans: Iter
 def _slots(start_ms: int, timeframe: Timeframe, span: TimeRange) -> slice:
     first, end = (-(-(bound - start_ms) // timeframe.ms) for bound in (span.start_ms, span.end_ms))
     return slice(first, end)
-
-
-def _united(spans: Iterable[TimeRange]) -> Iterator[TimeRange]:
-    """Yield what the spans cover, ascending, those that touch as one."""
-    start: datetime | None = None
-    end = start
-    for span in sorted(spans):
-        if start is None or end is None or span.start > end:
-            if start is not None and end is not None:
-                yield TimeRange(start, end)
-            start, end = span.start, span.end
-        else:
-            end = max(end, span.end)
-    if start is not None and end is not None:
-        yield TimeRange(start, end)
 
 
 def _prints_empty(settings: Settings, exchange: str) -> bool:

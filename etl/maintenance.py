@@ -16,9 +16,10 @@ from etl.extract import at_rest, prune
 from etl.fallbacks import convert_fallbacks
 from etl.health import Sample, check_archive
 from etl.retention import retire_candles
+from etl.series import subtract
 from etl.stores import Stores
 from etl.timeframe import EPOCH
-from etl.warehouse import adapt, covered_ranges, drop_empty_chunks, known_series, refresh_aggregates, subtract
+from etl.warehouse import adapt, covered_ranges, drop_empty_chunks, known_series, refresh_aggregates
 
 log = logging.getLogger(__name__)
 

@@ -11,12 +11,12 @@ from etl.archive import spans
 from etl.errors import SourceError
 from etl.extract import Source
 from etl.fetching import open_exchange
-from etl.series import Series, TimeRange
+from etl.series import Series, TimeRange, subtract
 from etl.settings import Feed, Settings
 from etl.spelling import nearest
 from etl.stores import Partition, Stores
 from etl.timeframe import Timeframe, from_ms
-from etl.warehouse import covered_ranges, known_series, subtract
+from etl.warehouse import covered_ranges, known_series
 
 _Answer = TypeVar("_Answer")
 

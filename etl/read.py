@@ -32,14 +32,13 @@ from etl.schema import (
     from_columns,
     to_columns,
 )
-from etl.series import Series, TimeRange
+from etl.series import Series, TimeRange, clip
 from etl.settings import Settings, load_settings
 from etl.spelling import nearest, parse_moment
 from etl.validate import flag_candles
 from etl.warehouse import (
     Warehouse,
     begin_reading,
-    clip,
     known_series,
     open_warehouse,
     read_absent_slots,

@@ -20,7 +20,7 @@ from etl.accounting import account_for_loads
 from etl.archive import ArchiveFile
 from etl.errors import ChandlerError, StoreError
 from etl.schema import to_column
-from etl.series import Series, TimeRange
+from etl.series import Series, TimeRange, subtract
 from etl.stores import Partition, Stores
 from etl.validate import explain, find_absences
 from etl.warehouse import (
@@ -34,7 +34,6 @@ from etl.warehouse import (
     known_series,
     merge,
     read_listing,
-    subtract,
 )
 
 log = logging.getLogger(__name__)

@@ -12,10 +12,10 @@ import pyarrow as pa
 from etl.archive import file_spans
 from etl.errors import StoreError, StoreUnavailableError
 from etl.fallbacks import CONVERT, waiting_fallbacks
-from etl.series import Series, TimeRange
+from etl.series import Series, TimeRange, clip
 from etl.stores import Stores
 from etl.timeframe import Timeframe
-from etl.warehouse import clip, known_series, lock_series, retirable, retire
+from etl.warehouse import known_series, lock_series, retirable, retire
 
 log = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -142,3 +142,32 @@ class TimeRange:
     def to_dict(self) -> dict[str, str]:
         """Return the bounds as ISO 8601, for JSON."""
         return {"start": self.start.isoformat(), "end": self.end.isoformat()}
+
+
+def clip(span: TimeRange, other: TimeRange) -> TimeRange | None:
+    """Return what two ranges have in common; None if nothing."""
+    start, end = max(span.start, other.start), min(span.end, other.end)
+    return TimeRange(start, end) if start < end else None
+
+
+def subtract(wanted: TimeRange, covered: Sequence[TimeRange]) -> list[TimeRange]:
+    """Return what of `wanted` no range in `covered` (ascending, disjoint) holds."""
+    rest, start = [], wanted.start
+    for span in covered:
+        if start < span.start and start < wanted.end:
+            rest.append(TimeRange(start, min(span.start, wanted.end)))
+        start = max(start, span.end)
+    if start < wanted.end:
+        rest.append(TimeRange(start, wanted.end))
+    return rest
+
+
+def united(ranges: Iterable[TimeRange]) -> list[TimeRange]:
+    """Return what the ranges cover: ascending, those that touch as one."""
+    whole: list[TimeRange] = []
+    for one in sorted(ranges):
+        if whole and one.start <= whole[-1].end:
+            whole[-1] = TimeRange(whole[-1].start, max(whole[-1].end, one.end))
+        else:
+            whole.append(one)
+    return whole

@@ -20,14 +20,14 @@ import pyarrow as pa
 
 from etl.archive.contents import FileFacts, between, merge
 from etl.archive.fallback import open_fallback
-from etl.archive.layout import FALLBACK, PARQUET, Spot, series_of, spot_of, spots, united
+from etl.archive.layout import FALLBACK, PARQUET, Spot, series_of, spot_of, spots
 from etl.archive.parquet import ParquetFile, open_parquet
 from etl.archive.place import Place, Sheet
 from etl.archive.records import ArchiveFile, Fallback, Leftover, Written
 from etl.archive.root import Entry, Root, VanishedError
 from etl.errors import ConfigError, SchemaMismatchError, StoreError, StoreUnavailableError
 from etl.schema import empty_candles
-from etl.series import Series, TimeRange
+from etl.series import Series, TimeRange, united
 from etl.settings import Settings
 
 log = logging.getLogger(__name__)

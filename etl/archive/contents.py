@@ -11,10 +11,10 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from etl.archive.layout import Spot, clipped, united
+from etl.archive.layout import Spot, clipped
 from etl.errors import StoreError
 from etl.schema import CANDLE_COLUMNS, SCHEMA_VERSION, Column, content_hash, empty_candles, to_columns
-from etl.series import Series, TimeRange
+from etl.series import Series, TimeRange, united
 from etl.spelling import parse_moment
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from etl.errors import ConfigError
-from etl.series import Series, TimeRange, symbol_from_path
+from etl.series import Series, TimeRange, clip, symbol_from_path
 from etl.timeframe import Timeframe
 
 PARQUET, FALLBACK = ".parquet", ".jsonl"
@@ -82,19 +82,7 @@ def spans(timeframe: Timeframe, time_range: TimeRange) -> list[TimeRange]:
 
 def clipped(span: TimeRange, others: Iterable[TimeRange]) -> list[TimeRange]:
     """Return what of the others lies within `span`."""
-    bounds = ((max(span.start, other.start), min(span.end, other.end)) for other in others)
-    return [TimeRange(start, end) for start, end in bounds if start < end]
-
-
-def united(ranges: Iterable[TimeRange]) -> list[TimeRange]:
-    """Return what the ranges cover: ascending, those that touch as one."""
-    whole: list[TimeRange] = []
-    for one in sorted(ranges):
-        if whole and one.start <= whole[-1].end:
-            whole[-1] = TimeRange(whole[-1].start, max(whole[-1].end, one.end))
-        else:
-            whole.append(one)
-    return whole
+    return [part for other in others if (part := clip(other, span)) is not None]
 
 
 def _is_yearly(timeframe: Timeframe) -> bool:

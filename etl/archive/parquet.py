@@ -12,10 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from etl.archive.contents import FileFacts, distrust, from_json, to_json
-from etl.archive.layout import united
 from etl.errors import ConfigError, SchemaMismatchError
 from etl.schema import CANDLE_COLUMNS, SCHEMA_VERSION, Column, ColumnKind, arrow_schema, content_hash
-from etl.series import Series, TimeRange
+from etl.series import Series, TimeRange, united
 
 _ROW_GROUP = 65_536
 _VERSION, _SERIES, _HASH = (b"chandler.schema_version", b"chandler.series", b"chandler.content_hash")

@@ -11,9 +11,9 @@ from etl.audit.grid import Slots, cut, times_of
 from etl.audit.pieces import Intact, read_stored
 from etl.audit.recount import recount
 from etl.schema import AbsenceKind, value_hash
-from etl.series import TimeRange
+from etl.series import TimeRange, clip
 from etl.timeframe import Timeframe
-from etl.warehouse import Checkpoint, clip, read_absences, read_quality
+from etl.warehouse import Checkpoint, read_absences, read_quality
 
 
 def check_slots(check: Check) -> None:

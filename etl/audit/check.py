@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from etl.audit.findings import SeriesAudit, by_loading, by_mending
 from etl.audit.grid import Times, runs
 from etl.audit.pieces import Fault, Intact, Piece, Scope, Verdicts
-from etl.series import TimeRange
-from etl.warehouse import clip
+from etl.series import TimeRange, clip
 
 _MOST = 20  # stretches of one kind in a piece that are named one by one
 

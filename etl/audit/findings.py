@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from etl.series import Series, TimeRange
@@ -72,14 +72,3 @@ def by_loading(series: Series, time_range: TimeRange, *, again: bool = True) -> 
     start = f"{series.timeframe.floor(time_range.start):%Y-%m-%dT%H:%M}"
     end = f"{series.timeframe.ceil(time_range.end):%Y-%m-%dT%H:%M}"
     return f"chandler ingest {series} --start {start} --end {end}" + (" --again" if again else "")
-
-
-def united(spans: Iterable[TimeRange]) -> list[TimeRange]:
-    """Return what the spans cover: ascending, those that touch as one."""
-    whole: list[TimeRange] = []
-    for span in sorted(spans):
-        if whole and span.start <= whole[-1].end:
-            whole[-1] = TimeRange(whole[-1].start, max(whole[-1].end, span.end))
-        else:
-            whole.append(span)
-    return whole

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from etl.archive import file_spans
-from etl.audit.findings import SeriesAudit, united
+from etl.audit.findings import SeriesAudit
 from etl.audit.grid import lie_in
 from etl.audit.pieces import Fault, Intact, Piece, Scope, Verdicts, differing, read_piece
 from etl.audit.reckoning import mend_absences, mend_checkpoints, mend_holes, mend_quality, vouch_for
 from etl.audit.targets import Target, at, target_of
 from etl.schema import VALUE_COLUMNS
-from etl.series import TimeRange
+from etl.series import TimeRange, united
 from etl.warehouse import broken_revisions, follow_revisions, give_up, read_checkpoints, restore_candles
 
 

@@ -9,7 +9,7 @@ from etl.audit.grid import Slots, times_of
 from etl.audit.pieces import Scope, read_stored
 from etl.audit.series import find_holes, read_account
 from etl.schema import AbsenceKind, to_columns
-from etl.series import TimeRange
+from etl.series import TimeRange, clip
 from etl.timeframe import from_ms, to_ms
 from etl.validate import FORMING, explain, find_absences
 from etl.warehouse import (
@@ -17,7 +17,6 @@ from etl.warehouse import (
     Asking,
     Checkpoint,
     Finding,
-    clip,
     driver_of,
     log_mending,
     read_absences,

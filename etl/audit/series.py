@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from etl.archive import file_spans
 from etl.audit.accounts import check_checkpoint, check_quality, check_slots
 from etl.audit.check import Account, Check
-from etl.audit.findings import SeriesAudit, by_loading, by_mending, united
+from etl.audit.findings import SeriesAudit, by_loading, by_mending
 from etl.audit.pieces import Scope, Verdicts, read_piece
 from etl.audit.values import check_archive, check_flags, check_revisions
-from etl.series import TimeRange
-from etl.warehouse import clip, covered_ranges, span_of_absences, span_of_candles, subtract, unfetched_ranges
+from etl.series import TimeRange, clip, subtract, united
+from etl.warehouse import covered_ranges, span_of_absences, span_of_candles, unfetched_ranges
 
 
 def check_series(scope: Scope, within: TimeRange | None) -> SeriesAudit:

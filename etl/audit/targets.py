@@ -11,8 +11,8 @@ import pyarrow as pa
 from etl.audit.grid import Slots, Times, cut, runs, times_of
 from etl.audit.pieces import Intact, Piece, Scope, Verdicts, differing, right_flags
 from etl.schema import VALUE_COLUMNS, AbsenceKind, empty_candles, from_columns, to_column, to_columns
-from etl.series import TimeRange
-from etl.warehouse import Checkpoint, clip
+from etl.series import TimeRange, clip
+from etl.warehouse import Checkpoint
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from etl.warehouse.loads import (
     unjudged_loads,
 )
 from etl.warehouse.merge import Merge, merge, with_flags, without_equals
-from etl.warehouse.overlay import clip, overlay, subtract
+from etl.warehouse.overlay import overlay
 from etl.warehouse.proving import (
     REBUILT,
     broken_revisions,
@@ -110,7 +110,6 @@ __all__ = [
     "begin_reading",
     "bring_back",
     "broken_revisions",
-    "clip",
     "count_candles",
     "count_quality",
     "count_quarantine",
@@ -170,7 +169,6 @@ __all__ = [
     "span_of_absences",
     "span_of_candles",
     "span_of_retired",
-    "subtract",
     "tally",
     "unannounced_loads",
     "unfetched_ranges",

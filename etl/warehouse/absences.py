@@ -17,10 +17,10 @@ from sqlalchemy.dialects.postgresql import Range
 from etl.errors import StoreError
 from etl.probing import is_settled, next_probe
 from etl.schema import AbsenceKind
-from etl.series import Series, TimeRange
+from etl.series import Series, TimeRange, clip
 from etl.timeframe import Timeframe
 from etl.warehouse import tables
-from etl.warehouse.overlay import clip, overlay
+from etl.warehouse.overlay import overlay
 from etl.warehouse.tables import absence_changes, absences, to_sql_range
 
 _COLUMNS = tuple(

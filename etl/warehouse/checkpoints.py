@@ -15,10 +15,9 @@ import pyarrow as pa
 from sqlalchemy import Connection, Function, delete, func, select
 
 from etl.schema import value_hash
-from etl.series import TimeRange
+from etl.series import TimeRange, clip
 from etl.timeframe import Timeframe
 from etl.warehouse.absences import Absence, read_absences
-from etl.warehouse.overlay import clip
 from etl.warehouse.reading import driver_of, read_candles_at_once
 from etl.warehouse.tables import checkpoints, to_sql_range
 

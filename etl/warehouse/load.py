@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 
 from etl.errors import StoreError
 from etl.schema import AbsenceKind, to_column
-from etl.series import Series, TimeRange
+from etl.series import Series, TimeRange, clip
 from etl.timeframe import EPOCH, from_ms, to_ms
 from etl.warehouse.absences import Asking, Finding, record_absences, record_unfetched
 from etl.warehouse.around import Accounts, ask_for_accounts, days_of, read_accounts
@@ -30,10 +30,9 @@ from etl.warehouse.holding import Held, holding
 from etl.warehouse.listings import write_listing
 from etl.warehouse.loads import LoadReport, write_load
 from etl.warehouse.merge import Merge
-from etl.warehouse.overlay import clip
 from etl.warehouse.quality import Quality, refresh_quality, tally, write_quality
 from etl.warehouse.quarantine import QuarantineRow, leave_confirmed_alone, write_quarantine
-from etl.warehouse.retiring import ReadCandles, bring_back
+from etl.warehouse.retiring import ReadCandles, bring_back, with_retired
 from etl.warehouse.revising import reflag, revise
 
 _UNASKED = "it lies between what was loaded, and nobody has asked for it"
@@ -241,8 +240,11 @@ def begin_load(
             first(held.connection)
         known = _read(held, time_range, wider)
         if any(one.is_retired and clip(one.time_range, days_of(wider)) for one in known.accounts.checkpoints):
-            bring_back(held.connection, held.series_id, wider, read_archive)
+            bring_back(held.connection, held.series_id, TimeRange(time_range.start, wider.end), read_archive)
             known = _read(held, time_range, wider)
+            # What lies before is looked at and never changed, so it need not come back for that.
+            whole = with_retired(held.connection, held.series_id, days_of(wider), known.candles, read_archive)
+            known = replace(known, candles=whole)
         yield Load(series, time_range, run, _held=held, _known=known)
 
 

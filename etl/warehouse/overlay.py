@@ -38,21 +38,3 @@ def overlay(ones: Sequence[_One], others: Sequence[_Other]) -> Iterator[tuple[Ti
         other = others[j] if j < len(others) and others[j].span.start <= start else None
         if one is not None or other is not None:
             yield TimeRange(start, end), one, other
-
-
-def clip(span: TimeRange, other: TimeRange) -> TimeRange | None:
-    """Return what two ranges have in common; None if nothing."""
-    start, end = max(span.start, other.start), min(span.end, other.end)
-    return TimeRange(start, end) if start < end else None
-
-
-def subtract(wanted: TimeRange, covered: Sequence[TimeRange]) -> list[TimeRange]:
-    """Return what of `wanted` no range in `covered` (ascending, disjoint) holds."""
-    rest, start = [], wanted.start
-    for span in covered:
-        if start < span.start and start < wanted.end:
-            rest.append(TimeRange(start, min(span.start, wanted.end)))
-        start = max(start, span.end)
-    if start < wanted.end:
-        rest.append(TimeRange(start, wanted.end))
-    return rest

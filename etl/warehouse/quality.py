@@ -14,11 +14,10 @@ from psycopg.types.json import Jsonb
 from sqlalchemy import Connection, select
 
 from etl.schema import RULE_FLAGS, AbsenceKind, Flag
-from etl.series import TimeRange
+from etl.series import TimeRange, clip
 from etl.timeframe import Timeframe
 from etl.warehouse import tables
 from etl.warehouse.around import Accounts, days_of, read_accounts
-from etl.warehouse.overlay import clip
 from etl.warehouse.reading import driver_of, read_flags
 
 _DELETE = "DELETE FROM quality WHERE series_id = %(series_id)s AND day >= %(start)s AND day < %(end)s"

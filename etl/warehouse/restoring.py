@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 from sqlalchemy import ARRAY, BigInteger, Connection, bindparam, func, select, text, update
 
 from etl.schema import to_column, value_hash
-from etl.series import TimeRange
+from etl.series import TimeRange, clip
 from etl.timeframe import Timeframe, from_ms
 from etl.warehouse import tables
 from etl.warehouse.absences import read_absences
 from etl.warehouse.checkpoints import Checkpoint
 from etl.warehouse.copying import copy_in
 from etl.warehouse.loads import LoadReport, write_load
-from etl.warehouse.overlay import clip
 from etl.warehouse.reading import cursor_of
 
 _GONE = text(

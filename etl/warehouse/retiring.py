@@ -16,11 +16,10 @@ from sqlalchemy import Connection, func, select, update
 
 from etl.errors import StoreError
 from etl.schema import CANDLE_COLUMNS, from_columns, to_columns, value_hash
-from etl.series import TimeRange
+from etl.series import TimeRange, clip
 from etl.timeframe import Timeframe
 from etl.warehouse.checkpoints import Checkpoint, read_checkpoints
 from etl.warehouse.copying import copy_in
-from etl.warehouse.overlay import clip
 from etl.warehouse.reading import cursor_of, read_candles, read_candles_at_once
 from etl.warehouse.tables import checkpoints
 

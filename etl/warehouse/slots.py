@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, select
 
 from etl.schema import AbsenceKind
-from etl.series import TimeRange
+from etl.series import TimeRange, clip
 from etl.timeframe import Timeframe, to_ms
 from etl.warehouse.absences import read_absences
-from etl.warehouse.overlay import clip
 from etl.warehouse.retiring import retired_ranges
 from etl.warehouse.tables import absence_changes, checkpoints, to_sql_range
 
