@@ -5,7 +5,7 @@
 
 import sys
 
-from bench import absences, archive, audit, budget, clean, fetch, ingest, quality, rebuild
+from bench import absences, archive, audit, budget, clean, fetch, ingest, load, quality, rebuild
 
 BENCHES = {
     "ingest": ingest,
@@ -16,6 +16,7 @@ BENCHES = {
     "archive": archive,
     "audit": audit,
     "quality": quality,
+    "load": load,
     "rebuild": rebuild,
 }
 

@@ -197,15 +197,15 @@ def to_sql(url: str, rows: int) -> float:
 
 def increments(url: str, n_series: int, rounds: int = 6) -> list[float]:
     """Load 500 candles of each series, again and again; return how long each took after the first round."""
+    market = [made_up(1000 + one, 0, 500 * rounds)[1] for one in range(n_series)]
     spent = []
     with open_warehouse(Settings(warehouse_url=url)) as warehouse:
         for number in range(rounds):
-            for one in range(n_series):
-                _, candles = made_up(1000 + one, 0)
-                first, end = (START_MS + 60_000 * 500 * (number + more) for more in (0, 1))
-                part = candles.slice(500 * number, 500)
+            first, end = (START_MS + 60_000 * 500 * (number + more) for more in (0, 1))
+            span = TimeRange.from_ms(first, end)
+            for one, candles in enumerate(market):
                 begun = time.perf_counter()
-                load(warehouse, f"I{one}", TimeRange.from_ms(first, end), part)
+                load(warehouse, f"I{one}", span, candles.slice(500 * number, 500))
                 spent.append(time.perf_counter() - begun)
     return spent[n_series:]
 

@@ -131,9 +131,12 @@ def arrow_schema(columns: Iterable[Column]) -> pa.Schema:
 CANDLE_SCHEMA = arrow_schema(CANDLE_COLUMNS)
 
 
+_NO_CANDLES = CANDLE_SCHEMA.empty_table()
+
+
 def empty_candles() -> pa.Table:
     """Return a table of no candles."""
-    return CANDLE_SCHEMA.empty_table()
+    return _NO_CANDLES
 
 
 def from_columns(columns: Mapping[str, NDArray[Any]], of: Sequence[Column] = CANDLE_COLUMNS) -> pa.Table:

@@ -28,14 +28,14 @@ FROM checkpoints WHERE series_id = %(series_id)s
                                WHERE series_id = %(series_id)s AND range_start >= %(end)s), %(end)s)
 ORDER BY range_start
 """
-_REFUSED = """
-SELECT CAST(open_time AT TIME ZONE 'UTC' AS date) AS day, rule, count(*) FROM quarantine
-WHERE series_id = %(series_id)s AND open_time >= %(start)s AND open_time < %(end)s AND state <> 'released'
-GROUP BY day, rule ORDER BY day, rule
-"""
-_REVISIONS = """
-SELECT CAST(open_time AT TIME ZONE 'UTC' AS date) AS day, count(*) FROM candle_revisions
-WHERE series_id = %(series_id)s AND open_time >= %(start)s AND open_time < %(end)s GROUP BY day
+# Of a revision there is no rule.
+_COUNTS = """
+SELECT CAST(open_time AT TIME ZONE 'UTC' AS date) AS day, rule, count(*) FROM (
+    SELECT open_time, rule FROM quarantine
+    WHERE series_id = %(series_id)s AND open_time >= %(start)s AND open_time < %(end)s AND state <> 'released'
+    UNION ALL SELECT open_time, NULL FROM candle_revisions
+    WHERE series_id = %(series_id)s AND open_time >= %(start)s AND open_time < %(end)s
+) counted GROUP BY day, rule ORDER BY day, rule
 """
 
 
@@ -79,21 +79,24 @@ def ask_for_accounts(driver: psycopg.Connection[Any], series_id: int, days: Time
         What gives the answer once the pipeline is closed.
     """
     bounds = {"series_id": series_id, "start": days.start, "end": days.end}
-    queries = (_ABSENCES, _CHECKPOINTS, _REFUSED, _REVISIONS)
-    absences, checkpoints, refused, revisions = (driver.execute(query, bounds) for query in queries)
+    absences, checkpoints, counts = (driver.execute(query, bounds) for query in (_ABSENCES, _CHECKPOINTS, _COUNTS))
 
     def answer() -> Accounts:
-        by_day: dict[date, dict[str, int]] = {}
-        for day, rule, count in refused:
-            by_day.setdefault(day, {})[rule] = count
+        refused: dict[date, dict[str, int]] = {}
+        revisions: dict[date, int] = {}
+        for day, rule, count in counts:
+            if rule is None:
+                revisions[day] = count
+            else:
+                refused.setdefault(day, {})[rule] = count
         known = [to_checkpoint(*row) for row in checkpoints]
         return Accounts(
             days=days,
             absences=[to_absence(*row) for row in absences],
             checkpoints=known,
             covered=[one.time_range for one in known],
-            refused=by_day,
-            revisions=dict(revisions.fetchall()),
+            refused=refused,
+            revisions=revisions,
         )
 
     return answer

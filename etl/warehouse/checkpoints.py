@@ -7,7 +7,7 @@ and leaves the rest to those that were there.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -193,9 +193,10 @@ def write_checkpoints(connection: Connection, series_id: int, renewal: Renewal) 
         )
     driver = driver_of(connection)
     for each in renewal.drafts:
-        facts = {**asdict(each), "start": each.time_range.start, "end": each.time_range.end}
-        del facts["time_range"]
-        driver.execute(_INSERT, {**facts, "archive_files": list(each.archive_files), "series_id": series_id})
+        facts = {name: getattr(each, name) for name in ("rows", "absent", "value_hash", "run", "loaded_at")}
+        span = {"start": each.time_range.start, "end": each.time_range.end}
+        files = list(each.archive_files)
+        driver.execute(_INSERT, {"series_id": series_id, **span, "archive_files": files, **facts})
 
 
 def _span() -> Function[Any]:

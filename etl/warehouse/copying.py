@@ -10,10 +10,11 @@ Source: https://www.postgresql.org/docs/current/sql-copy.html ("Binary Format")
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
+from types import MappingProxyType
 from typing import Any, LiteralString
 
 import numpy as np
@@ -31,6 +32,15 @@ _AT_ONCE = 8192  # rows; what is encoded while the server takes in those before
 _EPOCH_MS = 946_684_800_000  # PostgreSQL counts microseconds from 2000-01-01.
 _DTYPES = {ColumnKind.TIME: ">i8", ColumnKind.FLOAT: ">f8", ColumnKind.INT: ">i8", ColumnKind.SMALL: ">i2"}
 _NULL = {ColumnKind.FLOAT: sql.SQL("'NaN'::float8"), ColumnKind.INT: sql.SQL("-1::int8")}
+
+_FLAGS = b"""
+SELECT array_agg(open_time), array_agg(flags) FROM (
+    SELECT open_time, flags FROM candles
+    WHERE series_id = %(series_id)s AND open_time >= %(start)s AND open_time < %(gap_start)s
+    UNION ALL SELECT open_time, flags FROM candles
+    WHERE series_id = %(series_id)s AND open_time >= %(gap_end)s AND open_time < %(end)s
+) unordered
+"""
 
 
 def copy_in(cursor: psycopg.Cursor[tuple[object, ...]], table: str, series_id: int, candles: pa.Table) -> None:
@@ -147,18 +157,39 @@ def fetch_flags(
     cursor: psycopg.Cursor[tuple[object, ...]], series_id: int, time_range: TimeRange
 ) -> tuple[NDArray[np.int64], NDArray[np.int16]]:
     """Return open times and flags alone, ascending by open_time; as `fetch_out`."""
+    return ask_for_flags(cursor.connection, series_id, time_range)()
+
+
+def ask_for_flags(
+    driver: psycopg.Connection[Any], series_id: int, time_range: TimeRange, but: TimeRange | None = None
+) -> Callable[[], tuple[NDArray[np.int64], NDArray[np.int16]]]:
+    """Ask for what `fetch_flags` returns; as `ask_for_candles`.
+
+    Args:
+        but: What of the range is left out; it lies within.
+    """
     wanted = [column for column in CANDLE_COLUMNS if column.name in {"open_time", "flags"}]
-    columns = _ask_for_arrays(cursor.connection, wanted, series_id, time_range)()
-    return columns["open_time"], columns["flags"]
+    gap = {"gap_start": but.start if but else time_range.end, "gap_end": but.end if but else time_range.end}
+    answer = _ask_for_arrays(driver, wanted, series_id, time_range, _FLAGS, gap)
+
+    def flags() -> tuple[NDArray[np.int64], NDArray[np.int16]]:
+        columns = answer()
+        return columns["open_time"], columns["flags"]
+
+    return flags
 
 
 def _ask_for_arrays(
-    driver: psycopg.Connection[Any], wanted: Sequence[Column], series_id: int, time_range: TimeRange
+    driver: psycopg.Connection[Any],
+    wanted: Sequence[Column],
+    series_id: int,
+    time_range: TimeRange,
+    statement: bytes | None = None,
+    others: Mapping[str, datetime] = MappingProxyType({}),
 ) -> Callable[[], dict[str, NDArray[Any]]]:
     binary = driver.cursor(binary=True)
-    binary.execute(
-        _arrays_of(tuple(wanted)), {"series_id": series_id, "start": time_range.start, "end": time_range.end}
-    )
+    bounds = {"series_id": series_id, "start": time_range.start, "end": time_range.end, **others}
+    binary.execute(statement or _arrays_of(tuple(wanted)), bounds)
 
     def answer() -> dict[str, NDArray[Any]]:
         result = binary.pgresult
@@ -233,12 +264,8 @@ def encode(series_id: int, candles: pa.Table) -> Iterator[bytes]:
 
 
 def _encode(series_id: int, columns: Mapping[str, NDArray[Any]], missing: set[str]) -> bytes:
-    record = np.zeros((), dtype=_record(missing))
-    record["count"], record["series_id_width"], record["series_id"] = len(CANDLE_COLUMNS) + 1, 4, series_id
-    for column in CANDLE_COLUMNS:
-        width = -1 if column.name in missing else np.dtype(_DTYPES[column.kind]).itemsize
-        record[f"{column.name}_width"] = width
-    records = np.full(len(columns["open_time"]), record)
+    records = np.full(len(columns["open_time"]), _empty_record(frozenset(missing)))
+    records["series_id"] = series_id
     for column in CANDLE_COLUMNS:
         if column.name not in missing:
             values = columns[column.name]
@@ -257,7 +284,18 @@ def decode(data: bytes) -> pa.Table:
     return from_columns(columns)
 
 
-def _record(missing: set[str]) -> np.dtype[np.void]:
+@cache
+def _empty_record(missing: frozenset[str]) -> NDArray[np.void]:
+    """Return a row without its values."""
+    record = np.zeros((), dtype=_record(missing))
+    record["count"], record["series_id_width"] = len(CANDLE_COLUMNS) + 1, 4
+    for column in CANDLE_COLUMNS:
+        width = -1 if column.name in missing else np.dtype(_DTYPES[column.kind]).itemsize
+        record[f"{column.name}_width"] = width
+    return record
+
+
+def _record(missing: Collection[str]) -> np.dtype[np.void]:
     fields = [("count", ">i2"), ("series_id_width", ">i4"), ("series_id", ">i4")]
     for column in CANDLE_COLUMNS:
         fields.append((f"{column.name}_width", ">i4"))

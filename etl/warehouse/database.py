@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ log = logging.getLogger(__name__)
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 HEAD = "0006"
+_HAS_CHUNKS = "SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'timescaledb')"
 
 
 class Warehouse:
@@ -28,11 +30,21 @@ class Warehouse:
     Args:
         engine: How to connect.
         address: Where it is, without a password, for people.
+        idle: Connections that loads have left to the next ones.
+        has_chunks: Whether TimescaleDB may keep the candles, as far as was known when it was opened.
     """
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self.has_chunks = False
+        self.idle: deque[Connection] = deque()
         self.address = engine.url.render_as_string(hide_password=True)
+
+    def close(self) -> None:
+        """Close what is open."""
+        while self.idle:
+            self.idle.pop().close()
+        self.engine.dispose()
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
@@ -92,7 +104,7 @@ def _connected(url: str) -> Iterator[Warehouse]:
         migrate(warehouse)
         yield warehouse
     finally:
-        engine.dispose()
+        warehouse.close()
 
 
 def migrate(warehouse: Warehouse) -> None:
@@ -102,10 +114,10 @@ def migrate(warehouse: Warehouse) -> None:
         SchemaMismatchError: The tables are newer than this version.
     """
     with warehouse.begin() as connection:
-        if _revision(connection) == HEAD:
-            return
-        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('chandler migrations'))"))
-        _upgrade(connection, warehouse.address)
+        if _revision(connection) != HEAD:
+            connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('chandler migrations'))"))
+            _upgrade(connection, warehouse.address)
+        warehouse.has_chunks = bool(connection.execute(text(_HAS_CHUNKS)).scalar_one())
 
 
 def _revision(connection: Connection) -> str | None:

@@ -25,7 +25,6 @@ _HOLD = (
 )
 # At once, and not when candles are written: TimescaleDB, about to compress what was read, would wait for us, we for it.
 _CANDLES = "LOCK TABLE candles IN ROW EXCLUSIVE MODE"
-_LET_GO = "SELECT pg_advisory_unlock(%s, %s)"
 _OUTCOME = text("SELECT pg_xact_status(CAST(:transaction AS text)::xid8)")
 _PATIENCE_S = 30.0  # for a server that is just recovering
 
@@ -37,25 +36,24 @@ class Held:
     Attributes:
         connection: Its statements run in the transaction that `begin` has begun.
         has_ended: Whether the exchange trades the series no more, as far as is known.
+        has_chunks: Whether its candles lie in chunks.
+        transaction: Answers with the transaction's number, once somebody has asked for it.
     """
 
     connection: Connection
     series_id: int
     has_ended: bool
-    _number: psycopg.Cursor[tuple[Any, ...]] | None = None
+    has_chunks: bool
+    transaction: psycopg.Cursor[tuple[Any, ...]] | None = None
+    _has_begun: bool = False
 
     def begin(self) -> None:
         """Begin the transaction, if it has not begun; in a pipeline this costs no time."""
-        if self._number is None:
+        if not self._has_begun:
             self.driver.execute("BEGIN")
-            self.driver.execute(_CANDLES)
-            self._number = self.driver.execute("SELECT pg_current_xact_id()::text")
-
-    @property
-    def transaction(self) -> str | None:
-        """The transaction's number; None if it has not begun."""
-        found = None if self._number is None else self._number.fetchone()
-        return None if found is None else str(found[0])
+            if self.has_chunks:
+                self.driver.execute(_CANDLES)
+            self._has_begun = True
 
     @property
     def driver(self) -> Driver:
@@ -74,16 +72,43 @@ def holding(warehouse: Warehouse, series: Series) -> Iterator[Held]:
         StoreUnavailableError: The server cannot be reached or went away. Nothing of the transaction is there; unless it
             went away at the commit and does not come back in time: then nobody can say.
     """
-    with warehouse.translated(), warehouse.engine.connect() as pooled:
-        connection = pooled.execution_options(isolation_level="AUTOCOMMIT")
-        held = Held(connection, *_lock(connection, series))
+    with warehouse.translated():
+        held = _hold(warehouse, series)
         try:
             yield held
             _commit(warehouse, held)
         except BaseException:
             # The lock goes with the connection, and so does what was not committed.
-            pooled.invalidate()
+            _throw_away(held.connection)
             raise
+        if held.connection.closed:
+            return
+        held.connection.commit()  # nothing, but to SQLAlchemy, which does not know of the transaction
+        warehouse.idle.append(held.connection)
+
+
+def _hold(warehouse: Warehouse, series: Series) -> Held:
+    """Lock the series on a connection that a load has left, or on a new one."""
+    while True:
+        try:
+            connection = warehouse.idle.pop()
+        except IndexError:
+            break
+        try:
+            return Held(connection, *_lock(connection, series), has_chunks=warehouse.has_chunks)
+        except psycopg.OperationalError:
+            _throw_away(connection)  # the server was restarted meanwhile
+    connection = warehouse.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+    try:
+        return Held(connection, *_lock(connection, series), has_chunks=warehouse.has_chunks)
+    except BaseException:
+        _throw_away(connection)
+        raise
+
+
+def _throw_away(connection: Connection) -> None:
+    connection.invalidate()
+    connection.close()
 
 
 def _lock(connection: Connection, series: Series) -> tuple[int, bool]:
@@ -100,15 +125,14 @@ def _lock(connection: Connection, series: Series) -> tuple[int, bool]:
 
 def _commit(warehouse: Warehouse, held: Held) -> None:
     """Commit and let go. A connection that breaks on the way leaves open what has become of it, so ask the server."""
+    both = f"COMMIT; SELECT pg_advisory_unlock({_LOCK_SPACE}, {int(held.series_id)})"
     try:
-        with held.driver.pipeline():
-            held.driver.execute("COMMIT")
-            held.driver.execute(_LET_GO, (_LOCK_SPACE, held.series_id))
+        held.driver.execute(both.encode(), prepare=False)
     except psycopg.OperationalError:
-        number = held.transaction
-        if number is None or not _was_committed(warehouse, number):
+        number = None if held.transaction is None else held.transaction.fetchone()
+        if number is None or not _was_committed(warehouse, str(number[0])):
             raise
-        held.connection.invalidate()
+        _throw_away(held.connection)
 
 
 def _was_committed(warehouse: Warehouse, transaction: str) -> bool:

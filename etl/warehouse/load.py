@@ -15,16 +15,17 @@ from datetime import date, datetime
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from etl.errors import StoreError
 from etl.schema import AbsenceKind, to_column
 from etl.series import Series, TimeRange, clip
-from etl.timeframe import EPOCH, from_ms, to_ms
+from etl.timeframe import from_ms, to_ms
 from etl.warehouse.absences import Asking, Finding, record_absences, record_unfetched
 from etl.warehouse.around import Accounts, ask_for_accounts, days_of, read_accounts
 from etl.warehouse.checkpoints import draft, renew, write_checkpoints
-from etl.warehouse.copying import ask_for_candles, copy_in
+from etl.warehouse.copying import ask_for_candles, ask_for_flags, copy_in
 from etl.warehouse.database import Warehouse
 from etl.warehouse.holding import Held, holding
 from etl.warehouse.listings import write_listing
@@ -44,23 +45,22 @@ def _no_archive(span: TimeRange) -> pa.Table:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What is stored in the days around a range before it is loaded.
+    """What is stored around a range before it is loaded.
 
     Attributes:
-        candles: CANDLE_SCHEMA, ascending by open_time.
-        wider: The range and, on both sides, what rules look at.
+        candles: Of the range and of what rules look at on both sides: CANDLE_SCHEMA, ascending by open_time.
+        flags: The rest of the days: when its candles open, in milliseconds since the epoch, and their flags.
+        accounts: Of the days.
     """
 
     candles: pa.Table
+    flags: tuple[NDArray[np.int64], NDArray[np.int16]]
     accounts: Accounts
-    time_range: TimeRange
-    wider: TimeRange
 
     def between(self, start: datetime, end: datetime) -> pa.Table:
         """Return the candles that open in `[start, end)`."""
-        times = to_column(self.candles, "open_time")
-        first, stop = (int(at) for at in np.searchsorted(times, [to_ms(start), to_ms(end)]))
-        return self.candles.slice(first, stop - first)
+        first, stop = np.searchsorted(to_column(self.candles, "open_time"), [to_ms(start), to_ms(end)])
+        return self.candles.slice(int(first), int(stop - first))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,7 @@ class Load:
     series: Series
     time_range: TimeRange
     run: str
+    _wider: TimeRange
     _held: Held
     _known: _Known
 
@@ -81,12 +82,12 @@ class Load:
     @property
     def before(self) -> pa.Table:
         """What is stored in the `lookback` before the range."""
-        return self._known.between(self._known.wider.start, self.time_range.start)
+        return self._known.between(self._wider.start, self.time_range.start)
 
     @property
     def after(self) -> pa.Table:
         """What is stored in the `lookback` after it."""
-        return self._known.between(self.time_range.end, self._known.wider.end)
+        return self._known.between(self.time_range.end, self._wider.end)
 
     @property
     def connection(self) -> Connection:
@@ -178,16 +179,18 @@ class Load:
         is_announced = is_announced or not (report.new or report.revised)
         with self._held.driver.pipeline():
             write_checkpoints(connection, series_id, renewal)
-            write_load(connection, series_id, span, self.run, report, is_announced=is_announced)
+            self._held.transaction = write_load(
+                connection, series_id, span, self.run, report, is_announced=is_announced
+            )
             write_quality(connection, series_id, days, quality)
         self._record_holes(renewal.spans)
 
     def _count(self, merged: Merge, accounts: Accounts) -> tuple[TimeRange, dict[date, Quality]]:
         """Count the quality of the days of the range, and of what after it is flagged otherwise now."""
-        around, span = self._known, self.time_range
-        before, after = around.between(EPOCH, span.start), around.between(span.end, around.accounts.days.end)
-        parts = (before, merged.candles, merged.after, after.slice(merged.after.num_rows))
-        times, flags = (np.concatenate([to_column(part, name) for part in parts]) for name in ("open_time", "flags"))
+        span = self.time_range
+        parts = (self.before, merged.candles, merged.after, self.after.slice(merged.after.num_rows))
+        stored = [(to_column(part, "open_time"), to_column(part, "flags")) for part in parts]
+        times, flags = (np.concatenate(each) for each in zip(*stored, self._known.flags, strict=True))
         later = to_column(merged.after, "open_time")
         end_ms = int(later[-1]) + self.series.timeframe.ms if len(later) else 0
         days = days_of(TimeRange.from_ms(span.start_ms, max(span.end_ms, end_ms)))
@@ -238,19 +241,21 @@ def begin_load(
         if first is not None:
             held.begin()
             first(held.connection)
-        known = _read(held, time_range, wider)
+        known = _read(held, wider)
         if any(one.is_retired and clip(one.time_range, days_of(wider)) for one in known.accounts.checkpoints):
             bring_back(held.connection, held.series_id, TimeRange(time_range.start, wider.end), read_archive)
-            known = _read(held, time_range, wider)
+            known = _read(held, wider)
             # What lies before is looked at and never changed, so it need not come back for that.
-            whole = with_retired(held.connection, held.series_id, days_of(wider), known.candles, read_archive)
+            whole = with_retired(held.connection, held.series_id, wider, known.candles, read_archive)
             known = replace(known, candles=whole)
-        yield Load(series, time_range, run, _held=held, _known=known)
+        yield Load(series, time_range, run, _wider=wider, _held=held, _known=known)
 
 
-def _read(held: Held, time_range: TimeRange, wider: TimeRange) -> _Known:
+def _read(held: Held, wider: TimeRange) -> _Known:
+    days = days_of(wider)
     with held.driver.pipeline():
         held.begin()
-        candles = ask_for_candles(held.driver, held.series_id, days_of(wider))
-        accounts = ask_for_accounts(held.driver, held.series_id, days_of(wider))
-    return _Known(candles(), accounts(), time_range, wider)
+        candles = ask_for_candles(held.driver, held.series_id, wider)
+        flags = ask_for_flags(held.driver, held.series_id, days, but=wider)
+        accounts = ask_for_accounts(held.driver, held.series_id, days)
+    return _Known(candles(), flags(), accounts())

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import Any
 
+import psycopg
 from sqlalchemy import ColumnElement, Connection, select, update
 
 from etl.series import Series, TimeRange
@@ -21,6 +23,7 @@ _INSERT = """
 INSERT INTO loads (series_id, span, run, rows, new, revised, absent, quarantined, is_judged, is_announced)
 VALUES (%(series_id)s, tstzrange(%(start)s, %(end)s), %(run)s, %(rows)s, %(new)s, %(revised)s, %(absent)s,
     %(quarantined)s, false, %(is_announced)s)
+RETURNING pg_current_xact_id()::text
 """
 
 
@@ -57,10 +60,14 @@ class LoggedLoad:
 
 def write_load(
     connection: Connection, series_id: int, time_range: TimeRange, run: str, report: LoadReport, *, is_announced: bool
-) -> None:
-    """Write a load into the journal, still to be judged by."""
+) -> psycopg.Cursor[tuple[Any, ...]]:
+    """Write a load into the journal, still to be judged by.
+
+    Returns:
+        What answers with the number of the transaction.
+    """
     facts = {"series_id": series_id, "start": time_range.start, "end": time_range.end, "run": run, **asdict(report)}
-    driver_of(connection).execute(_INSERT, {**facts, "is_announced": is_announced})
+    return driver_of(connection).execute(_INSERT, {**facts, "is_announced": is_announced})
 
 
 def find_load(connection: Connection, series: Series, time_range: TimeRange, run: str) -> LoggedLoad | None:

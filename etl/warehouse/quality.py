@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
 
@@ -15,17 +15,19 @@ from sqlalchemy import Connection, select
 
 from etl.schema import RULE_FLAGS, AbsenceKind, Flag
 from etl.series import TimeRange, clip
-from etl.timeframe import Timeframe
+from etl.timeframe import Timeframe, from_ms
 from etl.warehouse import tables
 from etl.warehouse.around import Accounts, days_of, read_accounts
 from etl.warehouse.reading import driver_of, read_flags
 
 _DELETE = "DELETE FROM quality WHERE series_id = %(series_id)s AND day >= %(start)s AND day < %(end)s"
-_INSERT = """
+_WRITE = """
 INSERT INTO quality (series_id, day, expected, stored, absent, refused, flagged, revisions)
 VALUES (%(series_id)s, %(day)s, %(expected)s, %(stored)s, %(absent)s, %(refused)s, %(flagged)s, %(revisions)s)
+ON CONFLICT (series_id, day) DO UPDATE SET
+    expected = excluded.expected, stored = excluded.stored, absent = excluded.absent, refused = excluded.refused,
+    flagged = excluded.flagged, revisions = excluded.revisions
 """
-_COUNTS = ("absent", "refused", "flagged")
 _RULES = [flag for flag in Flag if flag in RULE_FLAGS]
 _AT_ONCE = timedelta(days=366)  # so that memory does not grow with the range
 
@@ -83,14 +85,16 @@ def refresh_quality(connection: Connection, series_id: int, timeframe: Timeframe
 def write_quality(connection: Connection, series_id: int, days: TimeRange, counted: Mapping[date, Quality]) -> None:
     """Let `counted` be what is known of `days`."""
     cursor = driver_of(connection).cursor()
-    cursor.execute(_DELETE, {"series_id": series_id, "start": days.start.date(), "end": days.end.date()})
-    if counted:
-        cursor.executemany(_INSERT, [_to_row(series_id, day, quality) for day, quality in counted.items()])
+    if len(counted) < days.count(Timeframe.D1):
+        cursor.execute(_DELETE, {"series_id": series_id, "start": days.start.date(), "end": days.end.date()})
+    for day, quality in counted.items():
+        cursor.execute(_WRITE, _to_row(series_id, day, quality))
 
 
 def _to_row(series_id: int, day: date, quality: Quality) -> dict[str, Any]:
-    facts = asdict(quality)
-    return {"series_id": series_id, "day": day, **facts, **{name: Jsonb(facts[name]) for name in _COUNTS}}
+    counts = {name: getattr(quality, name) for name in ("expected", "stored", "revisions")}
+    by_name = {name: Jsonb(getattr(quality, name)) for name in ("absent", "refused", "flagged")}
+    return {"series_id": series_id, "day": day, **counts, **by_name}
 
 
 def count_quality(
@@ -130,13 +134,13 @@ def tally(
     counted: defaultdict[date, Quality] = defaultdict(Quality)
     _count_candles(days, times, flags, counted)
     for absence in accounts.absences:
-        for day, slots in _slots_by_day(absence.span, days, timeframe).items():
+        for day, slots in _slots_by_day(absence.span, days, timeframe):
             kinds = counted[day].absent
             kinds[absence.kind] = kinds.get(absence.kind, 0) + slots
             if absence.kind is AbsenceKind.UNFETCHED:
                 counted[day].expected += slots
     for span in accounts.covered:
-        for day, slots in _slots_by_day(span, days, timeframe).items():
+        for day, slots in _slots_by_day(span, days, timeframe):
             counted[day].expected += slots
     for day in (days.start.date() + timedelta(days=n) for n in range(days.count(Timeframe.D1))):
         if day in accounts.refused:
@@ -165,12 +169,12 @@ def _by_day(days: TimeRange, place: NDArray[np.int64]) -> list[tuple[date, int]]
     return [(first + timedelta(days=int(number)), int(counts[number])) for number in np.flatnonzero(counts)]
 
 
-def _slots_by_day(span: TimeRange, days: TimeRange, timeframe: Timeframe) -> Mapping[date, int]:
-    inside = clip(span, days)
-    if inside is None:
-        return {}
-    return {
-        day.start.date(): piece.count(timeframe)
-        for day in days_of(inside).windows(Timeframe.D1.ms)
-        if (piece := clip(inside, day)) is not None
-    }
+def _slots_by_day(span: TimeRange, days: TimeRange, timeframe: Timeframe) -> Iterator[tuple[date, int]]:
+    """Yield how many candles open in what each day has of a span. A timeframe divides a day, so a day begins a slot."""
+    start_ms, end_ms = max(span.start_ms, days.start_ms), min(span.end_ms, days.end_ms)
+    first = -(-start_ms // timeframe.ms) * timeframe.ms
+    while first < end_ms:
+        day_ms = first // Timeframe.D1.ms * Timeframe.D1.ms
+        until = min(end_ms, day_ms + Timeframe.D1.ms)
+        yield from_ms(day_ms).date(), -(-(until - first) // timeframe.ms)
+        first = day_ms + Timeframe.D1.ms
