@@ -26,7 +26,7 @@ def status_table(rows: Sequence[SeriesStatus], sizes: Mapping[Series, int]) -> T
             str(row.series),
             f"{to_minute(row.first)}\n{to_minute(row.last)}",
             to_minute(row.watermark),
-            f"{row.candles:,}" + (f"\n{row.retired:,} in the archive alone" if row.retired else ""),
+            f"{row.candles:,}" + (f"\n{row.retired:,} archived" if row.retired else ""),
             *(by_name(counts).replace(", ", "\n") for counts in (row.absent, row.refused, row.flagged)),
             f"{row.revisions:,}",
             f"{sizes[row.series] / 1e6:.1f} MB",
