@@ -1,42 +1,67 @@
-"""What the warehouse says of some days besides their candles, read in one round trip: it is needed whole, and often."""
+"""What a load must know of a range and of the days around it, read in one statement: it is needed whole, and often."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
+import numpy as np
 import psycopg
+import pyarrow as pa
+from numpy.typing import NDArray
+from psycopg import sql
+from sqlalchemy.dialects.postgresql import Range
 
+from etl.schema import CANDLE_COLUMNS, from_columns
 from etl.series import TimeRange
 from etl.timeframe import Timeframe
 from etl.warehouse.absences import Absence, to_absence
 from etl.warehouse.checkpoints import Checkpoint, to_checkpoint
+from etl.warehouse.copying import FLAG_COLUMNS, arrays_of, raw, read_arrays
 
-_ABSENCES = """
-SELECT span, kind, evidence, first_seen, asked_at, probes, next_probe FROM absences
-WHERE series_id = %(series_id)s AND span && tstzrange(%(start)s, %(end)s, '[]') ORDER BY span
+# Rows as JSON, of which there are few: one statement for all costs a third of one for each.
+_ACCOUNTS = """
+SELECT json_build_array(
+    (SELECT json_agg(json_build_array(
+        lower(span), upper(span), kind, evidence, first_seen, asked_at, probes, next_probe) ORDER BY span)
+     FROM absences
+     WHERE series_id = %(series_id)s AND span && tstzrange(%(first_day)s, %(end_day)s, '[]')),
+    -- They never overlap, so from the last that begins before the days to the first that begins after them.
+    (SELECT json_agg(json_build_array(
+        range_start, range_end, rows, absent, quarantined, value_hash, archive_files, run, loaded_at, is_retired)
+        ORDER BY range_start)
+     FROM checkpoints WHERE series_id = %(series_id)s
+       AND range_start >= coalesce((SELECT max(range_start) FROM checkpoints
+                                    WHERE series_id = %(series_id)s AND range_start < %(first_day)s), %(first_day)s)
+       AND range_start <= coalesce((SELECT min(range_start) FROM checkpoints
+                                    WHERE series_id = %(series_id)s AND range_start >= %(end_day)s), %(end_day)s)),
+    -- Of a revision there is no rule.
+    (SELECT json_agg(json_build_array(day, rule, count)) FROM (
+        SELECT CAST(open_time AT TIME ZONE 'UTC' AS date) AS day, rule, count(*) AS count FROM (
+            SELECT open_time, rule FROM quarantine WHERE series_id = %(series_id)s
+              AND open_time >= %(first_day)s AND open_time < %(end_day)s AND state <> 'released'
+            UNION ALL SELECT open_time, NULL FROM candle_revisions
+            WHERE series_id = %(series_id)s AND open_time >= %(first_day)s AND open_time < %(end_day)s
+        ) counted GROUP BY day, rule ORDER BY day, rule
+    ) counts)
+)
 """
-# They never overlap, so from the last that begins before the days to the first that begins after them.
-_CHECKPOINTS = """
-SELECT range_start, range_end, rows, absent, quarantined, value_hash, archive_files, run, loaded_at, is_retired
-FROM checkpoints WHERE series_id = %(series_id)s
-  AND range_start >= coalesce((SELECT max(range_start) FROM checkpoints
-                               WHERE series_id = %(series_id)s AND range_start < %(start)s), %(start)s)
-  AND range_start <= coalesce((SELECT min(range_start) FROM checkpoints
-                               WHERE series_id = %(series_id)s AND range_start >= %(end)s), %(end)s)
-ORDER BY range_start
+_REST = """
+SELECT array_agg(open_time), array_agg(flags) FROM (
+    SELECT open_time, flags FROM candles
+    WHERE series_id = %(series_id)s AND open_time >= %(first_day)s AND open_time < %(start)s
+    UNION ALL SELECT open_time, flags FROM candles
+    WHERE series_id = %(series_id)s AND open_time >= %(end)s AND open_time < %(end_day)s
+) unordered
 """
-# Of a revision there is no rule.
-_COUNTS = """
-SELECT CAST(open_time AT TIME ZONE 'UTC' AS date) AS day, rule, count(*) FROM (
-    SELECT open_time, rule FROM quarantine
-    WHERE series_id = %(series_id)s AND open_time >= %(start)s AND open_time < %(end)s AND state <> 'released'
-    UNION ALL SELECT open_time, NULL FROM candle_revisions
-    WHERE series_id = %(series_id)s AND open_time >= %(start)s AND open_time < %(end)s
-) counted GROUP BY day, rule ORDER BY day, rule
-"""
+_AROUND = (
+    sql.SQL("SELECT * FROM ({}) candles, ({}) rest, ({}) accounts")
+    .format(arrays_of(CANDLE_COLUMNS), sql.SQL(_REST), sql.SQL(_ACCOUNTS))
+    .as_bytes()
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,38 +90,95 @@ def days_of(time_range: TimeRange) -> TimeRange:
     return TimeRange(Timeframe.D1.floor(time_range.start), Timeframe.D1.ceil(time_range.end))
 
 
-def read_accounts(driver: psycopg.Connection[Any], series_id: int, days: TimeRange) -> Accounts:
-    """Return the account of some days."""
-    with driver.pipeline():
-        answer = ask_for_accounts(driver, series_id, days)
-    return answer()
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What is stored in a range, and what is known of the days that it touches.
+
+    Attributes:
+        candles: Of the range: CANDLE_SCHEMA, ascending by open_time.
+        times: (n,) when the candles of the rest of the days open, in milliseconds since the epoch, ascending.
+        flags: (n,) their flags.
+        accounts: Of the days.
+    """
+
+    candles: pa.Table
+    times: NDArray[np.int64]
+    flags: NDArray[np.int16]
+    accounts: Accounts
 
 
-def ask_for_accounts(driver: psycopg.Connection[Any], series_id: int, days: TimeRange) -> Callable[[], Accounts]:
-    """Ask for the account of some days, in a pipeline that the caller has opened.
+def ask_around(driver: psycopg.Connection[Any], series_id: int, time_range: TimeRange) -> Callable[[], Around]:
+    """Ask for what is stored in a range and known of its days; it may be in a pipeline.
+
+    Args:
+        time_range: Of a million candles at most.
 
     Returns:
-        What gives the answer once the pipeline is closed.
+        What gives the answer, once the pipeline is closed.
     """
-    bounds = {"series_id": series_id, "start": days.start, "end": days.end}
-    absences, checkpoints, counts = (driver.execute(query, bounds) for query in (_ABSENCES, _CHECKPOINTS, _COUNTS))
+    days = days_of(time_range)
+    answer = driver.cursor(binary=True)
+    answer.execute(_AROUND, {"start": time_range.start, "end": time_range.end, **_bounds(series_id, days)})
 
-    def answer() -> Accounts:
-        refused: dict[date, dict[str, int]] = {}
-        revisions: dict[date, int] = {}
-        for day, rule, count in counts:
-            if rule is None:
-                revisions[day] = count
-            else:
-                refused.setdefault(day, {})[rule] = count
-        known = [to_checkpoint(*row) for row in checkpoints]
-        return Accounts(
-            days=days,
-            absences=[to_absence(*row) for row in absences],
-            checkpoints=known,
-            covered=[one.time_range for one in known],
-            refused=refused,
-            revisions=revisions,
-        )
+    def around() -> Around:
+        candles = read_arrays(answer, CANDLE_COLUMNS)
+        rest = read_arrays(answer, FLAG_COLUMNS, first=len(CANDLE_COLUMNS))
+        said = json.loads(raw(answer, len(CANDLE_COLUMNS) + len(FLAG_COLUMNS)) or b"")
+        return Around(from_columns(candles), rest["open_time"], rest["flags"], _to_accounts(days, *said))
 
-    return answer
+    return around
+
+
+def read_accounts(driver: psycopg.Connection[Any], series_id: int, days: TimeRange) -> Accounts:
+    """Return the account of some days."""
+    answer = driver.cursor(binary=True).execute(_ACCOUNTS.encode(), _bounds(series_id, days))
+    return _to_accounts(days, *json.loads(raw(answer, 0) or b""))
+
+
+def _bounds(series_id: int, days: TimeRange) -> dict[str, Any]:
+    return {"series_id": series_id, "first_day": days.start, "end_day": days.end}
+
+
+def _to_accounts(
+    days: TimeRange,
+    absences: list[list[Any]] | None,
+    checkpoints: list[list[Any]] | None,
+    counts: list[list[Any]] | None,
+) -> Accounts:
+    refused: dict[date, dict[str, int]] = {}
+    revisions: dict[date, int] = {}
+    for day, rule, count in counts or ():
+        if rule is None:
+            revisions[date.fromisoformat(day)] = count
+        else:
+            refused.setdefault(date.fromisoformat(day), {})[rule] = count
+    known = [
+        to_checkpoint(*map(datetime.fromisoformat, (start, end)), *rest, datetime.fromisoformat(at), is_retired)
+        for start, end, *rest, at, is_retired in checkpoints or ()
+    ]
+    return Accounts(
+        days=days,
+        absences=[_to_absence(*row) for row in absences or ()],
+        checkpoints=known,
+        covered=[one.time_range for one in known],
+        refused=refused,
+        revisions=revisions,
+    )
+
+
+def _to_absence(
+    lower: str | None,
+    upper: str | None,
+    kind: str,
+    evidence: str,
+    seen: str | None,
+    asked: str | None,
+    probes: int,
+    due: str | None,
+) -> Absence:
+    span = Range(_moment(lower), _moment(upper))
+    return to_absence(span, kind, evidence, _moment(seen), _moment(asked), probes, _moment(due))
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)

@@ -14,7 +14,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
-from types import MappingProxyType
 from typing import Any, LiteralString
 
 import numpy as np
@@ -32,15 +31,7 @@ _AT_ONCE = 8192  # rows; what is encoded while the server takes in those before
 _EPOCH_MS = 946_684_800_000  # PostgreSQL counts microseconds from 2000-01-01.
 _DTYPES = {ColumnKind.TIME: ">i8", ColumnKind.FLOAT: ">f8", ColumnKind.INT: ">i8", ColumnKind.SMALL: ">i2"}
 _NULL = {ColumnKind.FLOAT: sql.SQL("'NaN'::float8"), ColumnKind.INT: sql.SQL("-1::int8")}
-
-_FLAGS = b"""
-SELECT array_agg(open_time), array_agg(flags) FROM (
-    SELECT open_time, flags FROM candles
-    WHERE series_id = %(series_id)s AND open_time >= %(start)s AND open_time < %(gap_start)s
-    UNION ALL SELECT open_time, flags FROM candles
-    WHERE series_id = %(series_id)s AND open_time >= %(gap_end)s AND open_time < %(end)s
-) unordered
-"""
+FLAG_COLUMNS = tuple(column for column in CANDLE_COLUMNS if column.name in {"open_time", "flags"})
 
 
 def copy_in(cursor: psycopg.Cursor[tuple[object, ...]], table: str, series_id: int, candles: pa.Table) -> None:
@@ -144,74 +135,58 @@ def fetch_out(cursor: psycopg.Cursor[tuple[object, ...]], series_id: int, time_r
     Args:
         time_range: Of a million candles at most: the server makes up the whole row before it sends any of it.
     """
-    return ask_for_candles(cursor.connection, series_id, time_range)()
-
-
-def ask_for_candles(driver: psycopg.Connection[Any], series_id: int, time_range: TimeRange) -> Callable[[], pa.Table]:
-    """Ask for what `fetch_out` returns; it may be in a pipeline, and what is returned gives the answer after it."""
-    answer = _ask_for_arrays(driver, CANDLE_COLUMNS, series_id, time_range)
-    return lambda: from_columns(answer())
+    return from_columns(_fetch_arrays(cursor, CANDLE_COLUMNS, series_id, time_range))
 
 
 def fetch_flags(
     cursor: psycopg.Cursor[tuple[object, ...]], series_id: int, time_range: TimeRange
 ) -> tuple[NDArray[np.int64], NDArray[np.int16]]:
     """Return open times and flags alone, ascending by open_time; as `fetch_out`."""
-    return ask_for_flags(cursor.connection, series_id, time_range)()
+    columns = _fetch_arrays(cursor, FLAG_COLUMNS, series_id, time_range)
+    return columns["open_time"], columns["flags"]
 
 
-def ask_for_flags(
-    driver: psycopg.Connection[Any], series_id: int, time_range: TimeRange, but: TimeRange | None = None
-) -> Callable[[], tuple[NDArray[np.int64], NDArray[np.int16]]]:
-    """Ask for what `fetch_flags` returns; as `ask_for_candles`.
+def _fetch_arrays(
+    cursor: psycopg.Cursor[tuple[object, ...]], wanted: tuple[Column, ...], series_id: int, time_range: TimeRange
+) -> dict[str, NDArray[Any]]:
+    binary = cursor.connection.cursor(binary=True)
+    binary.execute(
+        arrays_of(wanted).as_bytes(), {"series_id": series_id, "start": time_range.start, "end": time_range.end}
+    )
+    return read_arrays(binary, wanted)
+
+
+def read_arrays(
+    answer: psycopg.Cursor[tuple[object, ...]], wanted: Sequence[Column], first: int = 0
+) -> dict[str, NDArray[Any]]:
+    """Return what a statement with `arrays_of` has found: as `to_columns`, ascending by open_time.
 
     Args:
-        but: What of the range is left out; it lies within.
+        answer: In binary.
+        first: Which of its columns is the first of them.
     """
-    wanted = [column for column in CANDLE_COLUMNS if column.name in {"open_time", "flags"}]
-    gap = {"gap_start": but.start if but else time_range.end, "gap_end": but.end if but else time_range.end}
-    answer = _ask_for_arrays(driver, wanted, series_id, time_range, _FLAGS, gap)
-
-    def flags() -> tuple[NDArray[np.int64], NDArray[np.int16]]:
-        columns = answer()
-        return columns["open_time"], columns["flags"]
-
-    return flags
+    columns = {column.name: _read_array(column, raw(answer, place)) for place, column in enumerate(wanted, first)}
+    columns["open_time"] = columns["open_time"] // 1000 + _EPOCH_MS
+    if (np.diff(columns["open_time"]) < 0).any():
+        # Mostly they lie in their order already, and it is not the server that has to see to it.
+        order = np.argsort(columns["open_time"], kind="stable")
+        columns = {name: values[order] for name, values in columns.items()}
+    return columns
 
 
-def _ask_for_arrays(
-    driver: psycopg.Connection[Any],
-    wanted: Sequence[Column],
-    series_id: int,
-    time_range: TimeRange,
-    statement: bytes | None = None,
-    others: Mapping[str, datetime] = MappingProxyType({}),
-) -> Callable[[], dict[str, NDArray[Any]]]:
-    binary = driver.cursor(binary=True)
-    bounds = {"series_id": series_id, "start": time_range.start, "end": time_range.end, **others}
-    binary.execute(statement or _arrays_of(tuple(wanted)), bounds)
-
-    def answer() -> dict[str, NDArray[Any]]:
-        result = binary.pgresult
-        columns = {
-            column.name: _read_array(column, result.get_value(0, place) if result else None)
-            for place, column in enumerate(wanted)
-        }
-        columns["open_time"] = columns["open_time"] // 1000 + _EPOCH_MS
-        if (np.diff(columns["open_time"]) < 0).any():
-            # Mostly they lie in their order already, and it is not the server that has to see to it.
-            order = np.argsort(columns["open_time"], kind="stable")
-            columns = {name: values[order] for name, values in columns.items()}
-        return columns
-
-    return answer
+def raw(answer: psycopg.Cursor[tuple[object, ...]], place: int) -> bytes | None:
+    """Return a value of the one row as it was sent."""
+    return answer.pgresult.get_value(0, place) if answer.pgresult else None
 
 
 @cache
-def _arrays_of(wanted: tuple[Column, ...]) -> bytes:
-    """Return the statement; its values are bound, so that a connection which asks often has it planned once."""
+def arrays_of(wanted: tuple[Column, ...]) -> sql.Composed:
+    """Return the statement for columns of the candles in `[start, end)` of `series_id`: one row, an array of each.
+
+    Its values are bound, so that a connection which asks often has it planned once.
+    """
     names = [sql.Identifier(column.name) for column in wanted]
-    statement = sql.SQL(
+    return sql.SQL(
         "SELECT {arrays} FROM (SELECT {values} FROM candles WHERE series_id = %(series_id)s"
         " AND open_time >= %(start)s AND open_time < %(end)s) unordered"
     ).format(
@@ -220,13 +195,12 @@ def _arrays_of(wanted: tuple[Column, ...]) -> bytes:
             sql.SQL("{} AS {}").format(value, name) for value, name in zip(_values(wanted), names, strict=True)
         ),
     )
-    return statement.as_bytes()
 
 
 def fetch_times(cursor: psycopg.Cursor[tuple[object, ...]], series_id: int, time_range: TimeRange) -> NDArray[np.int64]:
     """Return the open times alone, in milliseconds since the epoch, ascending; as `fetch_out`."""
-    wanted = [column for column in CANDLE_COLUMNS if column.name == "open_time"]
-    return _ask_for_arrays(cursor.connection, wanted, series_id, time_range)()["open_time"]
+    wanted = tuple(column for column in CANDLE_COLUMNS if column.name == "open_time")
+    return _fetch_arrays(cursor, wanted, series_id, time_range)["open_time"]
 
 
 def _values(wanted: Sequence[Column] = CANDLE_COLUMNS) -> list[sql.Composable]:

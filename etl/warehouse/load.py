@@ -15,7 +15,6 @@ from datetime import date, datetime
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from etl.errors import StoreError
@@ -23,9 +22,9 @@ from etl.schema import AbsenceKind, to_column
 from etl.series import Series, TimeRange, clip
 from etl.timeframe import from_ms, to_ms
 from etl.warehouse.absences import Asking, Finding, record_absences, record_unfetched
-from etl.warehouse.around import Accounts, ask_for_accounts, days_of, read_accounts
+from etl.warehouse.around import Accounts, Around, ask_around, days_of, read_accounts
 from etl.warehouse.checkpoints import draft, renew, write_checkpoints
-from etl.warehouse.copying import ask_for_candles, ask_for_flags, copy_in
+from etl.warehouse.copying import copy_in
 from etl.warehouse.database import Warehouse
 from etl.warehouse.holding import Held, holding
 from etl.warehouse.listings import write_listing
@@ -44,26 +43,6 @@ def _no_archive(span: TimeRange) -> pa.Table:
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
-    """What is stored around a range before it is loaded.
-
-    Attributes:
-        candles: Of the range and of what rules look at on both sides: CANDLE_SCHEMA, ascending by open_time.
-        flags: The rest of the days: when its candles open, in milliseconds since the epoch, and their flags.
-        accounts: Of the days.
-    """
-
-    candles: pa.Table
-    flags: tuple[NDArray[np.int64], NDArray[np.int16]]
-    accounts: Accounts
-
-    def between(self, start: datetime, end: datetime) -> pa.Table:
-        """Return the candles that open in `[start, end)`."""
-        first, stop = np.searchsorted(to_column(self.candles, "open_time"), [to_ms(start), to_ms(end)])
-        return self.candles.slice(int(first), int(stop - first))
-
-
-@dataclass(frozen=True, slots=True)
 class Load:
     """A load under way, inside its transaction and with its series held."""
 
@@ -72,22 +51,27 @@ class Load:
     run: str
     _wider: TimeRange
     _held: Held
-    _known: _Known
+    _known: Around
 
     @property
     def stored(self) -> pa.Table:
         """What the range holds before: CANDLE_SCHEMA, ascending by open_time."""
-        return self._known.between(self.time_range.start, self.time_range.end)
+        return self._between(self.time_range.start, self.time_range.end)
 
     @property
     def before(self) -> pa.Table:
         """What is stored in the `lookback` before the range."""
-        return self._known.between(self._wider.start, self.time_range.start)
+        return self._between(self._wider.start, self.time_range.start)
 
     @property
     def after(self) -> pa.Table:
         """What is stored in the `lookback` after it."""
-        return self._known.between(self.time_range.end, self._wider.end)
+        return self._between(self.time_range.end, self._wider.end)
+
+    def _between(self, start: datetime, end: datetime) -> pa.Table:
+        candles = self._known.candles
+        first, stop = np.searchsorted(to_column(candles, "open_time"), [to_ms(start), to_ms(end)])
+        return candles.slice(int(first), int(stop - first))
 
     @property
     def connection(self) -> Connection:
@@ -190,7 +174,8 @@ class Load:
         span = self.time_range
         parts = (self.before, merged.candles, merged.after, self.after.slice(merged.after.num_rows))
         stored = [(to_column(part, "open_time"), to_column(part, "flags")) for part in parts]
-        times, flags = (np.concatenate(each) for each in zip(*stored, self._known.flags, strict=True))
+        stored.append((self._known.times, self._known.flags))
+        times, flags = (np.concatenate(each) for each in zip(*stored, strict=True))
         later = to_column(merged.after, "open_time")
         end_ms = int(later[-1]) + self.series.timeframe.ms if len(later) else 0
         days = days_of(TimeRange.from_ms(span.start_ms, max(span.end_ms, end_ms)))
@@ -251,11 +236,8 @@ def begin_load(
         yield Load(series, time_range, run, _wider=wider, _held=held, _known=known)
 
 
-def _read(held: Held, wider: TimeRange) -> _Known:
-    days = days_of(wider)
+def _read(held: Held, wider: TimeRange) -> Around:
     with held.driver.pipeline():
         held.begin()
-        candles = ask_for_candles(held.driver, held.series_id, wider)
-        flags = ask_for_flags(held.driver, held.series_id, days, but=wider)
-        accounts = ask_for_accounts(held.driver, held.series_id, days)
-    return _Known(candles(), flags(), accounts())
+        around = ask_around(held.driver, held.series_id, wider)
+    return around()
