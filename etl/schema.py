@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag, StrEnum
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -131,12 +132,10 @@ def arrow_schema(columns: Iterable[Column]) -> pa.Schema:
 CANDLE_SCHEMA = arrow_schema(CANDLE_COLUMNS)
 
 
-_NO_CANDLES = CANDLE_SCHEMA.empty_table()
-
-
+@cache
 def empty_candles() -> pa.Table:
     """Return a table of no candles."""
-    return _NO_CANDLES
+    return from_columns({column.name: np.empty(0, dtype=_NUMPY_TYPES[column.kind]) for column in CANDLE_COLUMNS})
 
 
 def from_columns(columns: Mapping[str, NDArray[Any]], of: Sequence[Column] = CANDLE_COLUMNS) -> pa.Table:
