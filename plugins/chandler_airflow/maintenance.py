@@ -79,5 +79,5 @@ def sum_up() -> None:
         else StepReport(step, Done(facts["what"], facts["problems"]), facts["seconds"])
         for step, facts in pulled.items()
     ]
-    for line in summary_lines(reports):
-        log.info("%s", line)
+    for number, line in enumerate(summary_lines(reports)):
+        log.log(logging.INFO if number < len(reports) else logging.WARNING, "%s", line)
