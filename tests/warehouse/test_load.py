@@ -21,10 +21,11 @@ from etl.series import TimeRange
 from etl.settings import Settings
 from etl.stores import Partition, Stores
 from etl.timeframe import from_ms, to_ms
-from etl.warehouse import merge, open_warehouse
+from etl.warehouse import known_series, merge, open_warehouse, read_absences, read_accounts, read_checkpoints
+from etl.warehouse.around import days_of
 from etl.warehouse.copying import copy_in, copy_out, fetch_out
 from etl.warehouse.database import HEAD, MIGRATIONS
-from etl.warehouse.reading import cursor_of
+from etl.warehouse.reading import cursor_of, driver_of
 from etl.warehouse.tables import metadata
 from tests.candles import candle_tables
 from tests.conftest import BTC
@@ -119,6 +120,31 @@ def test_a_changed_candle_leaves_a_revision(stores: Stores) -> None:
 def _row_versions(stores: Stores) -> list[tuple[object, ...]]:
     with stores.warehouse.begin() as connection:
         return [tuple(row) for row in connection.exec_driver_sql("SELECT ctid, xmin FROM candles ORDER BY open_time")]
+
+
+def test_what_is_read_at_once_is_what_is_there(stores: Stores) -> None:
+    """Absences, checkpoints and counts read in one statement are those that each table tells, whatever the session."""
+    span = _range(0, 10)
+    _load(stores, span, 100.0, "first")
+    _load(stores, _range(12, 15), 100.0, "second")
+    _load(stores, _range(3, 5), 101.0, "third")
+    last = _range(15, 45)
+    rows = [kline(at, -100.0 if _minute(at) == 20 else 100.0) for at in range(last.start_ms, last.end_ms, 60_000)]
+    put_pages(stores.raw, BTC, last, rows)
+    clean_pages(stores, Partition(BTC, last))
+    load(stores, Partition(BTC, last), "fourth")
+    with stores.warehouse.begin() as connection:
+        series_id = known_series(connection)[BTC]
+        connection.exec_driver_sql("SET LOCAL timezone = 'Asia/Kolkata'")
+        told = read_accounts(driver_of(connection), series_id, days_of(span))
+        absences, checkpoints = read_absences(connection, series_id), read_checkpoints(connection, series_id)
+    assert told.absences == absences
+    assert {each.kind for each in absences} >= {"unfetched", "refused"}
+    assert told.checkpoints == checkpoints
+    assert any(each.loaded_at.microsecond % 1000 for each in checkpoints), "to the microsecond"
+    assert told.covered == [each.time_range for each in checkpoints]
+    assert told.revisions == {START.date(): 2}
+    assert {day: sum(rules.values()) for day, rules in told.refused.items()} == {START.date(): 1}
 
 
 def test_loads_that_overlap_at_once_follow_one_another(stores: Stores) -> None:
