@@ -1,4 +1,4 @@
-"""`make bench`: every benchmark in turn, which takes half an hour, much of it at Binance's own limit.
+"""`make bench`: every benchmark in turn, which takes an hour, much of it at Binance's own limit.
 
 `python -m bench NAME` is one of them, with its own options behind the name.
 """

@@ -39,8 +39,9 @@ from etl.schema import CANDLE_SCHEMA, from_columns, to_columns
 from etl.series import Series, TimeRange
 from etl.settings import Settings
 from etl.warehouse import Asking, Warehouse, begin_load, merge, open_warehouse
-from etl.warehouse.copying import encode, signed
+from etl.warehouse.copying import copy_in, encode, signed
 from etl.warehouse.embedded import embedded_postgres
+from etl.warehouse.reading import cursor_of
 
 START_MS = int(datetime(2020, 1, 1, tzinfo=UTC).timestamp() * 1000)
 MONTH = 43_200
@@ -86,18 +87,19 @@ def load(warehouse: Warehouse, name: str, span: TimeRange, candles: pa.Table) ->
         under_way.write(merged, absent=(), refused=(), asking=asking, archive_files=("bench.parquet",))
 
 
-def ours(url: str, rows: int, changed: float = 0.0) -> dict[str, float]:
+def ours(url: str, rows: int, changed: float = 0.0, loaders: int = LOADERS) -> dict[str, float]:
     """Load in a process of its own; return seconds, without those that it takes to make the candles up, and memory."""
-    command = [sys.executable, "-m", "bench.load", "--child", url, "--rows", str(rows), "--changed", str(changed)]
+    facts = {"--child": url, "--rows": rows, "--changed": changed, "--loaders": loaders}
+    command = [sys.executable, "-m", "bench.load", *(str(word) for fact in facts.items() for word in fact)]
     printed: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     return printed
 
 
-def child(url: str, rows: int, changed: float) -> None:
+def child(url: str, rows: int, changed: float, at_once: int) -> None:
     """Load, and print how long it took and how much memory."""
     random = np.random.default_rng(9)
     spent = 0.0
-    with open_warehouse(Settings(warehouse_url=url)) as warehouse, ThreadPoolExecutor(LOADERS) as loaders:
+    with open_warehouse(Settings(warehouse_url=url)) as warehouse, ThreadPoolExecutor(at_once) as loaders:
         before_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         source = partitions(rows)
         while batch := [part for _, part in zip(range(8), source, strict=False)]:
@@ -141,12 +143,7 @@ def server_side_copy(url: str, rows: int) -> float:
 
 def staging_upsert(url: str, rows: int) -> float:
     """Do what people write: COPY into a staging table, then ON CONFLICT DO UPDATE."""
-    updates = sql.SQL(", ").join(
-        sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in CANDLE_SCHEMA.names[1:]
-    )
-    upsert = sql.SQL(
-        "INSERT INTO candles ({0}) SELECT {0} FROM staging ON CONFLICT (series_id, open_time) DO UPDATE SET {1}"
-    ).format(_names(), updates)
+    upsert = _upsert(sql.SQL("SELECT {} FROM staging").format(_names()))
     copying = sql.SQL("COPY staging ({}) FROM STDIN (FORMAT binary)").format(_names())
     spent = 0.0
     with psycopg.connect(url) as connection:
@@ -165,12 +162,8 @@ def staging_upsert(url: str, rows: int) -> float:
 
 def executemany_upsert(url: str, rows: int) -> float:
     """Upsert by psycopg's executemany, row by row."""
-    updates = sql.SQL(", ").join(
-        sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in CANDLE_SCHEMA.names[1:]
-    )
-    upsert = sql.SQL(
-        "INSERT INTO candles ({0}) VALUES ({1}) ON CONFLICT (series_id, open_time) DO UPDATE SET {2}"
-    ).format(_names(), sql.SQL(", ").join([sql.Placeholder()] * len(NAMES)), updates)
+    values = sql.SQL(", ").join([sql.Placeholder()] * len(NAMES))
+    upsert = _upsert(sql.SQL("VALUES ({})").format(values))
     spent = 0.0
     with psycopg.connect(url) as connection:
         for series, _, candles in partitions(rows):
@@ -195,19 +188,43 @@ def to_sql(url: str, rows: int) -> float:
     return spent
 
 
-def increments(url: str, n_series: int, rounds: int = 6) -> list[float]:
-    """Load 500 candles of each series, again and again; return how long each took after the first round."""
-    market = [made_up(1000 + one, 0, 500 * rounds)[1] for one in range(n_series)]
-    spent = []
-    with open_warehouse(Settings(warehouse_url=url)) as warehouse:
+def increments(url: str, load_one: Callable[[Warehouse, int, TimeRange, pa.Table], None], at_once: int) -> float:
+    """Load 500 candles of each of 100 series, again and again; return the ms that each took after the first round."""
+    rounds, market = 6, [made_up(1000 + one, 0, 500 * 6)[1] for one in range(100)]
+    with open_warehouse(Settings(warehouse_url=url)) as warehouse, ThreadPoolExecutor(at_once) as loaders:
+        begun = time.perf_counter()
         for number in range(rounds):
+            if number == 1:
+                begun = time.perf_counter()
             first, end = (START_MS + 60_000 * 500 * (number + more) for more in (0, 1))
             span = TimeRange.from_ms(first, end)
-            for one, candles in enumerate(market):
-                begun = time.perf_counter()
-                load(warehouse, f"I{one}", span, candles.slice(500 * number, 500))
-                spent.append(time.perf_counter() - begun)
-    return spent[n_series:]
+            parts = enumerate(candles.slice(500 * number, 500) for candles in market)
+            list(loaders.map(lambda part, span=span: load_one(warehouse, part[0], span, part[1]), parts))
+        return 1000 * (time.perf_counter() - begun) / ((rounds - 1) * len(market))
+
+
+def copy_one(warehouse: Warehouse, one: int, span: TimeRange, candles: pa.Table) -> None:
+    """Copy the candles in and commit, with no account of anything."""
+    with warehouse.begin() as connection, cursor_of(connection) as cursor:
+        copy_in(cursor, "candles", 5000 + one, candles)
+
+
+def upsert_one(warehouse: Warehouse, one: int, span: TimeRange, candles: pa.Table) -> None:
+    """Upsert the candles by way of a staging table."""
+    with warehouse.begin() as connection, cursor_of(connection) as cursor:
+        cursor.execute(
+            "CREATE TEMP TABLE IF NOT EXISTS staging (LIKE candles INCLUDING DEFAULTS) ON COMMIT DELETE ROWS"
+        )
+        copy_in(cursor, "staging", 6000 + one, candles)
+        cursor.execute(_upsert(sql.SQL("SELECT {} FROM staging").format(_names())))
+
+
+def _upsert(source: sql.Composable) -> sql.Composed:
+    updates = sql.SQL(", ").join(
+        sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in CANDLE_SCHEMA.names[1:]
+    )
+    statement = "INSERT INTO candles ({}) {} ON CONFLICT (series_id, open_time) DO UPDATE SET {}"
+    return sql.SQL(statement).format(_names(), source, updates)
 
 
 def _names() -> sql.Composed:
@@ -277,10 +294,11 @@ def main() -> None:
     parser.add_argument("--database", help="a server's address, as a superuser; the embedded one without")
     parser.add_argument("--quick", action="store_true", help="leave out the ways that take minutes")
     parser.add_argument("--child", help=argparse.SUPPRESS)
+    parser.add_argument("--loaders", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--changed", type=float, default=0.0, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
-        child(arguments.child, arguments.rows, arguments.changed)
+        child(arguments.child, arguments.rows, arguments.changed, arguments.loaders)
         return
     rows = arguments.rows // MONTH * MONTH
     with database(arguments.database) as url:
@@ -294,6 +312,7 @@ def _compare(url: str, rows: int, runs: int, *, is_quick: bool) -> None:
     ways: dict[str, Callable[[], float]] = {
         "server-side COPY, the limit": lambda: server_side_copy(url, rows),
         "ours, new candles": lambda: ours(url, rows)["s"],
+        "one load at a time, new candles": lambda: ours(url, rows, loaders=1)["s"],
     }
     slow: dict[str, Callable[[], float]] = {
         "staging, ON CONFLICT DO UPDATE": lambda: staging_upsert(url, rows),
@@ -330,12 +349,22 @@ def _compare(url: str, rows: int, runs: int, *, is_quick: bool) -> None:
 
 
 def _increments(url: str) -> None:
-    empty(url)
-    spent = sorted(1000 * each for each in increments(url, 100))
-    print(
-        f"500 candles each of 100 series, one load after the other: mean {statistics.mean(spent):.1f} ms, "
-        f"median {statistics.median(spent):.1f} ms, 95 % below {spent[len(spent) * 95 // 100]:.1f} ms"
-    )
+    def ours_one(warehouse: Warehouse, one: int, span: TimeRange, candles: pa.Table) -> None:
+        load(warehouse, f"I{one}", span, candles)
+
+    table = Table(title="500 candles each of 100 series, in turn; ms each, medians of 5 runs")
+    for column in ("", "one at a time", f"{LOADERS} side by side"):
+        table.add_column(column, justify="right" if column else "left")
+    ways = {"ours": ours_one, "COPY and commit": copy_one, "staging, ON CONFLICT DO UPDATE": upsert_one}
+    spent: dict[tuple[str, int], list[float]] = {}
+    for _ in range(5):
+        for name, way in ways.items():
+            for at_once in (1, LOADERS):
+                empty(url)
+                spent.setdefault((name, at_once), []).append(increments(url, way, at_once))
+    for name in ways:
+        table.add_row(name, *(f"{statistics.median(spent[name, at_once]):.1f}" for at_once in (1, LOADERS)))
+    Console(width=120).print(table)
 
 
 def _compressed(url: str, rows: int) -> None:
