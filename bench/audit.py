@@ -39,8 +39,8 @@ MINUTE_MS = 60_000
 out = Console(width=120)
 
 
-def made_up(series: Series, candles: int, seed: int) -> Iterator[tuple[TimeRange, pa.Table]]:
-    """Yield each month of a random walk, flagged by the rules; of some minutes there is no candle."""
+def made_up(series: Series, candles: int, seed: int, absent: float = 0.005) -> Iterator[tuple[TimeRange, pa.Table]]:
+    """Yield each month of a random walk, flagged by the rules; of some minutes, here and there, there is no candle."""
     random = np.random.default_rng(seed)
     span = TimeRange.from_ms(to_ms(START), to_ms(START) + candles * MINUTE_MS)
     rules = Settings().rules_of(series.exchange)
@@ -65,7 +65,7 @@ def made_up(series: Series, candles: int, seed: int) -> Iterator[tuple[TimeRange
             "flags": np.zeros(len(times), dtype=np.int16),
             "source": np.full(len(times), Origin.API, dtype=np.int16),
         }
-        is_there = random.random(len(times)) >= 0.005
+        is_there = random.random(len(times)) >= absent
         here = from_columns({name: values[is_there] for name, values in columns.items()})
         around = here if before is None else pa.concat_tables([before, here])
         flags = flag_candles(around, series.timeframe, rules)[-here.num_rows :]

@@ -9,8 +9,10 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +31,7 @@ from etl.warehouse import (
     Finding,
     LoggedLoad,
     covered_ranges,
+    days_of,
     known_series,
     lock_series,
     mark_judged,
@@ -43,6 +46,7 @@ from etl.warehouse import (
 log = logging.getLogger(__name__)
 
 _SILENT = frozenset({AbsenceKind.PENDING, AbsenceKind.NO_TRADES, AbsenceKind.OUTAGE, AbsenceKind.HALTED})
+_TOGETHER = 2  # pieces; the server has as much to do as we have
 _AT_ONCE = timedelta(days=31)  # how much of a `1m` series is judged in one go; others in proportion
 
 
@@ -67,9 +71,10 @@ def judge_loads(stores: Stores, exchange: str | None, run: str) -> int:
     changes = 0
     for (name, timeframe), group in by_market.items():
         reach = (surroundings(load.time_range, timeframe) for load in group)
-        for span in united(reach):
-            for piece in span.windows(_AT_ONCE * timeframe.ms // Timeframe.M1.ms // timedelta(milliseconds=1)):
-                changes += _judge_market(stores, name, timeframe, piece, run)
+        width_ms = _AT_ONCE * timeframe.ms // Timeframe.M1.ms // timedelta(milliseconds=1)
+        pieces = [piece for span in united(reach) for piece in span.windows(width_ms)]
+        with ThreadPoolExecutor(_TOGETHER) as threads:
+            changes += sum(threads.map(partial(_judge_market, stores, name, timeframe, run), pieces))
         with stores.warehouse.begin() as connection:
             mark_judged(connection, group)
     if changes:
@@ -92,7 +97,7 @@ class _Silence:
     hull: TimeRange
 
 
-def _judge_market(stores: Stores, exchange: str, timeframe: Timeframe, time_range: TimeRange, run: str) -> int:
+def _judge_market(stores: Stores, exchange: str, timeframe: Timeframe, run: str, time_range: TimeRange) -> int:
     """Judge what is silent in `time_range`, of all series of an exchange and timeframe."""
     with stores.warehouse.begin() as connection:
         members = {
@@ -147,9 +152,8 @@ def _judge_series(stores: Stores, presence: Presence, silence: _Silence, prints_
     with stores.warehouse.begin() as connection:
         lock_series(connection, silence.series_id)
         changes = record_verdicts(connection, silence.series_id, presence.timeframe, findings, settle, run)
-        if changes:
-            whole = TimeRange(findings[0].span.start, findings[-1].span.end)
-            refresh_quality(connection, silence.series_id, presence.timeframe, whole)
+        for days in united(days_of(finding.span) for finding in findings) if changes else ():
+            refresh_quality(connection, silence.series_id, presence.timeframe, days)
     return changes
 
 

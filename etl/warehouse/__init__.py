@@ -11,7 +11,7 @@ from etl.warehouse.absences import (
     record_verdicts,
 )
 from etl.warehouse.aggregates import refresh_aggregates
-from etl.warehouse.around import read_accounts
+from etl.warehouse.around import days_of, read_accounts
 from etl.warehouse.budget import SharedBudget, local_budget
 from etl.warehouse.checkpoints import Checkpoint, covered_ranges, read_checkpoints, vouch
 from etl.warehouse.database import HEAD, Warehouse, open_warehouse
@@ -115,6 +115,7 @@ __all__ = [
     "count_quarantine",
     "count_refused",
     "covered_ranges",
+    "days_of",
     "decide",
     "driver_of",
     "drop_empty_chunks",
