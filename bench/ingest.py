@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,8 +40,14 @@ def replay() -> Iterator[str]:
             server.terminate()
 
 
-def measure(command: list[str], environment: dict[str, str]) -> dict[str, float]:
-    """Run a command and return its wall time, its CPU time and its own peak memory."""
+def measure(
+    command: list[str], environment: dict[str, str], read: Callable[[bytes], dict[str, float]] | None = None
+) -> dict[str, float]:
+    """Run a command and return its wall time, its CPU time and its own peak memory.
+
+    Args:
+        read: Returns what else there is in what the command prints.
+    """
     begun = time.perf_counter()
     child = subprocess.Popen(command, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert child.stdout is not None
@@ -54,9 +60,11 @@ def measure(command: list[str], environment: dict[str, str]) -> dict[str, float]
         "cpu_s": usage.ru_utime + usage.ru_stime,
         "peak_mb": usage.ru_maxrss / 1024,
     }
-    if printed.startswith(b'{"steps"'):
-        figures |= json.loads(printed)["steps"]
-    return figures
+    return figures | (_steps(printed) if read is None else read(printed))
+
+
+def _steps(printed: bytes) -> dict[str, float]:
+    return dict(json.loads(printed)["steps"]) if printed.startswith(b'{"steps"') else {}
 
 
 def steps() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -39,18 +40,23 @@ def rebuild(series: SomeSeries = None, as_json: AsJson = False) -> None:
     with opened_stores() as stores:
         if only:
             check_known(only, stores.archive.series())
+        begun = time.monotonic()
         plans = plan_rebuild(stores, only)
         with _bar(plans, outcome) as rebuilt:
             outcome.failures += run_rebuild(stores, plans, rebuilt)
+        seconds = time.monotonic() - begun
     sums = _by_series(outcome)
     if as_json:
         found = {str(one): counts for one, counts in sums.items()}
-        out.print_json(data={"series": found, "failures": [str(failure) for failure in outcome.failures]})
+        failures = [str(failure) for failure in outcome.failures]
+        out.print_json(data={"series": found, "failures": failures, "seconds": seconds})
     elif sums:
         table = Table("series", *(Column(name, justify="right") for name in _COUNTS), box=None, pad_edge=False)
         for one, counts in sums.items():
             table.add_row(str(one), *(f"{counts[name]:,}" for name in _COUNTS))
         out.print(table)
+        candles = sum(counts["candles"] for counts in sums.values())
+        err.print(f"{candles:,} candles in {seconds:.1f} s: {candles / seconds:,.0f} candles/s")
         err.print("What the archive does not know did not come back:", *(f"- {what}" for what in LOST), sep="\n")
     elif not outcome.failures:
         err.print("The warehouse has an account of all that the archive holds; nothing to do.")
