@@ -84,7 +84,8 @@ class ParquetFile:
         kind = schema.field(column.name).type
         if column.since > self.facts.schema_version:
             return pa.chunked_array([pa.nulls(table.num_rows, kind)])
-        return table.column(column.name).cast(kind)
+        found = table.column(column.name)
+        return found if found.type == kind else found.cast(kind)
 
 
 def open_parquet(path: str, source: Any, series: Series, version: int = SCHEMA_VERSION) -> ParquetFile:
