@@ -105,3 +105,15 @@ class StoreUnavailableError(StoreError):
     """The store does not answer just now."""
 
     is_retryable = True
+
+
+class ModelError(ChandlerError):
+    """A model cannot be trained, kept or used."""
+
+
+class InsufficientHistoryError(ModelError):
+    """There are too few candles to learn from."""
+
+
+class ArtifactError(ModelError):
+    """A model's blob is not what it says, or not what this version reads."""

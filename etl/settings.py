@@ -29,6 +29,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 from etl.errors import ConfigError
 from etl.exchanges import ANY, EXCHANGES, Traits
 from etl.keeping import Keep
+from etl.learning import Learning
 from etl.probing import SETTLE
 from etl.rules import Rules
 from etl.series import Series, check_symbol
@@ -146,6 +147,7 @@ class Settings(BaseSettings):
     max_quarantined_pct: float = Field(default=5.0, ge=0, le=100)
     rules: Rules = Rules()
     keep: Keep = Keep()
+    models: Learning = Learning()
     exchanges: Mapping[str, ExchangeSettings] = Field(default_factory=dict)
     feeds: Mapping[str, Feed] = Field(default_factory=dict)
 
@@ -305,5 +307,5 @@ def _to_lines(error: ValidationError) -> Iterable[str]:
 def _known_keys(place: tuple[int | str, ...]) -> Iterable[str]:
     if len(place) == 1:
         return Settings.model_fields
-    tables: Mapping[int | str, type[BaseModel]] = {"feeds": Feed, "rules": Rules, "keep": Keep}
+    tables: Mapping[int | str, type[BaseModel]] = {"feeds": Feed, "rules": Rules, "keep": Keep, "models": Learning}
     return tables.get(place[0], ExchangeSettings).model_fields

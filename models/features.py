@@ -1,0 +1,220 @@
+"""What models see of candles: causal features on the grid, and each series normalised by itself.
+
+A feature of a candle depends on this candle and the last one held before it, no further than REACH slots back. What
+normalises it was found in the range that a model was trained on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from etl.schema import RULE_FLAGS, Flag, to_columns
+from etl.series import TimeRange
+from etl.timeframe import Timeframe
+
+FEATURES = ("return", "range", "body", "place", "volume", "trades", "taker_share", "close")
+"""The columns of normalised features, in their order.
+
+return: log of close over the last close, over the root of the slots between. range: log of high less low, over close.
+body: close less open, over close. place: of the close in the range, -1 at the low and 1 at the high. volume, trades:
+logs, against what is usual in this hour of the week. taker_share: of the volume, what takers bought. close: the price
+itself. Each less its centre and over its scale, but `place`.
+"""
+REACH = 60
+"""How many slots back the last close is looked for; after a longer gap there is no return."""
+
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+_MINUTE_MS = 60_000
+_WEEK_MS = 7 * 24 * 60 * _MINUTE_MS
+_HOUR_MS = 60 * _MINUTE_MS
+_HOURS = 7 * 24
+_MONDAY_MS = 4 * 24 * _HOUR_MS  # 1970-01-05, the first Monday of the epoch
+_TO_SIGMA = 1.4826
+_ENOUGH = 8  # candles, to know what is usual in an hour
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """One series' candles on their grid, oldest first; (n,) float64 each, NaN where none is held or nothing is given.
+
+    Attributes:
+        is_held: Whether there is a candle.
+        is_clean: Whether there is one, and neither we made it up nor a rule flags it.
+        gone: Slots since the last candle before; NaN where that is further back than REACH.
+        last: The close of that candle.
+    """
+
+    timeframe: Timeframe
+    start_ms: int
+    is_held: Mask
+    is_clean: Mask
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    volume: Floats
+    trades: Floats
+    taker_buy_volume: Floats
+    gone: Floats
+    last: Floats
+
+    def __len__(self) -> int:
+        return len(self.close)
+
+    @property
+    def open_time_ms(self) -> NDArray[np.int64]:
+        """(n,) when each slot opens."""
+        return self.start_ms + np.arange(len(self), dtype=np.int64) * self.timeframe.ms
+
+
+def to_track(candles: pa.Table, timeframe: Timeframe, time_range: TimeRange) -> Track:
+    """Put candles on their grid.
+
+    Args:
+        candles: CANDLE_SCHEMA, ascending by open_time; what lies outside `time_range` counts as the last close only.
+        time_range: The slots of the track. For numbers that do not depend on where it starts, give the candles of the
+            REACH slots before it too.
+    """
+    columns = to_columns(candles)
+    first_ms, count = -(-time_range.start_ms // timeframe.ms) * timeframe.ms, time_range.count(timeframe)
+    slot = (columns["open_time"] - first_ms) // timeframe.ms
+    inside = (slot >= 0) & (slot < count)
+    here = slot[inside]
+
+    def gridded(values: NDArray[np.float64] | NDArray[np.int64]) -> Floats:
+        column = np.full(count, np.nan)
+        column[here] = values[inside]
+        return column
+
+    is_held, is_clean = np.zeros(count, dtype=np.bool_), np.zeros(count, dtype=np.bool_)
+    flags = columns["flags"]
+    is_held[here] = (flags[inside] & Flag.FILLED) == 0
+    is_clean[here] = (flags[inside] & np.int16(Flag.FILLED | RULE_FLAGS)) == 0
+    gone, last = np.full(len(slot), np.nan), np.full(len(slot), np.nan)
+    gone[1:], last[1:] = np.diff(slot), columns["close"][:-1]
+    gone[gone > REACH] = np.nan
+    last[np.isnan(gone)] = np.nan
+    trades = np.where(columns["trades"] < 0, np.nan, columns["trades"])
+    return Track(
+        timeframe,
+        first_ms,
+        is_held,
+        is_clean,
+        open=gridded(columns["open"]),
+        high=gridded(columns["high"]),
+        low=gridded(columns["low"]),
+        close=gridded(columns["close"]),
+        volume=gridded(columns["volume"]),
+        trades=gridded(trades),
+        taker_buy_volume=gridded(columns["taker_buy_volume"]),
+        gone=gridded(gone),
+        last=gridded(last),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Norm:
+    """How one series' features are made comparable with another's; numbers found in the range it was trained on.
+
+    Attributes:
+        centre: (len(FEATURES),) float64, what is taken off, by feature.
+        scale: (len(FEATURES),) float64, what it is divided by, then.
+        floor: (3,) added to range, volume and trades before their logs, so that zero has one.
+        usual: (2, 168) the usual log volume and log trades, by hour of the week since Monday 00:00 UTC.
+    """
+
+    centre: Floats
+    scale: Floats
+    floor: Floats
+    usual: Floats
+
+
+def find_norm(track: Track) -> Norm:
+    """Find what normalises a series, by its clean candles alone."""
+    hours = _hour_of_week(track.open_time_ms)
+    width = (track.high - track.low) / track.close
+    sized = (width, track.volume, track.trades)
+    floor = np.array([_floor_of(values[track.is_clean]) for values in sized])
+    usual = np.stack([_usual(np.log(v + f), hours, track.is_clean) for v, f in zip(sized[1:], floor[1:], strict=True)])
+    bare = Norm(np.zeros(len(FEATURES)), np.ones(len(FEATURES)), floor, usual)
+    values = _features(track, bare)[track.is_clean]
+    centre, scale = np.zeros(len(FEATURES)), np.ones(len(FEATURES))
+    for number, name in enumerate(FEATURES):
+        known = values[:, number][~np.isnan(values[:, number])]
+        if name == "place" or not len(known):
+            continue
+        # The price is scaled as everybody scales it; for the others, a few wild candles shall not matter.
+        centre[number] = known.mean() if name == "close" else np.median(known)
+        spread = known.std() if name == "close" else _deviation(known - centre[number])
+        scale[number] = spread or 1.0
+    for name in ("return", "body"):
+        centre[FEATURES.index(name)] = 0.0
+    return Norm(centre, scale, floor, usual)
+
+
+def normalise(track: Track, norm: Norm) -> NDArray[np.float32]:
+    """Return (n, len(FEATURES)) float32; NaN where a feature is not known, in all of them where no candle is held."""
+    values = (_features(track, norm) - norm.centre) / norm.scale
+    values[~track.is_held] = np.nan
+    return values.astype(np.float32)
+
+
+def minute_of_week(open_time_ms: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Return minutes since Monday 00:00 UTC."""
+    return ((open_time_ms - _MONDAY_MS) % _WEEK_MS // _MINUTE_MS).astype(np.int32)
+
+
+def _features(track: Track, norm: Norm) -> Floats:
+    hours = _hour_of_week(track.open_time_ms)
+    height = track.high - track.low
+    with np.errstate(divide="ignore", invalid="ignore"):
+        columns = {
+            "return": np.log(track.close / track.last) / np.sqrt(track.gone),
+            "range": np.log(height / track.close + norm.floor[0]),
+            "body": (track.close - track.open) / track.close,
+            "place": np.where(height > 0, 2 * (track.close - track.low) / height - 1, 0.0),
+            "volume": np.log(track.volume + norm.floor[1]) - norm.usual[0][hours],
+            "trades": np.log(track.trades + norm.floor[2]) - norm.usual[1][hours],
+            "taker_share": np.where(track.volume > 0, track.taker_buy_volume / track.volume, 0.5),
+            "close": track.close,
+        }
+    columns["taker_share"] = np.where(np.isnan(track.taker_buy_volume), np.nan, columns["taker_share"])
+    return np.stack([columns[name] for name in FEATURES], axis=1)
+
+
+def _hour_of_week(open_time_ms: NDArray[np.int64]) -> NDArray[np.int64]:
+    return (open_time_ms - _MONDAY_MS) % _WEEK_MS // _HOUR_MS
+
+
+def _floor_of(values: Floats) -> float:
+    """Return half of what is small among the values above zero; 1 if there are none."""
+    positive = values[values > 0]
+    return float(np.quantile(positive, 0.05)) / 2 if len(positive) else 1.0
+
+
+def _usual(values: Floats, hours: NDArray[np.int64], is_clean: Mask) -> Floats:
+    """Return the median by hour of the week; of the day, or of all, where there are too few."""
+    known = is_clean & ~np.isnan(values)
+    values, hours = values[known], hours[known]
+    if not len(values):
+        return np.zeros(_HOURS)
+    whole = np.full(_HOURS, np.median(values))
+    for cycle in (24, _HOURS):
+        order = np.argsort(hours % cycle, kind="stable")
+        bounds = np.searchsorted((hours % cycle)[order], np.arange(cycle + 1))
+        for hour in range(cycle):
+            here = values[order[bounds[hour] : bounds[hour + 1]]]
+            if len(here) >= _ENOUGH:
+                whole[hour::cycle] = np.median(here)
+    return whole
+
+
+def _deviation(values: Floats) -> float:
+    """Return a robust standard deviation; where more than half of the values are alike, a plain one."""
+    return float(_TO_SIGMA * np.median(np.abs(values))) or float(values.std())

@@ -1,0 +1,1 @@
+"""The ways to judge candles: one file each, and one line here."""
