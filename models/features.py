@@ -16,14 +16,26 @@ from etl.schema import RULE_FLAGS, Flag, to_columns
 from etl.series import TimeRange
 from etl.timeframe import Timeframe
 
-FEATURES = ("return", "range", "body", "place", "volume", "trades", "taker_share", "close")
+FEATURES = (
+    "return",
+    "range",
+    "body",
+    "place",
+    "volume",
+    "trades",
+    "taker_share",
+    "close",
+    "day_sin",
+    "day_cos",
+)
 """The columns of normalised features, in their order.
 
 return: log of close over the last close, over the root of the slots between. range: log of high less low, over close.
 body: close less open, over close. place: of the close in the range, -1 at the low and 1 at the high. volume, trades:
 logs, against what is usual in this hour of the week. taker_share: of the volume, what takers bought. close: the price
-itself. Each less its centre and over its scale, but `place`.
+itself. Each less its centre and over its scale, but `place`. day_sin, day_cos: the time of day (UTC) as an angle.
 """
+_AS_THEY_ARE = frozenset({"place", "day_sin", "day_cos"})
 REACH = 60
 """How many slots back the last close is looked for; after a longer gap there is no return."""
 
@@ -33,6 +45,7 @@ Mask = NDArray[np.bool_]
 _MINUTE_MS = 60_000
 _WEEK_MS = 7 * 24 * 60 * _MINUTE_MS
 _HOUR_MS = 60 * _MINUTE_MS
+_DAY_MS = 24 * _HOUR_MS
 _HOURS = 7 * 24
 _MONDAY_MS = 4 * 24 * _HOUR_MS  # 1970-01-05, the first Monday of the epoch
 _TO_SIGMA = 1.4826
@@ -147,7 +160,7 @@ def find_norm(track: Track) -> Norm:
     centre, scale = np.zeros(len(FEATURES)), np.ones(len(FEATURES))
     for number, name in enumerate(FEATURES):
         known = values[:, number][~np.isnan(values[:, number])]
-        if name == "place" or not len(known):
+        if name in _AS_THEY_ARE or not len(known):
             continue
         # The price is scaled as everybody scales it; for the others, a few wild candles shall not matter.
         centre[number] = known.mean() if name == "close" else np.median(known)
@@ -172,6 +185,7 @@ def minute_of_week(open_time_ms: NDArray[np.int64]) -> NDArray[np.int32]:
 
 def _features(track: Track, norm: Norm) -> Floats:
     hours = _hour_of_week(track.open_time_ms)
+    angle = track.open_time_ms % _DAY_MS * (2 * np.pi / _DAY_MS)
     height = track.high - track.low
     with np.errstate(divide="ignore", invalid="ignore"):
         columns = {
@@ -183,6 +197,8 @@ def _features(track: Track, norm: Norm) -> Floats:
             "trades": np.log(track.trades + norm.floor[2]) - norm.usual[1][hours],
             "taker_share": np.where(track.volume > 0, track.taker_buy_volume / track.volume, 0.5),
             "close": track.close,
+            "day_sin": np.sin(angle),
+            "day_cos": np.cos(angle),
         }
     columns["taker_share"] = np.where(np.isnan(track.taker_buy_volume), np.nan, columns["taker_share"])
     return np.stack([columns[name] for name in FEATURES], axis=1)
