@@ -1,8 +1,8 @@
-"""From a task in Airflow's UI to what came of its candles: a link, and the operator whose tasks have it."""
+"""From a task in Airflow's UI to what came of it: links to our pages, and the operators whose tasks have them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
@@ -18,12 +18,18 @@ if TYPE_CHECKING:
 PREFIX = "/chandler"
 QUALITY_PATH = "/quality"
 QUALITY_KEY = "quality"
+REPORT_PATH = "/models/report"
+REPORT_KEY = "report"
 
 
 def quality_address(series: Iterable[Series], time_range: TimeRange) -> str:
     """Return where the UI's server shows the quality of the days that `time_range` touches."""
-    query = [*(("series", str(one)) for one in series), *time_range.to_dict().items()]
-    return f"{conf.get('api', 'base_url', fallback='').rstrip('/')}{PREFIX}{QUALITY_PATH}?{urlencode(query)}"
+    return _address(QUALITY_PATH, [*(("series", str(one)) for one in series), *time_range.to_dict().items()])
+
+
+def report_address(model_id: int) -> str:
+    """Return where the UI's server shows what was found when a model was trained."""
+    return _address(REPORT_PATH, [("model", str(model_id))])
 
 
 class QualityLink(BaseOperatorLink):
@@ -33,12 +39,36 @@ class QualityLink(BaseOperatorLink):
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         """Return the address that the task left as XCom `QUALITY_KEY`; nothing if it did not come so far."""
-        from airflow.sdk.execution_time.xcom import XCom
+        return _left(QUALITY_KEY, ti_key)
 
-        return str(XCom.get_value(key=QUALITY_KEY, ti_key=ti_key) or "")
+
+class ReportLink(BaseOperatorLink):
+    """A button on a task instance: how the night's models compare, and which of them judges now."""
+
+    name = "Report"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
+        """Return the address that the task left as XCom `REPORT_KEY`; nothing if it did not come so far."""
+        return _left(REPORT_KEY, ti_key)
 
 
 class AccountingOperator(_PythonDecoratedOperator):
     """What `@task` makes, with the link to quality: links belong to a class of operators, and that one is private."""
 
     operator_extra_links = (QualityLink(),)
+
+
+class TrainingOperator(_PythonDecoratedOperator):
+    """What `@task` makes, with the link to the report of a training."""
+
+    operator_extra_links = (ReportLink(),)
+
+
+def _address(path: str, query: Sequence[tuple[str, str]]) -> str:
+    return f"{conf.get('api', 'base_url', fallback='').rstrip('/')}{PREFIX}{path}?{urlencode(query)}"
+
+
+def _left(key: str, ti_key: TaskInstanceKey) -> str:
+    from airflow.sdk.execution_time.xcom import XCom
+
+    return str(XCom.get_value(key=key, ti_key=ti_key) or "")

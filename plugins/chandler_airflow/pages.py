@@ -1,9 +1,10 @@
-"""The page behind a task's link to quality: a table of days, made on the server, for those who are logged in."""
+"""The pages behind the links of tasks, for those who are logged in: quality by day, and reports of trainings."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from html import escape
 from typing import Annotated
 
@@ -12,12 +13,12 @@ from fastapi import Depends, FastAPI, HTTPException, Query
 from fastapi.responses import HTMLResponse
 
 from chandler_airflow.connections import read_settings
-from chandler_airflow.links import QUALITY_PATH
+from chandler_airflow.links import QUALITY_PATH, REPORT_PATH
 from etl.errors import ChandlerError, ConfigError
 from etl.quality import COLUMNS, NUMBERS, SeriesQuality, quality_rows, report_quality
 from etl.series import Series, TimeRange
 from etl.spelling import Moment
-from etl.warehouse import Quality, open_warehouse
+from etl.warehouse import Quality, Warehouse, open_warehouse
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,8 @@ td:first-child, td:nth-child(2) { white-space: nowrap } tr.sum td { font-weight:
 """
 # No script runs here, and nothing is fetched from anywhere.
 _HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'", "Cache-Control": "no-store"}
+# A report has its pictures in itself.
+_REPORT_HEADERS = {**_HEADERS, "Content-Security-Policy": f"{_HEADERS['Content-Security-Policy']}; img-src data:"}
 
 # Airflow mounts what a plugin brings as it is: open to everybody, were it not for this.
 app = FastAPI(title="Chandler", dependencies=[Depends(get_user)], docs_url=None, redoc_url=None, openapi_url=None)
@@ -46,14 +49,32 @@ def show_quality(series: Annotated[list[str], Query()], start: Moment, end: Mome
         wanted, time_range = [Series.parse(one) for one in series], TimeRange(start, end)
     except (ConfigError, ValueError) as error:
         raise HTTPException(422, str(error)) from error
+    with _opened_warehouse() as warehouse:
+        reports = report_quality(warehouse, wanted, time_range)
+    return HTMLResponse(_page(time_range, reports), headers=_HEADERS)
+
+
+@app.get(REPORT_PATH)
+def show_report(model: int) -> HTMLResponse:
+    """Show what was found in the night that a model was trained in."""
+    from models.registry import read_report
+
+    with _opened_warehouse() as warehouse, warehouse.begin() as connection:
+        report = read_report(connection, model)
+    if report is None:
+        raise HTTPException(404, f"there is no report of a model {model}; chandler models lists those that there are")
+    return HTMLResponse(report, headers=_REPORT_HEADERS)
+
+
+@contextmanager
+def _opened_warehouse() -> Iterator[Warehouse]:
     try:
         with open_warehouse(read_settings()) as warehouse:
-            reports = report_quality(warehouse, wanted, time_range)
+            yield warehouse
     except ChandlerError as error:
         # The message says where the warehouse is and as whom we come there: not for everybody who may log in.
         log.warning("%s", error)
         raise HTTPException(503, "the warehouse cannot be read; the log of Airflow's API server says why") from error
-    return HTMLResponse(_page(time_range, reports), headers=_HEADERS)
 
 
 def _page(time_range: TimeRange, reports: Sequence[SeriesQuality]) -> str:

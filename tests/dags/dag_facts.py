@@ -10,7 +10,10 @@ REPOSITORY = Path(__file__).parents[2]
 BY_HAND_AT = datetime(2026, 11, 20, 13, tzinfo=UTC)
 # From New Year in New York to the first day of a month, inclusive.
 BACKFILL = datetime(2025, 1, 1, tzinfo=timezone(timedelta(hours=-5))), datetime(2025, 3, 1, tzinfo=UTC)
-HEAVY = {"pandas", "ccxt", "tensorflow", "psycopg", "sqlalchemy.dialects", "etl.ingest", "etl.warehouse", "etl.extract"}
+HEAVY = {
+    *("pandas", "ccxt", "tensorflow", "keras", "onnx", "onnxruntime", "sklearn", "scipy", "matplotlib"),
+    *("psycopg", "sqlalchemy.dialects", "etl.ingest", "etl.warehouse", "etl.extract", "models.training"),
+}
 
 
 def facts_of(dag: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ PARTITIONED = [f"{kind}_{feed}" for kind in ("ingest", "history") for feed in EX
 def test_every_feed_has_its_dags(facts: dict[str, Any]) -> None:
     """A feed in feeds.toml is two DAGs, one for each day and one for the past; nothing else needs to be written."""
     assert facts["errors"] == {}
-    assert set(facts["dags"]) == {"repair_gaps", "maintain_stores", *PARTITIONED}
+    assert set(facts["dags"]) == {"repair_gaps", "maintain_stores", "train_models", *PARTITIONED}
 
 
 def test_intervals_are_whole_utc_hours_days_or_months(facts: dict[str, Any]) -> None:
@@ -28,13 +28,15 @@ def test_intervals_are_whole_utc_hours_days_or_months(facts: dict[str, Any]) -> 
         "history": datetime(2025, 1, 1, tzinfo=UTC),
         "repair": datetime(2025, 1, 1, 5, 20, tzinfo=UTC),
         "maintain": datetime(2025, 1, 2, 3, 40, tzinfo=UTC),
+        "train": datetime(2025, 1, 2, 4, 30, tzinfo=UTC),
     }
-    counts = {"ingest": 30 + 28 + 1, "history": 3, "repair": 24 * (31 + 28) - 5, "maintain": 30 + 28}
+    counts = {"ingest": 30 + 28 + 1, "history": 3, "repair": 24 * (31 + 28) - 5, "maintain": 30 + 28, "train": 30 + 28}
     by_hand = {
         "ingest": ["2026-11-19 00:00", "2026-11-20 00:00"],
         "history": ["2026-10-01 00:00", "2026-11-01 00:00"],
         "repair": ["2026-11-20 11:20", "2026-11-20 12:20"],
         "maintain": ["2026-11-19 03:40", "2026-11-20 03:40"],
+        "train": ["2026-11-19 04:30", "2026-11-20 04:30"],
     }
     for dag_id, dag in facts["dags"].items():
         kind = dag_id.partition("_")[0]
@@ -133,6 +135,16 @@ def test_maintenance_takes_every_step_and_fails_with_any(facts: dict[str, Any]) 
     assert len({tuple(tasks[name]["after"]) for name in names}) == len(names), "one after the other"
     assert tasks["finished"]["after"] == sorted([*names, "summary"])
     assert tasks["finished"]["trigger_rule"] == "all_success"
+
+
+def test_training_has_a_square_for_each_model_and_leads_to_its_report(facts: dict[str, Any]) -> None:
+    """One run at a time, switched on; a task labelled by what it trains, behind all loads, with a link to the report."""
+    training = facts["dags"]["train_models"]
+    assert (training["runs_at_once"], training["is_paused_at_first"]) == (1, False)
+    [(name, task)] = training["tasks"].items()
+    assert (name, task["label"], task["links"]) == ("train", "{{ target }}", ["Report"])
+    loads = [one for dag_id in PARTITIONED for one in facts["dags"][dag_id]["tasks"].values()]
+    assert task["priority"] <= min(load["priority"] for load in loads)
 
 
 def test_parsing_stays_light(facts: dict[str, Any]) -> None:

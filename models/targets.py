@@ -1,0 +1,55 @@
+"""What there is to train: one model for all series of a timeframe, or one for each series. Imported by a DAG file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from etl.errors import ConfigError
+from etl.series import Series
+from etl.settings import Settings
+from etl.spelling import nearest
+from etl.timeframe import Timeframe
+
+ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What one model is for.
+
+    Attributes:
+        series: The one series that it is for; all of the timeframe without.
+    """
+
+    timeframe: Timeframe
+    series: Series | None = None
+
+    def __str__(self) -> str:
+        return str(self.series or self.timeframe)
+
+    @property
+    def scope(self) -> str:
+        """What artifacts and the registry call it."""
+        return ALL if self.series is None else str(self.series)
+
+    @classmethod
+    def parse(cls, text: str) -> Target:
+        """Read what `str` wrote: `1m`, or `binance:BTC/USDT:1m`.
+
+        Raises:
+            ConfigError: It is neither.
+        """
+        if ":" in text:
+            series = Series.parse(text)
+            return cls(series.timeframe, series)
+        if text not in list(Timeframe):
+            raise ConfigError(f"{text!r} is no timeframe{nearest(text, Timeframe)}")
+        return cls(Timeframe(text))
+
+
+def targets_of(settings: Settings) -> list[Target]:
+    """Return what the feeds ask for, finest first: a model for each timeframe, or for each series by `per_series`."""
+    series = {one for feed in settings.feeds.values() for one in feed.series}
+    if settings.models.per_series:
+        return [Target(one.timeframe, one) for one in sorted(series, key=lambda one: (one.timeframe.ms, one))]
+    return [Target(timeframe) for timeframe in sorted({one.timeframe for one in series}, key=lambda one: one.ms)]
