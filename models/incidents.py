@@ -1,0 +1,31 @@
+"""Consecutive anomalies are one incident: what a person is told of, and what an alert budget counts."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+MERGE = 5
+"""Anomalies no more than so many slots apart are one incident.
+
+A crash that takes a breath for a few candles is one crash to whoever is woken by it; what comes half an hour later at
+`1m` is news again. Five lies between, and is as much as `models.metrics` tolerates.
+"""
+
+
+def find_incidents(is_anomaly: NDArray[np.bool_], merge: int = MERGE) -> NDArray[np.int64]:
+    """Join anomalies to incidents.
+
+    Args:
+        is_anomaly: (n,) by slot of the grid.
+        merge: The most slots from one anomaly of an incident to its next.
+
+    Returns:
+        (k, 2) first and last slot of each incident, both of them anomalies, ascending.
+    """
+    slots = np.flatnonzero(is_anomaly)
+    if not len(slots):
+        return np.empty((0, 2), dtype=np.int64)
+    breaks = np.flatnonzero(np.diff(slots) > merge)
+    first, last = slots[np.append(0, breaks + 1)], slots[np.append(breaks, len(slots) - 1)]
+    return np.stack([first, last], axis=1).astype(np.int64)
