@@ -2,7 +2,7 @@
 
 Whatever a scorer's numbers are, each channel of each series is measured by its own scores on held-out candles: by their
 quantiles, and beyond these by the tail that peaks over threshold fit. So channels and scorers become comparable, and a
-score can be told to a person: once in so many candles.
+score can be told to a person: it is the log10 of "once in so many candles".
 """
 
 from __future__ import annotations
@@ -12,9 +12,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from etl.timeframe import Timeframe
+from models.incidents import MERGE, find_incidents
+
 Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 
 KNOTS = 32
+LEAST = 200
+"""The fewest scores that a tail is fitted to."""
+
+_TAIL = 0.01  # the share of scores beyond which the tail is fitted ...
+_LEAST_PEAKS = 20  # ... or more of them, where that is fewer peaks than this
+_WEEK_MS = 7 * 86_400_000
+_WIDEST_SHAPE = 0.9  # beyond, the distribution has hardly a mean, and one wild week would push the cut out of reach
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +33,117 @@ class Calibration:
     """What one series' scores mean, under one model.
 
     Attributes:
-        knots: (channels, KNOTS) float64 ascending, quantiles of a channel's scores up to where its tail begins.
-        tails: (channels, 2) float64: shape and scale of the generalised Pareto distribution beyond the last knot.
+        knots: (channels, KNOTS) float64 ascending: what a share of 1 to the tail's share of a channel's scores exceed,
+            in even steps of its log; NaN in a channel that says nothing of this series.
+        tails: (channels, 3) float64: log10 of one over the tail's share, and shape and scale of the generalised Pareto
+            distribution beyond the last knot.
         cut: The joined score at and above which a candle is an anomaly.
     """
 
     knots: Floats
     tails: Floats
     cut: float
+
+
+def calibrate(raw: NDArray[np.float32], is_held: Mask, budget_per_week: float, timeframe: Timeframe) -> Calibration:
+    """Find what scores mean by those of held-out candles.
+
+    Args:
+        raw: (n, channels) as a scorer gives them, one for each slot.
+        is_held: (n,) whether there is a candle.
+        budget_per_week: How many incidents a week the cut is to give.
+    """
+    fitted = [_fit_channel(channel[is_held & ~np.isnan(channel)]) for channel in np.asarray(raw, np.float64).T]
+    knots = np.array([knots for knots, _ in fitted])
+    tails = np.array([tail for _, tail in fitted])
+    measured = Calibration(knots, tails, np.inf)
+    joined = join(raw, measured)[1]
+    joined[~is_held] = np.nan
+    return Calibration(knots, tails, find_cut(joined, budget_per_week, timeframe))
+
+
+def join(raw: NDArray[np.float32], calibration: Calibration) -> tuple[Floats, Floats]:
+    """Return how seldom scores are exceeded: log10 of once in so many candles.
+
+    Args:
+        raw: (n, channels) as a scorer gives them.
+
+    Returns:
+        By channel, (n, channels), and joined, (n,): the strangest channel's. NaN where nothing can be said.
+    """
+    columns = zip(np.asarray(raw, np.float64).T, calibration.knots, calibration.tails, strict=True)
+    by_channel = np.stack([_to_level(*column) for column in columns], axis=1)
+    return by_channel, np.fmax.reduce(by_channel, axis=1)
+
+
+def find_cut(joined: Floats, budget_per_week: float, timeframe: Timeframe) -> float:
+    """Return the cut that gives as many incidents a week as the budget allows, by the tail of incidents' peaks.
+
+    Anomalies come in clusters, and a budget counts incidents: so the peaks of clusters are what the tail is fitted to.
+
+    Args:
+        joined: (n,) by slot, NaN where no candle is held.
+
+    Source: peaks over threshold for anomaly detection: Siffer et al., Anomaly Detection in Streams with Extreme Value
+        Theory, KDD 2017, https://doi.org/10.1145/3097983.3098144; of clusters' maxima: Coles, An Introduction to
+        Statistical Modeling of Extreme Values, 2001, chapter 5.3, https://doi.org/10.1007/978-1-4471-3675-0
+    """
+    known = joined[~np.isnan(joined)]
+    if len(known) < LEAST:
+        return np.inf
+    weeks = len(known) * timeframe.ms / _WEEK_MS
+    start = float(np.quantile(known, 1 - _tail_share(len(known))))
+    peaks = np.array([np.nanmax(joined[first : last + 1]) for first, last in find_incidents(joined > start, MERGE)])
+    if not len(peaks):
+        return float(np.nextafter(start, np.inf))
+    excess = len(peaks) / weeks / budget_per_week
+    shape, scale = _fit_pareto(peaks - start)
+    return start + (scale * np.log(excess) if shape == 0 else scale / shape * (excess**shape - 1))
+
+
+def _tail_share(count: int) -> float:
+    return min(max(_TAIL, 2 * _LEAST_PEAKS / count), 0.5)
+
+
+def _fit_channel(scores: Floats) -> tuple[Floats, tuple[float, float, float]]:
+    """Return the knots of a channel and its tail."""
+    if len(scores) < LEAST or scores.min() == scores.max():
+        return np.full(KNOTS, np.nan), (np.nan, np.nan, np.nan)
+    share = _tail_share(len(scores))
+    knots = np.quantile(scores, 1 - share ** np.linspace(0, 1, KNOTS))
+    shape, scale = _fit_pareto(scores[scores > knots[-1]] - knots[-1])
+    return knots, (-np.log10(share), shape, scale)
+
+
+def _to_level(scores: Floats, knots: Floats, tail: Floats) -> Floats:
+    if np.isnan(knots[0]):
+        return np.full(len(scores), np.nan)
+    most, shape, scale = tail
+    # Of equal knots the first counts: a score is no stranger than the commonest that equals it.
+    values, places = np.unique(knots, return_index=True)
+    levels = np.interp(scores, values, np.linspace(0, most, KNOTS)[places])
+    beyond = scores > knots[-1]
+    excess = (scores[beyond] - knots[-1]) / scale
+    levels[beyond] = most + (excess if shape == 0 else np.log1p(shape * excess) / shape) / np.log(10)
+    return levels
+
+
+def _fit_pareto(excesses: Floats) -> tuple[float, float]:
+    """Return shape and scale of a generalised Pareto distribution, by probability-weighted moments.
+
+    Never of negative shape: such a distribution ends, and beyond its end nothing could be told from anything else.
+
+    Source: Hosking and Wallis, Parameter and Quantile Estimation for the Generalized Pareto Distribution, 1987,
+        https://doi.org/10.1080/00401706.1987.10488243
+    """
+    ordered = np.sort(excesses)
+    if not len(ordered) or ordered[-1] <= 0:
+        return 0.0, 1.0
+    mean = float(ordered.mean())
+    above = (len(ordered) - np.arange(len(ordered)) - 0.65) / len(ordered)
+    weighted = float((above * ordered).mean())
+    shape = 2 - mean / (mean - 2 * weighted) if mean > 2 * weighted else _WIDEST_SHAPE
+    if shape <= 0:
+        return 0.0, mean
+    shape = min(shape, _WIDEST_SHAPE)
+    return shape, mean * (1 - shape)

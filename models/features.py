@@ -7,6 +7,7 @@ normalises it was found in the range that a model was trained on.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from etl.schema import RULE_FLAGS, Flag, to_columns
 from etl.series import TimeRange
-from etl.timeframe import Timeframe
+from etl.timeframe import Timeframe, from_ms
 
 FEATURES = (
     "return",
@@ -84,6 +85,26 @@ class Track:
     def open_time_ms(self) -> NDArray[np.int64]:
         """(n,) when each slot opens."""
         return self.start_ms + np.arange(len(self), dtype=np.int64) * self.timeframe.ms
+
+    def cut(self, time_range: TimeRange) -> Track:
+        """Return the slots of a range; what the track does not reach is held by none."""
+        first = (self.timeframe.ceil(time_range.start) - from_ms(self.start_ms)) // self.timeframe.delta
+        count = time_range.count(self.timeframe)
+        lead = min(max(-first, 0), count)
+        inside = slice(max(first, 0), max(first + count, 0))
+
+        def taken(values: NDArray[Any], empty: float | bool) -> NDArray[Any]:
+            part = np.full(count, empty, dtype=values.dtype)
+            here = values[inside]
+            part[lead : lead + len(here)] = here
+            return part
+
+        masks = {name: taken(getattr(self, name), False) for name in ("is_held", "is_clean")}
+        columns = {name: taken(getattr(self, name), np.nan) for name in _COLUMNS}
+        return Track(self.timeframe, self.start_ms + first * self.timeframe.ms, **masks, **columns)
+
+
+_COLUMNS = ("open", "high", "low", "close", "volume", "trades", "taker_buy_volume", "gone", "last")
 
 
 def to_track(candles: pa.Table, timeframe: Timeframe, time_range: TimeRange) -> Track:
