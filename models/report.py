@@ -10,12 +10,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-import numpy as np
-from numpy.typing import NDArray
-
-from etl.series import Series, TimeRange
+from etl.series import TimeRange
 from etl.timeframe import Timeframe
-from models.results import Comparison, Evaluation, Given
+from models.results import Comparison, Evaluation, Example, Given
 
 
 class Role(StrEnum):
@@ -24,26 +21,6 @@ class Role(StrEnum):
     CANDIDATE = "candidate"
     CHAMPION = "champion"
     BASELINE = "baseline"
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """One model's scores of one series with what was planted into it, to be drawn.
-
-    Attributes:
-        open_time_ms: (n,) ascending.
-        scores: (n,) joined; NaN where there is no candle.
-        incidents: (k, 2) first and last slot.
-        planted: What was planted: kind, size, first and last slot.
-    """
-
-    model: str
-    series: Series
-    open_time_ms: NDArray[np.int64]
-    scores: NDArray[np.float64]
-    threshold: float
-    incidents: NDArray[np.int64]
-    planted: tuple[tuple[str, str, int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)

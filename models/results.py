@@ -12,8 +12,10 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from etl.series import Series, TimeRange
+from models.metrics import event_scores
 
 DRAWS = 4000
 _LOW, _HIGH = 5, 95  # percent: what lies above both is above with 95 % confidence, what lies between with 90 %
@@ -132,9 +134,8 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """Return what `from_json` takes, for JSON."""
-        test = {"start": self.test.start.isoformat(), "end": self.test.end.isoformat()}
         return {
-            "test": test,
+            "test": self.test.to_dict(),
             "seeds": list(self.seeds),
             "budget": self.budget,
             "outcomes": [_written(asdict(one) | {"series": str(one.series)}) for one in self.outcomes],
@@ -152,6 +153,26 @@ class Evaluation:
             tuple(Outcome(**_read(one)) for one in written["outcomes"]),
             tuple(Given(**one | {"series": Series.parse(one["series"])}) for one in written["given"]),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One model's scores of one series with what was planted into it, to be drawn.
+
+    Attributes:
+        open_time_ms: (n,) ascending.
+        scores: (n,) joined; NaN where there is no candle.
+        incidents: (k, 2) first and last slot.
+        planted: What was planted: kind, size, first and last slot.
+    """
+
+    model: str
+    series: Series
+    open_time_ms: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    threshold: float
+    incidents: NDArray[np.int64]
+    planted: tuple[tuple[str, str, int, int], ...]
 
 
 def summarise(evaluation: Evaluation) -> list[Summary]:
@@ -188,8 +209,7 @@ def per_week(given: Iterable[Given]) -> float | None:
 def _summary(name: str, outcomes: Sequence[Outcome], given: Sequence[Given]) -> Summary:
     planted, found = (_total(getattr(one, what) for one in outcomes) for what in ("planted", "found"))
     hits, incidents = (sum(getattr(one, what) for one in outcomes) for what in ("hits", "incidents"))
-    precision = hits / incidents if incidents else 0.0
-    recall = sum(found.values()) / sum(planted.values()) if planted else 0.0
+    precision, recall, f1 = event_scores(incidents, hits, sum(planted.values()), sum(found.values()))
     kinds = dict.fromkeys(cell.partition("/")[0] for cell in planted)
     recall_by = {cell: found.get(cell, 0) / count for cell, count in planted.items()}
     for kind in kinds:
@@ -202,7 +222,7 @@ def _summary(name: str, outcomes: Sequence[Outcome], given: Sequence[Given]) -> 
         average_precision=_mean(one.average_precision for one in outcomes),
         precision=precision,
         recall=recall,
-        f1=2 * precision * recall / (precision + recall) if precision + recall else 0.0,
+        f1=f1,
         by_kind={kind: _mean(one.by_kind.get(kind, math.nan) for one in outcomes) for kind in kinds},
         recall_by=recall_by,
         incidents_per_week=per_week(one for one in given if one.model == name),
