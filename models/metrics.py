@@ -116,7 +116,7 @@ def match(incidents: Ranges, ranges: Ranges, tolerance: int = TOLERANCE) -> Even
     starts_in_time = incidents[:, None, 0] <= ranges[None, :, 1] + tolerance
     reaches_it = incidents[:, None, 1] >= ranges[None, :, 0]
     tells = starts_in_time & reaches_it
-    return Events(tells.any(axis=0), tells.any(axis=1))
+    return Events(np.logical_or.reduce(tells, axis=0), np.logical_or.reduce(tells, axis=1))
 
 
 def event_scores(incidents: int, hits: int, planted: int, found: int) -> tuple[float, float, float]:
