@@ -33,3 +33,8 @@ class Learning(BaseModel):
     epochs: int = Field(default=12, ge=1, le=1000)
     keep: Duration = timedelta(days=90)
     max_artifact_mb: float = Field(default=32.0, gt=0, le=1000)
+
+    @property
+    def max_artifact_bytes(self) -> int:
+        """`max_artifact_mb` in bytes."""
+        return int(self.max_artifact_mb * 1e6)

@@ -26,8 +26,7 @@ from models.container import read_container, refused, write_container
 from models.features import FEATURES, REACH, Norm
 from models.scorers import SCORERS
 from models.scorers.scorer import Parts
-
-ALL = "all"
+from models.targets import ALL, Target
 
 _Kind = TypeVar("_Kind", Norm, Calibration)
 _GRAPH = "graph.onnx"
@@ -64,6 +63,11 @@ class Artifact:
     parts: Parts
     norms: Mapping[Series, Norm]
     calibrations: Mapping[Series, Calibration]
+
+    @property
+    def target(self) -> Target:
+        """What it is for, as the registry has it."""
+        return Target(self.timeframe, None if self.scope == ALL else Series.parse(self.scope))
 
 
 class _Member(BaseModel):
@@ -201,7 +205,7 @@ def _check_stacks(stacks: Mapping[str, NDArray[Any]], count: int, channels: int)
         "floor": (count, 3),
         "usual": (count, 2, 168),
         "knots": (count, channels, KNOTS),
-        "tails": (count, channels, 2),
+        "tails": (count, channels, 3),
         "cut": (count,),
     }
     if set(stacks) != set(shapes):
@@ -209,17 +213,19 @@ def _check_stacks(stacks: Mapping[str, NDArray[Any]], count: int, channels: int)
     for name, shape in shapes.items():
         if stacks[name].dtype != np.float64 or stacks[name].shape != shape:
             raise refused(f"{name} is {stacks[name].dtype} {stacks[name].shape}, not float64 {shape}")
-    for name in ("centre", "scale", "floor", "usual", "cut"):
+    for name in ("centre", "scale", "floor", "usual"):
         if not np.isfinite(stacks[name]).all():
             raise refused(f"{name} holds what is no finite number")
+    if np.isnan(stacks["cut"]).any():
+        raise refused("cut holds what is no number")
     if not (stacks["scale"] > 0).all() or not (stacks["floor"] > 0).all():
         raise refused("scale or floor is not above zero everywhere")
-    # A channel of a series that nothing is known of, such as trades where an exchange counts none, has NaN.
-    knots = stacks["knots"].reshape(-1, KNOTS)
-    has_none = np.isnan(knots).all(axis=1)
-    if not np.isfinite(knots[~has_none]).all() or not np.isfinite(stacks["tails"].reshape(-1, 2)[~has_none]).all():
+    # A channel that says nothing of a series, such as trades where an exchange counts none, has NaN.
+    knots, tails = stacks["knots"].reshape(-1, KNOTS), stacks["tails"].reshape(-1, 3)
+    is_judged = ~np.isnan(knots[:, 0])
+    if not np.isfinite(knots[is_judged]).all() or not np.isfinite(tails[is_judged]).all():
         raise refused("knots or tails hold what is no finite number")
-    if (np.diff(knots[~has_none], axis=1) < 0).any():
+    if (np.diff(knots[is_judged], axis=1) < 0).any():
         raise refused("knots do not ascend")
 
 
@@ -233,11 +239,12 @@ def _stacked(of: type[Norm | Calibration], values: Sequence[Norm | Calibration])
 
 
 def _unstacked(of: type[_Kind], stacks: Mapping[str, NDArray[Any]], count: int) -> list[_Kind]:
-    columns = {field.name: stacks[field.name] for field in fields(of)}
-    return [of(**{name: _alone(column[place]) for name, column in columns.items()}) for place in range(count)]
+    columns = [stacks[field.name] for field in fields(of)]
+    return [of(*(_alone(column[place]) for column in columns)) for place in range(count)]
 
 
-def _alone(value: NDArray[Any] | np.float64) -> NDArray[Any] | float:
+def _alone(value: Any) -> Any:
+    """Return what stood in one series' place: an array, or a float where it was one."""
     return value if isinstance(value, np.ndarray) else float(value)
 
 

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     SmallInteger,
     Table,
@@ -217,3 +218,48 @@ pauses = Table(
     Column("exchange", Text, primary_key=True),
     Column("until", DateTime(timezone=True), nullable=False, comment="by the database's clock"),
 )
+
+# Blobs are read in pieces, so they are stored neither compressed nor in line; see migration 0007.
+models = Table(
+    "models",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("timeframe", Text, nullable=False),
+    Column("scope", Text, nullable=False, comment="all, or the one series that it is for"),
+    Column("version", Integer, nullable=False, comment="1, 2, ... within timeframe and scope"),
+    Column("scorer", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("learned", TSTZRANGE, nullable=False, comment="what it learned from"),
+    Column("held_out", TSTZRANGE, nullable=False, comment="what its cuts are from"),
+    Column("as_of", DateTime(timezone=True), nullable=False, comment="the moment as of which candles were read"),
+    Column("data_hash", Text, nullable=False, comment="of the candles that were read"),
+    Column("metrics", JSONB, nullable=False, comment="how it compared with others"),
+    Column("environment", JSONB, nullable=False, comment="versions of what trained it, and the machine"),
+    Column("reason", Text, nullable=False, comment="why it is in its state"),
+    Column("run", Text, nullable=False, comment="the run that registered it"),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
+    Column("state_since", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
+    Column("artifact", LargeBinary, comment="the blob; null: retention has dropped it"),
+    Column("artifact_sha256", Text, nullable=False),
+    Column("artifact_bytes", BigInteger, nullable=False),
+    Column("report", LargeBinary, comment="HTML under gzip"),
+    UniqueConstraint("timeframe", "scope", "version"),
+    CheckConstraint("state IN ('candidate', 'champion', 'retired', 'rejected')", name="models_state"),
+    CheckConstraint("artifact IS NOT NULL OR state IN ('retired', 'rejected')", name="models_blob_stays"),
+)
+Index(
+    "models_one_champion", models.c.timeframe, models.c.scope, unique=True, postgresql_where=text("state = 'champion'")
+)
+
+model_changes = Table(
+    "model_changes",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("model_id", BigInteger, ForeignKey("models.id"), nullable=False),
+    Column("state_before", Text, comment="null: it was registered"),
+    Column("state_after", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("run", Text, nullable=False),
+    Column("changed_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
+)
+Index("model_changes_of_a_model", model_changes.c.model_id)
