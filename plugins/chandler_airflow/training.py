@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 
 from airflow.sdk import get_current_context
 from airflow.sdk.bases.decorator import task_decorator_factory
@@ -17,6 +18,7 @@ from etl.errors import InsufficientHistoryError
 
 # Loads before models: where both wait for a slot, candles go first.
 PRIORITY = 1
+training_task = partial(task_decorator_factory, decorated_operator_class=TrainingOperator)
 
 log = logging.getLogger(__name__)
 
@@ -24,17 +26,11 @@ log = logging.getLogger(__name__)
 def build_training(targets: Sequence[str]) -> None:
     """Build, in the DAG at hand, a task for each model that is to be trained; see `models.targets`."""
 
+    @training_task(map_index_template="{{ target }}", priority_weight=PRIORITY, weight_rule="absolute")
     def train(target: str) -> None:
         train_target(target)
 
-    make = task_decorator_factory(
-        train,
-        decorated_operator_class=TrainingOperator,
-        map_index_template="{{ target }}",
-        priority_weight=PRIORITY,
-        weight_rule="absolute",
-    )
-    make.expand(target=list(targets))
+    train.expand(target=list(targets))
 
 
 def train_target(target: str) -> None:
@@ -59,4 +55,4 @@ def train_target(target: str) -> None:
                 raise AirflowSkipException(str(error)) from error
     for line in outcome.lines:
         log.info("%s", line)
-    context["ti"].xcom_push(key=REPORT_KEY, value=report_address(outcome.model_id))
+    context["ti"].xcom_push(key=REPORT_KEY, value=report_address(outcome.candidate.id))

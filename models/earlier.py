@@ -1,0 +1,73 @@
+"""What earlier nights have left: the champion to beat, and what an LSTM was last taught."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from etl.errors import ArtifactError
+from etl.learning import Learning
+from etl.warehouse import Warehouse
+from models.artifact import Artifact
+from models.lessons import Lessons
+from models.registry import Model, champion, list_models, read_artifact
+from models.scorers.scorer import Parts
+from models.scoring import judge_of
+from models.targets import Target
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """What a night begins with.
+
+    Attributes:
+        champion: The champion that was, whether or not it can be used.
+        artifact: What it judges by; None if there is no champion, or none that can be used.
+        trouble: Why it cannot be used.
+    """
+
+    champion: Model | None = None
+    artifact: Artifact | None = None
+    trouble: str | None = None
+
+    @property
+    def name(self) -> str | None:
+        """What it is called in the night's comparison; None if it takes no part."""
+        if self.champion is None or self.artifact is None:
+            return None
+        return f"{self.champion.scorer} {self.champion.name}"
+
+
+def read_earlier(warehouse: Warehouse, learning: Learning, target: Target, lessons: Lessons) -> Earlier:
+    """Return the champion of what is to be trained, checked as far as it can be without candles."""
+    with warehouse.begin() as connection:
+        was = champion(connection, target)
+        if was is None:
+            return Earlier()
+        try:
+            artifact = read_artifact(connection, was, learning.max_artifact_bytes)
+            judge_of(artifact)
+        except ArtifactError as error:
+            return Earlier(was, trouble=f"{was.name} cannot be used ({error})")
+    if not artifact.norms.keys() & lessons.tracks.keys():
+        return Earlier(was, trouble=f"{was.name} knows no series of this night")
+    return Earlier(was, artifact)
+
+
+def last_lesson(
+    warehouse: Warehouse, learning: Learning, target: Target, scorer: str, earlier: Earlier
+) -> Parts | None:
+    """Return what a scorer was last taught: as champion, or else in the newest model of it whose blob is sound."""
+    if earlier.artifact is not None and earlier.artifact.scorer == scorer:
+        return earlier.artifact.parts
+    with warehouse.begin() as connection:
+        for model in list_models(connection, target, scorer=scorer):
+            if not model.has_blob:
+                continue
+            try:
+                return read_artifact(connection, model, learning.max_artifact_bytes).parts
+            except ArtifactError as error:
+                log.warning("nothing is taken on from %s: %s", model.name, error)
+    return None

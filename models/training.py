@@ -1,0 +1,179 @@
+"""A night: read, learn, compare, decide, report, register. All before the last step leaves nothing behind."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from datetime import datetime
+
+from etl.errors import InsufficientHistoryError
+from etl.settings import Settings
+from etl.warehouse import Warehouse
+from models import scorers
+from models.artifact import Artifact
+from models.earlier import Earlier, last_lesson, read_earlier
+from models.evaluation import evaluate, seeds_for, take_example
+from models.fitting import fit, recalibrate
+from models.given import given_since
+from models.lessons import Lessons, read_lessons
+from models.registry import environment
+from models.report import Night, Role
+from models.results import Evaluation
+from models.scorers.scorer import Study
+from models.stages import Stages, Told, Watch
+from models.targets import Target
+from models.trained import Trained, register
+from models.verdict import Standing, Verdict, reach_verdict
+
+log = logging.getLogger(__name__)
+
+_EXAMPLES = 3  # series whose scores a report draws
+
+
+def train(
+    warehouse: Warehouse,
+    settings: Settings,
+    target: Target,
+    end: datetime,
+    run: str,
+    watch: Watch = lambda _: None,
+) -> Trained:
+    """Train one model and the baselines, compare them with the champion, and keep what was decided.
+
+    Args:
+        end: Nothing that opens at or after it is looked at.
+        run: Who trains, as the registry is told.
+
+    Raises:
+        InsufficientHistoryError: There are too few candles to learn from.
+        ConfigError: The settings leave nothing to learn from.
+    """
+    _settle_tensorflow()
+    stages = Stages(["read", *(f"fit {name}" for name in scorers.SCORERS), "evaluate", "report", "register"], watch)
+    with stages.stage("read") as told:
+        lessons = read_lessons(warehouse, settings, target, end, told)
+        for remark in _remarks(lessons):
+            log.warning("%s", remark)
+        earlier = read_earlier(warehouse, settings.models, target, lessons)
+    artifacts = _fit_all(warehouse, settings, target, lessons, earlier, stages)
+    with stages.stage("evaluate") as told:
+        evaluation = _compare(artifacts, earlier, lessons, told)
+        verdict = reach_verdict(evaluation, _standing(earlier, lessons))
+    with stages.stage("report"):
+        if verdict.champion != earlier.name:
+            # What judges from now on has its cuts from all that is held out, and from the latest of it above all.
+            winner = recalibrate(artifacts[verdict.champion], lessons.tracks, lessons.split.held_out)
+            artifacts[verdict.champion] = winner
+        night = _night(target, run, lessons, earlier, evaluation, verdict, artifacts, stages)
+    with stages.stage("register"):
+        candidate, now = register(warehouse, settings, night, artifacts, earlier.champion)
+    return Trained(target, night, candidate, now, tuple(_remarks(lessons)), stages.seconds)
+
+
+def _fit_all(
+    warehouse: Warehouse, settings: Settings, target: Target, lessons: Lessons, earlier: Earlier, stages: Stages
+) -> dict[str, Artifact]:
+    """Fit every scorer there is. A baseline that has too little to learn from takes no part."""
+    artifacts = {}
+    for name in scorers.SCORERS:
+        is_learned = name == scorers.LEARNED
+        begin_with = last_lesson(warehouse, settings.models, target, name, earlier) if is_learned else None
+        with stages.fitting(name) as watch:
+            study = Study(epochs=settings.models.epochs, begin_with=begin_with, watch=watch)
+            try:
+                artifacts[name] = fit(
+                    name,
+                    target.timeframe,
+                    lessons.tracks,
+                    lessons.split.learned,
+                    lessons.split.calm,
+                    study,
+                    scope=target.scope,
+                    as_of=lessons.as_of,
+                    data_hash=lessons.data_hash,
+                    budget=settings.models.incidents_per_series_per_week,
+                )
+            except InsufficientHistoryError as error:
+                if is_learned:
+                    raise
+                log.warning("%s takes no part: %s", name, error)
+    return artifacts
+
+
+def _compare(artifacts: Mapping[str, Artifact], earlier: Earlier, lessons: Lessons, told: Told) -> Evaluation:
+    """Let the night's models and the champion that was judge the same weeks, with cuts from the same calm days."""
+    rivals = dict(artifacts)
+    if earlier.name is not None and earlier.artifact is not None:
+        rivals[earlier.name] = recalibrate(earlier.artifact, lessons.tracks, lessons.split.calm)
+    test = lessons.split.test
+    seeds = seeds_for(len(lessons.tracks), next(iter(lessons.tracks)).timeframe, test)
+    return evaluate(rivals, lessons.candles, test, seeds=seeds, watch=told)
+
+
+def _standing(earlier: Earlier, lessons: Lessons) -> Standing:
+    known = set() if earlier.artifact is None else set(earlier.artifact.norms)
+    newcomers = sorted(lessons.tracks.keys() - known) if known else []
+    return Standing(scorers.LEARNED, earlier.name, newcomers, earlier.trouble)
+
+
+def _night(
+    target: Target,
+    run: str,
+    lessons: Lessons,
+    earlier: Earlier,
+    evaluation: Evaluation,
+    verdict: Verdict,
+    artifacts: Mapping[str, Artifact],
+    stages: Stages,
+) -> Night:
+    roles = {name: Role.CANDIDATE if name == scorers.LEARNED else Role.BASELINE for name in artifacts}
+    since = []
+    judging = dict(artifacts)
+    if earlier.name is not None and earlier.artifact is not None:
+        roles[earlier.name] = Role.CHAMPION
+        judging[earlier.name] = earlier.artifact
+        since = given_since(earlier.name, earlier.artifact, lessons.tracks, lessons.split.test.end)
+    drawn = [series for series in sorted(lessons.tracks) if series in judging[verdict.champion].norms][:_EXAMPLES]
+    return Night(
+        target.timeframe,
+        target.scope,
+        run,
+        lessons.as_of,
+        lessons.split.learned,
+        lessons.split.held_out,
+        lessons.data_hash,
+        evaluation,
+        roles,
+        verdict.champion,
+        earlier.name,
+        verdict.reason,
+        verdict.comparisons,
+        stages.seconds,
+        stages.losses,
+        {str(series): why for series, why in lessons.left_out.items()},
+        since,
+        [
+            take_example(
+                verdict.champion, judging[verdict.champion], series, lessons.candles[series], lessons.split.test, seed=1
+            )
+            for series in drawn
+        ],
+        environment(),
+    )
+
+
+def _remarks(lessons: Lessons) -> list[str]:
+    return [*(f"{series} is left out: {why}" for series, why in lessons.left_out.items()), *lessons.remarks]
+
+
+def _settle_tensorflow() -> None:
+    """Let TensorFlow, which is imported where it is used, use the cores there are, and say no more than it must."""
+    cores = str(len(os.sched_getaffinity(0)))
+    for name, value in {
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "TF_NUM_INTRAOP_THREADS": cores,
+        "TF_NUM_INTEROP_THREADS": cores,
+        "TF_DETERMINISTIC_OPS": "1",
+    }.items():
+        os.environ.setdefault(name, value)
