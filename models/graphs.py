@@ -18,12 +18,15 @@ if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 Floats = NDArray[np.float32]
+Shapes = Sequence[tuple[int, ...]]
 Run = Callable[..., tuple[Floats, ...]]
 """Takes the inputs in their order, returns the outputs in theirs. Safe to call from several threads."""
 
 OPSET = 17
+ML = "ai.onnx.ml"  # the domain of trees
+_ML_OPSET = 3
 _IR_VERSION = 8
-_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
+_DOMAINS = frozenset({"", "ai.onnx", ML})
 _KERAS_TO_ONNX = (0, 3, 1, 2)  # gates: Keras has input, forget, cell, output; ONNX input, output, forget, cell
 
 
@@ -92,18 +95,22 @@ class Graph:
         inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in self._inputs]
         given = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs]
         graph = helper.make_graph(self._nodes, "scorer", inputs, given, self._tensors)
-        opset = [helper.make_opsetid("", OPSET)]
+        opset = [helper.make_opsetid("", OPSET), helper.make_opsetid(ML, _ML_OPSET)]
         model = helper.make_model(graph, opset_imports=opset, ir_version=_IR_VERSION, producer_name="chandler")
         known = shape_inference.infer_shapes(model, strict_mode=True)
         del known.graph.value_info[:]
         return bytes(known.SerializeToString(deterministic=True))
 
 
-def run(graph: bytes) -> Run:
+def run(graph: bytes, takes: Shapes | None = None, gives: Shapes | None = None) -> Run:
     """Return what runs a model: on one thread, so that its numbers do not depend on the machine's load.
 
+    Args:
+        takes: The shapes that its inputs must have, in their order.
+        gives: The same of its outputs.
+
     Raises:
-        ArtifactError: It is no valid ONNX model, or one that leads out of its own bytes.
+        ArtifactError: It is no valid ONNX model, or one that leads out of its own bytes, or has other shapes.
     """
     import onnxruntime
 
@@ -117,6 +124,10 @@ def run(graph: bytes) -> Run:
         session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001  ONNX Runtime's errors have no class of their own
         raise ArtifactError(f"the graph cannot be run: {_first_line(error)}") from error
+    for wanted, entries in ((takes, session.get_inputs()), (gives, session.get_outputs())):
+        shapes = [tuple(entry.shape) for entry in entries if entry.type == "tensor(float)"]
+        if wanted is not None and shapes != [tuple(shape) for shape in wanted]:
+            raise ArtifactError(f"the graph has the shapes {shapes} where {list(wanted)} are read")
     names = [entry.name for entry in session.get_inputs()]
 
     def call(*inputs: Floats) -> tuple[Floats, ...]:
