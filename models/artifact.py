@@ -6,32 +6,27 @@ Numbers are `.npy` arrays, facts are JSON, and the graph is ONNX, which is looke
 
 from __future__ import annotations
 
-import io
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from etl.errors import ArtifactError, ConfigError
 from etl.series import Series, TimeRange
 from etl.timeframe import Timeframe
 from models.blocks import BLOCK, CONTEXT
-from models.calibration import KNOTS, Calibration
+from models.calibration import Calibration
 from models.container import read_container, refused, write_container
 from models.features import FEATURES, REACH, Norm
 from models.scorers import SCORERS
 from models.scorers.scorer import Parts
+from models.stacks import check_stacks, from_npy, stacked, to_npy, unstacked
 from models.targets import ALL, Target
 
-_Kind = TypeVar("_Kind", Norm, Calibration)
 _GRAPH = "graph.onnx"
 _BLOCKS = {"block": BLOCK, "context": CONTEXT, "reach": REACH}
-_DTYPES = frozenset({"|b1", "|i1", "|u1", "<i2", "<u2", "<i4", "<u4", "<i8", "<u8", "<f2", "<f4", "<f8"})
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -113,11 +108,11 @@ def pack(artifact: Artifact) -> bytes:
         raise ArtifactError("a model has a norm and a calibration for each of its series, and for no other")
     if artifact.scorer not in SCORERS:
         raise ArtifactError(f"no scorer is called {artifact.scorer!r}; there are {', '.join(sorted(SCORERS))}")
-    members = {f"numbers/{name}.npy": _to_npy(name, array) for name, array in artifact.parts.numbers.items()}
+    members = {f"numbers/{name}.npy": to_npy(name, array) for name, array in artifact.parts.numbers.items()}
     norms, calibrations = ([each[one] for one in series] for each in (artifact.norms, artifact.calibrations))
-    stacks = _stacked(Norm, norms) | _stacked(Calibration, calibrations)
-    _check_stacks(stacks, len(series), len(SCORERS[artifact.scorer].channels))
-    members |= {f"series/{name}.npy": _to_npy(name, array) for name, array in stacks.items()}
+    stacks = stacked(Norm, norms) | stacked(Calibration, calibrations)
+    check_stacks(stacks, len(series), len(SCORERS[artifact.scorer].channels))
+    members |= {f"series/{name}.npy": to_npy(name, array) for name, array in stacks.items()}
     if artifact.parts.graph is not None:
         members[_GRAPH] = artifact.parts.graph
     facts = {
@@ -157,10 +152,10 @@ def unpack(blob: bytes, sha256: str | None = None, *, max_bytes: int) -> Artifac
         raise refused(f"its manifest makes no sense ({' '.join(str(error).split())[:200]})") from error
     _check_version(manifest)
     _check_series(manifest.scope, manifest.timeframe, series)
-    arrays = {name: _from_npy(name, content) for name, content in members.items() if name != _GRAPH}
+    arrays = {name: from_npy(name, content) for name, content in members.items() if name != _GRAPH}
     own = {name.split("/")[1].removesuffix(".npy"): array for name, array in arrays.items() if "numbers/" in name}
     stacks = {name.split("/")[1].removesuffix(".npy"): array for name, array in arrays.items() if "series/" in name}
-    _check_stacks(stacks, len(series), len(manifest.channels))
+    check_stacks(stacks, len(series), len(manifest.channels))
     return Artifact(
         scorer=manifest.scorer,
         timeframe=manifest.timeframe,
@@ -171,8 +166,8 @@ def unpack(blob: bytes, sha256: str | None = None, *, max_bytes: int) -> Artifac
         data_hash=manifest.data_hash,
         budget=manifest.budget,
         parts=Parts(own, manifest.facts, members.get(_GRAPH)),
-        norms=dict(zip(series, _unstacked(Norm, stacks, len(series)), strict=True)),
-        calibrations=dict(zip(series, _unstacked(Calibration, stacks, len(series)), strict=True)),
+        norms=dict(zip(series, unstacked(Norm, stacks, len(series)), strict=True)),
+        calibrations=dict(zip(series, unstacked(Calibration, stacks, len(series)), strict=True)),
     )
 
 
@@ -195,85 +190,6 @@ def _check_series(scope: str, timeframe: Timeframe, series: Sequence[Series]) ->
         raise refused(f"it is for {scope}, and has numbers for other series")
     if any(one.timeframe is not timeframe for one in series):
         raise refused(f"it is for candles of {timeframe}, and has numbers for other series")
-
-
-def _check_stacks(stacks: Mapping[str, NDArray[Any]], count: int, channels: int) -> None:
-    """Refuse numbers of series that are not of the shape, or not of the kind, that normalising and judging need."""
-    shapes = {
-        "centre": (count, len(FEATURES)),
-        "scale": (count, len(FEATURES)),
-        "floor": (count, 3),
-        "usual": (count, 2, 168),
-        "knots": (count, channels, KNOTS),
-        "tails": (count, channels, 3),
-        "cut": (count,),
-    }
-    if set(stacks) != set(shapes):
-        raise refused(f"of each series it has {', '.join(sorted(stacks)) or 'nothing'}, not {', '.join(shapes)}")
-    for name, shape in shapes.items():
-        if stacks[name].dtype != np.float64 or stacks[name].shape != shape:
-            raise refused(f"{name} is {stacks[name].dtype} {stacks[name].shape}, not float64 {shape}")
-    for name in ("centre", "scale", "floor", "usual"):
-        if not np.isfinite(stacks[name]).all():
-            raise refused(f"{name} holds what is no finite number")
-    if np.isnan(stacks["cut"]).any():
-        raise refused("cut holds what is no number")
-    if not (stacks["scale"] > 0).all() or not (stacks["floor"] > 0).all():
-        raise refused("scale or floor is not above zero everywhere")
-    # A channel that says nothing of a series, such as trades where an exchange counts none, has NaN.
-    knots, tails = stacks["knots"].reshape(-1, KNOTS), stacks["tails"].reshape(-1, 3)
-    is_judged = ~np.isnan(knots[:, 0])
-    if not np.isfinite(knots[is_judged]).all() or not np.isfinite(tails[is_judged]).all():
-        raise refused("knots or tails hold what is no finite number")
-    if (np.diff(knots[is_judged], axis=1) < 0).any():
-        raise refused("knots do not ascend")
-
-
-def _stacked(of: type[Norm | Calibration], values: Sequence[Norm | Calibration]) -> dict[str, NDArray[Any]]:
-    try:
-        return {
-            field.name: np.stack([np.asarray(getattr(value, field.name)) for value in values]) for field in fields(of)
-        }
-    except ValueError as error:
-        raise ArtifactError(f"norms or calibrations of series differ in shape: {error}") from error
-
-
-def _unstacked(of: type[_Kind], stacks: Mapping[str, NDArray[Any]], count: int) -> list[_Kind]:
-    columns = [stacks[field.name] for field in fields(of)]
-    return [of(*(_alone(column[place]) for column in columns)) for place in range(count)]
-
-
-def _alone(value: Any) -> Any:
-    """Return what stood in one series' place: an array, or a float where it was one."""
-    return value if isinstance(value, np.ndarray) else float(value)
-
-
-def _to_npy(name: str, array: NDArray[Any]) -> bytes:
-    array = np.asarray(array, order="C")
-    if array.dtype.str not in _DTYPES:
-        raise ArtifactError(f"{name} is of {array.dtype}, and a model holds plain numbers only")
-    stream = io.BytesIO()
-    np.lib.format.write_array(stream, array, version=(1, 0), allow_pickle=False)
-    return stream.getvalue()
-
-
-def _from_npy(name: str, content: bytes) -> NDArray[Any]:
-    """Return the array, which cannot be written to. Nothing in it is run, and its size is known before it is made."""
-    stream = io.BytesIO(content)
-    try:
-        version = np.lib.format.read_magic(stream)
-        if version != (1, 0):
-            raise refused(f"{name} is of a version of .npy that Chandler never writes")
-        shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(stream)
-    except (ValueError, TypeError, SyntaxError, RecursionError) as error:
-        raise refused(f"{name} is no array of numbers") from error
-    if dtype.hasobject:
-        raise refused(f"{name} holds pickled objects, and a model holds plain numbers only", "do not use it")
-    if dtype.str not in _DTYPES or is_fortran:
-        raise refused(f"{name} is of {dtype}, or not in C order, and a model holds plain numbers only")
-    if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != len(content) - stream.tell():
-        raise refused(f"{name} is not as long as its shape says")
-    return np.frombuffer(content, dtype, offset=stream.tell()).reshape(shape)
 
 
 def _to_bounds(time_range: TimeRange) -> list[str]:

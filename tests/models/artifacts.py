@@ -1,0 +1,58 @@
+"""Artifacts for tests: of the shapes that a scorer's have, with numbers that mean nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import numpy as np
+
+from etl.series import Series, TimeRange
+from models.artifact import Artifact
+from models.calibration import KNOTS, Calibration
+from models.features import FEATURES, Norm
+from models.scorers import SCORERS
+from models.scorers.scorer import Parts
+from models.targets import ALL
+
+LIMIT = 5_000_000
+TWO = (Series.parse("binance:BTC/USDT:1m"), Series.parse("binance:ETH/USDT:1m"))
+
+
+def made_artifact(
+    seed: int = 1,
+    *,
+    series: Sequence[Series] = TWO,
+    scope: str = ALL,
+    scorer: str = "seasonal_z",
+    parts: Parts | None = None,
+) -> Artifact:
+    """Return an artifact; the same one for the same seed."""
+    random = np.random.default_rng(seed)
+    channels = len(SCORERS[scorer].channels)
+    own = Parts({"centre": random.random((24, channels)), "few": random.random(3).astype(np.float32)}, {"rounds": 3})
+    return Artifact(
+        scorer,
+        series[0].timeframe,
+        scope,
+        TimeRange(datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 3, 1, tzinfo=UTC)),
+        TimeRange(datetime(2024, 3, 1, tzinfo=UTC), datetime(2024, 3, 22, tzinfo=UTC)),
+        datetime(2024, 3, 22, 4, 30, 0, 123456, UTC),
+        f"{seed:064x}",
+        1.0,
+        own if parts is None else parts,
+        {one: _norm(random) for one in series},
+        {one: _calibration(random, channels) for one in series},
+    )
+
+
+def _norm(random: np.random.Generator) -> Norm:
+    width = len(FEATURES)
+    return Norm(random.normal(size=width), random.random(width) + 0.1, random.random(3) + 0.1, random.random((2, 168)))
+
+
+def _calibration(random: np.random.Generator, channels: int) -> Calibration:
+    knots = np.sort(random.random((channels, KNOTS)), axis=1)
+    tails = np.tile([2.0, 0.1, 0.5], (channels, 1))
+    knots[-1], tails[-1] = np.nan, np.nan  # a channel that says nothing of this series
+    return Calibration(knots, tails, float(random.random()) + 4)
