@@ -26,6 +26,7 @@ class Trained:
         night: What was measured and decided, as the report tells it.
         candidate: The model that was trained on, as it is registered.
         champion: Who is champion now. Not the night's own choice, if another became champion while it was trained.
+        reason: Why, as the registry has it.
         remarks: What was left out, and what else a person should know.
         seconds: By stage.
     """
@@ -34,13 +35,14 @@ class Trained:
     night: Night
     candidate: Model
     champion: Model
+    reason: str
     remarks: tuple[str, ...]
     seconds: Mapping[str, float]
 
     @property
     def verdict(self) -> str:
         """What a person reads first."""
-        return f"{self.champion.name} ({self.champion.scorer}) is champion. {self.night.reason}"
+        return f"{self.champion.name} ({self.champion.scorer}) is champion. {self.reason}"
 
     @property
     def lines(self) -> list[str]:
@@ -57,7 +59,7 @@ class Trained:
             "candidate": self.candidate.name,
             "champion": self.champion.name,
             "scorer": self.champion.scorer,
-            "reason": self.night.reason,
+            "reason": self.reason,
             "models": [asdict(one) for one in summarise(self.night.evaluation)],
             "remarks": list(self.remarks),
             "seconds": dict(self.seconds),
@@ -66,7 +68,7 @@ class Trained:
 
 def register(
     warehouse: Warehouse, settings: Settings, night: Night, artifacts: Mapping[str, Artifact], against: Model | None
-) -> tuple[Model, Model]:
+) -> tuple[Model, Model, str]:
     """Keep the candidate, and the baseline that wins if one does, with the report of the night; drop old blobs.
 
     Args:
@@ -74,7 +76,7 @@ def register(
         against: The champion that was, usable or not.
 
     Returns:
-        The candidate, and who is champion now.
+        The candidate; who is champion now; and why, as the registry has it.
 
     Raises:
         ArtifactError: A blob is larger than `max_artifact_mb`.
@@ -103,7 +105,9 @@ def register(
     with warehouse.begin() as connection:
         prune(connection, settings.models.keep, datetime.now(UTC))
         now = champion(connection, registered[0].target)
-    return registered[0], now or registered[0]
+    # One that was overtaken while it was trained has a reason of its own.
+    chosen = [one for one, draft in zip(registered, drafts, strict=True) if draft.state is State.CHAMPION]
+    return registered[0], now or registered[0], chosen[0].reason if chosen else night.reason
 
 
 def rows_of(night: Night) -> list[tuple[str, ...]]:

@@ -67,8 +67,8 @@ def train(
             artifacts[verdict.champion] = winner
         night = _night(target, run, lessons, earlier, evaluation, verdict, artifacts, stages)
     with stages.stage("register"):
-        candidate, now = register(warehouse, settings, night, artifacts, earlier.champion)
-    return Trained(target, night, candidate, now, tuple(_remarks(lessons)), stages.seconds)
+        candidate, now, why = register(warehouse, settings, night, artifacts, earlier.champion)
+    return Trained(target, night, candidate, now, why, tuple(_remarks(lessons)), stages.seconds)
 
 
 def _fit_all(

@@ -63,7 +63,7 @@ def reach_verdict(evaluation: Evaluation, standing: Standing) -> Verdict:
     chosen = _preferred(evaluation, better or no_worse, standing.candidate)
     proof = next(one for one in comparisons if one.model == chosen)
     why = "it is measurably better" if better else f"it knows {_named(standing.newcomers)}, and is not measurably worse"
-    reason = f"{_named_kind(chosen, standing)} replaces {was}: {why}. {_said(proof)}"
+    reason = f"{_titled(chosen, standing)} replaces {was}: {why}. {_said(proof)}"
     return Verdict(chosen, _with_winner(reason, evaluation, standing, ranks), comparisons)
 
 
@@ -81,12 +81,10 @@ def _against(evaluation: Evaluation, names: Iterable[str], other: str) -> tuple[
 
 def _first(evaluation: Evaluation, standing: Standing, chosen: str) -> str:
     vus = {one.model: one.vus_pr for one in summarise(evaluation)}
-    begin = (
-        f"{standing.trouble}. So the best of this night is champion" if standing.trouble else "There was no champion"
-    )
+    begin = f"{standing.trouble}; the best of this night judges" if standing.trouble else "There was no champion"
     others = [name for name in vus if name != chosen]
     after = f", before {others[0]} with {vus[others[0]]:.3f}" if others else ""
-    return f"{begin}: {_named_kind(chosen, standing)} has the highest VUS-PR, {vus[chosen]:.3f}{after}."
+    return f"{begin}. {_titled(chosen, standing)} has the highest VUS-PR, {vus[chosen]:.3f}{after}."
 
 
 def _with_winner(reason: str, evaluation: Evaluation, standing: Standing, ranks: list[str]) -> str:
@@ -98,8 +96,8 @@ def _with_winner(reason: str, evaluation: Evaluation, standing: Standing, ranks:
     return f"{reason} Of this night's models the baseline {best} did best, {how} better than {candidate}."
 
 
-def _named_kind(name: str, standing: Standing) -> str:
-    return name if name == standing.candidate else f"the baseline {name}"
+def _titled(name: str, standing: Standing) -> str:
+    return name if name == standing.candidate else f"The baseline {name}"
 
 
 def _said(one: Comparison) -> str:

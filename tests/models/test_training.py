@@ -1,0 +1,268 @@
+"""A night on a small market in a real warehouse: what it learns from, what it decides, what it leaves behind."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import text, update
+
+from etl.errors import ConfigError, InsufficientHistoryError
+from etl.learning import Learning
+from etl.read import read_candles
+from etl.schema import to_columns
+from etl.series import TimeRange
+from etl.settings import Settings
+from etl.timeframe import Timeframe
+from etl.warehouse import Warehouse, ensure_series, known_series, open_warehouse, vouch
+from etl.warehouse.copying import copy_in
+from etl.warehouse.reading import cursor_of
+from etl.warehouse.tables import models as models_table
+from models import scorers, training
+from models.lessons import read_lessons, split_history
+from models.registry import State, list_models, load_champion, read_report
+from models.targets import Target, targets_of
+from models.trained import Trained
+from tests.models.nights import BTC, END, ETH, LEARNING, TARGET, market, store, wild, with_learning
+
+LEARNED, BASELINE = "ewma_z", "seasonal_z"
+DAY = timedelta(days=1)
+
+
+@pytest.fixture(autouse=True)
+def _few_scorers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let two quick scorers take the parts of the LSTM and of a baseline."""
+    _take_few(monkeypatch.setattr)
+
+
+def _take_few(put: Callable[..., None]) -> None:
+    put(scorers, "SCORERS", {name: scorers.SCORERS[name] for name in (LEARNED, BASELINE)})
+    put(scorers, "LEARNED", LEARNED, raising=False)
+
+
+@pytest.fixture
+def learning(settings: Settings) -> Settings:
+    """Settings for so short a history as that of `market`."""
+    return with_learning(settings)
+
+
+@pytest.fixture
+def warehouse(learning: Settings) -> Iterator[Warehouse]:
+    """A warehouse with two weeks of one series."""
+    with open_warehouse(learning) as opened:
+        store(opened, BTC, market(1))
+        yield opened
+
+
+def _train(warehouse: Warehouse, settings: Settings, end: Any = END, run: str = "night") -> Trained:
+    return training.train(warehouse, settings, TARGET, end, run)
+
+
+def _states(warehouse: Warehouse) -> list[tuple[str, State]]:
+    with warehouse.begin() as connection:
+        return [(model.scorer, model.state) for model in reversed(list_models(connection, TARGET))]
+
+
+def test_a_first_night_ends_with_a_champion_that_judges(warehouse: Warehouse, learning: Settings) -> None:
+    """It is registered with a report, with what it was measured by, and with where its candles can be read again."""
+    store(warehouse, ETH, market(2, days=7))
+    steps: list[float] = []
+    trained = training.train(warehouse, learning, TARGET, END, "night", lambda step: steps.append(step.share))
+    assert steps == sorted(steps)
+    assert trained.champion.state is State.CHAMPION
+    assert trained.champion.metrics["seconds"].keys() >= {"read", f"fit {LEARNED}", "evaluate"}
+    assert any("binance:ETH/USDT:5m is left out: 1,9" in line for line in trained.lines)
+    assert any("of the 2,304 that 8 days hold" in line for line in trained.lines)
+    judging = load_champion(warehouse, BTC, learning.models)
+    assert judging is not None
+    assert judging.model.id == trained.champion.id
+    # The cuts of the one that judges are from all that was held out, not from the calm part alone.
+    assert judging.artifact.held_out == split_history(TARGET.timeframe, END, LEARNING).held_out
+    with warehouse.begin() as connection:
+        report = read_report(connection, trained.candidate.id)
+    assert report is not None
+    assert "<!doctype html>" in report
+
+
+def test_the_very_candles_can_be_read_again(learning: Settings) -> None:
+    """As of the moment that is kept with a model, whatever was stored later; a load under way counts as later."""
+    candles = market(1)
+    with open_warehouse(learning) as warehouse:
+        store(warehouse, BTC, candles.slice(0, candles.num_rows - 50))
+        with warehouse.begin() as loading, cursor_of(loading) as cursor:
+            cursor.execute("SELECT 1")  # a load has begun, and stores after the night has read
+            lessons = read_lessons(warehouse, learning, TARGET, END, lambda _: None)
+            copy_in(cursor, "candles", ensure_series(loading, BTC), candles.slice(candles.num_rows - 50))
+        again = read_candles(BTC, lessons.split.whole, as_of=lessons.as_of, settings=learning)
+        assert again.num_rows == candles.num_rows - 50
+        assert again.equals(lessons.candles[BTC])
+        assert read_lessons(warehouse, learning, TARGET, END, lambda _: None).data_hash != lessons.data_hash
+
+
+def test_nothing_that_opens_at_or_after_the_end_is_looked_at(warehouse: Warehouse, learning: Settings) -> None:
+    """A rerun of a past night learns the same, whatever has come since."""
+    late = learning.model_copy(update={"models": LEARNING.model_copy(update={"history": 12 * DAY})})
+    before = read_lessons(warehouse, late, TARGET, END - DAY, lambda _: None)
+    with warehouse.begin() as connection:
+        connection.execute(text("DELETE FROM candles WHERE open_time >= :end"), {"end": END - DAY})
+    after = read_lessons(warehouse, late, TARGET, END - DAY, lambda _: None)
+    assert after.data_hash == before.data_hash
+    assert after.split == before.split
+
+
+def test_a_night_that_is_no_better_changes_nothing(warehouse: Warehouse, learning: Settings) -> None:
+    """The champion stays, the candidate is kept as rejected with the reason, until its blob is dropped."""
+    first = _train(warehouse, learning)
+    second = _train(warehouse, learning)
+    assert second.champion.id == first.champion.id
+    assert second.candidate.state is State.REJECTED
+    assert "stays champion: no model of this night is measurably better" in second.verdict
+    assert {state for _, state in _states(warehouse)} == {State.CHAMPION, State.REJECTED}
+
+
+def test_a_champion_whose_blob_is_broken_is_replaced_and_told_of(warehouse: Warehouse, learning: Settings) -> None:
+    """It cannot judge, so it does not matter how well it once did."""
+    first = _train(warehouse, learning)
+    with warehouse.begin() as connection:
+        own = models_table.c
+        connection.execute(update(models_table).where(own.id == first.champion.id).values(artifact=b"no zip"))
+    second = _train(warehouse, learning)
+    assert second.champion.id > first.champion.id
+    assert second.night.reason.startswith(f"{first.champion.name} cannot be used (")
+
+
+def test_what_the_cut_of_the_champion_gave_is_counted(warehouse: Warehouse, learning: Settings) -> None:
+    """Incidents of the days that came after those that it was made from, by series, beside what was asked for."""
+    first = _train(warehouse, learning, END - 3 * DAY)
+    second = _train(warehouse, with_learning(learning, least_history=7 * DAY), END)
+    [since] = second.night.since
+    assert (since.series, round(since.weeks * 7, 1)) == (BTC, 3.0)
+    asked = f"{first.champion.scorer} {first.champion.name} was asked for 1.0 incidents per series and week, and gave"
+    assert any(line.startswith(asked) for line in second.lines)
+
+
+def test_what_the_archive_alone_keeps_is_not_learned_and_said(warehouse: Warehouse, learning: Settings) -> None:
+    """Its candles cannot be read as of a moment, so learning begins after them."""
+    early = TimeRange(END - 20 * DAY, END - 13 * DAY)
+    with warehouse.begin() as connection:
+        series_id = known_series(connection)[BTC]
+        vouch(connection, series_id, TARGET.timeframe, early, "load", ())
+        connection.execute(text("UPDATE checkpoints SET is_retired = true"))
+    lessons = read_lessons(warehouse, learning, TARGET, END, lambda _: None)
+    assert int(to_columns(lessons.candles[BTC])["open_time"].min()) >= early.end_ms
+    assert lessons.remarks == (
+        f"{BTC}: the archive alone keeps what is older than {early.end:%Y-%m-%d %H:%M}; not learned",
+    )
+
+
+def test_too_little_history_is_an_error_that_says_of_whom_and_what_to_do(
+    warehouse: Warehouse, settings: Settings
+) -> None:
+    """Nothing is registered, and nothing is learned from a week."""
+    with pytest.raises(InsufficientHistoryError) as caught:
+        training.train(warehouse, settings, TARGET, END, "night")
+    message = str(caught.value)
+    assert "too little of 5m to learn from: binance:BTC/USDT:5m: 3,9" in message
+    assert "of the 8,064 that 28 days hold" in message
+    assert "lower least_history in [models]" in message
+    with pytest.raises(InsufficientHistoryError, match="too little of 1h to learn from: there are no candles"):
+        training.train(warehouse, settings, Target(Timeframe.H1), END, "night")
+    assert _states(warehouse) == []
+
+
+def test_a_model_for_one_series_learns_from_that_alone(warehouse: Warehouse, learning: Settings) -> None:
+    """It has versions and a champion of its own, which that series is judged by."""
+    store(warehouse, ETH, market(2))
+    trained = training.train(warehouse, learning, Target(TARGET.timeframe, ETH), END, "night")
+    assert trained.champion.name.startswith("binance:ETH/USDT:5m/")
+    own = load_champion(warehouse, ETH, learning.models)
+    assert own is not None
+    assert list(own.artifact.norms) == [ETH]
+    assert load_champion(warehouse, BTC, learning.models) is None
+
+
+def _die_learning(environment: dict[str, str], settings: Settings) -> None:
+    os.environ.update(environment)
+    _take_few(lambda owner, name, value, **_: setattr(owner, name, value))
+    training.fit = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment]
+    with open_warehouse(settings) as opened:
+        _train(opened, settings)
+
+
+def test_killed_while_it_learns_it_leaves_nothing_and_a_rerun_goes_through(
+    warehouse: Warehouse, learning: Settings
+) -> None:
+    """Whatever was done until then is gone, and in nobody's way."""
+    child = multiprocessing.get_context("fork").Process(target=_die_learning, args=(dict(os.environ), learning))
+    child.start()
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
+    assert _states(warehouse) == []
+    assert _train(warehouse, learning).champion.version in {1, 2}
+
+
+def test_two_at_once_end_with_one_champion(
+    warehouse: Warehouse, learning: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The slower one was compared with nobody, and does not take the place of the one that was faster."""
+    both_have_decided, register = threading.Barrier(2, timeout=60), training.register
+
+    def register_together(*arguments: Any) -> Any:
+        both_have_decided.wait()
+        return register(*arguments)
+
+    monkeypatch.setattr(training, "register", register_together)
+    with ThreadPoolExecutor(2) as threads:
+        nights = [threads.submit(_train, warehouse, learning, END, name) for name in ("one", "other")]
+        trained = [night.result() for night in nights]
+    assert len({one.champion.id for one in trained}) == 1
+    assert [state for _, state in _states(warehouse)].count(State.CHAMPION) == 1
+    [slower] = [one for one in trained if one.champion.run != one.night.run]
+    assert "became champion meanwhile" in slower.verdict
+
+
+def test_the_parts_of_a_history_follow_one_another() -> None:
+    """What is compared comes after what thresholds are from, and that after what is learned: whole days of the end."""
+    split = split_history(Timeframe.M1, END + timedelta(hours=4, minutes=30, seconds=7), Learning())
+    end = END + timedelta(hours=4, minutes=30)
+    assert split.whole == TimeRange(end - 90 * DAY, end)
+    assert (split.learned.end, split.calm.end) == (end - 21 * DAY, end - 7 * DAY)
+    assert (split.calm.start, split.test.start) == (split.learned.end, split.calm.end)
+    assert split.held_out == TimeRange(end - 21 * DAY, end)
+    with pytest.raises(ConfigError, match="held_out must be shorter"):
+        split_history(Timeframe.M1, END, Learning(held_out=30 * DAY))
+
+
+def test_the_feeds_say_what_is_trained() -> None:
+    """A model for each timeframe of any feed, finest first; by setting, one for each series."""
+    feed = {
+        "exchange": "binance",
+        "symbols": ["BTC/USDT", "ETH/USDT"],
+        "timeframes": ["1h", "5m"],
+        "start": "2024-01-01",
+    }
+    settings = Settings.model_validate({"feeds": {"a": feed, "b": {**feed, "exchange": "kraken"}}})
+    assert [str(target) for target in targets_of(settings)] == ["5m", "1h"]
+    own = settings.model_copy(update={"models": Learning(per_series=True)})
+    names = [str(target) for target in targets_of(own)]
+    assert names[:2] == ["binance:BTC/USDT:5m", "binance:ETH/USDT:5m"]
+    assert len(names) == 8
+    assert [Target.parse(name) for name in names] == targets_of(own)
+
+
+def test_flagged_candles_are_not_learned(warehouse: Warehouse, learning: Settings) -> None:
+    """They are there and are judged, but what is normal is found without them."""
+    store(warehouse, ETH, wild(market(1), each=200))
+    lessons = read_lessons(warehouse, learning, TARGET, END, lambda _: None)
+    calm, odd = lessons.tracks[BTC], lessons.tracks[ETH]
+    assert odd.is_held.sum() == calm.is_held.sum()
+    is_wild = odd.close / calm.close > 1.3
+    assert is_wild.sum() == calm.is_held.sum() // 200
+    assert not odd.is_clean[is_wild].any()
