@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import logging
 import sys
+from functools import cache
+from importlib.metadata import entry_points
 from typing import Annotated
 
 import typer
@@ -51,8 +53,16 @@ def _options(
         logging.getLogger(noisy).setLevel(logging.ERROR)
 
 
+@cache
+def _attach_others() -> None:
+    """Let others hang their commands in, by the entry points of `chandler.commands`; once."""
+    for point in entry_points(group="chandler.commands"):
+        point.load()(app)
+
+
 def main() -> None:
     """Run the command; errors that are ours are one line, and their kind is the exit status."""
+    _attach_others()
     try:
         app()
     except ConfigError as error:

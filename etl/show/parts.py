@@ -11,6 +11,7 @@ from rich.table import Table
 _WHOLE = frozenset(
     {
         *("series", "first and last", "watermark", "loaded", "from", "to", "exchange", "looked at", "verdict"),
+        *("model", "scorer", "since"),
         *("when", "id", "open time", "rule", "flags", "state", "refused at", "replaced at", "refused", "flagged"),
     }
 )

@@ -1,0 +1,13 @@
+"""The commands of models, hung into `chandler`. Decide nothing; each calls one function of `models`."""
+
+from __future__ import annotations
+
+import typer
+
+from models.cli import registry, train
+
+
+def attach(app: typer.Typer) -> None:
+    """Hang the commands in."""
+    app.command()(train.train)
+    app.add_typer(registry.app, name="models")
