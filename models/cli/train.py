@@ -14,7 +14,6 @@ from rich.text import Text
 from etl.cli.terminal import AsJson, complain, err, out, run_name
 from etl.errors import ChandlerError, ConfigError
 from etl.settings import Settings, load_settings
-from etl.show.parts import new_table
 from etl.spelling import parse_moment
 from models.targets import Target, targets_of
 
@@ -107,6 +106,7 @@ def _said(step: Step) -> str:
 
 
 def _show(trained: Trained) -> None:
+    from etl.show.parts import new_table
     from models.trained import COLUMNS, rows_of, since_lines
 
     table = new_table(*COLUMNS, title=trained.target)
