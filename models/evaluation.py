@@ -128,8 +128,8 @@ def _judge(name: str, scores: Scores, planted: Sequence[Planted], seed: int) -> 
         name,
         scores.series,
         seed,
-        vus_pr=vus_pr(scores.joined, ranges),
-        average_precision=average_precision(scores.joined, ranges),
+        vus_pr=round(vus_pr(scores.joined, ranges), 6),
+        average_precision=round(average_precision(scores.joined, ranges), 6),
         by_kind=dict(_by_kind(scores.joined, ranges, [one.kind for one in planted])),
         planted=dict(Counter(cells)),
         found=dict(Counter(cell for cell, is_found in zip(cells, events.is_found, strict=True) if is_found)),
@@ -146,7 +146,7 @@ def _by_kind(scores: Floats, ranges: NDArray[np.int64], kinds: Sequence[Kind]) -
         leave_out = np.zeros(len(scores), dtype=np.bool_)
         for first, last in ranges[~is_own]:
             leave_out[max(first - BUFFER, 0) : last + TOLERANCE + 1] = True
-        yield str(kind), vus_pr(scores, ranges[is_own], leave_out=leave_out)
+        yield str(kind), round(vus_pr(scores, ranges[is_own], leave_out=leave_out), 6)
 
 
 def _curve(scores: Floats, ranges: NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:

@@ -1,0 +1,78 @@
+"""The pieces of a page that stands by itself: no script, nothing from any other host, legible in the light and dark."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+from models.plots import to_svg
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_CSS = """
+:root { color-scheme: light dark; --ink: light-dark(#15191f, #e6e9ee); --line: light-dark(#d9dde3, #353b45);
+  --quiet: light-dark(#69707d, #98a1b0); --strange: light-dark(#8a5a00, #f0b849) }
+body { font: 14px/1.5 system-ui, sans-serif; margin: 2rem; max-width: 64rem; color: var(--ink);
+  background: light-dark(#fff, #14171c) }
+h1 { font-size: 1.25rem; margin: 0 0 1rem } h2 { font-size: 1.05rem; margin: 2rem 0 .25rem }
+h3 { font-size: .9rem; margin: 1.25rem 0 .25rem } p { margin: .25rem 0 .75rem; max-width: 46rem }
+p.verdict { font-size: 1.15rem } .quiet { color: var(--quiet) } .strange { color: var(--strange) }
+div { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric: tabular-nums }
+th, td { padding: .3rem .9rem .3rem 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top }
+th { color: var(--quiet); font-weight: 600 } tr.strong td { font-weight: 600 }
+td.number, th.number { text-align: right; white-space: nowrap } td { overflow-wrap: anywhere }
+svg { max-width: 100%; height: auto } svg text { font-family: system-ui, sans-serif !important }
+"""
+
+
+def page(title: str, parts: Sequence[str]) -> str:
+    """Return a whole page; the parts are HTML, the title is text."""
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>{escape(title)}</title><style>{_CSS}</style><h1>{escape(title)}</h1>{''.join(parts)}</html>"
+    )
+
+
+def heading(text: str, level: int = 2) -> str:
+    """Return a heading of text."""
+    return f"<h{level}>{escape(text)}</h{level}>"
+
+
+def paragraph(text: str, name: str = "") -> str:
+    """Return a paragraph of text, of a class that the page's style has."""
+    return f"<p{_class(name)}>{escape(text)}</p>"
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: int = 0, strong: str | None = None) -> str:
+    """Return a table of texts.
+
+    Args:
+        heads: None if there is nothing to say above.
+        numbers: So many columns, the last ones, are numbers.
+        strong: Rows that begin with it stand out.
+    """
+    lines = [_row("th", heads, numbers, "")] if heads else []
+    lines += [_row("td", row, numbers, "strong" if row[0] == strong else "") for row in rows]
+    return f"<div><table>{''.join(lines)}</table></div>"
+
+
+def facts(told: Mapping[str, str]) -> str:
+    """Return a table of what is said of what."""
+    return table((), list(told.items()))
+
+
+def picture(figure: Figure, label: str) -> str:
+    """Return a plot; the label is for those who do not see it."""
+    return f'<div role="img" aria-label="{escape(label)}">{to_svg(figure)}</div>'
+
+
+def _row(tag: str, cells: Sequence[str], numbers: int, name: str) -> str:
+    classes = ["number" if place >= len(cells) - numbers else "" for place in range(len(cells))]
+    columns = (f"<{tag}{_class(one)}>{escape(cell)}</{tag}>" for one, cell in zip(classes, cells, strict=True))
+    return f"<tr{_class(name)}>{''.join(columns)}</tr>"
+
+
+def _class(name: str) -> str:
+    return f' class="{name}"' if name else ""
