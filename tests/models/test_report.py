@@ -61,7 +61,7 @@ def night(champion: str, was_champion: str | None = None) -> Night:
         [compare(evaluation, "ewma_z", "lstm")],
         {"read": 1.5, "fit lstm": 60.0},
         {"lstm": [1.0, 0.6, 0.5]},
-        {"kraken:XBT/USD:1m": "only 3 days of candles"},
+        {"kraken:XBT/USD:1m": "only <3> days of candles"},
         [Given("lstm 1m/1", BTC, 2.0, 3)],
         [example],
         {"python": "3.11.7"},
@@ -130,7 +130,7 @@ def test_all_that_was_measured_is_there(page: str) -> None:
     ):
         assert part in text
     assert "kraken:XBT/USD:1m" in text
-    assert "only 3 days of candles" in text
+    assert "only <3> days of candles" in text
     assert page.count("<svg") == 4
 
 
