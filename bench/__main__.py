@@ -5,7 +5,7 @@
 
 import sys
 
-from bench import absences, archive, audit, budget, clean, fetch, ingest, load, quality, rebuild
+from bench import absences, archive, audit, budget, clean, fetch, ingest, load, quality, rebuild, training
 
 BENCHES = {
     "ingest": ingest,
@@ -18,6 +18,7 @@ BENCHES = {
     "quality": quality,
     "load": load,
     "rebuild": rebuild,
+    "training": training,
 }
 
 for name in [sys.argv.pop(1)] if len(sys.argv) > 1 else BENCHES:

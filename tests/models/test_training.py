@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +16,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text, update
 
+from etl.cli import main
 from etl.errors import ConfigError, InsufficientHistoryError
 from etl.learning import Learning
 from etl.read import read_candles
@@ -266,3 +269,54 @@ def test_flagged_candles_are_not_learned(warehouse: Warehouse, learning: Setting
     is_wild = odd.close / calm.close > 1.3
     assert is_wild.sum() == calm.is_held.sum() // 200
     assert not odd.is_clean[is_wild].any()
+
+
+@pytest.fixture
+def chandler(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[object, str, str]]:
+    """Return a function that runs the command in this process: its exit status, and what it printed in one line."""
+    for name in ("history", "least_history", "held_out"):
+        monkeypatch.setenv(f"CHANDLER_MODELS__{name.upper()}", f"{getattr(LEARNING, name).days}d")
+
+    def run(*arguments: str) -> tuple[object, str, str]:
+        monkeypatch.setattr(sys, "argv", ["chandler", "train", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        return ended.value.code or 0, printed.out, " ".join(printed.err.split())
+
+    return run
+
+
+def test_a_person_trains_by_hand(chandler: Callable[..., tuple[object, str, str]]) -> None:
+    """The command shows the comparison and the verdict, and where the report is; what is left out is not hidden."""
+    end = f"{END:%Y-%m-%d}"
+    status, out, _ = chandler("--timeframe", "5m", "--end", end)
+    assert status == 0
+    for row in ("VUS-PR", f"{LEARNED} (candidate)", f"{BASELINE} (baseline)", "is champion. There was no champion."):
+        assert row in out
+    assert "The report: chandler models report 5m/1 --out night.html" in out
+    status, out, err = chandler("--timeframe", "5m", "--timeframe", "1h", "--end", end, "--json")
+    [trained] = json.loads(out)
+    assert trained["target"] == "5m"
+    assert {one["model"].partition(" ")[0] for one in trained["models"]} == {LEARNED, BASELINE}
+    assert status == 1
+    assert "too little of 1h to learn from" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--timeframe", "5min"), "'5min' is no timeframe; nearest: 5m"),
+        (("--timeframe", "binance:BTC/USDT:5m"), "for one series: --series binance:BTC/USDT:5m"),
+        ((), "no feed in feeds.toml says what to train; name it: --timeframe 1m"),
+    ],
+)
+def test_what_cannot_be_meant_is_said_before_anything_is_read(
+    chandler: Callable[..., tuple[object, str, str]], arguments: tuple[str, ...], said: str
+) -> None:
+    """With what would have been right."""
+    status, _, err = chandler(*arguments)
+    assert status == 2
+    assert said in err

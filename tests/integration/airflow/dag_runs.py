@@ -28,7 +28,8 @@ def run(dag: Any, logical_date: str) -> dict[str, Any]:
     with create_session() as session:
         instances = session.query(TaskInstance).filter_by(dag_id=dag.dag_id, run_id=done.run_id)
         events = session.query(AssetEvent).filter_by(source_dag_id=dag.dag_id, source_run_id=done.run_id)
-        links = session.query(XComModel).filter_by(dag_id=dag.dag_id, run_id=done.run_id, key="_link_QualityLink")
+        left = session.query(XComModel).filter_by(dag_id=dag.dag_id, run_id=done.run_id)
+        links = left.filter(XComModel.key.startswith("_link_", autoescape=True))
         return {
             "state": str(done.state),
             "interval": [done.data_interval_start.isoformat(), done.data_interval_end.isoformat()],
