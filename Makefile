@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check bench lock clean
+.PHONY: help demo run test check bench bench-models lock clean
 
 # The tests and the stack start dozens of Python processes: none shall compile what another has compiled before it.
 export PYTHONDONTWRITEBYTECODE =
@@ -16,7 +16,7 @@ HAVE_UV = command -v uv > /dev/null || test -x $(BIN)/uv || { \
 help: ## show this
 	@echo "Chandler: exchange candles into Parquet and PostgreSQL, every one accounted for."
 	@echo
-	@grep -E '^[a-z]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+): .*## (.*)/  make \1\t\2/' | expand -t 16
+	@grep -E '^[a-z-]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+): .*## (.*)/  make \1\t\2/' | expand -t 20
 	@echo
 	@echo "Begin with 'make demo': a week of three made-up markets through a real Airflow, in a minute or two."
 	@echo "Then write your symbols into feeds.toml and 'make run'. Everything they keep lies below .chandler/."
@@ -38,6 +38,9 @@ check: .venv/dev.stamp ## lint, format, types, and who may import whom
 
 bench: .venv/dev.stamp ## measure what docs/performance.md quotes
 	@$(BIN)/python -m bench
+
+bench-models: .venv/dev.stamp ## compare the ways to judge candles on recordings, as docs/models.md has it
+	@$(BIN)/python -m bench models $(ARGS)
 
 lock: .venv/bin/python ## resolve the requirements of pyproject.toml again, and lock them
 	@$(HAVE_UV)

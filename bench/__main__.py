@@ -5,7 +5,7 @@
 
 import sys
 
-from bench import absences, archive, audit, budget, clean, fetch, ingest, load, quality, rebuild, training
+from bench import absences, archive, audit, budget, clean, fetch, ingest, load, models, quality, rebuild, training
 
 BENCHES = {
     "ingest": ingest,
@@ -18,6 +18,7 @@ BENCHES = {
     "quality": quality,
     "load": load,
     "rebuild": rebuild,
+    "models": models,
     "training": training,
 }
 
