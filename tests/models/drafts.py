@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,12 +14,15 @@ from models.targets import Target
 from tests.models.artifacts import LIMIT, TWO, made_artifact
 
 ALL_1M = Target(TWO[0].timeframe)
+METRICS = {"vus_pr": 0.5}
 
 
-def drafts_of(*seeds: int, states: tuple[State, ...] = (State.CHAMPION,), **of: Any) -> list[Draft]:
+def drafts_of(
+    *seeds: int, states: tuple[State, ...] = (State.CHAMPION,), metrics: Mapping[str, Any] = METRICS, **of: Any
+) -> list[Draft]:
     """Return drafts of made artifacts."""
     return [
-        Draft(made_artifact(seed, **of), state, f"{seed} did {state}.", {"vus_pr": 0.5}, f"<p>night {seed}</p>")
+        Draft(made_artifact(seed, **of), state, f"{seed} did {state}.", metrics, f"<p>night {seed}</p>")
         for seed, state in zip(seeds, states, strict=True)
     ]
 

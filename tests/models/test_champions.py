@@ -125,6 +125,24 @@ def test_rolling_back_goes_from_champion_to_champion(warehouse: Warehouse) -> No
     assert _roll_back(warehouse).name == "1m/1", "which was champion before it, though others were registered since"
 
 
+def test_who_was_champion_last_counts_and_not_who_was_trained_last(
+    warehouse: Warehouse, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A model that a person brought back was champion after newer ones: it is gone back to, kept, and judges."""
+    first = crown(warehouse, 1)
+    crown(warehouse, 2)
+    with warehouse.begin() as connection:
+        promote(connection, first, reason="calmer", run="me", max_bytes=LIMIT)
+    spoil(warehouse, crown(warehouse, 3))
+    judging = load_champion(warehouse, BTC, LEARNING)
+    assert judging is not None
+    assert judging.model.name == "1m/1"
+    with warehouse.begin() as connection:
+        prune(connection, timedelta(0), datetime.now(UTC) + timedelta(days=1))
+        assert [model.has_blob for model in list_models(connection)] == [True, False, True]
+    assert _roll_back(warehouse).name == "1m/1"
+
+
 def test_there_must_be_a_champion_to_roll_back_from(warehouse: Warehouse) -> None:
     """Else it is said."""
     with pytest.raises(ConfigError, match="1m has no champion"):
