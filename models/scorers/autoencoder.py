@@ -28,7 +28,7 @@ LENGTH = 30
 UNITS = 64
 _DROPOUT = 0.2
 _COLUMN = columns_of([CHANNEL])
-_MOST = 60_000  # windows to learn from
+_MOST = 30_000  # windows to learn from
 _BATCH = 256
 _PATIENCE = 2  # epochs without gain
 _HELD_OUT = 0.1  # the latest windows, to see when to stop
@@ -103,7 +103,7 @@ def _model(study: Study) -> keras.Model:
             keras.layers.RepeatVector(LENGTH),
             keras.layers.LSTM(UNITS, return_sequences=True),
             keras.layers.Dropout(_DROPOUT),
-            keras.layers.TimeDistributed(keras.layers.Dense(1)),
+            keras.layers.Dense(1),  # what TimeDistributed around it gives, a little sooner
         ]
     )
     if study.begin_with is not None:

@@ -79,7 +79,7 @@ def _deviations(
     from scipy.signal import lfilter
 
     values = np.where(known, rows[..., _COLUMNS], 0.0).astype(np.float64)
-    before = np.cumsum(known, axis=1) - known
+    before: NDArray[np.int64] = np.cumsum(known, axis=1) - known
     score, deviation = np.empty_like(values), np.empty_like(values)
     for channel, decay in enumerate(0.5 ** (1 / half_life)):
         # The newest weighs 1; a slot in which nothing is known weighs nothing.

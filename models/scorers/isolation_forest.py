@@ -40,10 +40,7 @@ def fit(lessons: Sequence[Lesson], study: Study) -> Parts:
     """Grow the trees on a sample of clean candles."""
     windows, _ = draw_windows(lessons, PAST, _MOST, np.random.default_rng(study.seed))
     forest = grow(to_points(np.moveaxis(fill(windows), 1, 2)), study.seed)
-    graph = graphs.Graph()
-    points = graph.input((_CANDLES, _POINTS))
-    attributes = to_ensemble(forest)
-    return Parts(graph=graph.to_bytes(graph.node("TreeEnsembleRegressor", points, domain=graphs.ML, **attributes)))
+    return Parts(graph=to_graph(forest))
 
 
 def load(parts: Parts) -> Judge:
@@ -84,8 +81,14 @@ def grow(points: Floats, seed: int) -> IsolationForest:
     return IsolationForest(n_estimators=_TREES, max_samples=samples, random_state=seed).fit(points)
 
 
-def to_ensemble(forest: IsolationForest) -> dict[str, Any]:
-    """Return the trees as ONNX' TreeEnsembleRegressor has them; they sum to the log2 of how strange a point is."""
+def to_graph(forest: IsolationForest) -> bytes:
+    """Return the graph that gives the log2 of how strange points are: (_CANDLES, _POINTS) -> (_CANDLES, 1)."""
+    graph = graphs.Graph()
+    points = graph.input((_CANDLES, _POINTS))
+    return graph.to_bytes(graph.node("TreeEnsembleRegressor", points, domain=graphs.ML, **_to_ensemble(forest)))
+
+
+def _to_ensemble(forest: IsolationForest) -> dict[str, Any]:
     columns: dict[str, list[Any]] = {name: [] for name in (*_NODE, *_LEAF)}
     whole = len(forest.estimators_) * float(_path(np.array([forest.max_samples_]))[0])
     for number, estimator in enumerate(forest.estimators_):

@@ -67,7 +67,8 @@ def _hour_of(values: Floats) -> NDArray[np.int64]:
     """Return the hour of the day (..., ), found from its angle; 0 where no candle is held."""
     sine, cosine = values[..., FEATURES.index("day_sin")], values[..., FEATURES.index("day_cos")]
     seconds = np.rint(np.arctan2(sine, cosine) / (2 * np.pi) * _DAY_S)
-    return np.nan_to_num(seconds % _DAY_S // _HOUR_S).astype(np.int64)
+    hours: NDArray[np.int64] = np.nan_to_num(seconds % _DAY_S // _HOUR_S).astype(np.int64)
+    return hours
 
 
 def _centre_and_deviation(values: Floats) -> tuple[float, float]:

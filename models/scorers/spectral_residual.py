@@ -2,8 +2,8 @@
 
 The amplitudes of a window's transform, less what neighbouring frequencies have, are turned back: a saliency map. A
 candle's score is how far its own saliency is above that of the candles before it. Applied causally: each candle is the
-last one of its window, behind which a few points are extrapolated, as the paper does, since what stands at the edge is
-not told well. Nothing is learned.
+last one of its window, behind which a few points are extrapolated, since what stands at the edge is not told well: from
+the candles before it, or a spike would go on for ever and stand out no more. Nothing is learned.
 
 Source: Ren et al., Time-series anomaly detection service at Microsoft (KDD 2019), section 3; the constants are theirs.
 """
@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from etl.errors import ArtifactError
 from models.blocks import BLOCK
 from models.scorers.scorer import Floats, Judge, Lesson, Parts, Scorer, Study
 from models.scorers.windows import columns_of, fill, windows_of
@@ -37,6 +38,8 @@ def fit(lessons: Sequence[Lesson], study: Study) -> Parts:
 
 def load(parts: Parts) -> Judge:
     """Return what judges."""
+    if parts.numbers or parts.graph is not None:
+        raise ArtifactError("there are parts where nothing is learned")
 
     def judge(rows: Floats) -> Floats:
         values = fill(rows)[..., _COLUMNS].astype(np.float64)
@@ -60,7 +63,7 @@ def _stand_out(windows: NDArray[np.float64]) -> NDArray[np.float64]:
     Args:
         windows: (..., WINDOW - _AHEAD).
     """
-    last, before = windows[..., -1], windows[..., -1 - _SLOPES : -1]
+    last, before = windows[..., -2], windows[..., -2 - _SLOPES : -2]
     slope = ((last[..., np.newaxis] - before) / np.arange(_SLOPES, 0, -1)).mean(axis=-1)
     ahead = before[..., 1] + slope * _SLOPES
     points = np.concatenate([windows, np.repeat(ahead[..., np.newaxis], _AHEAD, axis=-1)], axis=-1)

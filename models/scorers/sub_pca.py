@@ -16,7 +16,7 @@ import numpy as np
 
 from models.blocks import BLOCK
 from models.scorers.reading import take_numbers
-from models.scorers.scorer import Floats, Judge, Lesson, Parts, Scorer, Study
+from models.scorers.scorer import Floats, Judge, Lesson, Mask, Parts, Scorer, Study
 from models.scorers.windows import columns_of, draw_windows, fill, windows_of
 
 CHANNELS = ("return", "range", "body", "volume", "trades", "taker_share")
@@ -30,7 +30,7 @@ _LEAST = 1e-2  # of the mean variance of a component: below, rounding would be w
 def fit(lessons: Sequence[Lesson], study: Study) -> Parts:
     """Find each feature's components, from a sample of windows of clean candles."""
     windows, _ = draw_windows(lessons, LENGTH, _MOST, np.random.default_rng(study.seed))
-    is_known = ~np.isnan(windows[..., _COLUMNS]).any(axis=1)
+    is_known: Mask = ~np.isnan(windows[..., _COLUMNS].sum(axis=1))
     clipped = np.clip(windows[..., _COLUMNS].astype(np.float64), -_WILDEST, _WILDEST)
     centre, whiten = np.zeros(len(CHANNELS)), np.tile(np.eye(LENGTH), (len(CHANNELS), 1, 1))
     for channel in range(len(CHANNELS)):
