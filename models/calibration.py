@@ -7,6 +7,7 @@ score can be told to a person: it is the log10 of "once in so many candles".
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,7 +99,7 @@ def find_cut(joined: Floats, budget_per_week: float, timeframe: Timeframe) -> fl
         return float(np.nextafter(start, np.inf))
     excess = len(peaks) / weeks / budget_per_week
     shape, scale = _fit_pareto(peaks - start)
-    return start + (scale * np.log(excess) if shape == 0 else scale / shape * (excess**shape - 1))
+    return start + (scale * math.log(excess) if shape == 0 else scale / shape * (excess**shape - 1))
 
 
 def _tail_share(count: int) -> float:

@@ -1,0 +1,61 @@
+"""Candles against what was usual in the half hour before them, so that who has learned in calm months knows wild ones.
+
+Weights halve with every HALF_LIFE slots back; the candle itself has none.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+
+from models.blocks import STEPS
+from models.features import FEATURES
+from models.scorers.scorer import Floats
+
+HALF_LIFE = 30
+LEVELS = ("range_level", "volume_level", "return_level")
+"""What was usual: of range and volume in deviations, of the return's size as a log."""
+MOVES = ("return", "range", "body", "place", "volume", "trades", "taker_share")
+"""The candle's features, less what was usual, or over it; place and taker_share as they are."""
+MOMENT = ("day_sin", "day_cos")
+
+_WIDEST = 5.0  # in deviations: a wilder candle counts no more than that for what is usual
+_PRIOR = 2.0  # candles of no news, as long as few were seen
+_COMMON_ROOT = 0.82  # the mean root of the size of a normal variable
+_LEAST_RETURN = 0.03  # of the usual one: where prices stand still, a tick is no wonder
+
+
+def localise(values: Floats) -> dict[str, Floats]:
+    """Return MOVES, LEVELS and MOMENT, (rows, STEPS) each; NaN where a candle's own are not known.
+
+    Args:
+        values: (rows, STEPS, len(FEATURES)), normalised.
+    """
+    columns = dict(zip(FEATURES, np.moveaxis(values, -1, 0), strict=True))
+    level = {name: _before(np.clip(columns[name], -_WIDEST, _WIDEST), 0.0) for name in ("range", "volume", "trades")}
+    root = _before(np.sqrt(np.minimum(np.abs(columns["return"]), 10 * _WIDEST)), _COMMON_ROOT)
+    usual = (root / np.float32(_COMMON_ROOT)) ** 2 + np.float32(_LEAST_RETURN)
+    return {
+        **columns,
+        **{name: columns[name] - usual_one for name, usual_one in level.items()},
+        "return": columns["return"] / usual,
+        "body": columns["body"] / usual,
+        "range_level": level["range"],
+        "volume_level": level["volume"],
+        "return_level": np.log(usual),
+    }
+
+
+def _before(values: Floats, common: float) -> Floats:
+    """Return the weighted mean of what is known before each step, drawn towards what is common."""
+    is_known = ~np.isnan(values)
+    sums = np.where(is_known, values, np.float32(0)) @ _weights() + np.float32(_PRIOR * common)
+    return sums / (is_known.astype(np.float32) @ _weights() + np.float32(_PRIOR))
+
+
+@cache
+def _weights() -> Floats:
+    """Return (STEPS, STEPS): what each step, by row, counts for those after it, by column."""
+    back = np.arange(STEPS)[np.newaxis] - np.arange(STEPS)[:, np.newaxis] - 1
+    return np.where(back >= 0, 0.5 ** (np.maximum(back, 0) / HALF_LIFE), 0.0).astype(np.float32)

@@ -1,0 +1,198 @@
+"""How the LSTM learns, in TensorFlow; what it has learned is plain weights. Only a training imports TensorFlow."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etl.errors import InsufficientHistoryError
+from models.blocks import STEPS
+from models.scorers.foretelling import GIVEN, HEADS, SEEN, aim, give, places_given, see
+from models.scorers.local import localise
+from models.scorers.scorer import Floats, Lesson, Progress, Study
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+UNITS = 64
+HIDDEN = 24
+"""Units between the LSTM's state and one foretold distribution."""
+NARROWEST = -4.0
+"""The least log of a scale: where the same value comes always, a hair's breadth off is no wonder."""
+Weights = Mapping[str, NDArray[Any]]
+
+_LSTM = "lstm"
+_CONTEXT = 64  # steps of a row that are seen and not learned; the row before has learned them
+_BATCH = 32
+_SHARE_KEPT_BACK = 0.1  # of the rows, the latest: they say whether anything is gained
+_PATIENCE = 3
+_RATE, _RATE_LATER = 3e-3, 1e-3  # of learning from nothing, and from what was learned before
+_LIGHTEST_TAIL = 1.5  # degrees of freedom, at the least
+_Batch = tuple[Floats, Floats, Floats, NDArray[np.bool_]]
+
+
+def shapes() -> dict[str, tuple[int, ...]]:
+    """Return the shapes of all weights, by name: the LSTM's, by head those of its two layers, and the tails'."""
+    named: dict[str, tuple[int, ...]] = {
+        "kernel": (len(SEEN), 4 * UNITS),
+        "recurrent": (UNITS, 4 * UNITS),
+        "bias": (4 * UNITS,),
+    }
+    for head in HEADS:
+        given = len(places_given(head))
+        named |= {f"{head.channel}_kernel": (UNITS + given, HIDDEN), f"{head.channel}_bias": (HIDDEN,)}
+        named |= {f"{head.channel}_out_kernel": (HIDDEN, 2), f"{head.channel}_out_bias": (2,)}
+    return named | {"tails": (len(HEADS),)}
+
+
+def learn(lessons: Sequence[Lesson], study: Study, begin_with: Weights | None) -> dict[str, NDArray[Any]]:
+    """Return weights by name, of `shapes`.
+
+    Each epoch goes through all rows once, at a rate that falls; it ends when the rows kept back are foretold no better,
+    and what foretold them best is returned.
+
+    Raises:
+        InsufficientHistoryError: No lesson is as long as a row.
+    """
+    rows = _rows(lessons)
+    kept_back = max(int(len(rows) * _SHARE_KEPT_BACK), 1)
+    if len(rows) <= kept_back:
+        raise InsufficientHistoryError(f"too little to learn from: {STEPS} candles in a row are needed, twice at least")
+    learned, checked = rows[:-kept_back], rows[-kept_back:]
+    network = _Network(study.seed, begin_with, steps=study.epochs * math.ceil(len(learned) / _BATCH))
+    order = np.random.default_rng(study.seed)
+    best, best_loss, stale = network.weights(), math.inf, 0
+    for epoch in range(study.epochs):
+        for number, batch in enumerate(_batches(lessons, [learned[i] for i in order.permutation(len(learned))])):
+            network.step(batch)
+            done = epoch + (number + 1) * _BATCH / len(learned)
+            study.watch(Progress(epoch + 1, study.epochs, min(done, epoch + 1) / study.epochs, _known(best_loss)))
+        loss = network.loss(_batches(lessons, checked))
+        if loss < best_loss:
+            best, best_loss, stale = network.weights(), loss, 0
+        else:
+            stale += 1
+        study.watch(Progress(epoch + 1, study.epochs, (epoch + 1) / study.epochs, _known(best_loss)))
+        if stale == _PATIENCE:
+            break
+    return best
+
+
+class _Network:
+    """What is trained: one LSTM, a small layer for each head, and how heavy the tails are."""
+
+    def __init__(self, seed: int, begin_with: Weights | None, steps: int) -> None:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        import keras
+        import tensorflow as tf
+
+        keras.utils.set_random_seed(seed)
+        self._model = _model()
+        # Keras has its own order of layers; ours is that of `shapes`.
+        self._layers = [self._model.get_layer(name) for name in _layer_names()]
+        self._tails = tf.Variable(np.full(len(HEADS), 2.0, np.float32))
+        if begin_with is not None:
+            *weights, tails = (begin_with[name] for name in shapes())
+            for layer in self._layers:
+                layer.set_weights([weights.pop(0) for _ in layer.weights])
+            self._tails.assign(tails)
+        self._variables = [*self._model.trainable_variables, self._tails]
+        rate = keras.optimizers.schedules.CosineDecay(_RATE if begin_with is None else _RATE_LATER, steps)
+        self._optimizer = keras.optimizers.Adam(rate, clipnorm=1.0)
+        self._optimizer.build(self._variables)
+        shape = [tf.TensorSpec([None, STEPS, n]) for n in (len(SEEN), len(GIVEN), len(HEADS))]
+        shape.append(tf.TensorSpec([None, STEPS, len(HEADS)], tf.bool))
+        self._step = tf.function(self._descend, input_signature=shape)
+        self._measure = tf.function(self._losses, input_signature=shape)
+
+    def step(self, batch: _Batch) -> None:
+        """Learn a batch."""
+        self._step(*batch)
+
+    def loss(self, batches: Iterator[_Batch]) -> float:
+        """Return by how much too improbable candles are, in the mean of all that is foretold."""
+        sums = np.zeros((2, len(HEADS)))
+        for batch in batches:
+            sums += [part.numpy() for part in self._measure(*batch)]
+        return float((sums[0] / np.maximum(sums[1], 1)).sum())
+
+    def weights(self) -> dict[str, NDArray[Any]]:
+        """Return a copy."""
+        weights = [values for layer in self._layers for values in layer.get_weights()]
+        return dict(zip(shapes(), [*weights, self._tails.numpy()], strict=True))
+
+    def _descend(self, seen: tf.Tensor, given: tf.Tensor, aims: tf.Tensor, counts: tf.Tensor) -> None:
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            sums, known = self._losses(seen, given, aims, counts)
+            loss = tf.reduce_sum(sums / tf.maximum(known, 1.0))
+        gradients = tape.gradient(loss, self._variables)
+        self._optimizer.apply_gradients(zip(gradients, self._variables, strict=True))
+
+    def _losses(
+        self, seen: tf.Tensor, given: tf.Tensor, aims: tf.Tensor, counts: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return, by head, the sum of the negative log likelihoods under Student's distribution, and their count."""
+        import tensorflow as tf
+
+        foretold = tf.stack(self._model([seen[:, :-1], given[:, 1:]]), axis=2)
+        mean, scale = foretold[..., 0], tf.maximum(foretold[..., 1], NARROWEST)
+        freedom = tf.nn.softplus(self._tails) + _LIGHTEST_TAIL
+        off = (aims[:, 1:] - mean) * tf.exp(-scale)
+        constant = tf.math.lgamma((freedom + 1) / 2) - tf.math.lgamma(freedom / 2) - tf.math.log(freedom * math.pi) / 2
+        losses = scale + (freedom + 1) / 2 * tf.math.log1p(off * off / freedom) - constant
+        counted = tf.cast(counts[:, 1:], tf.float32)
+        return tf.reduce_sum(losses * counted, (0, 1)), tf.reduce_sum(counted, (0, 1))
+
+
+def _model() -> keras.Model:
+    """Return the network: of steps 0 to n - 1 and what is given at 1 to n, the distributions at 1 to n."""
+    import keras
+
+    seen, given = keras.Input((STEPS - 1, len(SEEN))), keras.Input((STEPS - 1, len(GIVEN)))
+    states = keras.layers.LSTM(UNITS, return_sequences=True, name=_LSTM)(seen)
+    foretold = []
+    for head in HEADS:
+        own = keras.ops.take(given, places_given(head), axis=2)
+        both = keras.layers.Concatenate()([states, own])
+        hidden = keras.layers.Dense(HIDDEN, activation="tanh", name=head.channel)(both)
+        foretold.append(keras.layers.Dense(2, name=f"{head.channel}_out")(hidden))
+    return keras.Model([seen, given], foretold)
+
+
+def _layer_names() -> list[str]:
+    return [_LSTM, *(name for head in HEADS for name in (head.channel, f"{head.channel}_out"))]
+
+
+def _rows(lessons: Sequence[Lesson]) -> list[tuple[int, int]]:
+    """Return (lesson, first step) of all rows that hold anything to learn, the latest last."""
+    every = [
+        (number, start)
+        for number, lesson in enumerate(lessons)
+        for start in range(0, len(lesson.values) - STEPS + 1, STEPS - _CONTEXT)
+        if lesson.is_clean[start + _CONTEXT : start + STEPS].any()
+    ]
+    # By how far it lies from its lesson's end, since lessons may begin at different times.
+    return sorted(every, key=lambda row: (row[1] - len(lessons[row[0]].values), row[0]))
+
+
+def _batches(lessons: Sequence[Lesson], rows: Sequence[tuple[int, int]]) -> Iterator[_Batch]:
+    for first in range(0, len(rows), _BATCH):
+        here = rows[first : first + _BATCH]
+        local = localise(np.stack([lessons[number].values[start : start + STEPS] for number, start in here]))
+        is_clean = np.stack([lessons[number].is_clean[start : start + STEPS] for number, start in here])
+        is_clean[:, :_CONTEXT] = False
+        aims = aim(local)
+        counts = is_clean[..., np.newaxis] & ~np.isnan(aims)
+        yield see(local), give(local), np.nan_to_num(aims, nan=0.0), counts
+
+
+def _known(loss: float) -> float | None:
+    return loss if math.isfinite(loss) else None
