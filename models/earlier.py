@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 from etl.errors import ArtifactError
 from etl.learning import Learning
+from etl.series import TimeRange
 from etl.warehouse import Warehouse
 from models.artifact import Artifact
 from models.lessons import Lessons
 from models.registry import Model, champion, list_models, read_artifact
+from models.scorers import SCORERS
 from models.scorers.scorer import Parts
 from models.scoring import judge_of
 from models.targets import Target
@@ -31,6 +33,10 @@ class Earlier:
     champion: Model | None = None
     artifact: Artifact | None = None
     trouble: str | None = None
+
+    def has_learned(self, part: TimeRange) -> bool:
+        """Whether the champion has learned from what lies in or after a range."""
+        return self.artifact is not None and self.artifact.learned.end > part.start
 
     @property
     def name(self) -> str | None:
@@ -57,17 +63,22 @@ def read_earlier(warehouse: Warehouse, learning: Learning, target: Target, lesso
 
 
 def last_lesson(
-    warehouse: Warehouse, learning: Learning, target: Target, scorer: str, earlier: Earlier
+    warehouse: Warehouse, learning: Learning, target: Target, scorer: str, earlier: Earlier, lessons: Lessons
 ) -> Parts | None:
-    """Return what a scorer was last taught: as champion, or else in the newest model of it whose blob is sound."""
-    if earlier.artifact is not None and earlier.artifact.scorer == scorer:
-        return earlier.artifact.parts
+    """Return what a scorer was last taught: as champion, or else in the newest model of it whose blob is sound.
+
+    Never what has learned from candles that this night holds out.
+    """
     with warehouse.begin() as connection:
-        for model in list_models(connection, target, scorer=scorer):
-            if not model.has_blob:
+        known = list_models(connection, target, scorer=scorer)
+        for model in sorted(known, key=lambda one: one == earlier.champion, reverse=True):
+            if not model.has_blob or model.learned.end > lessons.split.learned.end:
                 continue
             try:
-                return read_artifact(connection, model, learning.max_artifact_bytes).parts
+                parts = read_artifact(connection, model, learning.max_artifact_bytes).parts
+                SCORERS[scorer].load(parts)
             except ArtifactError as error:
                 log.warning("nothing is taken on from %s: %s", model.name, error)
+            else:
+                return parts
     return None

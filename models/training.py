@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -29,6 +28,7 @@ from models.verdict import Standing, Verdict, reach_verdict
 log = logging.getLogger(__name__)
 
 _EXAMPLES = 3  # series whose scores a report draws
+_EPOCHS = 4  # of a baseline that has any: it begins anew each night, and is not what the night's time is for
 
 
 def train(
@@ -49,12 +49,11 @@ def train(
         InsufficientHistoryError: There are too few candles to learn from.
         ConfigError: The settings leave nothing to learn from.
     """
-    _settle_tensorflow()
     stages = Stages(["read", *(f"fit {name}" for name in scorers.SCORERS), "evaluate", "report", "register"], watch)
     with stages.stage("read") as told:
         lessons = read_lessons(warehouse, settings, target, end, told)
         for remark in _remarks(lessons):
-            log.warning("%s", remark)
+            log.info("%s", remark)
         earlier = read_earlier(warehouse, settings.models, target, lessons)
     artifacts = _fit_all(warehouse, settings, target, lessons, earlier, stages)
     with stages.stage("evaluate") as told:
@@ -78,9 +77,12 @@ def _fit_all(
     artifacts = {}
     for name in scorers.SCORERS:
         is_learned = name == scorers.LEARNED
-        begin_with = last_lesson(warehouse, settings.models, target, name, earlier) if is_learned else None
+        begin_with = None
+        if is_learned:
+            begin_with = last_lesson(warehouse, settings.models, target, name, earlier, lessons)
         with stages.fitting(name) as watch:
-            study = Study(epochs=settings.models.epochs, begin_with=begin_with, watch=watch)
+            epochs = settings.models.epochs if is_learned else min(_EPOCHS, settings.models.epochs)
+            study = Study(epochs=epochs, begin_with=begin_with, watch=watch)
             try:
                 artifacts[name] = fit(
                     name,
@@ -114,7 +116,9 @@ def _compare(artifacts: Mapping[str, Artifact], earlier: Earlier, lessons: Lesso
 def _standing(earlier: Earlier, lessons: Lessons) -> Standing:
     known = set() if earlier.artifact is None else set(earlier.artifact.norms)
     newcomers = sorted(lessons.tracks.keys() - known) if known else []
-    return Standing(scorers.LEARNED, earlier.name, newcomers, earlier.trouble)
+    return Standing(
+        scorers.LEARNED, earlier.name, newcomers, earlier.trouble, earlier.has_learned(lessons.split.held_out)
+    )
 
 
 def _night(
@@ -165,15 +169,3 @@ def _night(
 
 def _remarks(lessons: Lessons) -> list[str]:
     return [*(f"{series} is left out: {why}" for series, why in lessons.left_out.items()), *lessons.remarks]
-
-
-def _settle_tensorflow() -> None:
-    """Let TensorFlow, which is imported where it is used, use the cores there are, and say no more than it must."""
-    cores = str(len(os.sched_getaffinity(0)))
-    for name, value in {
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "TF_NUM_INTRAOP_THREADS": cores,
-        "TF_NUM_INTEROP_THREADS": cores,
-        "TF_DETERMINISTIC_OPS": "1",
-    }.items():
-        os.environ.setdefault(name, value)

@@ -35,12 +35,14 @@ class Standing:
         was_champion: None if there was none, or none that can be used.
         newcomers: Series that the night's models know and the champion does not.
         trouble: Why the champion that was cannot be used, where there was one.
+        has_seen: Whether the champion that was has learned from candles that models are compared on.
     """
 
     candidate: str
     was_champion: str | None = None
     newcomers: Collection[Series] = ()
     trouble: str | None = None
+    has_seen: bool = False
 
 
 def reach_verdict(evaluation: Evaluation, standing: Standing) -> Verdict:
@@ -48,12 +50,16 @@ def reach_verdict(evaluation: Evaluation, standing: Standing) -> Verdict:
 
     A champion is replaced by what is measurably better; or by what is not measurably worse and knows series that it
     does not. Among those the best is taken, but a baseline only if it is measurably better than the candidate, too.
+    One that has learned from what is compared on stays: how good it is cannot be told there.
     """
     was = standing.was_champion
     ranks = [one.model for one in summarise(evaluation) if one.model != was]
     if was is None:
         return Verdict(ranks[0], _first(evaluation, standing, ranks[0]), _against(evaluation, ranks[1:], ranks[0]))
     comparisons = _against(evaluation, ranks, was)
+    if standing.has_seen:
+        reason = f"{was} stays champion: it has learned from candles that this night holds out, and cannot be compared."
+        return Verdict(was, _with_winner(reason, evaluation, standing, ranks), comparisons)
     better = [one.model for one in comparisons if one.is_better]
     no_worse = [one.model for one in comparisons if not one.is_worse] if standing.newcomers else []
     if not (better or no_worse):
