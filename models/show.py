@@ -91,12 +91,12 @@ def model_parts(model: Model, changes: Sequence[Change]) -> Iterator[RenderableT
     for name, value in (
         ("learned", str(model.learned)),
         ("held out", str(model.held_out)),
-        ("candles as of", to_iso(model.as_of)),
+        ("candles as of", to_minute(model.as_of)),
         ("their SHA-256", model.data_hash),
         ("blob", f"{model.size_bytes / 1e6:,.2f} MB" if model.has_blob else "dropped, by keep in [models]"),
         ("its SHA-256", model.sha256),
         ("report", f"chandler models report {model.name} --out night.html" if model.has_report else "none"),
-        ("trained with", ", ".join(f"{name} {value}" for name, value in model.environment.items())),
+        ("trained with", ", ".join(f"{name} {value}" for name, value in sorted(model.environment.items()))),
     ):
         facts.add_row(name, Text(value or ""))
     yield facts

@@ -15,6 +15,7 @@ from models.artifact import Artifact, unpack
 from models.container import refused, too_large
 from models.registry.changing import Draft, hold, register
 from models.registry.records import Model, State, list_models
+from models.scoring import judge_of
 
 _PIECE = 1 << 20
 
@@ -76,7 +77,7 @@ def import_blob(connection: Connection, path: Path, *, run: str, max_bytes: int)
 
     Raises:
         ConfigError: The file cannot be read.
-        ArtifactError: As of `models.artifact.unpack`.
+        ArtifactError: As of `models.artifact.unpack`; or its graph is none, or its parts cannot be used.
     """
     try:
         if (size := path.stat().st_size) > max_bytes:
@@ -85,6 +86,7 @@ def import_blob(connection: Connection, path: Path, *, run: str, max_bytes: int)
     except OSError as error:
         raise ConfigError(f"{path} cannot be read ({error.strerror})") from error
     artifact = unpack(blob, max_bytes=max_bytes)
+    judge_of(artifact)
     hold(connection, artifact.target)
     sha256 = hashlib.sha256(blob).hexdigest()
     for model in list_models(connection, artifact.target):

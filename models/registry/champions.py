@@ -16,6 +16,7 @@ from etl.warehouse import Warehouse
 from models.artifact import Artifact
 from models.registry.blobs import read_artifact
 from models.registry.records import Model, champion, retired_models
+from models.scoring import judge_of
 from models.targets import Target
 
 log = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ def load_champion(warehouse: Warehouse, series: Series, learning: Learning) -> J
     """Return the model that judges `series`: its own champion if it has one, else the one for all of its timeframe.
 
     A champion whose blob does not check out is refused, with a warning that says why, and the last champion before it
-    that does is used. Each is read once in a process.
+    that does is used. Each is read once in a process, and so is what judges by it.
 
     Returns:
         None if no model that can be used knows the series.
@@ -91,6 +92,7 @@ def _read(connection: Connection, model: Model, max_bytes: int) -> Artifact | No
         return artifact
     try:
         artifact = read_artifact(connection, model, max_bytes)
+        judge_of(artifact)
     except ArtifactError as error:
         log.warning("%s cannot judge: %s", model.name, error)
         return None

@@ -16,6 +16,7 @@ from etl.warehouse import Warehouse
 from models.registry.blobs import read_artifact
 from models.registry.changing import Draft, change_state, hold, next_version, register
 from models.registry.records import Model, State, champion, model_of, retired_models
+from models.scoring import judge_of
 from models.targets import Target
 
 log = logging.getLogger(__name__)
@@ -84,7 +85,7 @@ def promote(connection: Connection, model: Model, *, reason: str, run: str, max_
     current, model = champion(connection, model.target), model_of(connection, model.id)
     if model.state is State.CHAMPION:
         raise ConfigError(f"{model.name} is champion already")
-    read_artifact(connection, model, max_bytes)
+    judge_of(read_artifact(connection, model, max_bytes))
     if current is not None:
         change_state(connection, current, State.RETIRED, f"{model.name} took its place: {reason}", run)
     return change_state(connection, model, State.CHAMPION, reason, run)
@@ -105,7 +106,7 @@ def roll_back(connection: Connection, target: Target, *, reason: str, run: str, 
         raise ConfigError(f"{target} has no champion; see chandler models list")
     for model in retired_models(connection, target):
         try:
-            read_artifact(connection, model, max_bytes)
+            judge_of(read_artifact(connection, model, max_bytes))
         except ArtifactError as error:
             log.warning("%s is passed over: %s", model.name, error)
             continue

@@ -1,9 +1,10 @@
-"""Artifacts for tests: of the shapes that a scorer's have, with numbers that mean nothing."""
+"""Artifacts for tests: what a scorer learned from noise, with norms and calibrations that mean nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import cache
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from models.artifact import Artifact
 from models.calibration import KNOTS, Calibration
 from models.features import FEATURES, Norm
 from models.scorers import SCORERS
-from models.scorers.scorer import Parts
+from models.scorers.scorer import Lesson, Parts, Study
 from models.targets import ALL
 
 LIMIT = 5_000_000
@@ -30,7 +31,6 @@ def made_artifact(
     """Return an artifact; the same one for the same seed."""
     random = np.random.default_rng(seed)
     channels = len(SCORERS[scorer].channels)
-    own = Parts({"centre": random.random((24, channels)), "few": random.random(3).astype(np.float32)}, {"rounds": 3})
     return Artifact(
         scorer,
         series[0].timeframe,
@@ -40,10 +40,17 @@ def made_artifact(
         datetime(2024, 3, 22, 4, 30, 0, 123456, UTC),
         f"{seed:064x}",
         1.0,
-        own if parts is None else parts,
+        parts or _parts(scorer),
         {one: _norm(random) for one in series},
         {one: _calibration(random, channels) for one in series},
     )
+
+
+@cache
+def _parts(scorer: str) -> Parts:
+    values = np.random.default_rng(1).normal(size=(2000, len(FEATURES))).astype(np.float32)
+    lesson = Lesson(values, np.ones(2000, dtype=np.bool_), np.arange(2000, dtype=np.int32))
+    return SCORERS[scorer].fit([lesson], Study())
 
 
 def _norm(random: np.random.Generator) -> Norm:

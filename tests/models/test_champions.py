@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from etl.errors import ArtifactError, ConfigError
 from etl.learning import Learning
 from etl.series import Series
 from etl.warehouse import Warehouse
+from models.artifact import pack
 from models.registry import (
     Model,
     State,
     champions,
     decide,
     find_model,
+    import_blob,
     list_models,
     load_champion,
     promote,
@@ -24,6 +28,7 @@ from models.registry import (
     read_report,
     roll_back,
 )
+from models.scorers.scorer import Parts
 from tests.models.artifacts import LIMIT, TWO, made_artifact
 from tests.models.drafts import ALL_1M, crown, drafts_of, spoil, statements_of, states_of
 
@@ -92,6 +97,25 @@ def test_where_a_champion_is_damaged_the_last_good_one_judges(
             in caplog.text
         )
         assert (judge is None) or f"1m/{judge + 1} judges, which was champion before 1m/3" in caplog.text
+
+
+def test_a_champion_whose_parts_do_not_fit_its_scorer_does_not_judge(
+    warehouse: Warehouse, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    """Though its blob is sound: the one before judges, and neither a person nor a file brings such a model in."""
+    crown(warehouse, 1)
+    broken = crown(warehouse, 2, parts=Parts({"few": np.zeros(3)}))
+    judging = load_champion(warehouse, BTC, LEARNING)
+    assert judging is not None
+    assert judging.model.name == "1m/1"
+    assert "1m/2 cannot judge" in caplog.text
+    crown(warehouse, 3)
+    (tmp_path / "model.zip").write_bytes(pack(made_artifact(4, parts=Parts({"few": np.zeros(3)}))))
+    with pytest.raises(ArtifactError), warehouse.begin() as connection:
+        promote(connection, broken, reason="", run="me", max_bytes=LIMIT)
+    with pytest.raises(ArtifactError), warehouse.begin() as connection:
+        import_blob(connection, tmp_path / "model.zip", run="me", max_bytes=LIMIT)
+    assert states_of(warehouse) == [State.RETIRED, State.RETIRED, State.CHAMPION]
 
 
 def test_little_used_models_leave_the_cache_first() -> None:

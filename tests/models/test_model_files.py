@@ -11,8 +11,12 @@ import numpy as np
 import pytest
 
 from etl.errors import ArtifactError, ConfigError
+from etl.series import TimeRange
+from etl.timeframe import Timeframe
 from etl.warehouse import Warehouse
-from models.artifact import pack
+from models.artifact import pack, unpack
+from models.features import to_track
+from models.fitting import fit
 from models.registry import (
     State,
     export_blob,
@@ -21,9 +25,12 @@ from models.registry import (
     read_blob,
     register,
 )
-from models.scorers.scorer import Parts
-from tests.models.artifacts import LIMIT, made_artifact
+from models.scorers.scorer import Parts, Study
+from models.scoring import score_track
+from models.targets import ALL
+from tests.models.artifacts import LIMIT, TWO, made_artifact
 from tests.models.drafts import crown, drafts_of, spoil, statements_of, states_of
+from tests.models.made_up import START_MS, walk
 
 
 def test_a_blob_is_read_in_pieces_and_only_if_it_is_small_enough(warehouse: Warehouse) -> None:
@@ -100,3 +107,16 @@ def test_what_is_damaged_is_not_exported(warehouse: Warehouse, tmp_path: Path) -
     with pytest.raises(ArtifactError, match="not what was written"), warehouse.begin() as connection:
         export_blob(connection, model, tmp_path / "model.zip", LIMIT)
     assert not list(tmp_path.glob("*.zip"))
+
+
+@pytest.mark.parametrize("scorer", ["seasonal_z", "sub_pca"])
+def test_a_model_that_went_through_a_blob_gives_the_same_scores(scorer: str) -> None:
+    """Every score of every channel, bit for bit, and the same threshold."""
+    track = to_track(walk(4000, missing=0.05), Timeframe.M1, TimeRange.from_ms(START_MS, START_MS + 4000 * 60_000))
+    ranges = [TimeRange.from_ms(START_MS + a * 60_000, START_MS + b * 60_000) for a, b in ((0, 2500), (2500, 4000))]
+    facts = {"scope": ALL, "as_of": ranges[1].end, "data_hash": "0" * 64, "budget": 1.0}
+    model = fit(scorer, Timeframe.M1, {TWO[0]: track}, *ranges, Study(), **facts)
+    one, other = (score_track(track, each, TWO[0], ranges[1]) for each in (model, unpack(pack(model), max_bytes=LIMIT)))
+    assert one.by_channel.tobytes() == other.by_channel.tobytes()
+    assert one.joined.tobytes() == other.joined.tobytes()
+    assert one.threshold == other.threshold
