@@ -26,6 +26,8 @@ LEAST = 200
 _TAIL = 0.01  # the share of scores beyond which the tail is fitted ...
 _LEAST_PEAKS = 20  # ... or more of them, where that is fewer peaks than this
 _WEEK_MS = 7 * 86_400_000
+_LEAST_SHAPE = -0.5
+_LEFT_AT = 3.0  # log10 of once in so many exceedances
 _WIDEST_SHAPE = 0.9  # beyond, the distribution has hardly a mean, and one wild week would push the cut out of reach
 
 
@@ -122,17 +124,27 @@ def _to_level(scores: Floats, knots: Floats, tail: Floats) -> Floats:
     most, shape, scale = tail
     # Of equal knots the first counts: a score is no stranger than the commonest that equals it.
     values, places = np.unique(knots, return_index=True)
-    levels = np.interp(scores, values, np.linspace(0, most, KNOTS)[places])
+    levels: Floats = np.interp(scores, values, np.linspace(0, most, KNOTS)[places])
     beyond = scores > knots[-1]
-    excess = (scores[beyond] - knots[-1]) / scale
-    levels[beyond] = most + (excess if shape == 0 else np.log1p(shape * excess) / shape) / np.log(10)
+    levels[beyond] = most + _pareto_level((scores[beyond] - knots[-1]) / scale, shape)
     return levels
+
+
+def _pareto_level(excess: Floats, shape: float) -> Floats:
+    """Return log10 of once in so many exceedances.
+
+    A distribution of negative shape ends, and beyond its end nothing could be told from anything else: so it is left
+    where it has become very seldom, on the straight line that touches it there.
+    """
+    if shape >= 0:
+        return (excess if shape == 0 else np.log1p(shape * excess) / shape) / math.log(10)
+    left_at = (10 ** (shape * _LEFT_AT) - 1) / shape
+    inside = np.log1p(shape * np.minimum(excess, left_at)) / shape / math.log(10)
+    return inside + np.maximum(excess - left_at, 0) / (1 + shape * left_at) / math.log(10)
 
 
 def _fit_pareto(excesses: Floats) -> tuple[float, float]:
     """Return shape and scale of a generalised Pareto distribution, by probability-weighted moments.
-
-    Never of negative shape: such a distribution ends, and beyond its end nothing could be told from anything else.
 
     Source: Hosking and Wallis, Parameter and Quantile Estimation for the Generalized Pareto Distribution, 1987,
         https://doi.org/10.1080/00401706.1987.10488243
@@ -144,7 +156,5 @@ def _fit_pareto(excesses: Floats) -> tuple[float, float]:
     above = (len(ordered) - np.arange(len(ordered)) - 0.65) / len(ordered)
     weighted = float((above * ordered).mean())
     shape = 2 - mean / (mean - 2 * weighted) if mean > 2 * weighted else _WIDEST_SHAPE
-    if shape <= 0:
-        return 0.0, mean
-    shape = min(shape, _WIDEST_SHAPE)
+    shape = min(max(shape, _LEAST_SHAPE), _WIDEST_SHAPE)
     return shape, mean * (1 - shape)

@@ -199,11 +199,6 @@ def normalise(track: Track, norm: Norm) -> NDArray[np.float32]:
     return values.astype(np.float32)
 
 
-def minute_of_week(open_time_ms: NDArray[np.int64]) -> NDArray[np.int32]:
-    """Return minutes since Monday 00:00 UTC."""
-    return ((open_time_ms - _MONDAY_MS) % _WEEK_MS // _MINUTE_MS).astype(np.int32)
-
-
 def _features(track: Track, norm: Norm) -> Floats:
     hours = _hour_of_week(track.open_time_ms)
     angle = track.open_time_ms % _DAY_MS * (2 * np.pi / _DAY_MS)

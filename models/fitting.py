@@ -11,7 +11,7 @@ from etl.series import Series, TimeRange
 from etl.timeframe import Timeframe
 from models.artifact import Artifact
 from models.calibration import LEAST, Calibration, calibrate
-from models.features import Norm, Track, find_norm, minute_of_week, normalise
+from models.features import Norm, Track, find_norm, normalise
 from models.scorers import SCORERS
 from models.scorers.scorer import Judge, Lesson, Study
 from models.scoring import judge_of, raw_scores
@@ -62,7 +62,7 @@ def recalibrate(artifact: Artifact, tracks: Mapping[Series, Track], held_out: Ti
 
 
 def _lesson(track: Track, norm: Norm) -> Lesson:
-    return Lesson(normalise(track, norm), track.is_clean, minute_of_week(track.open_time_ms))
+    return Lesson(normalise(track, norm), track.is_clean)
 
 
 def _calibrations(

@@ -103,5 +103,6 @@ def _sum(values: Floats, count: int, has_part: Mask) -> Floats:
     sums = values.copy()
     for back in range(1, count):
         sums[:, back:] += values[:, :-back]
-    lasting: Floats = np.where(has_part, sums, np.minimum(sums, 0)) / np.float32(np.sqrt(count))
-    return lasting
+    sums /= np.float32(np.sqrt(count))
+    sums[~has_part] = np.minimum(sums[~has_part], 0)
+    return sums

@@ -40,12 +40,10 @@ class Lesson:
     Attributes:
         values: (n, len(FEATURES)) float32, normalised features as `models.features` names them; NaN where not known.
         is_clean: (n,) whether the candle is held and neither filled nor flagged: only such ones are to be learned.
-        minute_of_week: (n,) int32, when the candle opens, since Monday 00:00 UTC.
     """
 
     values: Floats
     is_clean: Mask
-    minute_of_week: NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)

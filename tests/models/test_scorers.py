@@ -48,7 +48,7 @@ def lessons(*, without: tuple[str, ...] = ()) -> list[Lesson]:
         values = market(2160, seed, without=without)
         is_clean = np.random.default_rng(seed).random(len(values)) > 0.002
         values[~is_clean] *= 1e4
-        made.append(Lesson(values, is_clean, np.arange(len(values), dtype=np.int32) % 10080))
+        made.append(Lesson(values, is_clean))
     return made
 
 
@@ -170,7 +170,7 @@ def test_too_little_to_learn_from_is_said(name: str) -> None:
     """Without a clean candle nothing is learned, where there is something to learn."""
     if not fitted(name).numbers and fitted(name).graph is None:
         return
-    dirty = [Lesson(lesson.values, np.zeros_like(lesson.is_clean), lesson.minute_of_week) for lesson in lessons()]
+    dirty = [Lesson(lesson.values, np.zeros_like(lesson.is_clean)) for lesson in lessons()]
     with pytest.raises(InsufficientHistoryError):
         SCORERS[name].fit(dirty, Study(epochs=1))
 

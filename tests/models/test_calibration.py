@@ -1,0 +1,88 @@
+"""What scores mean, and cuts by budget."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from etl.timeframe import Timeframe
+from models.calibration import LEAST, calibrate, find_cut, join
+from models.incidents import find_incidents
+
+WEEK = 7 * 1440
+
+
+def held(count: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Return a mask of candles that are all held."""
+    return np.ones(count, dtype=np.bool_)
+
+
+@pytest.mark.parametrize("tail", ["normal", "student", "exponential"])
+def test_a_level_says_how_seldom_a_score_is_exceeded(tail: str) -> None:
+    """A score of level four is exceeded by about one fresh candle in ten thousand, whatever its distribution."""
+    random = np.random.default_rng(1)
+    draw = {
+        "normal": random.standard_normal,
+        "student": lambda n: random.standard_t(4, n),
+        "exponential": random.standard_exponential,
+    }[tail]
+    raw = draw(4 * WEEK).astype(np.float32)[:, np.newaxis]
+    calibration = calibrate(raw, held(len(raw)), 1.0, Timeframe.M1)
+    fresh = draw(1_000_000).astype(np.float32)[:, np.newaxis]
+    joined = join(fresh, calibration)[1]
+    for level in (1, 2, 3, 4):
+        assert (joined >= level).mean() * 10**level == pytest.approx(1.0, rel=0.15 if level < 3 else 0.6)
+
+
+@pytest.mark.parametrize("budget", [0.5, 1.0, 5.0])
+def test_a_cut_gives_as_many_incidents_as_the_budget_allows(budget: float) -> None:
+    """On weeks that come after, drawn alike and in clusters, incidents come as often as was asked for."""
+    random = np.random.default_rng(2)
+
+    def market(weeks: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        noise = random.standard_t(5, weeks * WEEK)
+        return np.convolve(noise, [1, 0.7, 0.4], mode="same")  # what is strange stays so for a while
+
+    cuts = [find_cut(market(3), budget, Timeframe.M1) for _ in range(20)]
+    later = market(60)
+    given_ = np.mean([len(find_incidents(later >= cut)) / 60 for cut in cuts])
+    assert budget / 1.6 < given_ < budget * 1.6
+
+
+@given(seed=st.integers(0, 1000), channels=st.integers(1, 4))
+def test_levels_rise_with_scores_and_never_end(seed: int, channels: int) -> None:
+    """What is stranger than all that was seen is stranger by level too, however strange it is."""
+    random = np.random.default_rng(seed)
+    raw = random.standard_normal((2000, channels)).astype(np.float32)
+    calibration = calibrate(raw, held(2000), 1.0, Timeframe.M5)
+    wilder = np.linspace(-5, 500, 200, dtype=np.float32)[:, np.newaxis].repeat(channels, axis=1)
+    by_channel, joined = join(wilder, calibration)
+    assert (np.diff(by_channel, axis=0) >= 0).all()
+    assert (np.diff(joined[wilder[:, 0] > 4]) > 0).all()
+    assert (joined == by_channel.max(axis=1)).all()
+
+
+def test_a_channel_that_says_nothing_has_no_say() -> None:
+    """A feature that an exchange does not give, or that never changes, leaves the joined score to the others."""
+    raw = np.random.default_rng(3).standard_normal((1000, 3)).astype(np.float32)
+    raw[:, 1], raw[:, 2] = np.nan, 7.0
+    calibration = calibrate(raw, held(1000), 1.0, Timeframe.M5)
+    by_channel, joined = join(raw, calibration)
+    assert np.isnan(by_channel[:, 1:]).all()
+    assert (joined == by_channel[:, 0]).all()
+    assert np.isfinite(calibration.cut)
+
+
+def test_a_common_value_is_not_strange() -> None:
+    """Of many equal scores each is as common as all of them; absent candles are not judged at all."""
+    raw = np.r_[np.zeros(900), np.random.default_rng(4).random(100)].astype(np.float32)[:, np.newaxis]
+    by_channel = join(raw, calibrate(raw, held(1000), 1.0, Timeframe.M5))[0]
+    assert (by_channel[:900] == 0).all()
+
+
+def test_too_few_scores_raise_no_incident() -> None:
+    """Where nothing can be told of a tail, nothing is an anomaly."""
+    raw = np.random.default_rng(5).random((LEAST - 1, 1)).astype(np.float32)
+    assert calibrate(raw, held(LEAST - 1), 1.0, Timeframe.D1).cut == np.inf
