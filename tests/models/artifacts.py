@@ -49,7 +49,7 @@ def made_artifact(
 @cache
 def _parts(scorer: str) -> Parts:
     values = np.random.default_rng(1).normal(size=(2000, len(FEATURES))).astype(np.float32)
-    lesson = Lesson(values, np.ones(2000, dtype=np.bool_), np.arange(2000, dtype=np.int32))
+    lesson = Lesson(values, np.ones(2000, dtype=np.bool_))
     return SCORERS[scorer].fit([lesson], Study())
 
 
