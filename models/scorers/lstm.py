@@ -11,7 +11,7 @@ One pass over a row foretells all its candles: learning and judging cost as much
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,18 +24,18 @@ from models.scorers.foretelling import GIVEN, HEADS, SEEN, aim, give, places_giv
 from models.scorers.local import localise
 from models.scorers.reading import take_graph, take_numbers
 from models.scorers.recurrent import NARROWEST, learn, shapes
-from models.scorers.scorer import Floats, Judge, Lesson, Mask, Parts, Scorer, Study
+from models.scorers.scorer import Floats, Judge, Lesson, Parts, Scorer, Study
 
-_LASTING = ("frozen", "wash", "burst")
+_LASTING = ("move", "frozen", "wash", "burst")
 CHANNELS = (*(head.channel for head in HEADS), *_LASTING)
-"""Those of the heads; then what lasts: frozen, ranges that are too small; wash, volume that is too great for them;
-burst, the same within three candles."""
+"""Those of the heads; then what lasts: move, returns that add up within three candles; frozen, ranges that are too
+small for six; wash, volume that is too great for them; burst, the same within three."""
 
 _HIGH_ONLY = frozenset({"range", "volume", "effort"})
 """Where little is nothing strange; of the others either side is."""
 _LONG, _SHORT = 6, 3  # candles that a sum goes over
 _WIDEST = 4.0  # in deviations: what lasts is made of many candles, not of one
-_PLAIN = 0.5  # a sum counts at a candle that has a part in it: when it is over, it is over
+_PLAIN = 0.5  # the part in a sum, in deviations, that a candle must have for it to count
 
 
 def fit(lessons: Sequence[Lesson], study: Study) -> Parts:
@@ -57,7 +57,7 @@ def load(parts: Parts) -> Judge:
         mean, scale = foretold[..., 0::2], np.maximum(foretold[..., 1::2], np.float32(NARROWEST))
         off: Floats = (aim(local)[:, CONTEXT:] - mean) * np.exp(-scale)
         is_sided = np.array([head.channel in _HIGH_ONLY for head in HEADS])
-        return np.concatenate([np.where(is_sided, off, np.abs(off)), _lasting(rows)], axis=-1, dtype=np.float32)
+        return np.concatenate([np.where(is_sided, off, np.abs(off)), _lasting(rows, local)], axis=-1, dtype=np.float32)
 
     return judge
 
@@ -86,23 +86,25 @@ def to_graph(weights: dict[str, NDArray[Any]]) -> bytes:
     return graph.to_bytes(graph.node("Concat", *foretold, axis=2))
 
 
-def _lasting(rows: Floats) -> Floats:
+def _lasting(rows: Floats, local: Mapping[str, Floats]) -> Floats:
     """Return (rows, BLOCK, len(_LASTING)): sums over the last candles, each over the root of their count."""
     size, volume = (np.clip(rows[..., FEATURES.index(name)], -_WIDEST, _WIDEST) for name in ("range", "volume"))
     calm, effort = np.nan_to_num(-size, nan=0.0), np.nan_to_num(volume - size, nan=0.0)
-    sums = [
-        _sum(calm, _LONG, calm > _PLAIN),
-        _sum(effort, _LONG, effort > _PLAIN),
-        _sum(effort, _SHORT, effort > _PLAIN),
-    ]
-    return np.stack(sums, axis=-1)[:, CONTEXT:]
+    move = np.abs(_sum(np.nan_to_num(local["return"], nan=0.0), _SHORT))
+    frozen, wash = (_where_part(_sum(values, _LONG), values) for values in (calm, effort))
+    burst = _where_part(_sum(effort, _SHORT), effort)
+    return np.stack([move, frozen, wash, burst], axis=-1)[:, CONTEXT:]
 
 
-def _sum(values: Floats, count: int, has_part: Mask) -> Floats:
+def _sum(values: Floats, count: int) -> Floats:
     # Step by step: a running sum would round otherwise with what came before.
     sums = values.copy()
     for back in range(1, count):
         sums[:, back:] += values[:, :-back]
     sums /= np.float32(np.sqrt(count))
-    sums[~has_part] = np.minimum(sums[~has_part], 0)
     return sums
+
+
+def _where_part(sums: Floats, values: Floats) -> Floats:
+    """Return the sums where the candle itself has a part in them, none above zero elsewhere: what is over, is over."""
+    return np.where(values > np.float32(_PLAIN), sums, np.minimum(sums, np.float32(0)))
