@@ -19,9 +19,11 @@ from tests.models.made_up import START_MS, walk
 
 TARGET = Target(Timeframe.M5)
 BTC, ETH = (Series.parse(f"binance:{symbol}/USDT:5m") for symbol in ("BTC", "ETH"))
-LEARNING = Learning(history=timedelta(days=14), least_history=timedelta(days=8), held_out=timedelta(days=6), epochs=1)
-DAY_SLOTS = 288
-END = from_ms(START_MS) + timedelta(days=14)
+DAYS, DAY_SLOTS = 24, 288
+LEARNING = Learning(
+    history=timedelta(days=DAYS), least_history=timedelta(days=18), held_out=timedelta(days=15), epochs=1
+)
+END = from_ms(START_MS) + timedelta(days=DAYS)
 
 
 def with_learning(settings: Settings, **changes: object) -> Settings:
@@ -29,9 +31,11 @@ def with_learning(settings: Settings, **changes: object) -> Settings:
     return settings.model_copy(update={"models": LEARNING.model_copy(update=changes)})
 
 
-def market(seed: int, days: int = 14) -> pa.Table:
-    """Return some days of candles, up to END if there are 14 of them."""
-    return walk(days * DAY_SLOTS, seed, missing=0.01, timeframe=Timeframe.M5)
+def market(seed: int, days: int = DAYS, later: timedelta = timedelta(0)) -> pa.Table:
+    """Return some days of candles, up to END if there are DAYS of them; or all that so much later."""
+    candles = walk(days * DAY_SLOTS, seed, missing=0.01, timeframe=Timeframe.M5)
+    columns = to_columns(candles)
+    return from_columns({**columns, "open_time": columns["open_time"] + later // timedelta(milliseconds=1)})
 
 
 def wild(candles: pa.Table, each: int) -> pa.Table:

@@ -60,7 +60,7 @@ def learning(settings: Settings) -> Settings:
 
 @pytest.fixture
 def warehouse(learning: Settings) -> Iterator[Warehouse]:
-    """A warehouse with two weeks of one series."""
+    """A warehouse with some weeks of one series."""
     with open_warehouse(learning) as opened:
         store(opened, BTC, market(1))
         yield opened
@@ -84,7 +84,7 @@ def test_a_first_night_ends_with_a_champion_that_judges(warehouse: Warehouse, le
     assert trained.champion.state is State.CHAMPION
     assert trained.champion.metrics["seconds"].keys() >= {"read", f"fit {LEARNED}", "evaluate"}
     assert any("binance:ETH/USDT:5m is left out: 1,9" in line for line in trained.lines)
-    assert any("of the 2,304 that 8 days hold" in line for line in trained.lines)
+    assert any("of the 5,184 that 18 days hold" in line for line in trained.lines)
     judging = load_champion(warehouse, BTC, learning.models)
     assert judging is not None
     assert judging.model.id == trained.champion.id
@@ -111,7 +111,7 @@ def test_the_very_candles_can_be_read_again(learning: Settings) -> None:
 
 def test_nothing_that_opens_at_or_after_the_end_is_looked_at(warehouse: Warehouse, learning: Settings) -> None:
     """A rerun of a past night learns the same, whatever has come since."""
-    late = learning.model_copy(update={"models": LEARNING.model_copy(update={"history": 12 * DAY})})
+    late = learning.model_copy(update={"models": LEARNING.model_copy(update={"history": 22 * DAY})})
     before = read_lessons(warehouse, late, TARGET, END - DAY, lambda _: None)
     with warehouse.begin() as connection:
         connection.execute(text("DELETE FROM candles WHERE open_time >= :end"), {"end": END - DAY})
@@ -149,7 +149,7 @@ def test_a_past_night_does_not_judge_a_champion_that_has_seen_what_it_holds_out(
     first = training.train(warehouse, with_learning(learning, held_out=3 * DAY), TARGET, END, "night")
     studies, fit = [], training.fit
     monkeypatch.setattr(training, "fit", lambda *given, **named: studies.append(given[5]) or fit(*given, **named))
-    second = _train(warehouse, with_learning(learning, least_history=7 * DAY), END - DAY, "past")
+    second = _train(warehouse, with_learning(learning, least_history=16 * DAY), END - DAY, "past")
     assert second.champion.id == first.champion.id
     assert "it has learned from candles that this night holds out" in second.verdict
     assert [study.begin_with for study in studies] == [None, None]
@@ -160,7 +160,7 @@ def test_a_past_night_does_not_judge_a_champion_that_has_seen_what_it_holds_out(
 def test_what_the_cut_of_the_champion_gave_is_counted(warehouse: Warehouse, learning: Settings) -> None:
     """Incidents of the days that came after those that it was made from, by series, beside what was asked for."""
     first = _train(warehouse, learning, END - 3 * DAY)
-    second = _train(warehouse, with_learning(learning, least_history=7 * DAY), END)
+    second = _train(warehouse, with_learning(learning, least_history=16 * DAY), END)
     [since] = second.night.since
     assert (since.series, round(since.weeks * 7, 1)) == (BTC, 3.0)
     asked = f"{first.champion.scorer} {first.champion.name} was asked for 1.0 incidents per series and week, and gave"
@@ -169,7 +169,7 @@ def test_what_the_cut_of_the_champion_gave_is_counted(warehouse: Warehouse, lear
 
 def test_what_the_archive_alone_keeps_is_not_learned_and_said(warehouse: Warehouse, learning: Settings) -> None:
     """Its candles cannot be read as of a moment, so learning begins after them."""
-    early = TimeRange(END - 20 * DAY, END - 13 * DAY)
+    early = TimeRange(END - 30 * DAY, END - 22 * DAY)
     with warehouse.begin() as connection:
         series_id = known_series(connection)[BTC]
         vouch(connection, series_id, TARGET.timeframe, early, "load", ())
@@ -188,7 +188,7 @@ def test_too_little_history_is_an_error_that_says_of_whom_and_what_to_do(
     with pytest.raises(InsufficientHistoryError) as caught:
         training.train(warehouse, settings, TARGET, END, "night")
     message = str(caught.value)
-    assert "too little of 5m to learn from: binance:BTC/USDT:5m: 3,9" in message
+    assert "too little of 5m to learn from: binance:BTC/USDT:5m: 6,8" in message
     assert "of the 8,064 that 28 days hold" in message
     assert "lower least_history in [models]" in message
     with pytest.raises(InsufficientHistoryError, match="too little of 1h to learn from: there are no candles"):

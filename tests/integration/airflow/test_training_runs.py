@@ -14,13 +14,13 @@ from etl.warehouse import open_warehouse
 from models.registry import champion
 from models.scorers import LEARNED, SCORERS
 from tests.integration.airflow.airflow_process import AirflowProcess, Run, fresh_databases
-from tests.models.nights import BTC, END, TARGET, market, store
+from tests.models.nights import BTC, DAYS, END, TARGET, market, store
 
 FEEDS = """
 [models]
-history = "14d"
-least_history = "8d"
-held_out = "6d"
+history = "24d"
+least_history = "18d"
+held_out = "15d"
 epochs = 1
 
 [feeds.sound]
@@ -29,6 +29,8 @@ symbols = ["BTC/USDT"]
 timeframes = ["5m", "1h"]
 start = 2024-01-01
 """
+LATER = timedelta(days=60)  # than other tests' market: Airflow runs nothing from before a DAG begins
+MIDNIGHT = END + LATER
 SITE = "http://airflow.example:8080"
 
 
@@ -43,13 +45,14 @@ class Outcome:
 
 @pytest.fixture(scope="module")
 def outcome(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
-    """Train on two weeks at 5m; at 1h there is nothing."""
+    """Train on some weeks at 5m; at 1h there is nothing."""
     home = tmp_path_factory.mktemp("airflow")
     with fresh_databases(postgres, 1) as [url], AirflowProcess(home, FEEDS, url, {}) as airflow:
         settings = load_settings(home / "feeds.toml", home=home / "chandler", warehouse_url=url)
         with open_warehouse(settings) as warehouse:
-            store(warehouse, BTC, market(1, days=15))
-        night = airflow.run("train_models", END + timedelta(hours=5))
+            store(warehouse, BTC, market(1, days=DAYS + 1, later=LATER))
+        night = airflow.run("train_models", MIDNIGHT + timedelta(hours=5))
+        assert "train 0" in night.links, night.log[-3000:]
         page = night.links["train 0"].removeprefix(SITE)
         asked = {"seen": (page, "viewer"), "hidden": (page, None), "none": (f"{page}999", "viewer")}
         yield Outcome(night, {name: airflow.show(*one) for name, one in asked.items()}, settings)
@@ -57,7 +60,6 @@ def outcome(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 def test_a_night_trains_up_to_the_end_of_its_interval(outcome: Outcome) -> None:
     """One task a timeframe, labelled by it; what it registers has learned from nothing later."""
-    assert outcome.night.state == "success", outcome.night.log[-3000:]
     tasks = outcome.night.tasks
     assert {place: (task["label"], task["state"]) for place, task in tasks.items()} == {
         ("train", 0): ("5m", "success"),
@@ -66,7 +68,7 @@ def test_a_night_trains_up_to_the_end_of_its_interval(outcome: Outcome) -> None:
     with open_warehouse(outcome.settings) as warehouse, warehouse.begin() as connection:
         now = champion(connection, TARGET)
     assert now is not None
-    assert now.held_out.end == outcome.night.interval[1] == END + timedelta(hours=4, minutes=30)
+    assert now.held_out.end == outcome.night.interval[1] == MIDNIGHT + timedelta(hours=4, minutes=30)
     assert {one["model"] for one in now.metrics["summaries"]} == set(SCORERS)
     assert f"{now.name} ({now.scorer}) is champion." in outcome.night.log
     assert f"{LEARNED}: epoch 1 of 1" in outcome.night.log
