@@ -28,7 +28,7 @@ DATA = Path(os.environ.get("CHANDLER_DATA", Path(__file__).parent.parent.parent 
 
 _WEEK_DAYS = 7
 _LEAST_DAYS = 5  # of a week at the end of a recording
-_PRICES = ("open", "high", "low", "close")
+_VALUES = ("open", "high", "low", "close", "volume")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,20 +136,25 @@ def read(series: Series, span: TimeRange) -> pa.Table:
     Returns:
         CANDLE_SCHEMA, of two rows of one time the later one; what was not recorded is null.
     """
-    folder = DATA / series.exchange / symbol_to_path(series.symbol)
-    path = folder / f"{series.timeframe}.parquet"
-    table = pq.read_table(path if path.is_file() else folder / "1m.parquet")
+    given = _given(series, series.timeframe, span) or _widened(_given(series, Timeframe.M1, span), series.timeframe)
+    candles = _to_candles(given)
+    flags = flag_candles(candles, series.timeframe, Rules())
+    return from_columns(to_columns(candles) | {"flags": flags})
+
+
+def _given(series: Series, timeframe: Timeframe, span: TimeRange) -> dict[str, NDArray[Any]]:
+    """Return the columns that were recorded, by name; none if nothing was."""
+    path = DATA / series.exchange / symbol_to_path(series.symbol) / f"{timeframe}.parquet"
+    if not path.is_file():
+        return {}
+    table = pq.read_table(path)
     times = np.asarray(table.column("open_time").cast(pa.int64()))
     _, latest = np.unique(times[::-1], return_index=True)
     order = len(times) - 1 - latest
     order = order[(times[order] >= span.start_ms) & (times[order] < span.end_ms)]
-    given = {name: np.asarray(table.column(name).cast(pa.float64()))[order] for name in (*_PRICES, "volume")}
-    given["open_time"] = times[order]
-    if not path.is_file():
-        given = _widened(given, series.timeframe)
-    candles = _to_candles(given)
-    flags = flag_candles(candles, series.timeframe, Rules())
-    return from_columns(to_columns(candles) | {"flags": flags})
+    if not len(order):
+        return {}
+    return {"open_time": times[order]} | {name: np.asarray(table.column(name))[order] for name in _VALUES}
 
 
 def read_all(group: Group, training: Training) -> tuple[dict[Series, pa.Table], dict[Series, Track]]:
