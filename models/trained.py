@@ -11,7 +11,7 @@ from etl.settings import Settings
 from etl.warehouse import Warehouse
 from models.artifact import Artifact
 from models.registry import Draft, Model, State, champion, decide, prune
-from models.report import Night, Role, render
+from models.report import Night, Role
 from models.results import Given, per_week, summarise
 from models.targets import Target
 
@@ -67,13 +67,19 @@ class Trained:
 
 
 def register(
-    warehouse: Warehouse, settings: Settings, night: Night, artifacts: Mapping[str, Artifact], against: Model | None
+    warehouse: Warehouse,
+    settings: Settings,
+    night: Night,
+    artifacts: Mapping[str, Artifact],
+    against: Model | None,
+    report: str,
 ) -> tuple[Model, Model, str]:
     """Keep the candidate, and the baseline that wins if one does, with the report of the night; drop old blobs.
 
     Args:
         artifacts: By the names of the night.
         against: The champion that was, usable or not.
+        report: Of the night, as HTML.
 
     Returns:
         The candidate; who is champion now; and why, as the registry has it.
@@ -81,7 +87,7 @@ def register(
     Raises:
         ArtifactError: A blob is larger than `max_artifact_mb`.
     """
-    report, metrics = render(night), _metrics(night)
+    metrics = _metrics(night)
     own = [name for name, role in night.roles.items() if role is Role.CANDIDATE]
     kept = [*own, *(name for name in artifacts if name == night.champion and name not in own)]
     drafts = [

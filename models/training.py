@@ -17,7 +17,7 @@ from models.fitting import fit, recalibrate
 from models.given import given_since
 from models.lessons import Lessons, read_lessons
 from models.registry import environment
-from models.report import Night, Role
+from models.report import Night, Role, render
 from models.results import Evaluation
 from models.scorers.scorer import Study
 from models.stages import Stages, Told, Watch
@@ -65,8 +65,9 @@ def train(
             winner = recalibrate(artifacts[verdict.champion], lessons.tracks, lessons.split.held_out)
             artifacts[verdict.champion] = winner
         night = _night(target, run, lessons, earlier, evaluation, verdict, artifacts, stages)
+        page = render(night)
     with stages.stage("register"):
-        candidate, now, why = register(warehouse, settings, night, artifacts, earlier.champion)
+        candidate, now, why = register(warehouse, settings, night, artifacts, earlier.champion, page)
     return Trained(target, night, candidate, now, why, tuple(_remarks(lessons)), stages.seconds)
 
 

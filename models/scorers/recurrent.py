@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from models.blocks import STEPS
 from models.scorers.foretelling import GIVEN, HEADS, SEEN, aim, give, places_given, see
 from models.scorers.local import localise
 from models.scorers.scorer import Floats, Lesson, Progress, Study
+from models.scorers.starting import start_tensorflow
 
 if TYPE_CHECKING:
     import keras
@@ -88,7 +88,7 @@ class _Network:
     """What is trained: one LSTM, a small layer for each head, and how heavy the tails are."""
 
     def __init__(self, seed: int, begin_with: Weights | None, steps: int) -> None:
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        start_tensorflow()
         import keras
         import tensorflow as tf
 

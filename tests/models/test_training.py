@@ -29,7 +29,6 @@ from etl.warehouse.copying import copy_in
 from etl.warehouse.reading import cursor_of
 from etl.warehouse.tables import models as models_table
 from models import scorers, training
-from models import trained as trained_module
 from models.lessons import read_lessons, split_history
 from models.registry import State, list_models, load_champion, read_report
 from models.targets import Target, targets_of
@@ -44,7 +43,7 @@ DAY = timedelta(days=1)
 def _few_scorers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let two quick scorers take the parts of the LSTM and of a baseline, and a line that of the report."""
     _take_few(monkeypatch.setattr)
-    monkeypatch.setattr(trained_module, "render", lambda night: f"report of {night.run}")
+    monkeypatch.setattr(training, "render", lambda night: f"report of {night.run}")
 
 
 def _take_few(put: Callable[..., None]) -> None:
