@@ -17,6 +17,7 @@ from models import graphs
 from models.blocks import BLOCK
 from models.scorers.reading import take_graph, take_numbers
 from models.scorers.scorer import Floats, Judge, Lesson, Parts, Progress, Scorer, Study
+from models.scorers.starting import start_tensorflow
 from models.scorers.windows import columns_of, draw_windows, fill, windows_of
 
 if TYPE_CHECKING:
@@ -92,8 +93,10 @@ def to_graph(weights: dict[str, NDArray[Any]]) -> bytes:
 
 
 def _model(study: Study) -> keras.Model:
+    start_tensorflow()
     import keras
 
+    keras.utils.clear_session()  # sums are taken in the order of layers' names, which count on otherwise
     keras.utils.set_random_seed(study.seed)
     model = keras.Sequential(
         [

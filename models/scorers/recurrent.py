@@ -92,6 +92,7 @@ class _Network:
         import keras
         import tensorflow as tf
 
+        keras.utils.clear_session()  # gradients are summed in the order of layers' names, which count on otherwise
         keras.utils.set_random_seed(seed)
         self._model = _model()
         # Keras has its own order of layers; ours is that of `shapes`.

@@ -20,7 +20,8 @@ from models.scorers.scorer import Floats, Judge, Lesson, Mask, Parts, Scorer, St
 from models.scorers.windows import columns_of, draw_windows, fill, windows_of
 
 CHANNELS = ("return", "range", "body", "volume", "trades", "taker_share")
-LENGTH = 16
+LENGTH = 4
+"""Candles of a window. A window is strange as long as it holds a strange candle: the longer, the longer afterwards."""
 _COLUMNS = columns_of(CHANNELS)
 _MOST = 100_000  # windows to learn from
 _WILDEST = 8.0  # deviations: beyond, a single candle would turn the components towards itself
