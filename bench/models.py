@@ -42,7 +42,7 @@ from models.scoring import score_track
 BUDGET = 1.0
 TUTORIAL = "autoencoder at 0.65"
 CRASH = TimeRange(datetime(2021, 12, 4, 5, tzinfo=UTC), datetime(2021, 12, 4, 6, tzinfo=UTC))
-out = Console(width=140)
+out = Console(width=140, markup=False, soft_wrap=True, highlight=False)
 
 
 @dataclass(slots=True)
@@ -166,13 +166,18 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     begun = time.perf_counter()
     groups = [group for group in GROUPS if arguments.only in {None, group.name}]
-    found = {group.name: compare_group(group, arguments.scorers, 1 if arguments.quick else None) for group in groups}
-    write_all(found, arguments.out)
+    found, text = dict[str, Found](), ""
+    for group in groups:
+        found[group.name] = compare_group(group, arguments.scorers, 1 if arguments.quick else None)
+        text = write_all(
+            found, arguments.out
+        )  # again after each group: what is found is not lost if the next one fails
+    out.print(text)
     out.print(f"{time.perf_counter() - begun:.0f} s; see {arguments.out}")
 
 
-def write_all(found: Mapping[str, Found], folder: Path) -> None:
-    """Write tables, plots, and the numbers behind them."""
+def write_all(found: Mapping[str, Found], folder: Path) -> str:
+    """Write tables, plots, and the numbers behind them. Returns what is to be read."""
     together = {name: joined(one.evaluations) for name, one in found.items()}
     everything = joined(list(together.values())) if len(together) > 1 else None
     parts = [write_comparison(name, one) for name, one in together.items()]
@@ -189,9 +194,9 @@ def write_all(found: Mapping[str, Found], folder: Path) -> None:
         write_png(draw_curves(one, [each.model for each in summaries]), folder / f"models-curves-{name}.png")
     for example in (each for one in found.values() for each in one.examples):
         write_png(draw_example(example), folder / f"models-scores-{example.model}.png")
-    out.print("\n\n".join(parts))
     for name, one in found.items():
-        out.print(f"{name}: " + ", ".join(f"fit {scorer} {taken:.0f} s" for scorer, taken in one.seconds.items()))
+        parts.append(f"{name}: " + ", ".join(f"fit {scorer} {taken:.0f} s" for scorer, taken in one.seconds.items()))
+    return "\n\n".join(parts)
 
 
 def _ranking(judged: Evaluation) -> str:
