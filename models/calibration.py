@@ -26,8 +26,7 @@ LEAST = 200
 _TAIL = 0.01  # the share of scores beyond which the tail is fitted ...
 _LEAST_PEAKS = 20  # ... or more of them, where that is fewer peaks than this
 _WEEK_MS = 7 * 86_400_000
-_LEAST_SHAPE = -0.5
-_LEFT_AT = 3.0  # log10 of once in so many exceedances
+_USUAL_SHAPE, _USUAL_COUNTS = 0.2, 300  # what is known of tails before a score was seen, and for how many it counts
 _WIDEST_SHAPE = 0.9  # beyond, the distribution has hardly a mean, and one wild week would push the cut out of reach
 
 
@@ -126,28 +125,21 @@ def _to_level(scores: Floats, knots: Floats, tail: Floats) -> Floats:
     values, places = np.unique(knots, return_index=True)
     levels: Floats = np.interp(scores, values, np.linspace(0, most, KNOTS)[places])
     beyond = scores > knots[-1]
-    levels[beyond] = most + _pareto_level((scores[beyond] - knots[-1]) / scale, shape)
+    excess = (scores[beyond] - knots[-1]) / scale
+    levels[beyond] = most + (excess if shape == 0 else np.log1p(shape * excess) / shape) / math.log(10)
     return levels
-
-
-def _pareto_level(excess: Floats, shape: float) -> Floats:
-    """Return log10 of once in so many exceedances.
-
-    A distribution of negative shape ends, and beyond its end nothing could be told from anything else: so it is left
-    where it has become very seldom, on the straight line that touches it there.
-    """
-    if shape >= 0:
-        return (excess if shape == 0 else np.log1p(shape * excess) / shape) / math.log(10)
-    left_at = (10 ** (shape * _LEFT_AT) - 1) / shape
-    inside = np.log1p(shape * np.minimum(excess, left_at)) / shape / math.log(10)
-    return inside + np.maximum(excess - left_at, 0) / (1 + shape * left_at) / math.log(10)
 
 
 def _fit_pareto(excesses: Floats) -> tuple[float, float]:
     """Return shape and scale of a generalised Pareto distribution, by probability-weighted moments.
 
+    A few hundred excesses say little of a shape, and of several channels the one whose tail looks shortest by chance
+    would raise the alarms: so the shape is drawn towards one that is usual in markets. It is never negative: such a
+    distribution ends, and beyond its end nothing could be told from anything else.
+
     Source: Hosking and Wallis, Parameter and Quantile Estimation for the Generalized Pareto Distribution, 1987,
-        https://doi.org/10.1080/00401706.1987.10488243
+        https://doi.org/10.1080/00401706.1987.10488243; of a prior for the shape: Martins and Stedinger, Generalized
+        maximum-likelihood generalized extreme-value quantile estimators, 2000, https://doi.org/10.1029/1999WR900330
     """
     ordered = np.sort(excesses)
     if not len(ordered) or ordered[-1] <= 0:
@@ -155,6 +147,7 @@ def _fit_pareto(excesses: Floats) -> tuple[float, float]:
     mean = float(ordered.mean())
     above = (len(ordered) - np.arange(len(ordered)) - 0.65) / len(ordered)
     weighted = float((above * ordered).mean())
-    shape = 2 - mean / (mean - 2 * weighted) if mean > 2 * weighted else _WIDEST_SHAPE
-    shape = min(max(shape, _LEAST_SHAPE), _WIDEST_SHAPE)
+    found = 2 - mean / (mean - 2 * weighted) if mean > 2 * weighted else _WIDEST_SHAPE
+    drawn = (len(ordered) * found + _USUAL_COUNTS * _USUAL_SHAPE) / (len(ordered) + _USUAL_COUNTS)
+    shape = min(max(drawn, 0.0), _WIDEST_SHAPE)
     return shape, mean * (1 - shape)

@@ -1,6 +1,6 @@
-"""Candles against what was usual in the half hour before them, so that who has learned in calm months knows wild ones.
+"""Candles against what was usual just before them, so that who has learned in calm months knows wild ones.
 
-Weights halve with every HALF_LIFE slots back; the candle itself has none.
+Usual is a weighted mean of the candles before, whose weights halve every so many slots; the candle itself has none.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from models.blocks import STEPS
 from models.features import FEATURES
 from models.scorers.scorer import Floats
 
-HALF_LIFE = 30
+NEAR, FAR = 30, 120
+"""Slots in which weights halve: for what may come next, and for what is strange because it lasts."""
 LEVELS = ("range_level", "volume_level", "return_level")
 """What was usual: of range and volume in deviations, of the return's size as a log."""
 MOVES = ("return", "range", "body", "place", "volume", "trades", "taker_share")
@@ -26,15 +27,18 @@ _COMMON_ROOT = 0.82  # the mean root of the size of a normal variable
 _LEAST_RETURN = 0.03  # of the usual one: where prices stand still, a tick is no wonder
 
 
-def localise(values: Floats) -> dict[str, Floats]:
+def localise(values: Floats, half_life: int) -> dict[str, Floats]:
     """Return MOVES, LEVELS and MOMENT, (rows, STEPS) each; NaN where a candle's own are not known.
 
     Args:
         values: (rows, STEPS, len(FEATURES)), normalised.
+        half_life: In slots.
     """
     columns = dict(zip(FEATURES, np.moveaxis(values, -1, 0), strict=True))
-    level = {name: _before(np.clip(columns[name], -_WIDEST, _WIDEST), 0.0) for name in ("range", "volume", "trades")}
-    root = _before(np.sqrt(np.minimum(np.abs(columns["return"]), 10 * _WIDEST)), _COMMON_ROOT)
+    level = {
+        name: _before(np.clip(columns[name], -_WIDEST, _WIDEST), half_life) for name in ("range", "volume", "trades")
+    }
+    root = _before(np.sqrt(np.minimum(np.abs(columns["return"]), 10 * _WIDEST)), half_life, _COMMON_ROOT)
     usual = (root / np.float32(_COMMON_ROOT)) ** 2 + np.float32(_LEAST_RETURN)
     return {
         **columns,
@@ -47,15 +51,15 @@ def localise(values: Floats) -> dict[str, Floats]:
     }
 
 
-def _before(values: Floats, common: float) -> Floats:
+def _before(values: Floats, half_life: int, common: float = 0.0) -> Floats:
     """Return the weighted mean of what is known before each step, drawn towards what is common."""
     is_known = ~np.isnan(values)
-    sums = np.where(is_known, values, np.float32(0)) @ _weights() + np.float32(_PRIOR * common)
-    return sums / (is_known.astype(np.float32) @ _weights() + np.float32(_PRIOR))
+    sums = np.where(is_known, values, np.float32(0)) @ _weights(half_life) + np.float32(_PRIOR * common)
+    return sums / (is_known.astype(np.float32) @ _weights(half_life) + np.float32(_PRIOR))
 
 
 @cache
-def _weights() -> Floats:
+def _weights(half_life: int) -> Floats:
     """Return (STEPS, STEPS): what each step, by row, counts for those after it, by column."""
     back = np.arange(STEPS)[np.newaxis] - np.arange(STEPS)[:, np.newaxis] - 1
-    return np.where(back >= 0, 0.5 ** (np.maximum(back, 0) / HALF_LIFE), 0.0).astype(np.float32)
+    return np.where(back >= 0, 0.5 ** (np.maximum(back, 0) / half_life), 0.0).astype(np.float32)

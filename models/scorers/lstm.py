@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 
 from models import graphs
 from models.blocks import BLOCK, CONTEXT, ROWS, STEPS
-from models.features import FEATURES
 from models.scorers.foretelling import GIVEN, HEADS, SEEN, aim, give, places_given, see
-from models.scorers.local import localise
+from models.scorers.local import FAR, NEAR, localise
 from models.scorers.reading import take_graph, take_numbers
 from models.scorers.recurrent import NARROWEST, learn, shapes
 from models.scorers.scorer import Floats, Judge, Lesson, Parts, Scorer, Study
@@ -52,12 +51,14 @@ def load(parts: Parts) -> Judge:
     run = graphs.run(take_graph(parts), takes, [(ROWS, BLOCK, 2 * len(HEADS))])
 
     def judge(rows: Floats) -> Floats:
-        local = localise(rows)
+        local = localise(rows, NEAR)
         foretold = run(see(local), give(local)[:, CONTEXT:])[0]
         mean, scale = foretold[..., 0::2], np.maximum(foretold[..., 1::2], np.float32(NARROWEST))
         off: Floats = (aim(local)[:, CONTEXT:] - mean) * np.exp(-scale)
         is_sided = np.array([head.channel in _HIGH_ONLY for head in HEADS])
-        return np.concatenate([np.where(is_sided, off, np.abs(off)), _lasting(rows, local)], axis=-1, dtype=np.float32)
+        return np.concatenate(
+            [np.where(is_sided, off, np.abs(off)), _lasting(localise(rows, FAR))], axis=-1, dtype=np.float32
+        )
 
     return judge
 
@@ -86,9 +87,9 @@ def to_graph(weights: dict[str, NDArray[Any]]) -> bytes:
     return graph.to_bytes(graph.node("Concat", *foretold, axis=2))
 
 
-def _lasting(rows: Floats, local: Mapping[str, Floats]) -> Floats:
+def _lasting(local: Mapping[str, Floats]) -> Floats:
     """Return (rows, BLOCK, len(_LASTING)): sums over the last candles, each over the root of their count."""
-    size, volume = (np.clip(rows[..., FEATURES.index(name)], -_WIDEST, _WIDEST) for name in ("range", "volume"))
+    size, volume = (np.clip(local[name], -_WIDEST, _WIDEST) for name in ("range", "volume"))
     calm, effort = np.nan_to_num(-size, nan=0.0), np.nan_to_num(volume - size, nan=0.0)
     move = np.abs(_sum(np.nan_to_num(local["return"], nan=0.0), _SHORT))
     frozen, wash = (_where_part(_sum(values, _LONG), values) for values in (calm, effort))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from etl.errors import InsufficientHistoryError
 from models.blocks import STEPS
 from models.scorers.foretelling import GIVEN, HEADS, SEEN, aim, give, places_given, see
-from models.scorers.local import localise
+from models.scorers.local import NEAR, localise
 from models.scorers.scorer import Floats, Lesson, Progress, Study
 from models.scorers.starting import start_tensorflow
 
@@ -187,7 +187,8 @@ def _rows(lessons: Sequence[Lesson]) -> list[tuple[int, int]]:
 def _batches(lessons: Sequence[Lesson], rows: Sequence[tuple[int, int]]) -> Iterator[_Batch]:
     for first in range(0, len(rows), _BATCH):
         here = rows[first : first + _BATCH]
-        local = localise(np.stack([lessons[number].values[start : start + STEPS] for number, start in here]))
+        values = np.stack([lessons[number].values[start : start + STEPS] for number, start in here])
+        local = localise(values, NEAR)
         is_clean = np.stack([lessons[number].is_clean[start : start + STEPS] for number, start in here])
         is_clean[:, :_CONTEXT] = False
         aims = aim(local)

@@ -20,7 +20,7 @@ from models.scorers.scorer import Floats, Judge, Lesson, Mask, Parts, Scorer, St
 from models.scorers.windows import columns_of, draw_windows, fill, windows_of
 
 CHANNELS = ("return", "range", "body", "volume", "trades", "taker_share")
-LENGTH = 4
+LENGTH = 2
 """Candles of a window. A window is strange as long as it holds a strange candle: the longer, the longer afterwards."""
 _COLUMNS = columns_of(CHANNELS)
 _MOST = 100_000  # windows to learn from
