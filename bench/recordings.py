@@ -95,10 +95,10 @@ def _is_long(week: TimeRange) -> bool:
 
 
 _THREE, _FOUR = "BTC/USDT ETH/USDT XRP/USDT", "BTC/USD ETH/USD LTC/USD XRP/USD"
-# A month each is all that was recorded of Binance at 1m: two weeks to learn from, one for cuts, one or a bit to judge.
+# A month each is all that was recorded of Binance at 1m: eight days to learn from, two weeks for cuts, one to judge.
 _MONTHS = (
-    *cut("2020-05-22", "2020-06-20", _THREE, 14, 7),
-    *cut("2021-11-12", "2021-12-11", _THREE, 14, 7),
+    *cut("2020-05-22", "2020-06-20", _THREE, 8, 14),
+    *cut("2021-11-12", "2021-12-11", _THREE, 8, 14),
 )
 GROUPS = (
     Group(
@@ -106,10 +106,10 @@ GROUPS = (
         "binance",
         Timeframe.M1,
         (
-            *cut("2019-11-16", "2019-12-15", "BTC/USDT", 14, 7),
+            *cut("2019-11-16", "2019-12-15", "BTC/USDT", 8, 14),
             *_MONTHS,
-            *cut("2024-07-27", "2024-08-25", "BTC/USDT ETH/USDT", 14, 7),
-            *cut("2025-06-02", "2025-07-01", "BTC/USDT", 14, 7),
+            *cut("2024-07-27", "2024-08-25", "BTC/USDT ETH/USDT", 8, 14),
+            *cut("2025-06-02", "2025-07-01", "BTC/USDT", 8, 14),
         ),
     ),
     Group(
