@@ -103,6 +103,13 @@ def score() -> None:
     json.dump(figures, sys.stdout)
 
 
+def _timed(command: list[str], home: dict[str, str]) -> dict[str, float]:
+    """Return what a night takes, and say so at once: the next one takes as long again."""
+    figures = measure(command, home, _printed)
+    out.print(", ".join(f"{name} {value:,.1f}" for name, value in figures.items()))
+    return figures
+
+
 def _printed(text: bytes) -> dict[str, float]:
     [night] = json.loads(text)
     out.print(f"{night['champion']} ({night['scorer']}) is champion. {night['reason']}")
@@ -128,7 +135,7 @@ def main() -> None:
             stored = fill(warehouse, arguments.series, arguments.days)
             out.print(f"{stored:,} candles made up in {time.perf_counter() - begun:.0f} s")
             command = [str(CHANDLER), "train", "--timeframe", "1m", "--end", f"{END:%Y-%m-%d}", "--json"]
-            nights = [measure(command, home, _printed) for _ in range(arguments.nights)]
+            nights = [_timed(command, home) for _ in range(arguments.nights)]
             scoring = measure([sys.executable, "-m", "bench", "training", "--score"], home, json.loads)
     _print(f"{arguments.series} series, {arguments.days} days of 1m", nights)
     _print("scoring, on one core", [scoring])
