@@ -5,11 +5,8 @@ Usual is a weighted mean of the candles before, whose weights halve every so man
 
 from __future__ import annotations
 
-from functools import cache
-
 import numpy as np
 
-from models.blocks import STEPS
 from models.features import FEATURES
 from models.scorers.scorer import Floats
 
@@ -53,13 +50,11 @@ def localise(values: Floats, half_life: int) -> dict[str, Floats]:
 
 def _before(values: Floats, half_life: int, common: float = 0.0) -> Floats:
     """Return the weighted mean of what is known before each step, drawn towards what is common."""
+    from scipy.signal import lfilter
+
     is_known = ~np.isnan(values)
-    sums = np.where(is_known, values, np.float32(0)) @ _weights(half_life) + np.float32(_PRIOR * common)
-    return sums / (is_known.astype(np.float32) @ _weights(half_life) + np.float32(_PRIOR))
-
-
-@cache
-def _weights(half_life: int) -> Floats:
-    """Return (STEPS, STEPS): what each step, by row, counts for those after it, by column."""
-    back = np.arange(STEPS)[np.newaxis] - np.arange(STEPS)[:, np.newaxis] - 1
-    return np.where(back >= 0, 0.5 ** (np.maximum(back, 0) / half_life), 0.0).astype(np.float32)
+    memory = [0.0, 1.0], [1.0, -(0.5 ** (1 / half_life))]
+    sums = lfilter(*memory, np.where(is_known, values, 0.0), axis=1) + _PRIOR * common
+    counts = lfilter(*memory, is_known, axis=1) + _PRIOR
+    mean: Floats = (sums / counts).astype(np.float32)
+    return mean
