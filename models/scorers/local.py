@@ -50,11 +50,21 @@ def localise(values: Floats, half_life: int) -> dict[str, Floats]:
 
 def _before(values: Floats, half_life: int, common: float = 0.0) -> Floats:
     """Return the weighted mean of what is known before each step, drawn towards what is common."""
-    from scipy.signal import lfilter
-
     is_known = ~np.isnan(values)
-    memory = [0.0, 1.0], [1.0, -(0.5 ** (1 / half_life))]
-    sums = lfilter(*memory, np.where(is_known, values, 0.0), axis=1) + _PRIOR * common
-    counts = lfilter(*memory, is_known, axis=1) + _PRIOR
-    mean: Floats = (sums / counts).astype(np.float32)
-    return mean
+    sums = _fading_sum(np.where(is_known, values, np.float32(0)), half_life) + np.float32(_PRIOR * common)
+    return sums / (_fading_sum(is_known.astype(np.float32), half_life) + np.float32(_PRIOR))
+
+
+def _fading_sum(values: Floats, half_life: int) -> Floats:
+    """Return the weighted sum of what lies before each step.
+
+    By sums over 1, 2, 4 ... steps, each made of two of the ones before: a product with a matrix of weights would wait
+    for the other cores of a busy machine, and a loop over steps is slow.
+    """
+    sums = np.zeros_like(values)
+    sums[:, 1:] = values[:, :-1]
+    length = 1
+    while length < values.shape[1]:
+        sums[:, length:] += np.float32(0.5 ** (length / half_life)) * sums[:, :-length]
+        length *= 2
+    return sums
