@@ -12,8 +12,9 @@ report and the blob. It becomes champion only if it is measurably better than th
 learned, with planted anomalies, at the same alert budget; otherwise all stays as it is. The task's log says which and
 why; its button Report (tab Details) leads to the whole comparison.
 
-**Safe to rerun?** Yes, at any time: all that a night decides is written in one transaction at its end; killed before, it
-leaves nothing. A rerun is one more training, with a version of its own. `chandler train` does the same on a terminal.
+**Safe to rerun?** Yes, at any time: all that a night decides is written in one transaction at its end; killed before,
+it leaves nothing. A rerun that finds the very same candles has nothing to do; with others (repaired, or loaded since)
+it is one more training, with a version of its own. `chandler train` does the same on a terminal.
 
 **When it is red** The square names the timeframe, its log ends with what happened and what to do about it. The champion
 is what it was. Do it and clear the task, or wait for the next night. A skipped square (pink) is none of this: there are

@@ -10,7 +10,7 @@ from typing import Any
 from etl.settings import Settings
 from etl.warehouse import Warehouse
 from models.artifact import Artifact
-from models.registry import Draft, Model, State, champion, decide, prune
+from models.registry import Draft, Model, State, champion, decide, list_models, prune
 from models.report import Night, Role
 from models.results import Given, per_week, summarise
 from models.targets import Target
@@ -23,7 +23,7 @@ class Trained:
     """One night's training of one target.
 
     Attributes:
-        night: What was measured and decided, as the report tells it.
+        night: What was measured and decided, as the report tells it; None if this run had decided before.
         candidate: The model that was trained on, as it is registered.
         champion: Who is champion now. Not the night's own choice, if another became champion while it was trained.
         reason: Why, as the registry has it.
@@ -32,7 +32,7 @@ class Trained:
     """
 
     target: Target
-    night: Night
+    night: Night | None
     candidate: Model
     champion: Model
     reason: str
@@ -47,6 +47,8 @@ class Trained:
     @property
     def lines(self) -> list[str]:
         """All of it for a log: a table, what the last champion's cut gave, remarks, the verdict last."""
+        if self.night is None:
+            return [*self.remarks, self.verdict]
         rows = [COLUMNS, *rows_of(self.night)]
         widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
         table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
@@ -60,7 +62,7 @@ class Trained:
             "champion": self.champion.name,
             "scorer": self.champion.scorer,
             "reason": self.reason,
-            "models": [asdict(one) for one in summarise(self.night.evaluation)],
+            "models": [asdict(one) for one in summarise(self.night.evaluation)] if self.night else [],
             "remarks": list(self.remarks),
             "seconds": dict(self.seconds),
         }
@@ -114,6 +116,19 @@ def register(
     # One that was overtaken while it was trained has a reason of its own.
     chosen = [one for one, draft in zip(registered, drafts, strict=True) if draft.state is State.CHAMPION]
     return registered[0], now or registered[0], chosen[0].reason if chosen else night.reason
+
+
+def find_settled(
+    warehouse: Warehouse, target: Target, run: str, data_hash: str, remarks: Sequence[str]
+) -> Trained | None:
+    """Return what a run has decided before, from the same candles; None if it has not."""
+    with warehouse.begin() as connection:
+        same = [one for one in list_models(connection, target) if (one.run, one.data_hash) == (run, data_hash)]
+        if not same:
+            return None
+        first = same[-1]
+        told = f"{run} has trained {first.name} from the same candles already; nothing is left to do"
+        return Trained(target, None, first, champion(connection, target) or first, first.reason, (*remarks, told), {})
 
 
 def rows_of(night: Night) -> list[tuple[str, ...]]:

@@ -22,7 +22,7 @@ from models.results import Evaluation
 from models.scorers.scorer import Study
 from models.stages import Stages, Told, Watch
 from models.targets import Target
-from models.trained import Trained, register
+from models.trained import Trained, find_settled, register
 from models.verdict import Standing, Verdict, reach_verdict
 
 log = logging.getLogger(__name__)
@@ -41,6 +41,8 @@ def train(
 ) -> Trained:
     """Train one model and the baselines, compare them with the champion, and keep what was decided.
 
+    A run that has decided already, from the very same candles, has no more to do.
+
     Args:
         end: Nothing that opens at or after it is looked at.
         run: Who trains, as the registry is told.
@@ -52,8 +54,11 @@ def train(
     stages = Stages(["read", *(f"fit {name}" for name in scorers.SCORERS), "evaluate", "report", "register"], watch)
     with stages.stage("read") as told:
         lessons = read_lessons(warehouse, settings, target, end, told)
-        for remark in _remarks(lessons):
+        remarks = tuple(_remarks(lessons))
+        for remark in remarks:
             log.info("%s", remark)
+        if (settled := find_settled(warehouse, target, run, lessons.data_hash, remarks)) is not None:
+            return settled
         earlier = read_earlier(warehouse, settings.models, target, lessons)
     artifacts = _fit_all(warehouse, settings, target, lessons, earlier, stages)
     with stages.stage("evaluate") as told:
@@ -68,7 +73,7 @@ def train(
         page = render(night)
     with stages.stage("register"):
         candidate, now, why = register(warehouse, settings, night, artifacts, earlier.champion, page)
-    return Trained(target, night, candidate, now, why, tuple(_remarks(lessons)), stages.seconds)
+    return Trained(target, night, candidate, now, why, remarks, stages.seconds)
 
 
 def _fit_all(

@@ -138,7 +138,7 @@ def test_maintenance_takes_every_step_and_fails_with_any(facts: dict[str, Any]) 
 
 
 def test_training_has_a_square_for_each_model_and_leads_to_its_report(facts: dict[str, Any]) -> None:
-    """One run at a time, switched on; a task labelled by what it trains, behind all loads, with a link to the report."""
+    """One run at a time, switched on; a task labelled by what it trains, behind loads, with a link to the report."""
     training = facts["dags"]["train_models"]
     assert (training["runs_at_once"], training["is_paused_at_first"]) == (1, False)
     [(name, task)] = training["tasks"].items()

@@ -122,11 +122,25 @@ def test_nothing_that_opens_at_or_after_the_end_is_looked_at(warehouse: Warehous
 def test_a_night_that_is_no_better_changes_nothing(warehouse: Warehouse, learning: Settings) -> None:
     """The champion stays, the candidate is kept as rejected with the reason, until its blob is dropped."""
     first = _train(warehouse, learning)
-    second = _train(warehouse, learning)
+    second = _train(warehouse, learning, run="next")
     assert second.champion.id == first.champion.id
     assert second.candidate.state is State.REJECTED
     assert "stays champion: no model of this night is measurably better" in second.verdict
     assert {state for _, state in _states(warehouse)} == {State.CHAMPION, State.REJECTED}
+
+
+def test_a_run_that_has_decided_has_nothing_to_do_unless_candles_have_changed(
+    warehouse: Warehouse, learning: Settings
+) -> None:
+    """Run twice is run once; but what was repaired meanwhile is learned."""
+    first, again = _train(warehouse, learning), _train(warehouse, learning)
+    assert (again.candidate.id, again.champion.id) == (first.candidate.id, first.champion.id)
+    assert len(_states(warehouse)) == 1
+    assert again.lines[-1] == first.verdict
+    assert any("nothing is left to do" in line for line in again.lines)
+    store(warehouse, ETH, market(2))
+    third = _train(warehouse, learning)
+    assert third.candidate.id > first.candidate.id
 
 
 def test_a_champion_whose_blob_is_broken_is_replaced_and_told_of(warehouse: Warehouse, learning: Settings) -> None:
@@ -135,7 +149,7 @@ def test_a_champion_whose_blob_is_broken_is_replaced_and_told_of(warehouse: Ware
     with warehouse.begin() as connection:
         own = models_table.c
         connection.execute(update(models_table).where(own.id == first.champion.id).values(artifact=b"no zip"))
-    second = _train(warehouse, learning)
+    second = _train(warehouse, learning, run="next")
     assert second.champion.id > first.champion.id
     assert second.night.reason.startswith(f"{first.champion.name} cannot be used (")
 
@@ -152,7 +166,7 @@ def test_a_past_night_does_not_judge_a_champion_that_has_seen_what_it_holds_out(
     assert second.champion.id == first.champion.id
     assert "it has learned from candles that this night holds out" in second.verdict
     assert [study.begin_with for study in studies] == [None, None]
-    _train(warehouse, with_learning(learning, held_out=3 * DAY), END, "night")
+    _train(warehouse, with_learning(learning, held_out=3 * DAY), END, "next")
     assert studies[-2].begin_with is not None
 
 
