@@ -13,8 +13,8 @@ from models.scorers.scorer import Progress
 log = logging.getLogger(__name__)
 
 # What of a night's time a stage takes, about; for bars.
-_WEIGHTS = {"read": 4.0, "fit lstm": 40.0, "fit autoencoder": 15.0, "evaluate": 30.0}
-_WEIGHT = 1.5
+_WEIGHTS = {"read": 2.0, "fit lstm": 78.0, "fit autoencoder": 8.0, "evaluate": 8.0}
+_WEIGHT = 0.5
 
 
 @dataclass(frozen=True, slots=True)
