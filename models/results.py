@@ -18,6 +18,9 @@ from etl.series import Series, TimeRange
 from models.metrics import event_scores
 
 DRAWS = 4000
+LEAST = 0.01
+"""The least difference of VUS-PR that is called one: units of a series share their candles, so that intervals are too
+narrow, and a change of champion for nothing is no gain."""
 _LOW, _HIGH = 5, 95  # percent: what lies above both is above with 95 % confidence, what lies between with 90 %
 
 
@@ -100,12 +103,12 @@ class Comparison:
     @property
     def is_better(self) -> bool:
         """Whether `model` is measurably better."""
-        return self.low > 0
+        return self.low > 0 and self.difference >= LEAST
 
     @property
     def is_worse(self) -> bool:
         """Whether `model` is measurably worse."""
-        return self.high < 0
+        return self.high < 0 and self.difference <= -LEAST
 
 
 @dataclass(frozen=True, slots=True)
