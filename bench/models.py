@@ -40,6 +40,7 @@ from models.scorers.scorer import Parts, Study
 from models.scoring import score_track
 
 BUDGET = 1.0
+_EPOCHS = 4  # of a baseline that has any, as in a night
 TUTORIAL = "autoencoder at 0.65"
 CRASH = TimeRange(datetime(2021, 12, 4, 5, tzinfo=UTC), datetime(2021, 12, 4, 6, tzinfo=UTC))
 out = Console(width=140, markup=False, soft_wrap=True, highlight=False)
@@ -71,7 +72,7 @@ def train_all(
             tracks,
             training.learned,
             training.steps[0].calm,
-            Study(begin_with=taught.get(name)),
+            Study(begin_with=taught.get(name)) if name == LEARNED else Study(epochs=_EPOCHS),
             scope=ALL,
             as_of=training.steps[0].calm.end,
             data_hash="0" * 64,
