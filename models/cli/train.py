@@ -40,8 +40,8 @@ def train(timeframe: Timeframes = None, series: SomeSeries = None, end: Until = 
 
     An LSTM goes on from the last one, and is compared with the champion and with simple scorers on weeks that none of
     them has learned, with anomalies planted. Champion becomes who is measurably better; otherwise all stays as it is.
-    How far back it reads, how many candles a series must have, and how often models may alert stands in the table models of
-    feeds.toml. It may be stopped at any moment: nothing is kept before the end.
+    How far back it reads, how many candles a series must have, and how often models may alert stands in feeds.toml, in
+    the table models. It may be stopped at any moment: nothing is kept before the end.
 
     Example: [bold]chandler train --timeframe 1m[/bold]
     """
