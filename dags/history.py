@@ -9,7 +9,8 @@ matter here, nor does `settle`: a month is fetched as it is, and what lies befor
 
 **Outputs** Those of `ingest_<feed>`: Parquet files, rows in the warehouse with a checkpoint, and an asset event
 `candles` for each series and range. A month from before a series was listed is loaded too, as absent.
-The last task, `account`, judges absences and tells the month's quality.
+The last task, `account`, judges absences and tells the month's quality. What is strange in it becomes incidents, as of
+any load, and no message to anybody.
 
 **Safe to rerun?** Yes, any task, any run, as often as you like, and over what the daily runs have loaded. A month that
 is done is left out of another backfill, unless you ask it to reprocess.
@@ -42,4 +43,4 @@ for name, feed in load_settings().feeds.items():
         tags=["history", feed.exchange],
         doc_md=__doc__,
     ):
-        build_partitions(feed, settle=timedelta(0))
+        build_partitions(feed, settle=timedelta(0), is_history=True)

@@ -117,3 +117,9 @@ class InsufficientHistoryError(ModelError):
 
 class ArtifactError(ModelError):
     """A model's blob is not what it says, or not what this version reads."""
+
+
+class AlertDeliveryError(ChandlerError):
+    """A channel did not take a message; it stays in the outbox and is tried again."""
+
+    is_retryable = True

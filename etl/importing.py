@@ -86,7 +86,8 @@ def run_import(stores: Stores, planned: Import) -> Iterator[Imported]:
             raw = stores.raw.partition(partition.series, partition.time_range)
             raw.write_page(page)
             raw.write_list(Fetched((PageKey(page.window, page.route),), Bounds(), page.fetched_at_ms))
-            yield Imported(partition, clean_pages(stores, partition), load(stores, partition, planned.run))
+            cleaned = clean_pages(stores, partition)
+            yield Imported(partition, cleaned, load(stores, partition, planned.run, is_history=True))
 
 
 def account(imported: Sequence[Imported]) -> CleanReport:

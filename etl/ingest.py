@@ -130,12 +130,15 @@ def clean_pages(stores: Stores, partition: Partition) -> CleanReport:
     return report
 
 
-def load(stores: Stores, partition: Partition, run: str, *, is_announced: bool = False) -> LoadReport:
+def load(
+    stores: Stores, partition: Partition, run: str, *, is_announced: bool = False, is_history: bool = False
+) -> LoadReport:
     """Make archive and warehouse hold the cleaned partition, and commit the checkpoint that says so.
 
     Args:
         run: What to call this run in the warehouse.
         is_announced: Whether the caller tells those who work with candles; else it is noted that they are to be told.
+        is_history: Whether it is a backfill or a repair: of what is strange in it nobody is told.
 
     Raises:
         StoreError: A store refuses or went away. What was there before is whole, and a rerun ends what was begun.
@@ -156,6 +159,7 @@ def load(stores: Stores, partition: Partition, run: str, *, is_announced: bool =
         Incoming(cleaned.candles, cleaned.refused, fetched.bounds, from_ms(fetched.asked_at_ms)),
         run,
         is_announced=is_announced,
+        is_history=is_history,
     )
     raw.fold()
     log.info("loaded in %.1f s", time.monotonic() - started)

@@ -60,11 +60,13 @@ def put(
     run: str,
     *,
     is_announced: bool = False,
+    is_history: bool = False,
     first: Callable[[Connection], None] | None = None,
 ) -> LoadReport:
     """Merge what comes in with what is stored, archive first, then all the rest in one transaction.
 
     Args:
+        is_history: Whether it is a backfill or a repair: of what is strange in it nobody is told.
         first: What else belongs into that transaction, before anything is read.
 
     Raises:
@@ -109,6 +111,7 @@ def put(
             first_ms=incoming.bounds.first_ms,
             end_ms=incoming.bounds.end_ms,
             is_announced=is_announced,
+            is_history=is_history,
         )
     _log_load(partition, report, merged, absent)
     return report

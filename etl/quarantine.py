@@ -107,7 +107,9 @@ def release(stores: Stores, row_id: int, note: str | None, run: str) -> LoadRepo
         if not decide(connection, row.id, row.state, State.RELEASED, note):
             raise ConfigError(f"{_name(row)} was decided by somebody else just now; look at it again")
 
-    report = put(stores, partition, Incoming(candles, (), Bounds(), row.refused_at), run, first=decided)
+    report = put(
+        stores, partition, Incoming(candles, (), Bounds(), row.refused_at), run, is_history=True, first=decided
+    )
     refresh_aggregates(stores.warehouse)
     return report
 

@@ -180,6 +180,7 @@ def _load(stores: Stores, plan: SeriesPlan, file: ArchiveFile, span: TimeRange, 
             asking=asking,
             archive_files=[str(PurePosixPath(file.path).with_suffix(".parquet"))],
             is_announced=True,
+            is_history=True,
         )
     log.info("%s %s: %d candles, %d absent", series, span, report.rows, report.absent)
     return report

@@ -214,7 +214,7 @@ async def _ask(stores: Stores, exchange: Exchange, probe: Probe, run: str, is_an
         # Of a few rows that are asked for again a refused one is soon a large share.
         patient = replace(stores, settings=stores.settings.model_copy(update={"max_quarantined_pct": 100.0}))
         clean_pages(stores if probe.is_first else patient, probe.partition)
-        return load(stores, probe.partition, run, is_announced=is_announced).new
+        return load(stores, probe.partition, run, is_announced=is_announced, is_history=True).new
 
     await fetch_partition(stores, exchange, probe.partition)
     return await asyncio.to_thread(clean_and_load)

@@ -33,7 +33,7 @@ from etl.learning import Learning
 from etl.probing import SETTLE
 from etl.rules import Rules
 from etl.series import Series, check_symbol
-from etl.spelling import Duration, Moment, nearest
+from etl.spelling import Duration, Moment, nearest, problem_lines
 from etl.timeframe import Timeframe
 
 ANY_PROTOCOL = "ccxt"
@@ -287,21 +287,7 @@ def load_settings(path: Path | None = None, **overrides: Any) -> Settings:
     try:
         return Settings(**content).model_copy(update=overrides)
     except ValidationError as error:
-        raise ConfigError("\n".join(f"{path}: {line}" for line in _to_lines(error))) from error
-
-
-def _to_lines(error: ValidationError) -> Iterable[str]:
-    for detail in error.errors():
-        place = ".".join(str(part) for part in detail["loc"])
-        if detail["type"] == "extra_forbidden":
-            key = str(detail["loc"][-1])
-            yield f"unknown key {place}{nearest(key, _known_keys(detail['loc']))}"
-        elif detail["type"] == "missing":
-            yield f"{place} is missing"
-        else:
-            message = detail["msg"].removeprefix("Value error, ")
-            for line in message.splitlines():
-                yield f"{place}: {line}" if place else line
+        raise ConfigError("\n".join(f"{path}: {line}" for line in problem_lines(error, _known_keys))) from error
 
 
 def _known_keys(place: tuple[int | str, ...]) -> Iterable[str]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, time, timedelta
 from difflib import get_close_matches
 from typing import Annotated
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, ValidationError
 
 from etl.errors import ConfigError
 
@@ -55,6 +55,27 @@ def parse_moment(text: str) -> datetime:
     except ValueError as error:
         raise ConfigError(f"{text!r} is no moment; write 2024-01-31 or 2024-01-31T12:00") from error
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def problem_lines(
+    error: ValidationError, known_keys: Callable[[tuple[int | str, ...]], Iterable[str]]
+) -> Iterable[str]:
+    """Yield a line for each thing that is wrong in a file of settings, with what would have been right.
+
+    Args:
+        known_keys: Returns the keys that there are where an unknown one stands.
+    """
+    for detail in error.errors():
+        place = ".".join(str(part) for part in detail["loc"])
+        if detail["type"] == "extra_forbidden":
+            key = str(detail["loc"][-1])
+            yield f"unknown key {place}{nearest(key, known_keys(detail['loc']))}"
+        elif detail["type"] == "missing":
+            yield f"{place} is missing"
+        else:
+            message = detail["msg"].removeprefix("Value error, ")
+            for line in message.splitlines():
+                yield f"{place}: {line}" if place else line
 
 
 Duration = Annotated[timedelta, BeforeValidator(_to_duration)]

@@ -17,6 +17,21 @@ from etl.warehouse.checkpoints import Checkpoint, covered_ranges, read_checkpoin
 from etl.warehouse.database import HEAD, Warehouse, open_warehouse
 from etl.warehouse.features import Features, Sizes, read_features, read_sizes
 from etl.warehouse.holding import ensure_series, lock_series
+from etl.warehouse.incidents import (
+    IncidentChange,
+    Wish,
+    acknowledge,
+    find_incident,
+    incidents_within,
+    judge_incident,
+    list_incidents,
+    lock_scores,
+    log_incident_change,
+    open_incident,
+    read_incident_changes,
+    update_incident,
+    withdraw_incident,
+)
 from etl.warehouse.listings import Listing, read_listing
 from etl.warehouse.load import Load, begin_load
 from etl.warehouse.loads import (
@@ -25,10 +40,13 @@ from etl.warehouse.loads import (
     find_load,
     mark_announced,
     mark_judged,
+    mark_scored,
     unannounced_loads,
     unjudged_loads,
+    unscored_loads,
 )
 from etl.warehouse.merge import Merge, merge, with_flags, without_equals
+from etl.warehouse.outbox import put_incident_alert, put_notice
 from etl.warehouse.overlay import overlay
 from etl.warehouse.proving import (
     REBUILT,
@@ -81,13 +99,15 @@ from etl.warehouse.status import SeriesStatus, read_status
 from etl.warehouse.timescale import adapt, adopt, drop_empty_chunks
 
 __all__ = [
+    "HEAD",
+    "REBUILT",
     "Absence",
     "Asking",
     "Change",
     "Checkpoint",
     "Features",
     "Finding",
-    "HEAD",
+    "IncidentChange",
     "Listing",
     "Load",
     "LoadReport",
@@ -95,7 +115,6 @@ __all__ = [
     "Merge",
     "Quality",
     "Quarantined",
-    "REBUILT",
     "ReadCandles",
     "Revision",
     "SeriesStatus",
@@ -104,6 +123,8 @@ __all__ = [
     "State",
     "Wanted",
     "Warehouse",
+    "Wish",
+    "acknowledge",
     "adapt",
     "adopt",
     "begin_load",
@@ -121,20 +142,30 @@ __all__ = [
     "drop_empty_chunks",
     "due_absences",
     "ensure_series",
+    "find_incident",
     "find_load",
     "find_quarantined",
     "follow_revisions",
     "give_up",
+    "incidents_within",
+    "judge_incident",
     "known_series",
     "leave_confirmed_alone",
+    "list_incidents",
     "local_budget",
+    "lock_scores",
     "lock_series",
+    "log_incident_change",
     "log_mending",
     "mark_announced",
     "mark_judged",
+    "mark_scored",
     "merge",
+    "open_incident",
     "open_warehouse",
     "overlay",
+    "put_incident_alert",
+    "put_notice",
     "read_absences",
     "read_absent_slots",
     "read_accounts",
@@ -142,6 +173,7 @@ __all__ = [
     "read_candles_at_once",
     "read_checkpoints",
     "read_features",
+    "read_incident_changes",
     "read_last_candle",
     "read_listing",
     "read_open_times",
@@ -174,9 +206,12 @@ __all__ = [
     "unannounced_loads",
     "unfetched_ranges",
     "unjudged_loads",
+    "unscored_loads",
+    "update_incident",
     "vouch",
     "with_flags",
     "with_retired",
+    "withdraw_incident",
     "without_equals",
     "write_quality",
 ]

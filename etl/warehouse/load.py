@@ -94,6 +94,7 @@ class Load:
         first_ms: int | None = None,
         end_ms: int | None = None,
         is_announced: bool = False,
+        is_history: bool = False,
     ) -> LoadReport:
         """Write what changed and the checkpoint that vouches for it; committed when the load's block ends.
 
@@ -106,6 +107,7 @@ class Load:
             first_ms: When the first candle of the series opens, if the fetch found out.
             end_ms: When its last one closed, if the exchange trades it no more.
             is_announced: Whether the caller tells those who work with candles.
+            is_history: Whether it is a backfill or a repair: of what is strange in it nobody is told.
         """
         report = LoadReport(
             rows=merged.candles.num_rows,
@@ -120,7 +122,8 @@ class Load:
         last_ms = int(times[-1]) if len(times) else None
         if first_ms is not None or end_ms is not None or self._held.has_ended:
             write_listing(self.connection, self.series_id, first_ms=first_ms, end_ms=end_ms, last_ms=last_ms)
-        self._checkpoint(report, merged, absent, asking, archive_files, refused_by_day, is_announced=is_announced)
+        logged = {"is_announced": is_announced, "is_history": is_history}
+        self._checkpoint(report, merged, absent, asking, archive_files, refused_by_day, logged)
         return report
 
     def _write_candles(self, merged: Merge) -> None:
@@ -147,8 +150,7 @@ class Load:
         asking: Asking,
         archive_files: Sequence[str],
         refused: Mapping[date, Mapping[str, int]],
-        *,
-        is_announced: bool,
+        logged: Mapping[str, bool],
     ) -> None:
         """Commit to what is stored: absences, the checkpoint, the journal, the quality of the days."""
         connection, series_id, timeframe, span = self.connection, self.series_id, self.series.timeframe, self.time_range
@@ -160,12 +162,10 @@ class Load:
         renewal = renew(connection, series_id, timeframe, own, known.checkpoints)
         now = replace(known, absences=absences, covered=renewal.spans, refused=refused)
         days, quality = self._count(merged, now)
-        is_announced = is_announced or not (report.new or report.revised)
+        logged = {**logged, "is_announced": logged["is_announced"] or not (report.new or report.revised)}
         with self._held.driver.pipeline():
             write_checkpoints(connection, series_id, renewal)
-            self._held.transaction = write_load(
-                connection, series_id, span, self.run, report, is_announced=is_announced
-            )
+            self._held.transaction = write_load(connection, series_id, span, self.run, report, **logged)
             write_quality(connection, series_id, days, quality)
         self._record_holes(renewal.spans)
 

@@ -1,4 +1,4 @@
-"""The journal of loads: what each has changed, whether it was judged by, and whether it was told.
+"""The journal of loads: what each has changed, whether it was judged by, told of, and scored.
 
 Checkpoints say what is accounted for now; this says how it came to be.
 """
@@ -20,9 +20,10 @@ from etl.warehouse.reading import driver_of
 from etl.warehouse.tables import to_sql_range
 
 _INSERT = """
-INSERT INTO loads (series_id, span, run, rows, new, revised, absent, quarantined, is_judged, is_announced)
+INSERT INTO loads (series_id, span, run, rows, new, revised, absent, quarantined, is_judged, is_announced,
+    is_scored, is_history)
 VALUES (%(series_id)s, tstzrange(%(start)s, %(end)s), %(run)s, %(rows)s, %(new)s, %(revised)s, %(absent)s,
-    %(quarantined)s, false, %(is_announced)s)
+    %(quarantined)s, false, %(is_announced)s, %(new)s + %(revised)s = 0, %(is_history)s)
 RETURNING pg_current_xact_id()::text
 """
 
@@ -48,7 +49,11 @@ class LoadReport:
 
 @dataclass(frozen=True, slots=True)
 class LoggedLoad:
-    """A load in the journal."""
+    """A load in the journal.
+
+    Attributes:
+        is_history: Whether it was a backfill or a repair: of what it brought nobody is told.
+    """
 
     id: int
     series: Series
@@ -56,18 +61,26 @@ class LoggedLoad:
     run: str
     report: LoadReport
     loaded_at: datetime
+    is_history: bool
 
 
 def write_load(
-    connection: Connection, series_id: int, time_range: TimeRange, run: str, report: LoadReport, *, is_announced: bool
+    connection: Connection,
+    series_id: int,
+    time_range: TimeRange,
+    run: str,
+    report: LoadReport,
+    *,
+    is_announced: bool,
+    is_history: bool,
 ) -> psycopg.Cursor[tuple[Any, ...]]:
-    """Write a load into the journal, still to be judged by.
+    """Write a load into the journal, still to be judged by, and to be scored if it has changed anything.
 
     Returns:
         What answers with the number of the transaction.
     """
     facts = {"series_id": series_id, "start": time_range.start, "end": time_range.end, "run": run, **asdict(report)}
-    return driver_of(connection).execute(_INSERT, {**facts, "is_announced": is_announced})
+    return driver_of(connection).execute(_INSERT, {**facts, "is_announced": is_announced, "is_history": is_history})
 
 
 def find_load(connection: Connection, series: Series, time_range: TimeRange, run: str) -> LoggedLoad | None:
@@ -86,6 +99,18 @@ def unjudged_loads(connection: Connection, exchange: str | None = None) -> list[
 def unannounced_loads(connection: Connection) -> list[LoggedLoad]:
     """Return the loads that changed something and that nobody was told of."""
     return _read(connection, ~tables.loads.c.is_announced)
+
+
+def unscored_loads(connection: Connection, series: Series | None = None) -> list[LoggedLoad]:
+    """Return the loads that changed something and that no model has judged, of one series or of all."""
+    of_series = [] if series is None else [_is(series)]
+    return _read(connection, ~tables.loads.c.is_scored, *of_series)
+
+
+def mark_scored(connection: Connection, loads: Iterable[LoggedLoad]) -> None:
+    """Note that a model has judged what these loads brought."""
+    own = tables.loads
+    connection.execute(update(own).where(own.c.id.in_([load.id for load in loads])).values(is_scored=True))
 
 
 def mark_judged(connection: Connection, loads: Iterable[LoggedLoad]) -> None:
@@ -116,6 +141,7 @@ def _read(connection: Connection, *conditions: ColumnElement[bool]) -> list[Logg
             row.run,
             LoadReport(row.rows, row.new, row.revised, row.absent, row.quarantined),
             row.loaded_at,
+            row.is_history,
         )
         for row in connection.execute(query.order_by(loads.c.id))
     ]

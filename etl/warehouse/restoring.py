@@ -130,4 +130,4 @@ def log_mending(connection: Connection, series_id: int, time_range: TimeRange, r
     is_there = (own.series_id == series_id, own.open_time >= time_range.start, own.open_time < time_range.end)
     rows = connection.execute(select(func.count()).where(*is_there)).scalar_one()
     report = LoadReport(rows=rows, new=0, revised=0, absent=0, quarantined=0)
-    write_load(connection, series_id, time_range, run, report, is_announced=True)
+    write_load(connection, series_id, time_range, run, report, is_announced=True, is_history=True)

@@ -56,7 +56,8 @@ def to_sql_range(time_range: TimeRange) -> Range[object]:
     return Range(time_range.start, time_range.end, bounds="[)")
 
 
-def _series_id() -> Column[int]:
+def series_id_column() -> Column[int]:
+    """Return a column that names a series."""
     return Column("series_id", Integer, ForeignKey("series.id"), nullable=False)
 
 
@@ -123,7 +124,7 @@ absence_changes = Table(
     "absence_changes",
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
-    _series_id(),
+    series_id_column(),
     Column("span", TSTZRANGE, nullable=False),
     Column("kind_before", Text, nullable=False),
     Column("kind_after", Text, comment="null: the candles are held now"),
@@ -137,7 +138,7 @@ quarantine = Table(
     "quarantine",
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
-    _series_id(),
+    series_id_column(),
     Column("open_time", DateTime(timezone=True), comment="where the row belongs, if it says so"),
     Column("rule", Text, nullable=False),
     Column("evidence", Text, nullable=False),
@@ -182,7 +183,7 @@ loads = Table(
     "loads",
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
-    _series_id(),
+    series_id_column(),
     Column("span", TSTZRANGE, nullable=False),
     Column("run", Text, nullable=False),
     Column("rows", BigInteger, nullable=False, comment="candles held in the range after it"),
@@ -193,10 +194,15 @@ loads = Table(
     Column("loaded_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
     Column("is_judged", Boolean, nullable=False, comment="whether absences around it were judged since"),
     Column("is_announced", Boolean, nullable=False, comment="whether those who work with candles were told"),
+    Column("is_scored", Boolean, nullable=False, comment="whether a model has judged what it brought"),
+    Column(
+        "is_history", Boolean, nullable=False, comment="whether it was a backfill or a repair, of which nobody is told"
+    ),
 )
 Index("loads_of_a_series", loads.c.series_id, loads.c.loaded_at)
 Index("loads_to_judge", loads.c.series_id, postgresql_where=~loads.c.is_judged)
 Index("loads_to_announce", loads.c.id, postgresql_where=~loads.c.is_announced)
+Index("loads_to_score", loads.c.series_id, postgresql_where=~loads.c.is_scored)
 
 quality = Table(
     "quality",

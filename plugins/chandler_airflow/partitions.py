@@ -24,7 +24,7 @@ DEFAULTS: Mapping[str, object] = {
 }
 
 
-def build_partitions(feed: Feed, settle: timedelta) -> None:
+def build_partitions(feed: Feed, settle: timedelta, *, is_history: bool = False) -> None:
     """Build fetch, clean and load in the DAG at hand, mapped: a row of three tasks for each series; then two for all.
 
     Those that talk to the exchange share the pool that is named like it. A load emits `CANDLES` with series and range.
@@ -33,6 +33,7 @@ def build_partitions(feed: Feed, settle: timedelta) -> None:
 
     Args:
         settle: How far before its data interval a run fetches again what was loaded before.
+        is_history: Whether nobody is to be told of what is strange in what it loads.
     """
 
     @task(pool=feed.exchange, map_index_template="{{ series }}", multiple_outputs=False)
@@ -45,7 +46,7 @@ def build_partitions(feed: Feed, settle: timedelta) -> None:
 
     @accounting_task(map_index_template="{{ series }}", outlets=[CANDLES])
     def load(partition: dict[str, str]) -> Iterator[Metadata]:
-        yield Metadata(CANDLES, {**load_partition(partition)})
+        yield Metadata(CANDLES, {**load_partition(partition, is_history=is_history)})
 
     @task_group
     def partition(series: str) -> None:

@@ -58,8 +58,12 @@ def clean_partition(facts: Mapping[str, str]) -> dict[str, str]:
     return partition.to_dict()
 
 
-def load_partition(facts: Mapping[str, str]) -> dict[str, str]:
-    """Make archive and warehouse hold the partition that `clean_partition` returned, tell its quality, return it."""
+def load_partition(facts: Mapping[str, str], *, is_history: bool) -> dict[str, str]:
+    """Make archive and warehouse hold the partition that `clean_partition` returned, tell its quality, return it.
+
+    Args:
+        is_history: Whether nobody is to be told of what is strange in it; so it is of a backfill in any case.
+    """
     from etl import ingest
     from etl.stores import Partition, open_stores
 
@@ -68,7 +72,8 @@ def load_partition(facts: Mapping[str, str]) -> dict[str, str]:
     with failing_at_once():
         partition = Partition.from_dict(facts)
         with open_stores(read_settings(partition.series.exchange)) as stores:
-            ingest.load(stores, partition, run=str(context["run_id"]), is_announced=True)
+            is_history = is_history or is_backfill(context)
+            ingest.load(stores, partition, str(context["run_id"]), is_announced=True, is_history=is_history)
             tell_quality(context, stores, [partition.series], partition.time_range)
     return partition.to_dict()
 
@@ -110,6 +115,11 @@ def warn_of_fallbacks(series: Sequence[str]) -> None:
 def _label(context: Context, series: str) -> None:
     """Name the mapped task after its series: `map_index_template` reads this."""
     context["series"] = series  # type: ignore[typeddict-unknown-key]  # Airflow's documented way to label
+
+
+def is_backfill(context: Context) -> bool:
+    """Return whether the run was asked for by a backfill."""
+    return str(context["dag_run"].run_type) == "backfill"
 
 
 def data_interval(context: Context) -> TimeRange:
