@@ -17,14 +17,11 @@ from etl.warehouse.checkpoints import Checkpoint, covered_ranges, read_checkpoin
 from etl.warehouse.database import HEAD, Warehouse, open_warehouse
 from etl.warehouse.features import Features, Sizes, read_features, read_sizes
 from etl.warehouse.holding import ensure_series, lock_series
+from etl.warehouse.incident_lists import Wish, count_incidents, find_incident, incidents_within, list_incidents
 from etl.warehouse.incidents import (
     IncidentChange,
-    Wish,
     acknowledge,
-    find_incident,
-    incidents_within,
     judge_incident,
-    list_incidents,
     lock_scores,
     log_incident_change,
     open_incident,
@@ -132,6 +129,7 @@ __all__ = [
     "bring_back",
     "broken_revisions",
     "count_candles",
+    "count_incidents",
     "count_quality",
     "count_quarantine",
     "count_refused",
