@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Text, case, cast, func, select
 
 from etl.errors import ConfigError
 from etl.incidents import Detector, Evidence, Found, Incident, IncidentState, Kind, Scope, Severity
@@ -74,17 +74,28 @@ def incidents_within(
     return [_to_incident(row) for row in connection.execute(query.order_by(own.id))]
 
 
+def is_one_of(series: Sequence[Series]) -> ColumnElement[bool]:
+    """Return the condition that a row of the table `series` is one of these."""
+    own = tables.series.c
+    keys = [func.row(one.exchange, one.symbol, one.timeframe.value) for one in series]
+    return func.row(own.exchange, own.symbol, own.timeframe).in_(keys)
+
+
+def model_name() -> ColumnElement[str]:
+    """Return what people call a row of the table `models`: `1m/3`, or `binance:BTC/USDT:1m/3`; null for none."""
+    own = tables.models.c
+    return case((own.scope == "all", own.timeframe), else_=own.scope) + "/" + cast(own.version, Text)
+
+
 def _select() -> Any:
-    models, series = tables.models.c, tables.series.c
+    series = tables.series.c
     return (
         select(
             incidents,
             series.exchange,
             series.symbol,
             series.timeframe,
-            models.timeframe.label("model_timeframe"),
-            models.scope.label("model_scope"),
-            models.version.label("model_version"),
+            model_name().label("model"),
         )
         .join(tables.series, tables.series.c.id == incidents.c.series_id)
         .join(tables.models, tables.models.c.id == incidents.c.model_id, isouter=True)
@@ -92,11 +103,10 @@ def _select() -> Any:
 
 
 def _conditions(wish: Wish) -> list[ColumnElement[bool]]:
-    own, series = incidents.c, tables.series.c
+    own = incidents.c
     found: list[ColumnElement[bool]] = []
     if wish.series:
-        keys = [(one.exchange, one.symbol, one.timeframe.value) for one in wish.series]
-        found.append(func.row(series.exchange, series.symbol, series.timeframe).in_([func.row(*key) for key in keys]))
+        found.append(is_one_of(wish.series))
     if wish.time_range is not None:
         found.append(own.span.op("&&")(to_sql_range(wish.time_range)))
     if wish.severity is not None:
@@ -133,15 +143,12 @@ def _to_incident(row: Row[Any]) -> Incident:
         once_in_days=row.once_in_days,
         model_id=row.model_id,
     )
-    target = None
-    if row.model_id is not None:
-        target = row.model_timeframe if row.model_scope == "all" else row.model_scope
     return Incident(
         id=row.id,
         found=found,
         state=state,
         reason=row.reason,
-        model=None if target is None else f"{target}/{row.model_version}",
+        model=row.model,
         is_history=row.is_history,
         opened_at=row.opened_at,
         updated_at=row.updated_at,
