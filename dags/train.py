@@ -10,7 +10,8 @@ with `per_series` for each series.
 **Outputs** The table `models`: an LSTM that goes on from the last one, or a baseline that did better, with metrics, a
 report and the blob. It becomes champion only if it is measurably better than the champion on weeks that neither has
 learned, with planted anomalies, at the same alert budget; otherwise all stays as it is. The task's log says which and
-why; its button Report (tab Details) leads to the whole comparison.
+why; its button Report (tab Details) leads to the whole comparison. An asset event `models` makes `score_anomalies` judge
+what has waited for a model.
 
 **Safe to rerun?** Yes, at any time: all that a night decides is written in one transaction at its end; killed before,
 it leaves nothing. A rerun that finds the very same candles has nothing to do; with others (repaired, or loaded since)

@@ -11,6 +11,13 @@ from etl.warehouse.absences import (
     record_verdicts,
 )
 from etl.warehouse.aggregates import refresh_aggregates
+from etl.warehouse.anomalies import (
+    KnownAnomaly,
+    Scoring,
+    count_anomalies,
+    read_anomalies,
+    read_scorings,
+)
 from etl.warehouse.around import days_of, read_accounts
 from etl.warehouse.budget import SharedBudget, local_budget
 from etl.warehouse.checkpoints import Checkpoint, covered_ranges, read_checkpoints, vouch
@@ -35,6 +42,7 @@ from etl.warehouse.loads import (
     LoadReport,
     LoggedLoad,
     find_load,
+    loads_within,
     mark_announced,
     mark_judged,
     mark_scored,
@@ -93,6 +101,7 @@ from etl.warehouse.revisions import Change, Revision, read_revisions
 from etl.warehouse.slots import read_absent_slots, read_retired_times, span_of_retired
 from etl.warehouse.snapshots import begin_reading
 from etl.warehouse.status import SeriesStatus, read_status
+from etl.warehouse.telling import Delivery, Telling, read_tellings
 from etl.warehouse.timescale import adapt, adopt, drop_empty_chunks
 
 __all__ = [
@@ -102,9 +111,11 @@ __all__ = [
     "Asking",
     "Change",
     "Checkpoint",
+    "Delivery",
     "Features",
     "Finding",
     "IncidentChange",
+    "KnownAnomaly",
     "Listing",
     "Load",
     "LoadReport",
@@ -114,10 +125,12 @@ __all__ = [
     "Quarantined",
     "ReadCandles",
     "Revision",
+    "Scoring",
     "SeriesStatus",
     "SharedBudget",
     "Sizes",
     "State",
+    "Telling",
     "Wanted",
     "Warehouse",
     "Wish",
@@ -128,6 +141,7 @@ __all__ = [
     "begin_reading",
     "bring_back",
     "broken_revisions",
+    "count_anomalies",
     "count_candles",
     "count_incidents",
     "count_quality",
@@ -151,6 +165,7 @@ __all__ = [
     "leave_confirmed_alone",
     "list_incidents",
     "local_budget",
+    "loads_within",
     "lock_scores",
     "lock_series",
     "log_incident_change",
@@ -167,6 +182,7 @@ __all__ = [
     "read_absences",
     "read_absent_slots",
     "read_accounts",
+    "read_anomalies",
     "read_candles",
     "read_candles_at_once",
     "read_checkpoints",
@@ -180,8 +196,10 @@ __all__ = [
     "read_quarantine",
     "read_retired_times",
     "read_revisions",
+    "read_scorings",
     "read_sizes",
     "read_status",
+    "read_tellings",
     "rebuilt_spans",
     "record_absences",
     "record_unfetched",

@@ -107,6 +107,11 @@ def unscored_loads(connection: Connection, series: Series | None = None) -> list
     return _read(connection, ~tables.loads.c.is_scored, *of_series)
 
 
+def loads_within(connection: Connection, series: Series, time_range: TimeRange) -> list[LoggedLoad]:
+    """Return the loads of a series that overlap a range."""
+    return _read(connection, _is(series), tables.loads.c.span.op("&&")(to_sql_range(time_range)))
+
+
 def mark_scored(connection: Connection, loads: Iterable[LoggedLoad]) -> None:
     """Note that a model has judged what these loads brought."""
     own = tables.loads

@@ -78,16 +78,17 @@ def _first_good(connection: Connection, target: Target, max_bytes: int) -> Judgi
     current = champion(connection, target)
     if current is None:
         return None
-    if (artifact := _read(connection, current, max_bytes)) is not None:
+    if (artifact := read_good(connection, current, max_bytes)) is not None:
         return Judging(current, artifact)
     for model in retired_models(connection, target):
-        if (artifact := _read(connection, model, max_bytes)) is not None:
+        if (artifact := read_good(connection, model, max_bytes)) is not None:
             log.warning("%s judges, which was champion before %s", model.name, current.name)
             return Judging(model, artifact)
     return None
 
 
-def _read(connection: Connection, model: Model, max_bytes: int) -> Artifact | None:
+def read_good(connection: Connection, model: Model, max_bytes: int) -> Artifact | None:
+    """Return the model's artifact, verified and ready to judge; None, with a warning that says why, if it is not."""
     if (artifact := _cache.get(model.sha256)) is not None:
         return artifact
     try:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from functools import partial
 
-from airflow.sdk import get_current_context
+from airflow.sdk import Asset, get_current_context
 from airflow.sdk.bases.decorator import task_decorator_factory
 from airflow.sdk.exceptions import AirflowSkipException
 
@@ -16,6 +16,7 @@ from chandler_airflow.links import REPORT_KEY, TrainingOperator, report_address
 from chandler_airflow.tasks import data_interval
 from etl.errors import InsufficientHistoryError
 
+MODELS = Asset("models")
 # Loads before models: where both wait for a slot, candles go first.
 PRIORITY = 1
 training_task = partial(task_decorator_factory, decorated_operator_class=TrainingOperator)
@@ -24,9 +25,14 @@ log = logging.getLogger(__name__)
 
 
 def build_training(targets: Sequence[str]) -> None:
-    """Build, in the DAG at hand, a task for each model that is to be trained; see `models.targets`."""
+    """Build, in the DAG at hand, a task for each model that is to be trained; see `models.targets`.
 
-    @training_task(map_index_template="{{ target }}", priority_weight=PRIORITY, weight_rule="absolute")
+    It emits `MODELS`: series that have waited for a model are scored.
+    """
+
+    @training_task(
+        map_index_template="{{ target }}", outlets=[MODELS], priority_weight=PRIORITY, weight_rule="absolute"
+    )
     def train(target: str) -> None:
         train_target(target)
 

@@ -1,0 +1,102 @@
+"""The tasks of the DAG that scores, wired: which series are due, a mapped task for each, word to who sends alerts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from airflow.sdk import Metadata, get_current_context, task
+from airflow.sdk.exceptions import AirflowSkipException
+
+from chandler_airflow.alerting import ALERTS
+from chandler_airflow.connections import read_settings
+from chandler_airflow.failures import failing_at_once
+
+# What was loaded is to be scored before more is loaded: people wait for it.
+PRIORITY = 30
+
+log = logging.getLogger(__name__)
+
+
+def build_scoring() -> None:
+    """Build, in the DAG at hand, `due`, a mapped `score` for each series, and `announce`, which emits `ALERTS`.
+
+    What one series has is told though another has failed, and `finished` lets the run fail then.
+    """
+
+    @task(priority_weight=PRIORITY, weight_rule="absolute")
+    def due() -> list[str]:
+        return due_series()
+
+    @task(map_index_template="{{ series }}", priority_weight=PRIORITY, weight_rule="absolute")
+    def score(series: str) -> None:
+        score_series(series)
+
+    @task(trigger_rule="all_done", outlets=[ALERTS], priority_weight=PRIORITY, weight_rule="absolute")
+    def announce() -> Iterator[Metadata]:
+        yield Metadata(ALERTS, {"alerts": waiting_alerts()})
+
+    @task(trigger_rule="none_failed")
+    def finished() -> None:
+        log.info("every series that was due is scored")
+
+    scored = score.expand(series=due())
+    scored >> announce()
+    scored >> finished()
+
+
+def due_series() -> list[str]:
+    """Return the series of which something is to be scored, and can be; say of the others what they wait for.
+
+    Raises:
+        AirflowSkipException: There is none.
+    """
+    from etl.warehouse import open_warehouse
+    from models.rounds import due
+
+    with failing_at_once(), open_warehouse(settings := read_settings()) as warehouse:
+        ready, waiting = due(warehouse, settings)
+    for series, why in waiting.items():
+        log.warning("%s: not scored yet: %s", series, why)
+    if not ready:
+        raise AirflowSkipException(f"nothing to score; {len(waiting)} series wait for a model")
+    return [str(series) for series in ready]
+
+
+def score_series(series: str) -> None:
+    """Score what was loaded of a series since it was last scored."""
+    from etl.alerting import load_alerting
+    from etl.series import Series
+    from etl.warehouse import open_warehouse
+    from models.rounds import score_loads
+
+    context = get_current_context()
+    context["series"] = series  # type: ignore[typeddict-unknown-key]  # Airflow's documented way to label
+    with failing_at_once(), open_warehouse(settings := read_settings()) as warehouse:
+        outcome = score_loads(
+            warehouse,
+            settings,
+            load_alerting(),
+            Series.parse(series),
+            run=str(context["run_id"]),
+            # The one thing that the present decides: how old a candle is, and so whether anybody is told of it.
+            now=datetime.now(UTC),
+        )
+    log.info("%s", outcome.gist)
+
+
+def waiting_alerts() -> int:
+    """Return how many alerts wait in the outbox.
+
+    Raises:
+        AirflowSkipException: There is none; nobody need be told.
+    """
+    from etl.warehouse import count_unplanned, open_warehouse
+
+    with failing_at_once(), open_warehouse(read_settings()) as warehouse, warehouse.begin() as connection:
+        waiting = count_unplanned(connection)
+    if not waiting:
+        raise AirflowSkipException("no alert waits in the outbox")
+    log.info("%d alerts wait in the outbox", waiting)
+    return waiting
