@@ -18,9 +18,11 @@ whole months, and for what is older, there is `history_<feed>`.
 series' `fetch` with what follows (downstream): that reruns this one partition and no other. What a retry cannot help
 (a symbol that the exchange does not list, an answer that makes no sense) fails at once; the rest was tried six times.
 A red `account` leaves the run as it is: what it has not judged the next run does, or `repair_gaps`.
+People are told of a red square, and of a run that has not ended `late_after` it was due (`alerts.toml`).
 """
 
 from airflow.sdk import DAG, CronDataIntervalTimetable
+from chandler_airflow.alerting import late_load_alert
 from chandler_airflow.partitions import DEFAULTS, build_partitions
 
 from etl.settings import load_settings
@@ -35,6 +37,7 @@ for name, feed in load_settings().feeds.items():
         start_date=feed.start,
         catchup=False,
         max_active_runs=4,
+        deadline=late_load_alert(),
         default_args={**DEFAULTS, "priority_weight": PRIORITY},
         tags=["ingest", feed.exchange],
         doc_md=__doc__,

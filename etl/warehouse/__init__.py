@@ -103,6 +103,7 @@ from etl.warehouse.snapshots import begin_reading
 from etl.warehouse.status import SeriesStatus, read_status
 from etl.warehouse.telling import Delivery, Telling, read_tellings
 from etl.warehouse.timescale import adapt, adopt, drop_empty_chunks
+from etl.warehouse.watching import failing_channels, open_absences
 
 __all__ = [
     "HEAD",
@@ -154,6 +155,7 @@ __all__ = [
     "drop_empty_chunks",
     "due_absences",
     "ensure_series",
+    "failing_channels",
     "find_incident",
     "find_load",
     "find_quarantined",
@@ -174,6 +176,7 @@ __all__ = [
     "mark_judged",
     "mark_scored",
     "merge",
+    "open_absences",
     "open_incident",
     "open_warehouse",
     "overlay",

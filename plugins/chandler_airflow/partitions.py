@@ -9,6 +9,7 @@ from functools import partial
 from airflow.sdk import Asset, Metadata, task, task_group
 from airflow.sdk.bases.decorator import task_decorator_factory
 
+from chandler_airflow.alerting import tell_of_failure
 from chandler_airflow.links import AccountingOperator
 from chandler_airflow.tasks import account_for, clean_partition, fetch_partition, load_partition, warn_of_fallbacks
 from etl.settings import Feed
@@ -21,6 +22,7 @@ DEFAULTS: Mapping[str, object] = {
     "retry_delay": timedelta(minutes=1),
     "retry_exponential_backoff": 2.0,
     "max_retry_delay": timedelta(hours=1),
+    "on_failure_callback": tell_of_failure,
 }
 
 
@@ -56,7 +58,7 @@ def build_partitions(feed: Feed, settle: timedelta, *, is_history: bool = False)
     def account(series: Sequence[str]) -> None:
         account_for(series)
 
-    @task
+    @task(on_failure_callback=None)  # of what waits `deliver_alerts` tells by itself, and once
     def warn(series: Sequence[str]) -> None:
         warn_of_fallbacks(series)
 
