@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -11,6 +11,9 @@ from rich.text import Text
 
 from etl.show.parts import new_table, to_iso, to_minute
 from models.registry import Change, Model, State
+
+if TYPE_CHECKING:
+    from models.judging import Round
 
 _COLOURS = {State.CHAMPION: "green", State.CANDIDATE: "yellow", State.RETIRED: "", State.REJECTED: "dim"}
 _NUMBERS = {
@@ -21,6 +24,16 @@ _NUMBERS = {
     "F1": "f1",
     "incidents a week": "incidents_per_week",
 }
+
+
+def rounds_table(rounds: Sequence[Round]) -> Table:
+    """Return a line for each series that was scored, or why it waits."""
+    heads = ("series", "candles", "anomalies", "new incidents", "changed ones", "withdrawn ones", "alerts", "waits")
+    table = new_table(*heads)
+    for one in rounds:
+        counts = (one.candles, one.anomalies, one.opened, one.changed, one.withdrawn, one.alerts)
+        table.add_row(str(one.series), *(f"{count:,}" for count in counts), Text(one.waiting or "", style="yellow"))
+    return table
 
 
 def models_table(models: Sequence[Model]) -> Table:

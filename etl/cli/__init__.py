@@ -9,12 +9,13 @@ import logging
 import sys
 from functools import cache
 from importlib.metadata import entry_points
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
 from rich.logging import RichHandler
 
-from etl.cli import archive, quarantine, warehouse
+from etl.cli import archive, incidents, quarantine, warehouse
 from etl.cli.accounts import audit, status
 from etl.cli.archive import maintain
 from etl.cli.history import quality, revisions
@@ -36,6 +37,7 @@ for command in (ingest, repair, status, quality, revisions, audit, maintain, fee
     app.command()(command)
 app.command("import")(import_candles)
 app.add_typer(archive.app, name="archive")
+app.add_typer(incidents.app, name="incidents")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(warehouse.app, name="warehouse")
 
@@ -62,6 +64,10 @@ def _attach_others() -> None:
 
 def main() -> None:
     """Run the command; errors that are ours are one line, and their kind is the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal, or a file, that cannot hold what a note or a chart has gets a question mark.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
     _attach_others()
     try:
         app()

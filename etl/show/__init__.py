@@ -1,8 +1,10 @@
 """What commands show: as tables for people, as JSON for scripts."""
 
 from etl.show.accounts import audit_json, audit_mended, audit_problems, audit_table, status_json, status_table
+from etl.show.anomalies import anomalies_json, anomalies_table, scorings_json, scorings_table
 from etl.show.archive import health_json, health_lines, health_table, maintenance_json, maintenance_table
 from etl.show.history import quality_json, quality_table, revisions_json, revisions_table
+from etl.show.incidents import dossier_json, dossier_parts, incident_json, incidents_table
 from etl.show.quarantine import inspection, inspection_json, quarantine_counts, quarantine_json, quarantine_table
 from etl.show.venues import (
     check_json,
@@ -16,6 +18,8 @@ from etl.show.venues import (
 from etl.show.warehouse import warehouse_json, warehouse_table
 
 __all__ = [
+    "anomalies_json",
+    "anomalies_table",
     "audit_json",
     "audit_mended",
     "audit_problems",
@@ -23,6 +27,8 @@ __all__ = [
     "check_json",
     "check_needs",
     "check_table",
+    "dossier_json",
+    "dossier_parts",
     "exchanges_json",
     "exchanges_table",
     "feeds_json",
@@ -30,6 +36,8 @@ __all__ = [
     "health_json",
     "health_lines",
     "health_table",
+    "incident_json",
+    "incidents_table",
     "inspection",
     "inspection_json",
     "maintenance_json",
@@ -41,6 +49,8 @@ __all__ = [
     "quarantine_table",
     "revisions_json",
     "revisions_table",
+    "scorings_json",
+    "scorings_table",
     "status_json",
     "status_table",
     "warehouse_json",

@@ -11,14 +11,15 @@ from rich.table import Table
 _WHOLE = frozenset(
     {
         *("series", "first and last", "watermark", "loaded", "from", "to", "exchange", "looked at", "verdict"),
-        *("model", "scorer", "since"),
+        *("model", "scorer", "since", "peak", "kind", "scope", "severity", "once in", "acknowledged", "and it", "sent"),
         *("when", "id", "open time", "rule", "flags", "state", "refused at", "replaced at", "refused", "flagged"),
     }
 )
 _NUMBERS = frozenset(
     {
         *("candles", "expected", "stored", "absent", "refused", "flagged", "revised", "archive", "candles a page"),
-        *("id", "revisions", "open", "high", "low", "close", "volume"),
+        *("id", "revisions", "open", "high", "low", "close", "volume", "trades", "move", "share", "score", "threshold"),
+        *("anomalies", "tries"),
     }
 )
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import typer
 
-from models.cli import registry, train
+from models.cli import judging, registry, train
 
 
 def attach(app: typer.Typer) -> None:
     """Hang the commands in."""
-    app.command()(train.train)
+    for command in (train.train, judging.score, judging.anomalies):
+        app.command()(command)
     app.add_typer(registry.app, name="models")
