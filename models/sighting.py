@@ -108,11 +108,21 @@ class _View:
 
     def by_spread(self, spread: Spread) -> list[Found]:
         """Return where the price was too far from other venues'."""
+        gaps = find_spreads(self.series, self.track, self.others, spread)
         return [
             self._found(
-                Scene(self.series, self.track, self.others, first, peak, last, detector=Detector.SPREAD, spread=fired)
+                Scene(
+                    self.series,
+                    self.track,
+                    self.others,
+                    gap.first,
+                    gap.peak,
+                    gap.last,
+                    detector=Detector.SPREAD,
+                    gap=gap,
+                )
             )
-            for first, peak, last, fired in find_spreads(self.series, self.track, self.others, spread)
+            for gap in gaps
         ]
 
     def _found(self, scene: Scene) -> Found:

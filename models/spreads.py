@@ -1,0 +1,173 @@
+"""The arbitrage check: whether a price is apart from other exchanges' by more than it costs to trade the difference.
+
+What is usual between two venues is no spread: a dollar is not a USDT. It is the median of the difference over the day
+before, found anew each hour, from nothing that comes later.
+
+One spread is one incident, whichever series is scored first. Of three venues or more it belongs to the one that is off
+the median of them all; of two, to the one that has moved away from its own recent price.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etl.alerting import Spread
+from etl.incidents import Fired, Kind
+from etl.series import Series
+from models.features import Floats, Mask, Track
+from models.incidents import find_incidents
+from models.wording import candles, clock, percent, price, size
+
+RECENT = 30
+"""Slots before a spread whose median close is the recent price."""
+
+_DAY_MS, _HOUR_MS = 86_400_000, 3_600_000
+_LEAST_SLOTS = 60  # of wide timeframes, where a day has too few to say what is usual
+_ENOUGH = 30  # differences, to know what is usual
+_BPS = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A spread between this venue and others. Differences are logs of price over price, less what is usual.
+
+    Attributes:
+        first, peak, last: Slots of the track, all of them beyond the costs; the difference is greatest at the peak.
+        fired: What it is, in numbers.
+        off: By series, this venue's price over that one's, at the peak.
+        cost: What it takes to trade the difference.
+    """
+
+    first: int
+    peak: int
+    last: int
+    fired: Fired
+    off: Mapping[Series, float]
+    cost: float
+
+    @property
+    def beyond(self) -> float:
+        """How many times the costs the greatest difference is."""
+        return max(abs(one) for one in self.off.values()) / self.cost
+
+
+def find_spreads(series: Series, track: Track, others: Mapping[Series, Track], spread: Spread) -> list[Gap]:
+    """Find where the price of this venue was apart from others', by more than `cost_bps`, for `candles` in a row.
+
+    Args:
+        track: Spans a day before what is looked at too (or _LEAST_SLOTS, where that is more), or what there is of it:
+            before that many slots nothing is found, or with less to go by.
+        others: Siblings, on the very same slots.
+
+    Returns:
+        Those that belong to this series, ascending. Such as lie as close together as anomalies that are one incident
+        are one.
+    """
+    known = {one: each for one, each in sorted(others.items()) if each.is_held.any()}
+    if not known:
+        return []
+    cost = spread.cost_bps * _BPS
+    own = _log_close(track)
+    closes = np.stack([_log_close(each) for each in known.values()])
+    off = own - closes
+    off = off - np.stack([_usual(one, track) for one in off])
+    venues = 1 + (~np.isnan(off)).sum(axis=0)
+    # As seen from here, this venue is at zero, and each other one at what it is less.
+    middle = _median_of(np.concatenate([np.zeros((1, len(own))), -off]))
+    is_off = (venues > 1) & (np.abs(np.where(venues > 2, middle, -np.nanmax(np.abs(_zeros(off)), axis=0))) > cost)
+    is_own = _lasting(is_off, spread.candles)
+    for first, last in _runs(is_own):
+        if venues[first] == 2 and not _has_moved(series, list(known), own, closes, off, int(first), spread.candles):
+            is_own[first : last + 1] = False
+    found = []
+    for first, last in find_incidents(is_own):
+        away = np.where(is_own[first : last + 1], np.nanmax(np.abs(_zeros(off[:, first : last + 1])), axis=0), 0.0)
+        peak = int(first + np.argmax(away))
+        at_peak = {one: float(value) for one, value in zip(known, off[:, peak], strict=True) if not np.isnan(value)}
+        fired = _say(track, known, at_peak, peak, int(last - first + 1), cost)
+        found.append(Gap(int(first), peak, int(last), fired, at_peak, cost))
+    return found
+
+
+def _usual(off: Floats, track: Track) -> Floats:
+    """Return (n,) the median difference over the day before the hour of each slot; NaN where too few are held."""
+    hour = max(_HOUR_MS // track.timeframe.ms, 1)
+    day = max(_DAY_MS // track.timeframe.ms, _LEAST_SLOTS)
+    usual = np.full(len(off), np.nan)
+    # Hours since the epoch, so that what is usual does not depend on where the track begins.
+    begins = -(track.start_ms // track.timeframe.ms) % hour
+    for start in range(begins - hour, len(off), hour):
+        before = off[max(start - day, 0) : max(start, 0)]
+        before = before[~np.isnan(before)]
+        if len(before) >= _ENOUGH:
+            usual[max(start, 0) : start + hour] = np.median(before)
+    return usual
+
+
+def _has_moved(
+    series: Series, known: list[Series], own: Floats, closes: Floats, off: Floats, first: int, count: int
+) -> bool:
+    """Return whether, of the two venues there are, it is this one that left its own recent price.
+
+    By what is known once `count` candles are there; of two that moved as far, it is the one whose name comes first.
+    """
+    [number] = np.flatnonzero(~np.isnan(off[:, first]))
+    mine, its = (_from_recent(each, first, count) for each in (own, closes[number]))
+    if np.isnan(mine + its) or np.isclose(mine, its):
+        return series < known[number]
+    return mine > its
+
+
+def _from_recent(close: Floats, first: int, count: int) -> float:
+    recent, here = close[max(first - RECENT, 0) : first], close[first : first + count]
+    if np.isnan(recent).all() or np.isnan(here).all():
+        return float("nan")
+    return abs(float(np.nanmedian(here) - np.nanmedian(recent)))
+
+
+def _lasting(mask: Mask, count: int) -> Mask:
+    """Return the mask without its runs that are shorter than `count`."""
+    lasting = np.zeros_like(mask)
+    for first, last in _runs(mask):
+        lasting[first : last + 1] = last - first + 1 >= count
+    return lasting
+
+
+def _runs(mask: Mask) -> NDArray[np.int64]:
+    """Return (k, 2) first and last slot of each run."""
+    return find_incidents(mask, 1)
+
+
+def _median_of(values: Floats) -> Floats:
+    """Return the median by column of those that are known; every column has one at least."""
+    count = (~np.isnan(values)).sum(axis=0)
+    ordered = np.sort(values, axis=0)  # NaN comes last
+    columns = np.arange(values.shape[1])
+    middle: Floats = (ordered[(count - 1) // 2, columns] + ordered[count // 2, columns]) / 2
+    return middle
+
+
+def _zeros(values: Floats) -> Floats:
+    return np.nan_to_num(values, nan=0.0)
+
+
+def _log_close(track: Track) -> Floats:
+    return np.log(np.where(track.is_held, track.close, np.nan))
+
+
+def _say(
+    track: Track, known: Mapping[Series, Track], off: Mapping[Series, float], peak: int, count: int, cost: float
+) -> Fired:
+    series = max(off, key=lambda one: abs(off[one]))
+    here, there = float(track.close[peak]), float(known[series].close[peak])
+    usual = float(np.log(here / there)) - off[series]
+    side = "above" if off[series] > 0 else "below"
+    return Fired(
+        Kind.SPREAD,
+        f"close {price(here)} at {clock(track, peak)} is {size(abs(off[series]))} {side} {series.exchange}'s "
+        f"{price(there)}, beyond the usual {percent(usual)} and costs of {size(cost)}, within {candles(count)}",
+    )
