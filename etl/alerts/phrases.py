@@ -1,0 +1,108 @@
+"""Numbers, moments and texts from outside as people read them: short, and nothing that Markdown takes for its own."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from datetime import UTC, datetime, timedelta
+
+from etl.series import TimeRange
+
+_DIGITS = 6
+_BIG, _YEAR, _LONGEST = 1e6, 365.25, 36_500.0
+# What some renderer or chat takes for markup, a link or a mention, and what stands for it.
+_HARMLESS = str.maketrans(
+    {
+        "`": "'",
+        "*": "·",
+        "[": "(",
+        "]": ")",
+        "{": "(",
+        "}": ")",
+        "<": "‹",
+        ">": "›",
+        "|": "¦",
+        "\\": "/",
+        "~": "-",
+        "&": "+",
+        "@": "(at)",
+    }
+)
+
+
+def number(value: float | None) -> str:
+    """Return a price or an amount: `12,345.67`, `0.00001234`; `?` if there is none."""
+    if value is None or not math.isfinite(value):
+        return "?"
+    size = abs(value)
+    if size >= 1e15:
+        return f"{value:.3g}"
+    if size >= _BIG or size == 0:
+        return f"{value:,.0f}"
+    decimals = max(2, _DIGITS - 1 - math.floor(math.log10(size)))
+    whole, _, rest = f"{value:,.{min(decimals, 18)}f}".partition(".")
+    return f"{whole}.{rest.rstrip('0').ljust(2, '0')}" if rest.strip("0") or size >= 1 else f"{value:.3g}"
+
+
+def percent(value: float) -> str:
+    """Return a change with its sign: `-13.1 %`, `+0.42 %`."""
+    return f"{value:+,.1f} %" if abs(value) >= 10 else f"{value:+.2f} %"
+
+
+def times(ratio: float) -> str:
+    """Return how many times the usual something is: `31`, `4.2`, `0.05`."""
+    return f"{ratio:,.0f}" if ratio >= 10 else f"{ratio:.2g}"
+
+
+def how_seldom(once_in_days: float) -> str:
+    """Return how often such a thing is to be expected: `about once in 40 days`."""
+    if once_in_days >= _LONGEST:
+        return "more seldom than once in 100 years"
+    if once_in_days >= 2 * _YEAR:
+        return f"about once in {once_in_days / _YEAR:.0f} years"
+    if once_in_days >= 90:
+        return f"about once in {once_in_days / _YEAR * 12:.0f} months"
+    if once_in_days >= 1.5:
+        return f"about once in {once_in_days:.0f} days"
+    return "about once a day" if once_in_days >= 0.75 else f"about {1 / max(once_in_days, 0.001):.0f} times a day"
+
+
+def while_in_words(delta: timedelta) -> str:
+    """Return a duration as people say it: `45 min`, `2 h`, `3 days`."""
+    minutes = int(delta.total_seconds() // 60)
+    if minutes < 120 and minutes % 60 or minutes < 60:
+        return f"{minutes} min"
+    hours = minutes // 60
+    return f"{hours} h" if hours < 48 else f"{hours // 24} days"
+
+
+def moment_in_words(moment: datetime) -> str:
+    """Return `2026-01-01 05:04 UTC`."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def span_in_words(span: TimeRange, *, is_over: bool) -> str:
+    """Return from when to when, and whether it still goes on."""
+    end = f"{span.end:%H:%M}" if span.end.date() == span.start.date() else f"{span.end:%Y-%m-%d %H:%M}"
+    return f"{span.start:%Y-%m-%d %H:%M} to {end} UTC" + ("" if is_over else ", and it may go on")
+
+
+def plain(text: object, most: int) -> str:
+    """Return a text from outside on one line, cut, and without anything that is markup, a link or a mention anywhere.
+
+    Args:
+        most: How many characters it may have.
+    """
+    kept = "".join(one if unicodedata.category(one)[0] != "C" else " " for one in str(text)[: 10 * most])
+    words = " ".join(kept.translate(_HARMLESS).replace("://", ": //").split())
+    words = "".join(" " if one == "_" and not _is_inside(words, place) else one for place, one in enumerate(words))
+    return cut(words.strip(), most)
+
+
+def cut(text: str, most: int) -> str:
+    """Return at most so many characters; dots say that there were more."""
+    return text if len(text) <= most else text[: most - 1].rstrip() + "…"
+
+
+def _is_inside(text: str, place: int) -> bool:
+    return 0 < place < len(text) - 1 and text[place - 1].isalnum() and text[place + 1].isalnum()
