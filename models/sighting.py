@@ -111,16 +111,7 @@ class _View:
         gaps = find_spreads(self.series, self.track, self.others, spread)
         return [
             self._found(
-                Scene(
-                    self.series,
-                    self.track,
-                    self.others,
-                    gap.first,
-                    gap.peak,
-                    gap.last,
-                    detector=Detector.SPREAD,
-                    gap=gap,
-                )
+                Scene(self.series, self.track, self.others, gap.first, gap.peak, gap.last, Detector.SPREAD, gap=gap)
             )
             for gap in gaps
         ]
