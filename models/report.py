@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from etl.series import TimeRange
 from etl.timeframe import Timeframe
+from models.feedback import NAMED, Feedback
 from models.page import facts, heading, page, paragraph, picture, table
 from models.planting import Kind
 from models.plots import draw_curves, draw_example, draw_losses, draw_recall
@@ -47,6 +48,7 @@ class Night:
         since: What the cut of the one that was champion really gave since it was made, by series.
         examples: Drawn as scores over time.
         environment: Versions of what trained, and the machine.
+        feedback: What people said of the models' incidents since the last night.
     """
 
     timeframe: Timeframe
@@ -68,6 +70,7 @@ class Night:
     since: Sequence[Given] = ()
     examples: Sequence[Example] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    feedback: Sequence[Feedback] = ()
 
 
 def render(night: Night) -> str:
@@ -81,6 +84,7 @@ def render(night: Night) -> str:
         _curves(night, summaries),
         _examples(night),
         _budget(night),
+        _feedback(night),
         _training(night),
         _left_out(night),
     )
@@ -169,6 +173,31 @@ def _budget(night: Night) -> Iterator[str]:
     yield table(("series", "weeks", "incidents", "a week"), rows, numbers=3, strong="all")
 
 
+def _feedback(night: Night) -> Iterator[str]:
+    yield heading("What people said")
+    if not night.feedback:
+        yield paragraph("There was no incident since the last night, and nobody said anything of an older one.")
+        return
+    yield paragraph(
+        "Of the incidents since the last night, and of older ones that people said something of since. Seen are those "
+        "that were acknowledged or judged; false alarms are told in percent of these."
+    )
+    rows = [
+        (one.model, str(one.incidents), str(one.seen), str(len(one.false_alarms)), _percent(one.false_share))
+        for one in night.feedback
+    ]
+    yield table(("model", "incidents", "seen", "false alarms", "of those seen"), rows, numbers=4)
+    false_alarms = sorted((alarm for one in night.feedback for alarm in one.false_alarms), key=lambda one: one.kind)
+    if false_alarms:
+        named = [
+            (one.kind.replace("_", " "), str(one.series), f"{one.peak:%Y-%m-%d %H:%M}", one.note, str(one.incident_id))
+            for one in false_alarms[:NAMED]
+        ]
+        yield table(("false alarm", "series", "at", "why", "incident"), named, numbers=1)
+    if (more := len(false_alarms) - NAMED) > 0:
+        yield paragraph(f"And {more:,} more: chandler incidents list --false --history", "quiet")
+
+
 def _training(night: Night) -> Iterator[str]:
     yield heading("The training")
     told = {
@@ -189,6 +218,10 @@ def _left_out(night: Night) -> Iterator[str]:
     if night.left_out:
         yield heading("Left out")
         yield facts(night.left_out)
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{share:.0%}"
 
 
 def _known(value: float | None, digits: int) -> str:

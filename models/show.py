@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
@@ -13,6 +14,7 @@ from etl.show.parts import new_table, to_iso, to_minute
 from models.registry import Change, Model, State
 
 if TYPE_CHECKING:
+    from models.feedback import Feedback
     from models.judging import Round
 
 _COLOURS = {State.CHAMPION: "green", State.CANDIDATE: "yellow", State.RETIRED: "", State.REJECTED: "dim"}
@@ -96,7 +98,7 @@ def changes_json(changes: Sequence[Change]) -> list[dict[str, Any]]:
     ]
 
 
-def model_parts(model: Model, changes: Sequence[Change]) -> Iterator[RenderableType]:
+def model_parts(model: Model, changes: Sequence[Change], feedback: Feedback) -> Iterator[RenderableType]:
     """Yield what there is to know of a model, part by part."""
     yield Text.assemble((f"{model.name} ", "bold"), f"{model.scorer}, ", (model.state, _COLOURS[model.state]))
     yield Text(f"{model.reason}\n")
@@ -116,11 +118,26 @@ def model_parts(model: Model, changes: Sequence[Change]) -> Iterator[RenderableT
     if model.metrics.get("summaries"):
         yield Text(f"\nits night, in which it was {model.metrics.get('model')}")
         yield _night(model)
+    if feedback.incidents:
+        yield Text("\nwhat people said of its incidents")
+        yield _feedback(feedback)
     yield Text("\nwhat became of it")
     history = new_table("when", "state", "why", "by run")
     for one in changes:
         history.add_row(to_minute(one.changed_at), one.after.value, Text(one.reason), Text(one.run))
     yield history
+
+
+def feedback_json(feedback: Feedback) -> dict[str, Any]:
+    """Return what people said of a model for a script."""
+    return {
+        "incidents": feedback.incidents,
+        "seen": feedback.seen,
+        "false_share": feedback.false_share,
+        "false_alarms": [
+            {**asdict(one), "series": str(one.series), "peak": to_iso(one.peak)} for one in feedback.false_alarms
+        ],
+    }
 
 
 def comparison_table(one: Model, other: Model) -> Table:
@@ -158,6 +175,18 @@ def _night(model: Model) -> Table:
         is_own = summary.get("model") == model.metrics.get("model")
         cells = (_number(summary.get(key)) for key in _NUMBERS.values())
         table.add_row(Text(str(summary.get("model"))), *cells, style="bold" if is_own else "")
+    return table
+
+
+def _feedback(feedback: Feedback) -> Table:
+    table = new_table("incidents", "seen", "false alarms", "of those seen", "the latest of each kind")
+    share = "" if feedback.false_share is None else f"{feedback.false_share:.0%}"
+    by_kind = {one.kind: one for one in reversed(feedback.false_alarms)}
+    named = "; ".join(
+        f"{kind.replace('_', ' ')}: incident {one.incident_id}, {one.note}" for kind, one in by_kind.items()
+    )
+    counts = (feedback.incidents, feedback.seen, len(feedback.false_alarms))
+    table.add_row(*(f"{count:,}" for count in counts), share, Text(named))
     return table
 
 

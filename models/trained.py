@@ -52,7 +52,7 @@ class Trained:
         rows = [COLUMNS, *rows_of(self.night)]
         widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
         table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-        return [*table, *since_lines(self.night.since, self.night.evaluation.budget), *self.remarks, self.verdict]
+        return [*table, *said_lines(self.night), *self.remarks, self.verdict]
 
     def to_json(self) -> dict[str, Any]:
         """Return it for scripts."""
@@ -141,6 +141,12 @@ def rows_of(night: Night) -> list[tuple[str, ...]]:
         )
         for one in summarise(night.evaluation)
     ]
+
+
+def said_lines(night: Night) -> list[str]:
+    """Say what the last champion's cut gave, and what people said of what was found; nothing where there is nothing."""
+    said = (f"people on {one}" for one in night.feedback if one.seen)
+    return [*since_lines(night.since, night.evaluation.budget), *said]
 
 
 def since_lines(since: Sequence[Given], budget: float) -> list[str]:

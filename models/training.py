@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from etl.errors import InsufficientHistoryError
@@ -13,6 +14,7 @@ from models import scorers
 from models.artifact import Artifact
 from models.earlier import Earlier, last_lesson, read_earlier
 from models.evaluation import evaluate, seeds_for, take_example
+from models.feedback import feedback_since_last_night
 from models.fitting import fit, recalibrate
 from models.given import given_since
 from models.lessons import Lessons, read_lessons
@@ -70,6 +72,8 @@ def train(
             winner = recalibrate(artifacts[verdict.champion], lessons.tracks, lessons.split.held_out)
             artifacts[verdict.champion] = winner
         night = _night(target, run, lessons, earlier, evaluation, verdict, artifacts, stages)
+        with warehouse.begin() as connection:
+            night = replace(night, feedback=feedback_since_last_night(connection, target))
         page = render(night)
     with stages.stage("register"):
         candidate, now, why = register(warehouse, settings, night, artifacts, earlier.champion, page)

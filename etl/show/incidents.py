@@ -113,8 +113,9 @@ def dossier_parts(dossier: Dossier, width: int) -> Iterator[RenderableType]:
     yield draw_candles(dossier.candles, found.series.timeframe, dossier.around, mark, width=width)
     yield Text()
     yield numbers_table(evidence)
+    yield Text()
     for fired in evidence.fired:
-        yield Text.assemble((f"\n{in_words(fired.kind)}: ", "bold"), fired.why)
+        yield Text.assemble((f"{in_words(fired.kind)}: ", "bold"), fired.why)
     if evidence.shares:
         yield Text("\nwhat made it strange")
         yield _shares(evidence.shares)

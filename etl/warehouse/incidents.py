@@ -19,6 +19,10 @@ from etl.warehouse.incident_tables import incident_changes, incidents
 from etl.warehouse.tables import to_sql_range
 
 _LOCK_SPACE = 0x43485343  # apart from the locks of loads: candles may be stored while others are scored
+_ACKNOWLEDGED = "acknowledged"
+_JUDGED = {True: "false alarm", False: "true alarm", None: "judgement taken back"}
+SAID = frozenset({_ACKNOWLEDGED, *_JUDGED.values()})
+"""The changes of an incident that are what people said of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,7 @@ def acknowledge(connection: Connection, incident_id: int, note: str, run: str) -
     own = incidents.c
     changes = {"acknowledged_at": func.coalesce(own.acknowledged_at, _now()), "note": note or known.note}
     connection.execute(update(incidents).where(own.id == incident_id).values(**changes))
-    _log(connection, incident_id, "acknowledged", note, run)
+    _log(connection, incident_id, _ACKNOWLEDGED, note, run)
     return find_incident(connection, incident_id)
 
 
@@ -109,8 +113,7 @@ def judge_incident(connection: Connection, incident_id: int, note: str, run: str
     changes = {"is_false": is_false, "note": note or known.note}
     acknowledged = {"acknowledged_at": func.coalesce(own.acknowledged_at, _now())}
     connection.execute(update(incidents).where(own.id == incident_id).values(**changes, **acknowledged))
-    said = {True: "false alarm", False: "true alarm", None: "judgement taken back"}[is_false]
-    _log(connection, incident_id, said, note, run)
+    _log(connection, incident_id, _JUDGED[is_false], note, run)
     return find_incident(connection, incident_id)
 
 

@@ -69,20 +69,22 @@ def show_list(
 
 @app.command("show")
 def show_model(model: Name, as_json: AsJson = False) -> None:
-    """Show all that is known of a model: what it learned, how it compared with others, and what became of it.
+    """Show all that is known of a model: what it learned, how it compared, what people said, and what became of it.
 
     Example: [bold]chandler models show 1m/3[/bold]
     """
     from models import show
+    from models.feedback import feedback_of
     from models.registry import find_model, read_changes
 
     with _opened() as (connection, _):
         found = find_model(connection, model)
-        changes = read_changes(connection, found)
+        changes, feedback = read_changes(connection, found), feedback_of(connection, found)
     if as_json:
-        out.print_json(data=show.model_json(found) | {"changes": show.changes_json(changes)})
+        told = {"changes": show.changes_json(changes), "feedback": show.feedback_json(feedback)}
+        out.print_json(data=show.model_json(found) | told)
     else:
-        for part in show.model_parts(found, changes):
+        for part in show.model_parts(found, changes, feedback):
             out.print(part, soft_wrap=isinstance(part, Text))
 
 

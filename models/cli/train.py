@@ -107,16 +107,16 @@ def _said(step: Step) -> str:
 
 def _show(trained: Trained) -> None:
     from etl.show.parts import new_table
-    from models.trained import COLUMNS, rows_of, since_lines
+    from models.trained import COLUMNS, rows_of, said_lines
 
-    since: list[str] = []
+    said: list[str] = []
     if (night := trained.night) is not None:
         table = new_table(*COLUMNS, title=trained.target)
         for row in rows_of(night):
             table.add_row(*(Text(cell) for cell in row))
         out.print(table)
-        since = since_lines(night.since, night.evaluation.budget)
-    for line in (*since, *trained.remarks):
+        said = said_lines(night)
+    for line in (*said, *trained.remarks):
         err.print(Text(line, style="yellow"), soft_wrap=True)
     out.print(Text(trained.verdict), soft_wrap=True)
     out.print(Text(f"The report: chandler models report {trained.candidate.name} --out night.html"), soft_wrap=True)

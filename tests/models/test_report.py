@@ -150,7 +150,7 @@ def test_a_first_night_has_less_to_tell() -> None:
     assert "Left out" not in text
 
 
-_OPTIONAL = {"comparisons", "seconds", "losses", "left_out", "since", "examples", "environment"}
+_OPTIONAL = {"comparisons", "seconds", "losses", "left_out", "since", "feedback", "examples", "environment"}
 
 
 def _read(page: str) -> list[str]:
