@@ -59,7 +59,7 @@ class Guard:
             PrivateAddressError: It goes where it may not.
         """
         if event in _WHERE_TO:
-            self._judge(args[1])
+            self._judge(args[0], args[1])
         if event == "socket.connect":
             self._follow(args[0])
         if self._listener is not None:
@@ -79,11 +79,12 @@ class Guard:
             while self._sockets:
                 self._sockets.pop().close()
 
-    def _judge(self, address: object) -> None:
+    def _judge(self, sock: socket.socket, address: object) -> None:
         if address is None or self._allow_private:  # None: sent to where it is connected
             return
         if not isinstance(address, tuple) or not is_public(str(address[0])):
             self.has_refused = True
+            sock.close()  # whoever made it expects errors of the system alone, and would leave it open
             why = "the address is one of a private network, or of this machine"
             raise PrivateAddressError(f"{why}; allow_private = true would let it through")
 
