@@ -14,7 +14,7 @@ from sqlalchemy import select
 from etl.cli import main
 from etl.dossiers import AFTER, BEFORE
 from etl.incidents import Incident, Kind, Scope, Severity
-from etl.show.incidents import once_in
+from etl.show.dossier import once_in
 from etl.stores import Stores
 from etl.warehouse import find_incident
 from etl.warehouse.incident_tables import alerts
@@ -109,7 +109,7 @@ def test_an_incident_is_shown_with_all_it_is_judged_by(run: Run, stores: Stores,
         f"incident {crash} binance:BTC/USDT:1m crash, market, critical",
         "4 candles, strangest at 2023-11-14 02:00, such as once in 40 days",
         "81.25 82.5 900 321 -18.95 %",
-        "volume burst: 72 times as much [usual]",
+        "volume burst 72 times as much [usual]",
         "taker share 12%",
         "kraken:BTC/USDT:1m sees it",
         "coinbase:BTC/USD:1m cannot tell",
@@ -138,7 +138,8 @@ def test_people_acknowledge_and_judge(run: Run, stores: Stores, crash: int) -> N
     missing = run("acknowledge", str(crash), "999")
     assert (missing.status, missing.err) == (2, "there is no incident 999; see chandler incidents")
     assert _known(stores, crash).acknowledged_at is None
-    assert f"incident {crash} is acknowledged" in run("acknowledge", str(crash), "--note", "[seen]").out
+    assert f"incident {crash} is acknowledged" in run("acknowledge", str(crash), "--note", "[seen]\x1b[2J").out
+    assert "\x1b" not in run().out
     assert f"incident {crash} is a false alarm" in run("false", str(crash), "--note", "funding").out
     assert "false alarm" in run().out
     assert (_known(stores, crash).is_false, _known(stores, crash).note) == (True, "funding")
@@ -164,7 +165,15 @@ def test_a_place_that_holds_no_blocks_gets_something(crash: int, monkeypatch: py
 
 
 @pytest.mark.parametrize(
-    ("days", "said"), [(None, ""), (0.01, "14 minutes"), (0.5, "12 hours"), (39.5, "40 days"), (3000, "8 years")]
+    ("days", "said"),
+    [
+        (None, ""),
+        (0.01, "14 minutes"),
+        (0.5, "12 hours"),
+        (39.5, "40 days"),
+        (3000, "8 years"),
+        (float("inf"), "over 100 years"),
+    ],
 )
 def test_how_seldom_is_said_in_words(days: float | None, said: str) -> None:
     """In the unit that gives a number of two or more."""

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from rich.console import JustifyMethod
 from rich.table import Table
+from rich.text import Text
 
 # Columns that are not worth reading when broken into lines.
 _WHOLE = frozenset(
@@ -41,3 +42,8 @@ def to_minute(moment: datetime | None) -> str:
 def to_iso(moment: datetime | None) -> str | None:
     """Return a moment for scripts."""
     return None if moment is None else moment.isoformat()
+
+
+def to_text(value: str) -> Text:
+    """Return what others wrote, as it is: no markup, and nothing that a terminal would obey."""
+    return Text("".join(one if one.isprintable() or one == "\n" else "\N{REPLACEMENT CHARACTER}" for one in value))
