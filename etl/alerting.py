@@ -15,14 +15,32 @@ from pathlib import Path
 from typing import Annotated, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, AnyHttpUrl, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    AnyHttpUrl,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from etl.errors import ConfigError
 from etl.incidents import Kind, Severity
 from etl.messages import PipelineKind
+from etl.series import check_symbol
 from etl.spelling import Duration, nearest, problem_lines
 
 KINDS = (*Kind, *PipelineKind)
+
+
+def _to_clock(value: object) -> object:
+    if isinstance(value, str) and re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", value):
+        return time.fromisoformat(value)
+    if isinstance(value, time):
+        return value
+    raise ValueError(f"{value!r} is no time of day; write one such as '22:00', by the clock of `zone`")
 
 
 def _is_zone(name: str) -> str:
@@ -31,6 +49,13 @@ def _is_zone(name: str) -> str:
     except (ZoneInfoNotFoundError, ValueError) as error:
         raise ValueError(f"{name!r} is no time zone; write one such as Europe/Berlin, or UTC") from error
     return name
+
+
+def _is_symbol(symbol: str) -> str:
+    try:
+        return check_symbol(symbol)
+    except ConfigError as error:
+        raise ValueError(error.message) from error
 
 
 def _is_kind(kind: str) -> str:
@@ -45,6 +70,8 @@ def _is_channel_name(name: str) -> str:
     return name
 
 
+Clock = Annotated[time, BeforeValidator(_to_clock)]
+Symbol = Annotated[str, AfterValidator(_is_symbol)]
 Zone = Annotated[str, AfterValidator(_is_zone)]
 ChannelName = Annotated[str, AfterValidator(_is_channel_name)]
 KindName = Annotated[str, AfterValidator(_is_kind)]
@@ -76,15 +103,23 @@ class Route(_Frozen):
         kinds: Of incidents or of the pipeline.
         exchanges, symbols: Whose alerts.
         channels: Where to.
-        unacknowledged_for: Tell only of what nobody has acknowledged for so long: an escalation.
+        unacknowledged_for: Tell only of incidents that nobody has acknowledged for so long: an escalation.
     """
 
     channels: tuple[ChannelName, ...] = Field(min_length=1)
     severity: Severity = Severity.LOW
     kinds: tuple[KindName, ...] = ()
     exchanges: tuple[str, ...] = ()
-    symbols: tuple[str, ...] = ()
+    symbols: tuple[Symbol, ...] = ()
     unacknowledged_for: Duration | None = None
+
+    @model_validator(mode="after")
+    def _can_be_acknowledged(self) -> Self:
+        of_pipeline = sorted(set(self.kinds) & set(PipelineKind))
+        if of_pipeline and self.unacknowledged_for is not None:
+            kinds = ", ".join(of_pipeline)
+            raise ValueError(f"nobody can acknowledge {kinds}; leave unacknowledged_for out, or name other kinds")
+        return self
 
 
 class QuietHours(_Frozen):
@@ -95,10 +130,16 @@ class QuietHours(_Frozen):
         but: What is at least so severe is sent all the same.
     """
 
-    start: time
-    end: time
+    start: Clock
+    end: Clock
     zone: Zone = "UTC"
     but: Severity = Severity.CRITICAL
+
+    @model_validator(mode="after")
+    def _have_a_length(self) -> Self:
+        if self.start == self.end:
+            raise ValueError("start and end are the same; leave the table out if no hours are quiet")
+        return self
 
 
 class Digest(_Frozen):
@@ -108,7 +149,7 @@ class Digest(_Frozen):
         at: By the clock of `zone`.
     """
 
-    at: time
+    at: Clock
     channels: tuple[ChannelName, ...] = Field(min_length=1)
     zone: Zone = "UTC"
 

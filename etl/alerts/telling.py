@@ -56,7 +56,7 @@ def line(incident: Incident) -> str:
     found = incident.found
     seldom = "" if found.once_in_days is None else f", {how_seldom(found.once_in_days)}"
     where = f"**{found.series.symbol}** on {found.series.exchange}, {found.series.timeframe}"
-    return f"- {where}: {gist(incident)}, {found.time_range.start:%H:%M}{seldom} ({found.severity}, {incident.id})"
+    return f"- {where}: {gist(incident)}, {found.time_range.start:%H:%M}{seldom} ({found.severity}, no. {incident.id})"
 
 
 def details(incident: Incident) -> Iterator[str]:
@@ -107,14 +107,14 @@ def _shares(shares: Mapping[str, float]) -> str:
     """Return the features that contributed most; nothing of those that hardly did."""
     worst = sorted(shares.items(), key=lambda one: (-one[1], one[0]))
     return ", ".join(
-        f"{plain(name.replace('_', ' '), 30)} {share:.0%}" for name, share in worst[:3] if share >= _LEAST_SHARE
+        f"{plain(name.replace('_', ' '), 30)} {100 * share:.0f} %" for name, share in worst[:3] if share >= _LEAST_SHARE
     )
 
 
 def _opinion(opinion: Mapping[str, Any]) -> str:
     """Return what a language model said, and that it was one that said so. Nothing in it is taken on trust."""
     confidence = opinion.get("confidence")
-    sure = f", {confidence:.0%} sure" if isinstance(confidence, float | int) and 0 <= confidence <= 1 else ""
+    sure = f", {100 * confidence:.0f} % sure" if isinstance(confidence, float | int) and 0 <= confidence <= 1 else ""
     kind = plain(opinion.get("kind", "?"), 30).replace("_", " ")
     action, model = plain(opinion.get("action", "?"), 20), plain(opinion.get("model", "?"), 40)
     said = plain(opinion.get("explanation", ""), _EXPLANATION)

@@ -123,7 +123,7 @@ def _of_incidents(incidents: Sequence[Incident], link_base: str) -> tuple[str, l
     )
     when = span_in_words(span, is_over=all(one.found.is_over for one in incidents))
     series = {one.found.series for one in incidents}
-    what = f"{len(incidents)} incidents" if len(series) == 1 else f"market event, {len(series)} series"
+    what = f"{len(incidents)} incidents" if len(series) == 1 else f"market event on {len(series)} series"
     title = f"{what}, the worst {place(worst)}: {gist(worst)}"
     lines = [f"**{what.capitalize()}**: {when}.", "", *listed([line(one) for one in incidents])]
     numbers = " ".join(str(one.id) for one in incidents[:LISTED])
