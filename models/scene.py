@@ -44,7 +44,7 @@ class Scene:
     first: int
     peak: int
     last: int
-    detector: Detector
+    detector: Detector = Detector.MODEL
     shares: Mapping[str, float] = field(default_factory=dict)
     score: float | None = None
     threshold: float = 0.0
@@ -174,7 +174,7 @@ def reach_of(track: Track, first: int, last: int, reference: float, sign: int) -
 
 def usual_range(track: Track, before: slice) -> float:
     """Return the median of high less low, over close; at least LEAST_RANGE, NaN where too few candles are held."""
-    return float(np.maximum(_median(held(track, (track.high - track.low) / track.close, before)), LEAST_RANGE))
+    return float(np.maximum(_median(widths(track, before)), LEAST_RANGE))
 
 
 def usual_volume(track: Track, before: slice) -> float:
@@ -185,6 +185,11 @@ def usual_volume(track: Track, before: slice) -> float:
 def held(track: Track, values: Floats, slots: slice) -> Floats:
     """Return the values of some slots, NaN in those that hold no candle, or one that we made up."""
     return np.where(track.is_held[slots], values[slots], np.nan)
+
+
+def widths(track: Track, slots: slice) -> Floats:
+    """Return high less low, over close, of some slots; NaN likewise."""
+    return (held(track, track.high, slots) - track.low[slots]) / track.close[slots]
 
 
 def _median(values: Floats) -> float:

@@ -29,6 +29,7 @@ _DAY_MS, _HOUR_MS = 86_400_000, 3_600_000
 _LEAST_SLOTS = 60  # of wide timeframes, where a day has too few to say what is usual
 _ENOUGH = 30  # differences, to know what is usual
 _BPS = 1e-4
+_SAME = 1e-9  # two moves that differ by less are as far as each other
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,27 +71,50 @@ def find_spreads(series: Series, track: Track, others: Mapping[Series, Track], s
     known = {one: each for one, each in sorted(others.items()) if each.is_held.any()}
     if not known:
         return []
-    cost = spread.cost_bps * _BPS
     own = _log_close(track)
     closes = np.stack([_log_close(each) for each in known.values()])
-    off = own - closes
-    off = off - np.stack([_usual(one, track) for one in off])
-    venues = 1 + (~np.isnan(off)).sum(axis=0)
-    # As seen from here, this venue is at zero, and each other one at what it is less.
-    middle = _median_of(np.concatenate([np.zeros((1, len(own))), -off]))
-    is_off = (venues > 1) & (np.abs(np.where(venues > 2, middle, -np.nanmax(np.abs(_zeros(off)), axis=0))) > cost)
-    is_own = _lasting(is_off, spread.candles)
-    for first, last in _runs(is_own):
-        if venues[first] == 2 and not _has_moved(series, list(known), own, closes, off, int(first), spread.candles):
-            is_own[first : last + 1] = False
-    found = []
-    for first, last in find_incidents(is_own):
-        away = np.where(is_own[first : last + 1], np.nanmax(np.abs(_zeros(off[:, first : last + 1])), axis=0), 0.0)
-        peak = int(first + np.argmax(away))
-        at_peak = {one: float(value) for one, value in zip(known, off[:, peak], strict=True) if not np.isnan(value)}
-        fired = _say(track, known, at_peak, peak, int(last - first + 1), cost)
-        found.append(Gap(int(first), peak, int(last), fired, at_peak, cost))
-    return found
+    off = np.stack([one - _usual(one, track) for one in own - closes])
+    view = _View(series, track, known, own, closes, off, spread.cost_bps * _BPS)
+    is_own = _is_own(view, spread.candles)
+    return [_gap(view, is_own, int(first), int(last)) for first, last in find_incidents(is_own)]
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """A venue and the others, by slot.
+
+    Attributes:
+        own, closes: (n,) and (others, n) logs of closes, NaN where none is held.
+        off: (others, n) this venue's less each other one's, less what is usual; NaN where that is not known.
+    """
+
+    series: Series
+    track: Track
+    others: Mapping[Series, Track]
+    own: Floats
+    closes: Floats
+    off: Floats
+    cost: float
+
+
+def _is_own(view: _View, count: int) -> Mask:
+    """Return (n,) where this venue, and no other one, is off by more than the costs, for `count` slots or more."""
+    venues = 1 + (~np.isnan(view.off)).sum(axis=0)
+    # As seen from here, this venue is at zero, and each other one at what it is less. Of two, both are off.
+    middle = _median_of(np.concatenate([np.zeros((1, len(view.own))), -view.off]))
+    away = np.where(venues > 2, np.abs(middle), _largest(view.off))
+    is_own = np.zeros(len(away), dtype=np.bool_)
+    for first, last in _runs(away > view.cost):
+        is_long = last - first + 1 >= count
+        is_own[first : last + 1] = is_long and (venues[first] > 2 or _has_moved(view, int(first), count))
+    return is_own
+
+
+def _gap(view: _View, is_own: Mask, first: int, last: int) -> Gap:
+    here = slice(first, last + 1)
+    peak = first + int(np.argmax(np.where(is_own[here], _largest(view.off[:, here]), 0.0)))
+    off = {one: float(value) for one, value in zip(view.others, view.off[:, peak], strict=True) if not np.isnan(value)}
+    return Gap(first, peak, last, _say(view, off, peak, last - first + 1), off, view.cost)
 
 
 def _usual(off: Floats, track: Track) -> Floats:
@@ -108,17 +132,15 @@ def _usual(off: Floats, track: Track) -> Floats:
     return usual
 
 
-def _has_moved(
-    series: Series, known: list[Series], own: Floats, closes: Floats, off: Floats, first: int, count: int
-) -> bool:
+def _has_moved(view: _View, first: int, count: int) -> bool:
     """Return whether, of the two venues there are, it is this one that left its own recent price.
 
     By what is known once `count` candles are there; of two that moved as far, it is the one whose name comes first.
     """
-    [number] = np.flatnonzero(~np.isnan(off[:, first]))
-    mine, its = (_from_recent(each, first, count) for each in (own, closes[number]))
-    if np.isnan(mine + its) or np.isclose(mine, its):
-        return series < known[number]
+    [number] = np.flatnonzero(~np.isnan(view.off[:, first]))
+    mine, its = (_from_recent(each, first, count) for each in (view.own, view.closes[number]))
+    if np.isnan(mine + its) or abs(mine - its) < _SAME:
+        return view.series < list(view.others)[number]
     return mine > its
 
 
@@ -127,14 +149,6 @@ def _from_recent(close: Floats, first: int, count: int) -> float:
     if np.isnan(recent).all() or np.isnan(here).all():
         return float("nan")
     return abs(float(np.nanmedian(here) - np.nanmedian(recent)))
-
-
-def _lasting(mask: Mask, count: int) -> Mask:
-    """Return the mask without its runs that are shorter than `count`."""
-    lasting = np.zeros_like(mask)
-    for first, last in _runs(mask):
-        lasting[first : last + 1] = last - first + 1 >= count
-    return lasting
 
 
 def _runs(mask: Mask) -> NDArray[np.int64]:
@@ -151,23 +165,23 @@ def _median_of(values: Floats) -> Floats:
     return middle
 
 
-def _zeros(values: Floats) -> Floats:
-    return np.nan_to_num(values, nan=0.0)
+def _largest(off: Floats) -> Floats:
+    """Return the size of the largest difference by slot; 0 where none is known."""
+    largest: Floats = np.max(np.abs(np.nan_to_num(off, nan=0.0)), axis=0)
+    return largest
 
 
 def _log_close(track: Track) -> Floats:
     return np.log(np.where(track.is_held, track.close, np.nan))
 
 
-def _say(
-    track: Track, known: Mapping[Series, Track], off: Mapping[Series, float], peak: int, count: int, cost: float
-) -> Fired:
+def _say(view: _View, off: Mapping[Series, float], peak: int, count: int) -> Fired:
     series = max(off, key=lambda one: abs(off[one]))
-    here, there = float(track.close[peak]), float(known[series].close[peak])
+    here, there = (float(each.close[peak]) for each in (view.track, view.others[series]))
     usual = float(np.log(here / there)) - off[series]
     side = "above" if off[series] > 0 else "below"
     return Fired(
         Kind.SPREAD,
-        f"close {price(here)} at {clock(track, peak)} is {size(abs(off[series]))} {side} {series.exchange}'s "
-        f"{price(there)}, beyond the usual {percent(usual)} and costs of {size(cost)}, within {candles(count)}",
+        f"close {price(here)} at {clock(view.track, peak)} is {size(abs(off[series]))} {side} {series.exchange}'s "
+        f"{price(there)}, beyond the usual {percent(usual)} and costs of {size(view.cost)}, within {candles(count)}",
     )

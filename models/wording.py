@@ -9,10 +9,17 @@ from models.features import Track
 
 
 def price(value: float) -> str:
-    """Return a price with six digits that count, and at least cents: `42,000.00`, `0.862500`, `0.0000123400`."""
+    """Return a price with six digits that count, and cents at least: `42,000.00`, `0.7944`, `0.0000123`."""
     if not value > 0:
         return f"{value:,.2f}"
-    return f"{value:,.{max(2, 5 - math.floor(math.log10(value)))}f}"
+    written = f"{value:,.{max(2, 5 - math.floor(math.log10(value)))}f}"
+    whole, _, decimals = written.partition(".")
+    return f"{whole}.{decimals.rstrip('0').ljust(2, '0')}"
+
+
+def amount(value: float) -> str:
+    """Return an amount of what is traded: `13,808`, `45.2031`."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.6g}"
 
 
 def percent(move: float) -> str:

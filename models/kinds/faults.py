@@ -8,7 +8,7 @@ import numpy as np
 
 from etl.incidents import Fired, Kind
 from models.kinds.prices import BACK, FAR
-from models.scene import Move, Sight, move_of
+from models.scene import Move, Sight, held, move_of
 from models.witnessing import witness_move
 from models.wording import clock, percent, price, size
 
@@ -38,11 +38,11 @@ def bad_print(sight: Sight) -> Fired | None:
 def moved_without_volume(sight: Sight) -> Fired | None:
     """The price moved though nothing was traded, farther than a candle usually does."""
     track = sight.scene.track
-    for slot in range(sight.scene.first, sight.scene.last + 1):
+    idle = held(track, track.volume, sight.here) == 0
+    idle &= track.gone[sight.here] == 1  # over a gap, who knows what was traded
+    for slot in (sight.scene.first + np.flatnonzero(idle)).tolist():
         moved = move_of(sight, slot)
-        if moved is None or track.volume[slot] != 0 or track.gone[slot] != 1:
-            continue
-        if moved.size > sight.usual_range:
+        if moved is not None and moved.size > sight.usual_range:
             far = percent(moved.sign * moved.size)
             return Fired(Kind.DATA_FAULT, f"the price moved {far} at {clock(track, slot)} though nothing was traded")
     return None

@@ -7,7 +7,7 @@ import numpy as np
 from etl.incidents import Fired, Kind
 from models.scene import Sight
 from models.stillness import longest_run, share_still
-from models.wording import candles, clock, price
+from models.wording import amount, candles, clock, price
 
 LEAST = 5
 """Candles that are alike, to be called frozen."""
@@ -26,7 +26,7 @@ def frozen_price(sight: Sight) -> Fired | None:
     if count < LEAST or share > 0.5 or share**count > SELDOM:
         return None
     volume = float(np.nansum(track.volume[start : last + 1]))
-    traded = f"while {volume:,.6g} was traded" if volume > 0 else "and nothing was traded"
+    traded = f"while {amount(volume)} was traded" if volume > 0 else "and nothing was traded"
     return Fired(
         Kind.FROZEN_PRICE,
         f"{candles(count)} alike at {price(track.close[start])} from {clock(track, start)} on, {traded}; "

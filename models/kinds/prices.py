@@ -11,8 +11,8 @@ from models.wording import candles, clock, percent, price, size
 FAR = 4.0
 """Usual ranges that one candle must go from the last close to be a price move; so many candles, the root of their count
 times that, as a price that wanders does. Four ranges are some six deviations of a common candle's return."""
-BACK = 2 / 3
-"""What must come back of a move to be most of it; a crash that bounces by half is a crash."""
+BACK = 0.75
+"""What must come back of a move to be most of it: a crash that bounces by two thirds is a crash."""
 
 
 def is_far(sight: Sight) -> bool:

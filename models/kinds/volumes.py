@@ -7,10 +7,10 @@ import math
 import numpy as np
 
 from etl.incidents import Fired, Kind
-from models.scene import Sight, held
-from models.wording import candles, clock, size, times
+from models.scene import Sight, held, widths
+from models.wording import amount, candles, clock, size, times
 
-BURST = 10.0
+BURST = 15.0
 """Usual volumes in one candle, and more than any of those before: the common hour has its bursts too."""
 WASHED = 3.0
 """Usual volumes, candle by candle at the median, for trades that go round; ..."""
@@ -30,7 +30,7 @@ def volume_burst(sight: Sight) -> Fired | None:
     ratio, most = here[slot] / sight.usual_volume, float(np.nanmax(before))
     if ratio < BURST or here[slot] <= most:
         return None
-    told = f"volume {here[slot]:,.6g} at {clock(track, sight.scene.first + slot)} is {times(ratio)} the usual"
+    told = f"volume {amount(here[slot])} at {clock(track, sight.scene.first + slot)} is {times(ratio)} the usual"
     count = int((~np.isnan(before)).sum())
     return Fired(Kind.VOLUME_BURST, f"{told}, and {times(here[slot] / most)} the most of {candles(count)} before")
 
@@ -41,9 +41,9 @@ def wash_like_volume(sight: Sight) -> Fired | None:
     What lasts is told only once it has lasted: the incident's first candles may have come before its first anomaly.
     """
     track = sight.scene.track
-    slots = slice(max(sight.scene.first - LASTING + 1, 0), sight.scene.last + 1)
+    slots = slice(max(min(sight.scene.first, sight.scene.last - LASTING + 1), 0), sight.scene.last + 1)
     volume, closes = held(track, track.volume, slots), held(track, track.close, slots)
-    width = held(track, (track.high - track.low) / track.close, slots)
+    width = widths(track, slots)
     known = ~np.isnan(closes)
     if known.sum() < LASTING or math.isnan(sight.usual_range) or not sight.usual_volume > 0:
         return None
