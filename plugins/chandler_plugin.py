@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from airflow.plugins_manager import AirflowPlugin
-from chandler_airflow.links import PREFIX, QualityLink, ReportLink
+from chandler_airflow.links import PREFIX, IncidentsLink, QualityLink, ReportLink
 from chandler_airflow.timetables import MonthsByBackfill
 
 
@@ -23,5 +23,5 @@ class ChandlerPlugin(AirflowPlugin):
 
     name = "chandler"
     timetables: ClassVar = [MonthsByBackfill]
-    operator_extra_links: ClassVar = [QualityLink(), ReportLink()]
+    operator_extra_links: ClassVar = [QualityLink(), ReportLink(), IncidentsLink()]
     fastapi_apps: ClassVar = [{"app": _Pages(), "url_prefix": PREFIX, "name": "chandler"}]

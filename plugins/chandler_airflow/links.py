@@ -20,6 +20,9 @@ QUALITY_PATH = "/quality"
 QUALITY_KEY = "quality"
 REPORT_PATH = "/models/report"
 REPORT_KEY = "report"
+INCIDENT_PATH = "/incident"
+INCIDENTS_PATH = "/incidents"
+INCIDENTS_KEY = "incidents"
 
 
 def quality_address(series: Iterable[Series], time_range: TimeRange) -> str:
@@ -30,6 +33,11 @@ def quality_address(series: Iterable[Series], time_range: TimeRange) -> str:
 def report_address(model_id: int) -> str:
     """Return where the UI's server shows what was found when a model was trained."""
     return _address(REPORT_PATH, [("model", str(model_id))])
+
+
+def incidents_address(series: Series) -> str:
+    """Return where the UI's server lists the incidents of a series."""
+    return _address(INCIDENTS_PATH, [("series", str(series))])
 
 
 class QualityLink(BaseOperatorLink):
@@ -52,6 +60,16 @@ class ReportLink(BaseOperatorLink):
         return _left(REPORT_KEY, ti_key)
 
 
+class IncidentsLink(BaseOperatorLink):
+    """A button on a task instance: what was strange in the series that it has scored, lately."""
+
+    name = "Incidents"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
+        """Return the address that the task left as XCom `INCIDENTS_KEY`; nothing if it did not come so far."""
+        return _left(INCIDENTS_KEY, ti_key)
+
+
 class AccountingOperator(_PythonDecoratedOperator):
     """What `@task` makes, with the link to quality: links belong to a class of operators, and that one is private."""
 
@@ -62,6 +80,12 @@ class TrainingOperator(_PythonDecoratedOperator):
     """What `@task` makes, with the link to the report of a training."""
 
     operator_extra_links = (ReportLink(),)
+
+
+class ScoringOperator(_PythonDecoratedOperator):
+    """What `@task` makes, with the link to incidents."""
+
+    operator_extra_links = (IncidentsLink(),)
 
 
 def _address(path: str, query: Sequence[tuple[str, str]]) -> str:

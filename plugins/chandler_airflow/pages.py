@@ -1,4 +1,4 @@
-"""The pages behind the links of tasks, for those who are logged in: quality by day, and reports of trainings."""
+"""The pages behind links of tasks and messages, for those who are logged in: quality, trainings, incidents."""
 
 from __future__ import annotations
 
@@ -13,14 +13,18 @@ from fastapi import Depends, FastAPI, HTTPException, Query
 from fastapi.responses import HTMLResponse
 
 from chandler_airflow.connections import read_settings
-from chandler_airflow.links import QUALITY_PATH, REPORT_PATH
+from chandler_airflow.incidents import incident_page, list_page
+from chandler_airflow.links import INCIDENT_PATH, INCIDENTS_PATH, QUALITY_PATH, REPORT_PATH
+from etl.dossiers import open_dossier
 from etl.errors import ChandlerError, ConfigError
 from etl.quality import COLUMNS, NUMBERS, SeriesQuality, quality_rows, report_quality
 from etl.series import Series, TimeRange
 from etl.spelling import Moment
-from etl.warehouse import Quality, Warehouse, open_warehouse
+from etl.warehouse import Quality, Warehouse, Wish, count_incidents, list_incidents, open_warehouse
 
 log = logging.getLogger(__name__)
+
+_MOST_LISTED = 100
 
 _STYLE = """
 :root { color-scheme: light dark; --line: light-dark(#d9dde3, #353b45); --quiet: light-dark(#69707d, #98a1b0);
@@ -35,8 +39,8 @@ td:first-child, td:nth-child(2) { white-space: nowrap } tr.sum td { font-weight:
 """
 # No script runs here, and nothing is fetched from anywhere.
 _HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'", "Cache-Control": "no-store"}
-# A report has its pictures in itself.
-_REPORT_HEADERS = {**_HEADERS, "Content-Security-Policy": f"{_HEADERS['Content-Security-Policy']}; img-src data:"}
+# Reports and incidents have their pictures in themselves.
+_PICTURE_HEADERS = {**_HEADERS, "Content-Security-Policy": f"{_HEADERS['Content-Security-Policy']}; img-src data:"}
 
 # Airflow mounts what a plugin brings as it is: open to everybody, were it not for this.
 app = FastAPI(title="Chandler", dependencies=[Depends(get_user)], docs_url=None, redoc_url=None, openapi_url=None)
@@ -45,10 +49,8 @@ app = FastAPI(title="Chandler", dependencies=[Depends(get_user)], docs_url=None,
 @app.get(QUALITY_PATH)
 def show_quality(series: Annotated[list[str], Query()], start: Moment, end: Moment) -> HTMLResponse:
     """Show the quality of each day that `[start, end)` touches, for each of `series`; without a zone, UTC."""
-    try:
+    with _refusing_nonsense():
         wanted, time_range = [Series.parse(one) for one in series], TimeRange(start, end)
-    except (ConfigError, ValueError) as error:
-        raise HTTPException(422, str(error)) from error
     with _opened_warehouse() as warehouse:
         reports = report_quality(warehouse, wanted, time_range)
     return HTMLResponse(_page(time_range, reports), headers=_HEADERS)
@@ -63,7 +65,37 @@ def show_report(model: int) -> HTMLResponse:
         report = read_report(connection, model)
     if report is None:
         raise HTTPException(404, f"there is no report of a model {model}; chandler models lists those that there are")
-    return HTMLResponse(report, headers=_REPORT_HEADERS)
+    return HTMLResponse(report, headers=_PICTURE_HEADERS)
+
+
+@app.get(INCIDENTS_PATH)
+def show_incidents(series: Annotated[list[str] | None, Query()] = None) -> HTMLResponse:
+    """List the latest incidents, of some series or of all; those of history too."""
+    with _refusing_nonsense():
+        wish = Wish([Series.parse(one) for one in series or []])
+    with _opened_warehouse() as warehouse, warehouse.begin() as connection:
+        found = list_incidents(connection, wish, _MOST_LISTED)
+        more = count_incidents(connection, wish) - len(found)
+    return HTMLResponse(list_page(found, more), headers=_HEADERS)
+
+
+@app.get(INCIDENT_PATH)
+def show_incident(incident: Annotated[int, Query(alias="id", ge=1, lt=2**63)]) -> HTMLResponse:
+    """Show an incident, and all that it is judged by."""
+    with _opened_warehouse() as warehouse:
+        try:
+            dossier = open_dossier(warehouse, incident)
+        except ConfigError as error:
+            raise HTTPException(404, str(error)) from error
+    return HTMLResponse(incident_page(dossier), headers=_PICTURE_HEADERS)
+
+
+@contextmanager
+def _refusing_nonsense() -> Iterator[None]:
+    try:
+        yield
+    except (ConfigError, ValueError) as error:
+        raise HTTPException(422, str(error)) from error
 
 
 @contextmanager
