@@ -43,6 +43,18 @@ class Notice:
     link: str = ""
 
 
+def dead_channel_notice(name: str, since: datetime) -> Notice:
+    """Return what to tell of a channel that takes nothing since then: the same, whoever tells."""
+    return Notice(
+        identity=f"channel:{name}:{since:%Y-%m-%dT%H:%M:%S.%fZ}",
+        kind=PipelineKind.DEAD_CHANNEL,
+        severity=Severity.HIGH,
+        title=f"the channel {name} takes no messages",
+        detail=f"Since {since:%Y-%m-%d %H:%M} UTC. They wait, and are tried again; chandler alerts channels says more.",
+        happened_at=since,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Alert:
     """What waits in the outbox to be told: of an incident, or of the pipeline.

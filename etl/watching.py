@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from etl.alerting import Alerting
 from etl.fallbacks import waiting_fallbacks, warning_of
 from etl.incidents import Severity
-from etl.messages import Notice, PipelineKind
+from etl.messages import Notice, PipelineKind, dead_channel_notice
 from etl.schema import AbsenceKind
 from etl.series import Series
 from etl.stores import Stores
@@ -111,15 +111,3 @@ def _dead_channels(channels: Iterable[tuple[str, datetime]], now: datetime) -> I
     for name, since in channels:
         if now - since >= DEAD_AFTER:
             yield dead_channel_notice(name, since)
-
-
-def dead_channel_notice(name: str, since: datetime) -> Notice:
-    """Return what to tell of a channel that takes nothing since then: the same, whoever tells."""
-    return Notice(
-        identity=f"channel:{name}:{since:%Y-%m-%dT%H:%M:%S.%fZ}",
-        kind=PipelineKind.DEAD_CHANNEL,
-        severity=Severity.HIGH,
-        title=f"the channel {name} takes no messages",
-        detail=f"Since {since:%Y-%m-%d %H:%M} UTC. They wait, and are tried again; chandler alerts channels says more.",
-        happened_at=since,
-    )

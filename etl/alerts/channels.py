@@ -121,10 +121,11 @@ class Channel:
     def _judge(self, is_taken: bool, wire: Wire, guard: Guard) -> Outcome:
         taken = wire.accepted + sum(200 <= answer < 300 for answer in wire.answers)
         refusals = [answer for answer in wire.answers if not 200 <= answer < 300]
-        is_single = len(self._plugin) == 1 and len(wire.answers) == 1
+        # One that answered "yes" and "but no" in the text has refused; any other half a success may have arrived.
+        is_plain = len(self._plugin) == 1 and len(wire.answers) == 1 and wire.error is None and not guard.is_cut
         if is_taken:
             outcome = Outcome(Result.SENT)
-        elif wire.is_open or (taken and not is_single):
+        elif wire.is_open or (taken and not is_plain):
             outcome = Outcome(Result.UNKNOWN)
         elif guard.has_refused:
             outcome = Outcome(Result.PRIVATE)

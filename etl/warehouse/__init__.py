@@ -60,6 +60,7 @@ from etl.warehouse.loads import (
 from etl.warehouse.merge import Merge, merge, with_flags, without_equals
 from etl.warehouse.opinions import begin_opinion, end_opinion, incidents_to_judge, lock_opinions, spent_on_day
 from etl.warehouse.outbox import (
+    count_unplanned,
     plan_alone,
     put_incident_alert,
     put_notice,
@@ -187,6 +188,7 @@ __all__ = [
     "count_quality",
     "count_quarantine",
     "count_refused",
+    "count_unplanned",
     "covered_ranges",
     "days_of",
     "decide",

@@ -6,7 +6,20 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Text, case, cast, func, select
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Row,
+    Text,
+    any_,
+    case,
+    cast,
+    func,
+    literal,
+    select,
+)
 
 from etl.errors import ConfigError
 from etl.incidents import Detector, Evidence, Found, Incident, IncidentState, Kind, Scope, Severity
@@ -59,6 +72,21 @@ def find_incident(connection: Connection, incident_id: int) -> Incident:
     if row is None:
         raise ConfigError(f"there is no incident {incident_id}; see chandler incidents")
     return _to_incident(row)
+
+
+def incidents_by_id(connection: Connection, ids: Collection[int]) -> dict[int, Incident]:
+    """Return incidents by their number."""
+    rows = connection.execute(_select().where(incidents.c.id == any_(literal(list(ids), ARRAY(BigInteger)))))
+    return {row.id: _to_incident(row) for row in rows}
+
+
+def incidents_opened(connection: Connection, time_range: TimeRange) -> list[Incident]:
+    """Return the incidents that were opened in a range and are no history, the earliest first."""
+    own = incidents.c
+    query = _select().where(
+        own.opened_at >= time_range.start, own.opened_at < time_range.end, own.is_history.is_(False)
+    )
+    return [_to_incident(row) for row in connection.execute(query.order_by(own.id))]
 
 
 def incidents_within(

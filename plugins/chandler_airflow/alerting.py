@@ -112,7 +112,7 @@ def deliver_alerts() -> None:
         alerting, settings = load_alerting(), read_settings()
         run, site = str(get_current_context()["run_id"]), conf.get("api", "base_url", fallback="")
         with open_warehouse(settings) as warehouse:
-            delivered = deliver(warehouse, settings, alerting, find_address, run, link_base=site)
+            delivered = deliver(warehouse, alerting, find_address, run, link_base=site)
     log.info("%s", delivered)
 
 

@@ -5,6 +5,7 @@
 | `chandler_warehouse` | `warehouse_url` | login, password, host, port and schema; what is in extra becomes the query |
 | `chandler_archive` | `archive_url` | `url` in extra, or the Connection as a URI: `s3://bucket/prefix` |
 | `chandler_exchange_<name>` | `base_url` of that exchange | schema (http or https), host and port |
+| `chandler_channel_<name>` | where that channel of alerts.toml leads | password: an Apprise URL |
 
 One that is not there leaves what the environment or feeds.toml says. Nothing of them is ever logged.
 """
@@ -17,6 +18,7 @@ from airflow.sdk import Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
 from pydantic import AnyHttpUrl, ValidationError
 
+from etl.alerts.addresses import CONNECTION_PREFIX, Address, address_from_environment
 from etl.errors import ConfigError
 from etl.settings import Settings, load_settings
 
@@ -44,6 +46,19 @@ def find_connection(conn_id: str) -> Connection | None:
     except AirflowNotFoundException:
         return None
     return found
+
+
+def find_address(channel: str) -> Address | None:
+    """Return where a channel leads, by its Connection or else by the environment; None if neither says.
+
+    Raises:
+        ConfigError: The Connection has no password.
+    """
+    if (connection := find_connection(CONNECTION_PREFIX + channel)) is None:
+        return address_from_environment(channel)
+    if not connection.password:
+        raise ConfigError(f"the Connection {CONNECTION_PREFIX}{channel} has no password; write the Apprise URL there")
+    return Address(connection.password)
 
 
 def with_connections(settings: Settings, exchange: str | None, find: Callable[[str], Connection | None]) -> Settings:
