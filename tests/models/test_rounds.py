@@ -315,3 +315,17 @@ def test_the_same_is_found_whatever_loads_it_came_in(
     assert once["anomalies"] == parts["anomalies"]
     facts = [[(one[0].time_range, one[0].kind, one[1]) for one in found["incidents"]] for found in (once, parts)]
     assert facts[0] == facts[1]
+
+
+@pytest.mark.parametrize(("shares", "told"), [((0.004, 0.08), 2), ((0.08, 0.004), 1)], ids=["worse", "better"])
+def test_people_are_told_again_of_what_got_worse_and_not_of_what_got_better(
+    warehouse: Warehouse, settings: Settings, calm: pa.Table, shares: tuple[float, float], told: int
+) -> None:
+    """A revision that makes an incident more severe is one more alert; one that makes it less severe is none."""
+    severities = []
+    for share in shares:
+        load(warehouse, HERE, crashed(calm, CRASH, share))
+        score_all(warehouse, settings, HERE)
+        severities.append(incidents_of(warehouse, [HERE])[0].found.severity)
+    assert (Severity.CRITICAL in severities, len(set(severities))) == (True, 2)
+    assert [severity for _, severity in told_of(warehouse)] == severities[:told]
