@@ -25,7 +25,7 @@ def facts_of(dag: Any) -> dict[str, Any]:
     by_hand = stored.timetable.infer_manual_data_interval(run_after=coerce_datetime(BY_HAND_AT))
     backfill = list(stored.iter_dagrun_infos_between(*BACKFILL))
     # What the scheduler asks: of a DAG that is new, and of one whose last run was the backfill's.
-    nexts = [stored.next_dagrun_info(last_automated_run_info=last) for last in (None, backfill[-1])]
+    nexts = [stored.next_dagrun_info(last_automated_run_info=last) for last in (None, *backfill[-1:])]
     return {
         "interval": [str(by_hand.start), str(by_hand.end)],
         "backfill": [[str(bound) for bound in info.data_interval or ()] for info in backfill],
@@ -35,6 +35,11 @@ def facts_of(dag: Any) -> dict[str, Any]:
         "runs_at_once": dag.max_active_runs,
         "catchup": dag.catchup,
         "tags": sorted(dag.tags),
+        "assets": sorted(key.name for key, _ in stored.timetable.asset_condition.iter_assets()),
+        "deadlines": [
+            {"reference": type(one.reference).__name__, "after_h": one.interval.total_seconds() / 3600}
+            for one in dag.deadline or []
+        ],
         "start": dag.start_date.isoformat(),
         "doc_md": dag.doc_md,
         "tasks": {
@@ -50,6 +55,7 @@ def facts_of(dag: Any) -> dict[str, Any]:
                 "is_teardown": task.is_teardown,
                 "trigger_rule": task.trigger_rule,
                 "after": sorted(task.upstream_task_ids),
+                "tells": bool(task.on_failure_callback),
                 "links": [link.name for link in task.operator_extra_links],
             }
             for task in dag.tasks

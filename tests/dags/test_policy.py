@@ -15,7 +15,8 @@ PARTITIONED = [f"{kind}_{feed}" for kind in ("ingest", "history") for feed in EX
 def test_every_feed_has_its_dags(facts: dict[str, Any]) -> None:
     """A feed in feeds.toml is two DAGs, one for each day and one for the past; nothing else needs to be written."""
     assert facts["errors"] == {}
-    assert set(facts["dags"]) == {"repair_gaps", "maintain_stores", "train_models", *PARTITIONED}
+    others = {"repair_gaps", "maintain_stores", "train_models", "score_anomalies", "deliver_alerts"}
+    assert set(facts["dags"]) == {*others, *PARTITIONED}
 
 
 def test_intervals_are_whole_utc_hours_days_or_months(facts: dict[str, Any]) -> None:
@@ -29,16 +30,22 @@ def test_intervals_are_whole_utc_hours_days_or_months(facts: dict[str, Any]) -> 
         "repair": datetime(2025, 1, 1, 5, 20, tzinfo=UTC),
         "maintain": datetime(2025, 1, 2, 3, 40, tzinfo=UTC),
         "train": datetime(2025, 1, 2, 4, 30, tzinfo=UTC),
+        "deliver": datetime(2025, 1, 1, 5, tzinfo=UTC),
     }
     counts = {"ingest": 30 + 28 + 1, "history": 3, "repair": 24 * (31 + 28) - 5, "maintain": 30 + 28, "train": 30 + 28}
+    counts["deliver"] = 12 * (24 * (31 + 28) - 5) + 1
     by_hand = {
         "ingest": ["2026-11-19 00:00", "2026-11-20 00:00"],
         "history": ["2026-10-01 00:00", "2026-11-01 00:00"],
         "repair": ["2026-11-20 11:20", "2026-11-20 12:20"],
         "maintain": ["2026-11-19 03:40", "2026-11-20 03:40"],
         "train": ["2026-11-19 04:30", "2026-11-20 04:30"],
+        "deliver": ["2026-11-20 12:55", "2026-11-20 13:00"],
     }
     for dag_id, dag in facts["dags"].items():
+        if dag_id == "score_anomalies":
+            assert dag["backfill"] == [], "it goes by what was loaded, not by the clock"
+            continue
         kind = dag_id.partition("_")[0]
         intervals = [tuple(map(datetime.fromisoformat, interval)) for interval in dag["backfill"]]
         assert intervals[0][0] == first[kind], dag_id
@@ -145,6 +152,38 @@ def test_training_has_a_square_for_each_model_and_leads_to_its_report(facts: dic
     assert (name, task["label"], task["links"]) == ("train", "{{ target }}", ["Report"])
     loads = [one for dag_id in PARTITIONED for one in facts["dags"][dag_id]["tasks"].values()]
     assert task["priority"] <= min(load["priority"] for load in loads)
+
+
+def test_alerts_are_delivered_at_once_and_by_the_clock(facts: dict[str, Any]) -> None:
+    """One run at a time, switched on, when there are alerts and anyway; it sends whatever came before, once it may."""
+    delivery = facts["dags"]["deliver_alerts"]
+    assert (delivery["runs_at_once"], delivery["is_paused_at_first"]) == (1, False)
+    assert delivery["assets"] == ["alerts"]
+    tasks = delivery["tasks"]
+    assert tasks["deliver"]["after"] == ["ask", "watch"]
+    assert (tasks["deliver"]["trigger_rule"], tasks["finished"]["trigger_rule"]) == ("all_done", "none_failed")
+    assert tasks["finished"]["after"] == ["ask", "deliver", "watch"]
+    longest = sum(task["longest_pause_s"] * task["retries"] for name, task in tasks.items() if name == "deliver")
+    assert longest <= 300, "the next run waits for this one"
+
+
+def test_who_fails_says_so(facts: dict[str, Any]) -> None:
+    """Each task tells people when it has failed for good, but for those that tell: and those whose failure is told."""
+    silent = {
+        f"{dag_id}.{name}"
+        for dag_id, dag in facts["dags"].items()
+        for name, task in dag["tasks"].items()
+        if not task["tells"]
+    }
+    warns = {f"{dag_id}.warn" for dag_id in PARTITIONED}
+    assert silent == {f"deliver_alerts.{name}" for name in facts["dags"]["deliver_alerts"]["tasks"]} | warns
+
+
+def test_a_day_that_is_late_is_told_of(facts: dict[str, Any]) -> None:
+    """By when it was due, not by when Airflow began it, and for what runs by itself alone."""
+    for dag_id, dag in facts["dags"].items():
+        late = {"reference": "DagRunLogicalDateDeadline", "after_h": 24 + 3}
+        assert dag["deadlines"] == ([late] if dag_id.startswith("ingest_") else []), dag_id
 
 
 def test_parsing_stays_light(facts: dict[str, Any]) -> None:
