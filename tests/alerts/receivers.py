@@ -26,6 +26,7 @@ class Request:
 
     @property
     def json(self) -> dict[str, Any]:
+        """What its body says."""
         return dict(json.loads(self.body))
 
 
@@ -87,9 +88,11 @@ class WebReceiver:
 
     @property
     def titles(self) -> list[str]:
+        """What a json:// channel was told, in the order in which it was."""
         return [one.json["title"] for one in self.requests]
 
     def url(self, scheme: str = "json", path: str = "/hook") -> str:
+        """Return an address that leads here."""
         return f"{scheme}://127.0.0.1:{self.port}{path}"
 
 
@@ -142,6 +145,7 @@ class MailReceiver:
 
     @property
     def url(self) -> str:
+        """An address that leads here."""
         return f"mailto://127.0.0.1:{self.port}?mode=insecure&from=chandler@example.com&to=people@example.com"
 
 

@@ -24,17 +24,19 @@ from tests.alerts.receivers import (
 
 LOCAL = ChannelSettings(allow_private=True, timeout_s=1)
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
-SECRET = "T0pSecretToken"
+SECRET = "T0pSecretToken"  # noqa: S105 - nobody's
 
 
 @pytest.fixture
 def web() -> Iterator[WebReceiver]:
+    """A web server to send to."""
     with web_receiver() as receiver:
         yield receiver
 
 
 @pytest.fixture
 def mail() -> Iterator[MailReceiver]:
+    """A mail server to send to."""
     with mail_receiver() as receiver:
         yield receiver
 
@@ -42,6 +44,7 @@ def mail() -> Iterator[MailReceiver]:
 def send(
     url: str, settings: ChannelSettings = LOCAL, body: str = "It **fell**.", image: bytes | None = None
 ) -> Outcome:
+    """Send a message to an address."""
     return open_channel("team", Address(url), settings).send("BTC fell", body, image, "m-1")
 
 
