@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, func, literal, null, select
+from sqlalchemy import ColumnElement, Connection, Table, func, null, select
 
 from etl.series import Series, TimeRange
 from etl.timeframe import Timeframe
@@ -73,7 +73,7 @@ def read_anomalies(
         is_replaced: Return those that a later scoring has replaced instead.
     """
     table = replaced_anomalies if is_replaced else anomalies
-    query = _of_series(table, table.c.replaced_by if is_replaced else literal(null()).label("replaced_by"))
+    query = _of_series(table, table.c.replaced_by if is_replaced else null().label("replaced_by"))
     query = query.where(*_conditions(table, series, time_range)).order_by(table.c.open_time.desc()).limit(limit)
     return [
         KnownAnomaly(
