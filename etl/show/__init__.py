@@ -1,7 +1,6 @@
 """What commands show: as tables for people, as JSON for scripts."""
 
 from etl.show.accounts import audit_json, audit_mended, audit_problems, audit_table, status_json, status_table
-from etl.show.anomalies import anomalies_json, anomalies_table, scorings_json, scorings_table
 from etl.show.archive import health_json, health_lines, health_table, maintenance_json, maintenance_table
 from etl.show.history import quality_json, quality_table, revisions_json, revisions_table
 from etl.show.incidents import dossier_json, dossier_parts, incident_json, incidents_table
@@ -18,8 +17,6 @@ from etl.show.venues import (
 from etl.show.warehouse import warehouse_json, warehouse_table
 
 __all__ = [
-    "anomalies_json",
-    "anomalies_table",
     "audit_json",
     "audit_mended",
     "audit_problems",
@@ -49,8 +46,6 @@ __all__ = [
     "quarantine_table",
     "revisions_json",
     "revisions_table",
-    "scorings_json",
-    "scorings_table",
     "status_json",
     "status_table",
     "warehouse_json",

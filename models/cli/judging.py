@@ -132,16 +132,16 @@ def _show_anomalies(
     is_replaced: bool,
     as_json: bool,
 ) -> None:
-    from etl import show
+    from etl.show.anomalies import anomalies_json, anomalies_table
     from etl.warehouse import count_anomalies, read_anomalies
 
     with warehouse.begin() as connection:
         found = read_anomalies(connection, only, within, limit, is_replaced=is_replaced)
         more = count_anomalies(connection, only, within, is_replaced=is_replaced) - len(found)
     if as_json:
-        out.print_json(data=show.anomalies_json(found))
+        out.print_json(data=anomalies_json(found))
     elif found:
-        out.print(show.anomalies_table(found))
+        out.print(anomalies_table(found))
         if more > 0:
             err.print(f"{more:,} more; see --limit")
     else:
@@ -151,15 +151,15 @@ def _show_anomalies(
 def _show_scorings(
     warehouse: Warehouse, only: Sequence[Series], within: TimeRange | None, limit: int, *, as_json: bool
 ) -> None:
-    from etl import show
+    from etl.show.anomalies import scorings_json, scorings_table
     from etl.warehouse import read_scorings
 
     with warehouse.begin() as connection:
         found = read_scorings(connection, only, within, limit)
     if as_json:
-        out.print_json(data=show.scorings_json(found))
+        out.print_json(data=scorings_json(found))
     elif found:
-        out.print(show.scorings_table(found))
+        out.print(scorings_table(found))
     else:
         err.print("No model has judged any of it; try: chandler score")
 
