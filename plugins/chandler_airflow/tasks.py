@@ -119,7 +119,7 @@ def _label(context: Context, series: str) -> None:
 
 def is_backfill(context: Context) -> bool:
     """Return whether the run was asked for by a backfill."""
-    return str(context["dag_run"].run_type) == "backfill"
+    return bool(context["dag_run"].run_type == "backfill")  # an enum of text, which str() would show by its name
 
 
 def data_interval(context: Context) -> TimeRange:
