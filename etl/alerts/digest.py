@@ -104,7 +104,8 @@ def _of_incidents(incidents: Sequence[Incident]) -> list[str]:
     if not incidents:
         return []
     false = sum(1 for one in incidents if one.is_false)
-    by_severity = _counts(one.found.severity for one in incidents)
+    severities = Counter(one.found.severity for one in incidents)  # the worst first, as incidents are
+    by_severity = ", ".join(f"{severity} {count}" for severity, count in severities.items())
     by_kind = _counts(NAMES[one.found.kind] for one in incidents)
     by_series = _counts(str(one.found.series) for one in incidents)
     lines = [line(one) for one in incidents]
@@ -112,9 +113,9 @@ def _of_incidents(incidents: Sequence[Incident]) -> list[str]:
     return [
         "",
         f"**Incidents**: {by_severity}{marked}",
-        f"By kind: {by_kind}",
-        f"By series: {by_series}",
         "",
+        f"- By kind: {by_kind}",
+        f"- By series: {by_series}",
         *listed(lines),
     ]
 

@@ -46,12 +46,16 @@ def number(value: float | None) -> str:
 
 def percent(value: float) -> str:
     """Return a change with its sign: `-13.1 %`, `+0.42 %`."""
+    if not math.isfinite(value):
+        return "?"
+    if abs(value) >= _BIG:
+        return f"{value:+.3g} %"
     return f"{value:+,.1f} %" if abs(value) >= 10 else f"{value:+.2f} %"
 
 
 def times(ratio: float) -> str:
     """Return how many times the usual something is: `31`, `4.2`, `0.05`."""
-    return f"{ratio:,.0f}" if ratio >= 10 else f"{ratio:.2g}"
+    return f"{ratio:,.0f}" if 10 <= ratio < _BIG else f"{ratio:.2g}"
 
 
 def how_seldom(once_in_days: float) -> str:
@@ -94,9 +98,9 @@ def plain(text: object, most: int) -> str:
         most: How many characters it may have.
     """
     kept = "".join(one if unicodedata.category(one)[0] != "C" else " " for one in str(text)[: 10 * most])
-    words = " ".join(kept.translate(_HARMLESS).replace("://", ": //").split())
+    words = kept.translate(_HARMLESS).replace("://", ": //")
     words = "".join(" " if one == "_" and not _is_inside(words, place) else one for place, one in enumerate(words))
-    return cut(words.strip(), most)
+    return cut(" ".join(words.split()), most)
 
 
 def cut(text: str, most: int) -> str:

@@ -22,13 +22,13 @@ LISTED = 10
 """How many lines a list has; how many more there are is said."""
 _DETAIL = 400
 _NAMES = {
-    PipelineKind.FAILED_PARTITION: "partitions failed",
-    PipelineKind.FAILED_TRAINING: "trainings failed",
-    PipelineKind.FAILED_TASK: "tasks failed",
-    PipelineKind.LATE_LOAD: "loads are late",
-    PipelineKind.OLD_GAP: "gaps stay open",
-    PipelineKind.FALLBACK_FILE: "fallback files wait",
-    PipelineKind.DEAD_CHANNEL: "channels take no messages",
+    PipelineKind.FAILED_PARTITION: ("partition failed", "partitions failed"),
+    PipelineKind.FAILED_TRAINING: ("training failed", "trainings failed"),
+    PipelineKind.FAILED_TASK: ("task failed", "tasks failed"),
+    PipelineKind.LATE_LOAD: ("load is late", "loads are late"),
+    PipelineKind.OLD_GAP: ("gap stays open", "gaps stay open"),
+    PipelineKind.FALLBACK_FILE: ("fallback file waits", "fallback files wait"),
+    PipelineKind.DEAD_CHANNEL: ("channel takes no messages", "channels take no messages"),
 }
 
 
@@ -141,7 +141,7 @@ def _of_notices(notices: Sequence[Notice], link_base: str) -> tuple[str, list[st
     if len(notices) == 1:
         lines = [f"{moment_in_words(first.happened_at)}.", "", plain(first.detail, _DETAIL)]
         return plain(first.title, TITLE_LENGTH), lines, _link(first, link_base)
-    title = f"{len(notices)} {_NAMES[first.kind]}"
+    title = notices_in_words(first.kind, len(notices))
     return title, [f"**{title}**", "", *listed([notice_line(one) for one in notices])], _link(first, link_base)
 
 
@@ -152,7 +152,7 @@ def notice_line(notice: Notice) -> str:
 
 def notices_in_words(kind: PipelineKind, count: int) -> str:
     """Return how many notices of a kind there were: `3 partitions failed`."""
-    return f"{count} {_NAMES[kind]}"
+    return f"{count} {_NAMES[kind][count != 1]}"
 
 
 def _link(notice: Notice, link_base: str) -> list[str]:

@@ -134,6 +134,22 @@ def test_after_a_message_the_same_or_less_is_held_back_and_more_is_told() -> Non
     assert "more since" not in outbox.drafts[2].body
 
 
+def test_what_got_worse_takes_the_rest_of_its_series_along() -> None:
+    """If a series is told of at all, all that is new of it is in that message; of others in the group nothing is."""
+    outbox = Outbox(alerting())
+    outbox.put(alert_of(incident(1, BTC, scope=Scope.VENUE)), alert_of(incident(2, ETH, scope=Scope.VENUE)))
+    outbox.plan(LATER)
+    later = NOON + 15 * MINUTE
+    outbox.put(
+        alert_of(incident(3, BTC, later, severity=Severity.CRITICAL), created_at=later),
+        alert_of(incident(4, BTC, later + 2 * MINUTE, severity=Severity.LOW), created_at=later),
+        alert_of(incident(5, ETH, later), created_at=later),
+    )
+    outbox.plan(later + MINUTE)
+    assert sent(outbox)[2:] == [("chat", (3, 4))]
+    assert "message 2 told of it" in outbox.outcomes[5]
+
+
 def test_a_symbol_that_joins_a_market_event_late_is_held_back() -> None:
     """A market event that was told of is not told of again for each symbol that follows; a worse one is."""
     outbox = Outbox(alerting())
@@ -298,6 +314,7 @@ def test_laws_of_telling(batches: list[list[Alert]], quiet: bool) -> None:
         made = outbox.plan(now)
         assert set(made.outcomes) | made.waiting == set(outbox.alerts) - known
         assert not set(made.outcomes) & made.waiting
+        assert "no route" not in made.outcomes.values()
         for draft in made.drafts:
             assert now <= draft.not_before <= now + timedelta(hours=3)
             if draft.unless_acknowledged:
