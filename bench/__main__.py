@@ -5,7 +5,21 @@
 
 import sys
 
-from bench import absences, archive, audit, budget, clean, fetch, ingest, load, models, quality, rebuild, training
+from bench import (
+    absences,
+    archive,
+    audit,
+    budget,
+    clean,
+    fetch,
+    ingest,
+    load,
+    models,
+    noise,
+    quality,
+    rebuild,
+    training,
+)
 
 BENCHES = {
     "ingest": ingest,
@@ -19,6 +33,7 @@ BENCHES = {
     "load": load,
     "rebuild": rebuild,
     "models": models,
+    "noise": noise,
     "training": training,
 }
 

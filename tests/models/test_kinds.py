@@ -91,6 +91,15 @@ def test_a_market_that_often_stands_still_is_not_frozen() -> None:
     assert Kind.FROZEN_PRICE in kinds_of(describe(scene(freeze(market(), 5), last=AT + 4)))
 
 
+def test_a_calm_that_is_not_traded_is_no_wash() -> None:
+    """Small ranges at the usual volume are a calm hour; much volume that moves the price is none of wash either."""
+    calm = wash(market())
+    calm["volume"] = market()["volume"]
+    assert Kind.WASH_LIKE_VOLUME not in kinds_of(describe(scene(calm, last=AT + 11)))
+    lively = burst(market(), 8.0, count=12)
+    assert Kind.WASH_LIKE_VOLUME not in kinds_of(describe(scene(lively, last=AT + 11)))
+
+
 def test_a_price_that_moved_without_volume_is_a_fault() -> None:
     """Where nothing was traded no price moves; and high and low hold open and close."""
     here = shift(market(), 0.01)
@@ -178,8 +187,8 @@ def found_in(track: Track, series: Series, learned: TimeRange, held_out: TimeRan
     scenes = []
     for first, last in find_incidents(scores.is_anomaly):
         peak = int(first + np.argmax(scores.joined[first : last + 1]))
-        place = {"first": int(first) + offset, "peak": peak + offset, "last": int(last) + offset}
-        scenes.append(Scene(series, track, {}, **place, score=float(scores.joined[peak]), threshold=scores.threshold))
+        here = (int(first) + offset, peak + offset, int(last) + offset)
+        scenes.append(Scene(series, track, {}, *here, score=float(scores.joined[peak]), threshold=scores.threshold))
     return scenes
 
 

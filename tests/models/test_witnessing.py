@@ -26,7 +26,7 @@ from tests.models.scenes import (
 
 
 def test_siblings_are_the_same_asset_elsewhere() -> None:
-    """Any dollar is a dollar and spot goes with spot; other quotes, timeframes, expiries and one's own venue are none."""
+    """Any dollar is a dollar, spot goes with spot; other quotes, timeframes, expiries and one's own venue are none."""
     names = (
         "binance:BTC/USDC:1m",
         "bybit:BTC/USDT:USDT:1m",
