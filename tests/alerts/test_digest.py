@@ -87,6 +87,22 @@ def test_a_digest_lists_incidents_what_was_held_back_what_is_open_and_the_pipeli
     assert "no. 4)" not in chat.body
 
 
+def test_what_was_held_back_is_listed_by_the_digest_of_its_day_alone() -> None:
+    """Not the day before or after; and though it may be told later, if nobody acknowledges it."""
+    routes = [{"channels": ["chat"]}, {"channels": ["chat"], "unacknowledged_for": "20h"}]
+    outbox = Outbox(alerting(routes=routes, digest={"at": "08:00", "channels": ["chat"]}))
+    for number, began in ((1, NOON), (2, NOON + timedelta(minutes=5))):
+        outbox.put(alert_of(incident(number, BTC, began, scope=Scope.VENUE), created_at=began))
+        outbox.plan(began + timedelta(minutes=1))
+    bodies = []
+    for day in (0, 1):
+        now = MORNING + timedelta(days=day)
+        due = due_digest(outbox.past, outbox.settings, now)
+        assert due is not None
+        bodies += [one.body for one in write_digest(due, Day((), ()), outbox.past, outbox.settings, now)]
+    assert ["no. 2)" in body for body in bodies] == [True, False]
+
+
 def test_a_digest_of_a_wild_day_is_short() -> None:
     """However much there was, it is one message that says how much more there is."""
     many = tuple(incident(n, f"binance:C{n}/USDT:1m") for n in range(1, 400))
