@@ -5,6 +5,7 @@ What a callback is given it puts into the outbox, no more: sending is for `deliv
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from airflow.sdk import Asset, conf, get_current_context, task
-from airflow.sdk.definitions.callback import SyncCallback
+from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
@@ -161,7 +162,10 @@ def failure_notice(instance: Any, label: str, error: BaseException | str | None,
 def late_load_alert() -> DeadlineAlert:
     """Return what makes Airflow tell of a daily load that has not ended long after it was due.
 
-    By the logical date: a run with a deadline by when it was queued cannot be cleared in Airflow 3.3.
+    By the logical date, since a run whose deadline goes by when it was queued cannot be cleared in Airflow 3.3; by the
+    triggerer, since there callbacks in an executor are denied Connections.
+
+    Source: https://github.com/apache/airflow/issues/70368
     """
     try:
         alerting = load_alerting()
@@ -170,15 +174,15 @@ def late_load_alert() -> DeadlineAlert:
     return DeadlineAlert(
         reference=DeadlineReference.DAGRUN_LOGICAL_DATE,
         interval=_DAY + alerting.late_after,
-        callback=SyncCallback(tell_of_late_load),
+        callback=AsyncCallback(tell_of_late_load),
     )
 
 
-def tell_of_late_load(context: Mapping[str, Any]) -> None:
+async def tell_of_late_load(context: Mapping[str, Any]) -> None:
     """Put into the outbox that a run is late; nothing if it has ended, or was asked for by a person or a backfill."""
     notice = lateness_notice(context["dag_run"], datetime.now(UTC))
     if notice is not None:
-        _put(notice)
+        await asyncio.to_thread(_put, notice)
 
 
 def lateness_notice(run: Mapping[str, Any], now: datetime) -> Notice | None:

@@ -88,16 +88,28 @@ class AirflowProcess:
         self._process.kill()
         self._process.communicate()
 
-    def run(self, dag: str, logical_date: datetime) -> Run:
-        """Run `dag` by hand at `logical_date`: over the data interval that has ended last."""
-        return _to_run(*self._ask({"dag": dag, "logical_date": logical_date.isoformat()}))
+    def run(self, dag: str, logical_date: datetime, run_type: str = "manual") -> Run:
+        """Run `dag` at `logical_date`: over the data interval that has ended last.
+
+        Args:
+            run_type: As what, to Airflow: `manual`, `scheduled` or `backfill`.
+        """
+        return _to_run(*self._ask({"dag": dag, "logical_date": logical_date.isoformat(), "run_type": run_type}))
+
+    def be_late(self, facts: Mapping[str, Any]) -> None:
+        """Let the deadline of an ingest's run pass.
+
+        Args:
+            facts: The run as Airflow's API shows it.
+        """
+        self._ask({"late": facts})
 
     def show(self, page: str, user: str | None) -> tuple[int, str]:
         """Return status and body of one of our pages, as `user` sees it, or whoever is not logged in."""
         answer, _ = self._ask({"page": page, "user": user})
         return answer["status"], answer["body"]
 
-    def _ask(self, wanted: Mapping[str, str | None]) -> tuple[dict[str, Any], str]:
+    def _ask(self, wanted: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
         """Return what comes of it, and what is printed meanwhile."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
