@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 from etl.alerts.phrases import how_seldom, number, percent, plain, span_in_words, times
@@ -56,19 +57,20 @@ def line(incident: Incident) -> str:
     found = incident.found
     seldom = "" if found.once_in_days is None else f", {how_seldom(found.once_in_days)}"
     where = f"**{found.series.symbol}** on {found.series.exchange}, {found.series.timeframe}"
-    return f"- {where}: {gist(incident)}, {found.time_range.start:%H:%M}{seldom} ({found.severity}, no. {incident.id})"
+    return f"- {where}: {gist(incident)}, {found.time_range.start:%m-%d %H:%M}{seldom} ({found.severity}, no. {incident.id})"
 
 
 def details(incident: Incident) -> Iterator[str]:
     """Yield what it is judged by, in lines of a list: what matters most first."""
     found, evidence = incident.found, incident.found.evidence
     change = "" if evidence.move_pct is None else f"; {percent(evidence.move_pct)} from {number(evidence.last_close)}"
-    yield f"- Peak {found.peak:%H:%M}: {_prices(evidence.numbers)}{change}"
+    day = "" if found.peak.date() == found.time_range.start.date() else f"{found.peak:%m-%d} "
+    yield f"- Peak {day}{found.peak:%H:%M}: {_prices(evidence.numbers)}{change}"
     yield f"- {_volume(evidence, found.series.symbol.partition('/')[0])}"
     for fired in evidence.fired[:_MOST_RULES]:
         yield f"- {NAMES[fired.kind].capitalize()}: {plain(fired.why, _WHY)}"
     for witness in evidence.witnesses[:_MOST_WITNESSES]:
-        yield f"- {_witness(witness)}"
+        yield f"- {_witness(witness, found.peak)}"
     if incident.opinion:
         yield f"- {_opinion(incident.opinion)}"
     if shares := _shares(evidence.shares):
@@ -92,15 +94,15 @@ def _volume_ratio(evidence: Evidence) -> float | None:
     return evidence.numbers.volume / evidence.usual_volume if evidence.usual_volume else None
 
 
-def _witness(witness: Witness) -> str:
-    series, parts = witness.series, [_SEES[witness.sees]]
-    if witness.move_pct is not None:
-        parts.append(percent(witness.move_pct))
-    if witness.numbers is not None:
-        own = witness.numbers
-        parts.append(f"high {number(own.high)}, low {number(own.low)}, close {number(own.close)}")
-    why = plain(witness.why, _WHY)
-    return f"{series.exchange} ({series.symbol}) {', '.join(parts)}" + (f": {why}" if why else "")
+def _witness(witness: Witness, peak: datetime) -> str:
+    """Return whether another venue shows it, by what, and its candle at the peak."""
+    why = plain(witness.why, _WHY).removeprefix("cannot tell: ")
+    own, said = witness.numbers, f"{witness.series.exchange} ({witness.series.symbol}) {_SEES[witness.sees]}"
+    if why:
+        said += f": {why}"
+    if own is not None:
+        said += f"; at {peak:%H:%M} high {number(own.high)}, low {number(own.low)}, close {number(own.close)}"
+    return said
 
 
 def _shares(shares: Mapping[str, float]) -> str:

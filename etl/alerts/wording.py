@@ -147,7 +147,7 @@ def _of_notices(notices: Sequence[Notice], link_base: str) -> tuple[str, list[st
 
 def notice_line(notice: Notice) -> str:
     """Return a notice in one line of a list."""
-    return f"- {plain(notice.title, 120)}, {notice.happened_at:%H:%M}: {plain(notice.detail, 100)}"
+    return f"- {plain(notice.title, 120)}, {notice.happened_at:%m-%d %H:%M}: {plain(notice.detail, 100)}"
 
 
 def notices_in_words(kind: PipelineKind, count: int) -> str:

@@ -41,7 +41,7 @@ def bad_print() -> Incident:
                 Numbers(50_001.0, 50_020.0, 49_990.5, 50_011.0, 12.0),
                 -0.04,
                 False,
-                "moved -0.04 %",
+                "low 49,990.50, -0.04 %, against -8.02 % here",
             ),
         ),
     )
@@ -61,7 +61,8 @@ def test_a_message_says_what_where_when_how_unusual_and_why() -> None:
         "- Peak 12:01: open 50,000.00, high 50,100.00, low 46,000.25, close 50,050.00; -8.02 % from 50,010.00",
         "- Volume 1,234.50 BTC, 31 times the usual; 5,210 trades",
         "- Data fault: a wick of 8.0 % that coinbase does not show",
-        "- coinbase (BTC/USD) does not show it, -0.04 %, high 50,020.00, low 49,990.50, close 50,011.00: moved -0.04 %",
+        "- coinbase (BTC/USD) does not show it: low 49,990.50, -0.04 %, against -8.02 % here; "
+        "at 12:01 high 50,020.00, low 49,990.50, close 50,011.00",
         "- A language model (some-model, 80 % sure) thinks: data fault. “One venue printed it.” It would quarantine. "
         "Nobody has checked that.",
         "- Made by (model 1m/3): range 70 %, return 26 %",
