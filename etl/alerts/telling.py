@@ -57,7 +57,8 @@ def line(incident: Incident) -> str:
     found = incident.found
     seldom = "" if found.once_in_days is None else f", {how_seldom(found.once_in_days)}"
     where = f"**{found.series.symbol}** on {found.series.exchange}, {found.series.timeframe}"
-    return f"- {where}: {gist(incident)}, {found.time_range.start:%m-%d %H:%M}{seldom} ({found.severity}, no. {incident.id})"
+    when = f"{found.time_range.start:%m-%d %H:%M}{seldom}"
+    return f"- {where}: {gist(incident)}, {when} ({found.severity}, no. {incident.id})"
 
 
 def details(incident: Incident) -> Iterator[str]:
