@@ -68,9 +68,7 @@ def _draft(due: DueDigest, channel: str, day: Day, past: Past, alerting: Alertin
     incidents = worst_first(one for one in day.incidents if one.state is not IncidentState.WITHDRAWN)
     waiting = worst_first(one for one in day.unacknowledged if one.state is not IncidentState.WITHDRAWN)
     notices = [
-        one.alert.notice
-        for one in past.decided
-        if one.alert.notice is not None and within.start <= one.alert.notice.happened_at < within.end
+        one.alert.notice for one in past.decided if one.alert.notice is not None and within.start <= one.at < within.end
     ]
     held = [one.alert for one in held_back(past, channel, alerting) if within.start <= one.at < within.end]
     counts = [

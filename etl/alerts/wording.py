@@ -64,7 +64,8 @@ def compose(
     else:
         title, lines, last = _of_notices(notices, link_base)
     if more is not None:
-        last.insert(0, f"And {more.count} more since {moment_in_words(more.since)}, see `chandler incidents`.")
+        where = "incidents" if incidents else "alerts"
+        last.insert(0, f"And {more.count} more since {moment_in_words(more.since)}, see `chandler {where}`.")
     title = f"{severity.capitalize()}: {title}"
     if unacknowledged_for:
         title = f"Not acknowledged for {while_in_words(unacknowledged_for)}: {title}"
