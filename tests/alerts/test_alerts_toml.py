@@ -124,3 +124,13 @@ def test_a_file_need_not_be_there_unless_it_is_named(tmp_path: Path, monkeypatch
     monkeypatch.setenv("CHANDLER_ALERTS", str(tmp_path / "other.toml"))
     with pytest.raises(ConfigError, match="CHANDLER_ALERTS names .*other.toml, which is not there"):
         load_alerting()
+
+
+def test_the_documentation_shows_a_valid_file_with_the_defaults(tmp_path: Path) -> None:
+    """What docs/alerts.md shows as a whole file is read, and what it calls defaults are the defaults."""
+    page = (REPOSITORY / "docs" / "alerts.md").read_text(encoding="utf-8")
+    shown = page.split("\n## alerts.toml\n")[1].split("```toml\n")[1].split("```")[0]
+    read = load_alerting(write(tmp_path, shown))
+    examples = {"channels": {}, "routes": (), "quiet_hours": None, "digest": None}
+    assert read.model_copy(update=examples) == Alerting()
+    assert read.channels["chat"] == read.channels["phone"]
