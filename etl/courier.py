@@ -253,11 +253,13 @@ def pause_after(failures: int) -> timedelta:
     return pause * random.uniform(1, 1.2)  # noqa: S311 # to come apart, not to keep a secret
 
 
-def test_channel(name: str, address: Address, settings: ChannelSettings, now: datetime) -> Outcome:
+def try_channel(name: str, address: Address, settings: ChannelSettings, now: datetime) -> Outcome:
     """Send a message that says it is a test.
 
     Raises:
         ConfigError: The address is none.
     """
     body = f"This is a test of the channel **{name}**, sent at {now:%Y-%m-%d %H:%M:%S} UTC. Nothing has happened."
-    return open_channel(name, address, settings).send(f"Chandler: a test of {name}", body, None, f"test:{now:%s}")
+    return open_channel(name, address, settings).send(
+        f"Chandler: a test of {name}", body, None, f"test:{now:%Y%m%d%H%M%S}"
+    )

@@ -1,6 +1,17 @@
 """What commands show: as tables for people, as JSON for scripts."""
 
 from etl.show.accounts import audit_json, audit_mended, audit_problems, audit_table, status_json, status_table
+from etl.show.alerts import (
+    ChannelReport,
+    alert_parts,
+    alerts_table,
+    channel_json,
+    channels_table,
+    decision_json,
+    delivered_lines,
+    message_json,
+    messages_table,
+)
 from etl.show.archive import health_json, health_lines, health_table, maintenance_json, maintenance_table
 from etl.show.history import quality_json, quality_table, revisions_json, revisions_table
 from etl.show.incidents import dossier_json, dossier_parts, incident_json, incidents_table
@@ -17,13 +28,20 @@ from etl.show.venues import (
 from etl.show.warehouse import warehouse_json, warehouse_table
 
 __all__ = [
+    "ChannelReport",
+    "alert_parts",
+    "alerts_table",
     "audit_json",
     "audit_mended",
     "audit_problems",
     "audit_table",
+    "channel_json",
+    "channels_table",
     "check_json",
     "check_needs",
     "check_table",
+    "decision_json",
+    "delivered_lines",
     "dossier_json",
     "dossier_parts",
     "exchanges_json",
@@ -39,6 +57,8 @@ __all__ = [
     "inspection_json",
     "maintenance_json",
     "maintenance_table",
+    "message_json",
+    "messages_table",
     "quality_json",
     "quality_table",
     "quarantine_counts",
