@@ -87,7 +87,7 @@ def test_each_filter_keeps_others_out(run: Run, crash: int) -> None:
     assert _ids(run) == {crash, quiet}
     assert _ids(run, "binance:BTC/USDT:1m") == {crash}
     assert _ids(run, "--start", (PEAK + 60 * MINUTE).isoformat()) == {quiet}
-    assert _ids(run, "--severity", "high") == {crash}
+    assert _ids(run, "--severity", "high") == _ids(run, "--severity", "critical") == {crash}
     assert _ids(run, "--kind", "unusual", "--kind", "spread") == {quiet}
     assert _ids(run, "--scope", "market", "--state", "closed") == {crash}
     run("acknowledge", str(quiet))
