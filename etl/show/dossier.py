@@ -12,7 +12,7 @@ from etl.warehouse import IncidentChange, Telling
 
 _SEEN = {True: "sees it", False: "does not", None: "cannot tell"}
 _BAR = 24  # characters of a share of 1
-_LONGEST = 36_525.0  # days; nobody knows what is more seldom
+_LONGEST = 36_500.0  # days; nobody knows what is more seldom
 _UNITS = ((365.25, "years"), (1.0, "days"), (1 / 24, "hours"), (1 / 1440, "minutes"))
 
 
