@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 from rich.logging import RichHandler
 
-from etl.cli import archive, incidents, quarantine, warehouse
+from etl.cli import alerts, archive, incidents, quarantine, warehouse
 from etl.cli.accounts import audit, status
 from etl.cli.archive import maintain
 from etl.cli.history import quality, revisions
@@ -36,6 +36,7 @@ app = typer.Typer(
 for command in (ingest, repair, status, quality, revisions, audit, maintain, feeds, exchanges, replay):
     app.command()(command)
 app.command("import")(import_candles)
+app.add_typer(alerts.app, name="alerts")
 app.add_typer(archive.app, name="archive")
 app.add_typer(incidents.app, name="incidents")
 app.add_typer(quarantine.app, name="quarantine")
