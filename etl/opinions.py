@@ -23,7 +23,6 @@ from etl.errors import ConfigError
 from etl.incidents import Incident, Numbers
 from etl.schema import Flag, to_columns
 from etl.series import TimeRange, clip
-from etl.settings import Settings
 from etl.warehouse import (
     Warehouse,
     begin_opinion,
@@ -64,9 +63,7 @@ class Asked:
         return "; ".join(parts)
 
 
-def ask_opinions(
-    warehouse: Warehouse, settings: Settings, alerting: Alerting, key: str | None, now: datetime, run: str
-) -> Asked:
+def ask_opinions(warehouse: Warehouse, alerting: Alerting, key: str | None, now: datetime, run: str) -> Asked:
     """Ask of each incident that has an alert of which nobody was told yet; once each, whatever comes of it.
 
     Takes no longer than `timeout_s` of [opinion], and what the warehouse needs.

@@ -89,7 +89,7 @@ def put_incident(warehouse: Warehouse, severity: Severity = Severity.CRITICAL, m
 
 def ask(stores: Stores, alerting: Alerting, now: datetime = NOW) -> Asked:
     """Ask of all that is to be asked of."""
-    return ask_opinions(stores.warehouse, stores.settings, alerting, KEY, now, "asking")
+    return ask_opinions(stores.warehouse, alerting, KEY, now, "asking")
 
 
 def incident_of(stores: Stores, number: int) -> Incident:
@@ -227,4 +227,4 @@ def test_an_address_with_a_password_is_refused(stores: Stores, model: LanguageMo
 def _ask_and_die(settings: Settings, alerting: Alerting) -> None:
     asking._end = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment]
     with open_warehouse(settings) as warehouse:
-        ask_opinions(warehouse, settings, alerting, KEY, NOW, "killed")
+        ask_opinions(warehouse, alerting, KEY, NOW, "killed")

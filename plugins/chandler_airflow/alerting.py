@@ -94,9 +94,9 @@ def ask_for_opinions() -> None:
         from etl.opinions import ask_opinions
         from etl.warehouse import open_warehouse
 
-        settings, run = read_settings(), str(get_current_context()["run_id"])
-        with open_warehouse(settings) as warehouse:
-            asked = ask_opinions(warehouse, settings, alerting, _opinion_key(), datetime.now(UTC), run)
+        run = str(get_current_context()["run_id"])
+        with open_warehouse(read_settings()) as warehouse:
+            asked = ask_opinions(warehouse, alerting, _opinion_key(), datetime.now(UTC), run)
     log.info("%s", asked)
 
 
@@ -110,11 +110,11 @@ def deliver_alerts() -> None:
     from etl.warehouse import open_warehouse
 
     with failing_at_once():
-        alerting, settings = load_alerting(), read_settings()
-        run, site = str(get_current_context()["run_id"]), conf.get("api", "base_url", fallback="")
-        with open_warehouse(settings) as warehouse:
-            delivered = deliver(warehouse, alerting, find_address, run, link_base=site)
-    log.info("%s", delivered)
+        alerting, run = load_alerting(), str(get_current_context()["run_id"])
+        with open_warehouse(read_settings()) as warehouse:
+            site = conf.get("api", "base_url", fallback="")
+            done = deliver(warehouse, alerting, find_address, run, link_base=site)
+    log.info("%d alerts decided, %d wait; %d messages made, %d sent", done.decided, done.waiting, done.made, done.sent)
 
 
 def tell_of_failure(context: Context) -> None:
