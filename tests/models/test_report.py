@@ -147,6 +147,7 @@ def test_a_first_night_has_less_to_tell() -> None:
     least = Night(*(getattr(whole, name) for name in Night.__dataclass_fields__ if name not in _OPTIONAL))
     text = " ".join(_read(render(least)))
     assert "no champion yet" in text
+    assert "nobody said anything" in text
     assert "Left out" not in text
 
 
