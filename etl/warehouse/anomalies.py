@@ -74,7 +74,11 @@ def read_anomalies(
     """
     table = replaced_anomalies if is_replaced else anomalies
     query = _of_series(table, table.c.replaced_by if is_replaced else null().label("replaced_by"))
-    query = query.where(*_conditions(table, series, time_range)).order_by(table.c.open_time.desc()).limit(limit)
+    query = (
+        query.where(*_conditions(table, series, time_range))
+        .order_by(table.c.open_time.desc(), table.c.series_id)
+        .limit(limit)
+    )
     return [
         KnownAnomaly(
             _to_series(row),
