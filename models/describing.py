@@ -22,6 +22,9 @@ HIGH, CRITICAL = 1.0, 2.0
 GREAT = 4 * FAR
 """Usual ranges, as FAR counts them, from which a move of the price matters one step more than its score says. A model
 that has just seen a wild hour finds the next one less strange; whoever holds the asset does not."""
+SLIGHT = math.log(1.005)
+"""A price that went less far, which hardly pays what it costs to trade it, matters one step less: in the calmest hours
+of a weekend a model finds a tenth of a percent very strange, and is right, but nobody need be woken."""
 HIGH_COSTS, CRITICAL_COSTS = 2.0, 5.0
 """Times the costs that prices of venues are apart."""
 LONGEST_DAYS = 36_525.0
@@ -80,20 +83,18 @@ def once_in_days(scene: Scene) -> float | None:
 def severity_of(sight: Sight, kind: Kind) -> Severity:
     """Return how much an incident matters.
 
-    By how seldom it is; a great move of the price is one step more; a spread goes by its costs. Of a fault in data
-    nobody is to be woken: it is HIGH at most.
+    By how seldom it is; a price that went very far is one step more, one that hardly moved one less; a spread goes by
+    its costs. Of a fault in data nobody is to be woken: it is HIGH at most.
     """
     scene = sight.scene
     if scene.gap is not None:
         return _step(scene.gap.beyond, HIGH_COSTS, CRITICAL_COSTS)
-    above = 0.0 if scene.score is None else scene.score - scene.threshold
-    severity = _step(above, HIGH, CRITICAL)
-    span = math.sqrt(sight.farthest - scene.first + 1)
-    if kind in _PRICE_KINDS and sight.move >= GREAT * sight.usual_range * span:
-        severity = list(Severity)[min(severity.rank + 1, Severity.CRITICAL.rank)]
-    if kind is Kind.DATA_FAULT and severity is Severity.CRITICAL:
-        severity = Severity.HIGH
-    return severity
+    rank = _step(0.0 if scene.score is None else scene.score - scene.threshold, HIGH, CRITICAL).rank
+    if kind in _PRICE_KINDS:
+        great = GREAT * sight.usual_range * math.sqrt(sight.farthest - scene.first + 1)
+        rank += -1 if sight.move < SLIGHT else int(sight.move >= great)
+    most = Severity.HIGH if kind is Kind.DATA_FAULT else Severity.CRITICAL
+    return list(Severity)[min(max(rank, 0), most.rank)]
 
 
 def _step(value: float, high: float, critical: float) -> Severity:

@@ -138,9 +138,11 @@ def test_severity_is_how_seldom_it_is(above: float, severity: Severity, days: fl
 
 
 def test_a_great_move_matters_more_and_a_fault_wakes_nobody() -> None:
-    """The price weighs one step more than its score when it goes very far; a fault in data is never critical."""
+    """A price that goes very far weighs one step more than its score, one that hardly moves less; no fault wakes."""
     assert describe(scene(shift(market(), -0.05))).severity is Severity.HIGH
-    assert describe(scene(shift(market(), -0.004))).severity is Severity.LOW
+    assert describe(scene(shift(market(), -0.007), score=5.0)).severity is Severity.HIGH
+    assert describe(scene(shift(market(), -0.004), score=5.0)).severity is Severity.LOW
+    assert describe(scene(shift(market(), -0.004), score=6.0)).severity is Severity.HIGH
     fault = describe(scene(wick(market(), -0.08), {THERE: market(venue=1)}, score=9.0))
     assert (fault.kind, fault.severity) == (Kind.DATA_FAULT, Severity.HIGH)
 
