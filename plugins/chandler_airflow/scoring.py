@@ -5,16 +5,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 
 from airflow.sdk import Metadata, get_current_context, task
+from airflow.sdk.bases.decorator import task_decorator_factory
 from airflow.sdk.exceptions import AirflowSkipException
 
 from chandler_airflow.alerting import ALERTS
 from chandler_airflow.connections import read_settings
 from chandler_airflow.failures import failing_at_once
+from chandler_airflow.links import INCIDENTS_KEY, ScoringOperator, incidents_address
+from etl.series import Series
 
 # What was loaded is to be scored before more is loaded: people wait for it.
 PRIORITY = 30
+scoring_task = partial(task_decorator_factory, decorated_operator_class=ScoringOperator)
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +34,7 @@ def build_scoring() -> None:
     def due() -> list[str]:
         return due_series()
 
-    @task(map_index_template="{{ series }}", priority_weight=PRIORITY, weight_rule="absolute")
+    @scoring_task(map_index_template="{{ series }}", priority_weight=PRIORITY, weight_rule="absolute")
     def score(series: str) -> None:
         score_series(series)
 
@@ -65,25 +70,26 @@ def due_series() -> list[str]:
 
 
 def score_series(series: str) -> None:
-    """Score what was loaded of a series since it was last scored."""
+    """Score what was loaded of a series since it was last scored, and leave a link to its incidents."""
     from etl.alerting import load_alerting
-    from etl.series import Series
     from etl.warehouse import open_warehouse
     from models.rounds import score_loads
 
     context = get_current_context()
+    wanted = Series.parse(series)
     context["series"] = series  # type: ignore[typeddict-unknown-key]  # Airflow's documented way to label
     with failing_at_once(), open_warehouse(settings := read_settings()) as warehouse:
         outcome = score_loads(
             warehouse,
             settings,
             load_alerting(),
-            Series.parse(series),
+            wanted,
             run=str(context["run_id"]),
             # The one thing that the present decides: how old a candle is, and so whether anybody is told of it.
             now=datetime.now(UTC),
         )
     log.info("%s", outcome.gist)
+    context["ti"].xcom_push(key=INCIDENTS_KEY, value=incidents_address(wanted))
 
 
 def waiting_alerts() -> int:
