@@ -22,6 +22,9 @@ HIGH, CRITICAL = 1.0, 2.0
 GREAT = 4 * FAR
 """Usual ranges, as FAR counts them, from which a move of the price matters one step more than its score says. A model
 that has just seen a wild hour finds the next one less strange; whoever holds the asset does not."""
+WIDE = math.log(1.0175)
+"""Of the price, for each minute that it took, by the root: what such a move must have besides, as in thin markets most
+candles have no range at all. It is what flags an outlier too (`price_floor_pct` in etl/rules.py)."""
 SLIGHT = math.log(1.005)
 """A price that went less far, which hardly pays what it costs to trade it, matters one step less: in the calmest hours
 of a weekend a model finds a tenth of a percent very strange, and is right, but nobody need be woken."""
@@ -91,10 +94,15 @@ def severity_of(sight: Sight, kind: Kind) -> Severity:
         return _step(scene.gap.beyond, HIGH_COSTS, CRITICAL_COSTS)
     rank = _step(0.0 if scene.score is None else scene.score - scene.threshold, HIGH, CRITICAL).rank
     if kind in _PRICE_KINDS:
-        great = GREAT * sight.usual_range * math.sqrt(sight.farthest - scene.first + 1)
-        rank += -1 if sight.move < SLIGHT else int(sight.move >= great)
+        rank += -1 if sight.move < SLIGHT else int(_is_great(sight))
     most = Severity.HIGH if kind is Kind.DATA_FAULT else Severity.CRITICAL
     return list(Severity)[min(max(rank, 0), most.rank)]
+
+
+def _is_great(sight: Sight) -> bool:
+    took = sight.farthest - sight.scene.first + 1
+    minutes = took * sight.scene.track.timeframe.ms / 60_000
+    return sight.move >= GREAT * sight.usual_range * math.sqrt(took) and sight.move >= WIDE * math.sqrt(minutes)
 
 
 def _step(value: float, high: float, critical: float) -> Severity:

@@ -140,6 +140,7 @@ def test_severity_is_how_seldom_it_is(above: float, severity: Severity, days: fl
 def test_a_great_move_matters_more_and_a_fault_wakes_nobody() -> None:
     """A price that goes very far weighs one step more than its score, one that hardly moves less; no fault wakes."""
     assert describe(scene(shift(market(), -0.05))).severity is Severity.HIGH
+    assert describe(scene(shift(market(), -0.012))).severity is Severity.LOW
     assert describe(scene(shift(market(), -0.007), score=5.0)).severity is Severity.HIGH
     assert describe(scene(shift(market(), -0.004), score=5.0)).severity is Severity.LOW
     assert describe(scene(shift(market(), -0.004), score=6.0)).severity is Severity.HIGH
