@@ -109,6 +109,10 @@ class AirflowProcess:
         answer, _ = self._ask({"page": page, "user": user})
         return answer["status"], answer["body"]
 
+    def fail(self, text: str) -> dict[str, Any]:
+        """Return title and detail of what is told of a task that fails by an error, none of ours, with that text."""
+        return self._ask({"error": text})[0]
+
     def _ask(self, wanted: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
         """Return what comes of it, and what is printed meanwhile."""
         assert self._process.stdin is not None

@@ -1,7 +1,8 @@
 """Run DAGs as `dag.test()` does and print what came of it as JSON: a process of its own, with a fresh AIRFLOW_HOME.
 
 Each line of the input is a run, `{"dag": ..., "logical_date": ..., "run_type": ...}` as JSON, a page to show, `{"page":
-..., "user": ...}`, or a run that is late, `{"late": ...}`; each is answered with a line `DONE ...`.
+..., "user": ...}`, a run that is late, `{"late": ...}`, or the text of an error in a task that is none of ours, `{"error":
+...}`; each is answered with a line `DONE ...`.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -83,6 +85,15 @@ def late(facts: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
+def fail(text: str) -> dict[str, Any]:
+    """Return what people are told of a task that fails by an error that is none of ours."""
+    from chandler_airflow.alerting import failure_notice
+
+    instance = SimpleNamespace(dag_id="score_anomalies", run_id="run", task_id="score", map_index=-1)
+    notice = failure_notice(instance, "", RuntimeError(text), datetime.now(UTC))
+    return {"title": notice.title, "detail": notice.detail}
+
+
 def main() -> None:
     """Run and show what is asked for."""
     from airflow.dag_processing.dagbag import DagBag
@@ -96,6 +107,8 @@ def main() -> None:
             answer = show(**wanted)
         elif "late" in wanted:
             answer = late(wanted["late"])
+        elif "error" in wanted:
+            answer = fail(wanted["error"])
         else:
             answer = run(bag.dags[wanted.pop("dag")], **wanted)
         print("DONE " + json.dumps(answer), flush=True)  # noqa: T201  # this is its output

@@ -62,11 +62,13 @@ class Outcome:
 
     Attributes:
         told: The rows of the outbox after each of the first three.
+        foreign: What is told of an error that is none of ours.
     """
 
     runs: list[Run]
     told: list[list[Any]]
     deliveries: list[Run]
+    foreign: dict[str, str]
     receiver: WebReceiver
     settings: Settings
 
@@ -97,7 +99,8 @@ def outcome(postgres: str, recording: Path, tmp_path_factory: pytest.TempPathFac
             deliveries = [airflow.run("deliver_alerts", DAY + timedelta(days=5 + n)) for n in range(2)]
             for changes in LATE:
                 airflow.be_late({**SLOW, **changes})
-            yield Outcome(runs, told, deliveries, receiver, settings)
+            foreign = airflow.fail(f"cannot connect to postgresql://me:{SECRET}@db")
+            yield Outcome(runs, told, deliveries, foreign, receiver, settings)
 
 
 def _outbox(settings: Settings) -> list[Any]:
@@ -114,6 +117,13 @@ def test_a_failed_partition_is_told_of_unless_it_is_history(outcome: Outcome) ->
     assert notice["title"] == "ingest_typo: fetch of typo:BTD/USDT:1m has failed"
     assert "BTD/USDT" in notice["detail"]
     assert re.fullmatch(r"/dags/ingest_typo/runs/[\w%.-]+/tasks/partition\.fetch/mapped/0", notice["link"])
+
+
+def test_others_errors_are_told_by_their_class(outcome: Outcome) -> None:
+    """What a library says may hold a password: its text stays in the task's log."""
+    assert outcome.foreign["title"] == "score_anomalies: score has failed"
+    assert outcome.foreign["detail"].startswith("RuntimeError. ")
+    assert SECRET not in str(outcome.foreign)
 
 
 def test_a_late_load_is_told_of_once(outcome: Outcome) -> None:
