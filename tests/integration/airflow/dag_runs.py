@@ -1,8 +1,8 @@
 """Run DAGs as `dag.test()` does and print what came of it as JSON: a process of its own, with a fresh AIRFLOW_HOME.
 
-Each line of the input is a run, `{"dag": ..., "logical_date": ..., "run_type": ...}` as JSON, a page to show, `{"page":
-..., "user": ...}`, a run that is late, `{"late": ...}`, or the text of an error in a task that is none of ours, `{"error":
-...}`; each is answered with a line `DONE ...`.
+Each line of the input is JSON, and is answered with a line `DONE ...`: a run, `{"dag": ..., "logical_date": ...,
+"run_type": ...}`; a page to show, `{"page": ..., "user": ...}`; a run that is late, `{"late": ...}`; the text of an
+error in a task that is none of ours, `{"error": ...}`.
 """
 
 from __future__ import annotations
