@@ -219,7 +219,7 @@ def _backfill(stack: Stack, dag: str, days: TimeRange, *, is_again: bool = False
 
 def _train(stack: Stack, warehouse: Warehouse) -> None:
     """Train up to the crash day, and wait until all of the past is scored by what it made."""
-    run = {"logical_date": "2021-12-03T04:30:00Z", "dag_run_id": "night"}
+    run = {"logical_date": (CRASH_DAY.start + timedelta(hours=4, minutes=30)).isoformat(), "dag_run_id": "night"}
     stack.api.post("/dags/train_models/dagRuns", run)
     _settle(stack, "train_models", 400)
     _settle(stack)
@@ -236,7 +236,8 @@ def _train(stack: Stack, warehouse: Warehouse) -> None:
 
 
 def _load_the_day(stack: Stack) -> None:
-    stack.api.post("/dags/ingest_live/dagRuns", {"logical_date": CRASH_DAY.start.isoformat(), "dag_run_id": "live"})
+    """Let the feed's DAG load the day that ends at the logical date: a run by hand, and no backfill."""
+    stack.api.post("/dags/ingest_live/dagRuns", {"logical_date": CRASH_DAY.end.isoformat(), "dag_run_id": "live"})
 
 
 def _settle(stack: Stack, dag: str = "~", timeout_s: float = 240) -> None:
