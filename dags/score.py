@@ -1,24 +1,25 @@
 """### Scoring: what a load has brought is judged by the champion of its time, and what is strange becomes an incident.
 
 **Schedule** None by the clock: a run starts when candles were loaded (asset `candles`), or a model was trained (asset
-`models`). It is not paused. `due` looks up in the journal of loads what no model has judged yet, so that nothing is lost
-though a run was; a mapped task for each series.
+`models`). It is not paused. `due` looks up in the journal of loads what no model has judged yet, so that nothing is
+lost though a run was; a mapped task for each series.
 
-**Inputs** The candles of the loads, revised ones among them, those before them, and the same asset on other exchanges;
-the champion, and `alerts.toml`.
+**Inputs** The candles of the loads, revised ones among them, those before them, and the same asset on other
+exchanges; the champion, and `alerts.toml`.
 
-**Outputs** Tables `anomalies` and `incidents`: consecutive anomalies are one incident, with what it looks like, how seldom
-such a one is, and whether the market saw it or this venue alone. In the same transaction an alert in the outbox, for what
-is news: backfills, repairs and candles older than `news` in `alerts.toml` become incidents and alert nobody. Then an asset
-event `alerts`, which makes `deliver_alerts` run.
+**Outputs** Tables `anomalies` and `incidents`: consecutive anomalies are one incident, with what it looks like, how
+seldom such a one is, and whether the market saw it or this venue alone. In the same transaction an alert in the
+outbox, for what is news: backfills, repairs and candles older than `news` in `alerts.toml` become incidents and alert
+nobody. Then an asset event `alerts`, which makes `deliver_alerts` run.
 
-**Safe to rerun?** Yes, any task, any run: what is found again is not written again, nor told again. What another model or
-a revision makes of a candle replaces what was found before, which stays on record. `chandler score` does the same on a
-terminal.
+**Safe to rerun?** Yes, any task, any run: what is found again is not written again, nor told again. What another
+model or a revision makes of a candle replaces what was found before, which stays on record. `chandler score` does the
+same on a terminal.
 
-**When it is red** The square names the series, its log ends with what happened and what to do about it. Do it and clear
-the square, or wait for the next load: what is not scored is still due. A skipped `due` has nothing to do: its log says
-which series wait for a model, and what makes one. `finished` is there to let a run fail though its alerts were announced.
+**When it is red** The square names the series, its log ends with what happened and what to do about it. Do it and
+clear the square, or wait for the next load: what is not scored is still due. A skipped `due` has nothing to do: its
+log says which series wait for a model, and what makes one. `finished` is there to let a run fail though its alerts
+were announced.
 """
 
 from datetime import UTC, datetime

@@ -4,22 +4,23 @@
 the end of the data interval, and never from anything later.
 
 **Inputs** Candles in the warehouse, as of the moment when the task begins, and `[models]` in `feeds.toml`: filled,
-quarantined and flagged ones are not learned. A mapped task for each timeframe that a feed has, over all its series, or
-with `per_series` for each series.
+quarantined and flagged ones are not learned. A mapped task for each timeframe that a feed has, over all its series,
+or with `per_series` for each series.
 
 **Outputs** The table `models`: an LSTM that goes on from the last one, or a baseline that did better, with metrics, a
 report and the blob. It becomes champion only if it is measurably better than the champion on weeks that neither has
 learned, with planted anomalies, at the same alert budget; otherwise all stays as it is. The task's log says which and
-why; its button Report (tab Details) leads to the whole comparison. An asset event `models` makes `score_anomalies` judge
-what has waited for a model.
+why; its button Report (tab Details) leads to the whole comparison. An asset event `models` makes `score_anomalies`
+judge what has waited for a model.
 
 **Safe to rerun?** Yes, at any time: all that a night decides is written in one transaction at its end; killed before,
 it leaves nothing. A rerun that finds the very same candles has nothing to do; with others (repaired, or loaded since)
 it is one more training, with a version of its own. `chandler train` does the same on a terminal.
 
-**When it is red** The square names the timeframe, its log ends with what happened and what to do about it. The champion
-is what it was. Do it and clear the task, or wait for the next night. A skipped square (pink) is none of this: there are
-too few candles to learn from so far, and the log says of which series how many; `history_<feed>` loads the past.
+**When it is red** The square names the timeframe, its log ends with what happened and what to do about it. The
+champion is what it was. Do it and clear the task, or wait for the next night. A skipped square (pink) is none of
+this: there are too few candles to learn from so far, and the log says of which series how many; `history_<feed>`
+loads the past.
 """
 
 from datetime import UTC, datetime

@@ -1,7 +1,7 @@
 """Scores in the warehouse: the candles that a model found strange, and which scoring found what, by which model.
 
-Whoever scores a series holds it by `lock_scores`. What is found otherwise replaces what was found before, which stays on
-record with the scoring that had found it.
+Whoever scores a series holds it by `lock_scores`. What is found otherwise replaces what was found before, which stays
+on record with the scoring that had found it.
 """
 
 from __future__ import annotations
