@@ -37,7 +37,7 @@ from models.artifact import Artifact
 from models.describing import AROUND, Scene, describe
 from models.features import Track, to_track
 from models.fitting import recalibrate
-from models.incidents import find_incidents
+from models.incidents import find_incidents, lull
 from models.scorers import LEARNED
 from models.scorers.scorer import Parts
 from models.scoring import Scores, score_track
@@ -154,7 +154,7 @@ def judge_week(
 def by_model(series: Series, track: Track, others: Mapping[Series, Track], scores: Scores) -> Iterator[list[Scene]]:
     """Yield the incidents that a model found, each as it grew, anomaly by anomaly."""
     offset = (int(scores.open_time_ms[0]) - track.start_ms) // track.timeframe.ms
-    for first, end in find_incidents(scores.is_anomaly):
+    for first, end in find_incidents(scores.is_anomaly, lull(scores.series.timeframe)):
         grown = []
         for last in first + np.flatnonzero(scores.is_anomaly[first : end + 1]):
             peak = first + int(np.nanargmax(scores.joined[first : last + 1]))

@@ -5,12 +5,24 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from etl.timeframe import Timeframe
+
 MERGE = 5
 """Anomalies no more than so many slots apart are one incident.
 
 A crash that takes a breath for a few candles is one crash to whoever is woken by it; what comes half an hour later at
 `1m` is news again. Five lies between, and is as much as `models.metrics` tolerates.
 """
+LULL_MS = 20 * 60_000
+
+
+def lull(timeframe: Timeframe) -> int:
+    """Return the most slots from one anomaly to the next, of what people are told of as one incident.
+
+    MERGE, or as many as twenty minutes have if that is more: a crash pauses for a quarter of an hour, and is no other
+    one when it goes on. An alert budget counts by MERGE alone, and so allows for what is told and a little more.
+    """
+    return max(MERGE, LULL_MS // timeframe.ms)
 
 
 def find_incidents(is_anomaly: NDArray[np.bool_], merge: int = MERGE) -> NDArray[np.int64]:

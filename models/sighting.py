@@ -16,7 +16,7 @@ from etl.warehouse import incidents_within
 from etl.warehouse.scorings import Anomaly, read_anomalies_within
 from models.describing import AROUND, Scene, describe
 from models.features import Track
-from models.incidents import MERGE, find_incidents
+from models.incidents import find_incidents, lull
 from models.reconciling import News, Tally, reconcile
 from models.spreads import find_spreads
 from models.tracking import Candles, slots_around
@@ -49,7 +49,7 @@ class Watchman:
         if not (anomalies or siblings or any(known.values())):
             return Tally()
         before = AROUND + _DAY // self.series.timeframe.delta
-        wide = slots_around(self.series, _hull(zone, known[Detector.SPREAD]), before, MERGE)
+        wide = slots_around(self.series, _hull(zone, known[Detector.SPREAD]), before, lull(self.series.timeframe))
         track, others = self.candles.track(self.series, wide), self.candles.others(siblings, wide)
         held = np.flatnonzero(track.is_held)
         view = _View(self.series, track, others, int(held[-1]) if len(held) else 0)
@@ -64,7 +64,8 @@ class Watchman:
         )
 
     def _known(self, detector: Detector, time_range: TimeRange) -> list[Incident]:
-        near = slots_around(self.series, time_range, MERGE, MERGE)
+        pause = lull(self.series.timeframe)
+        near = slots_around(self.series, time_range, pause, pause)
         return incidents_within(self.candles.connection, self.series_id, detector, near)
 
     def _write(self, known: Sequence[Incident], found: Sequence[Found], news: News) -> Tally:
@@ -85,7 +86,8 @@ class _View:
         at = {self._slot(one.open_time): one for one in anomalies}
         flagged = np.zeros(len(self.track), dtype=np.bool_)
         flagged[list(at)] = True
-        return [self._by_model(int(first), int(last), at, budget_of) for first, last in find_incidents(flagged)]
+        spans = find_incidents(flagged, lull(self.series.timeframe))
+        return [self._by_model(int(first), int(last), at, budget_of) for first, last in spans]
 
     def _by_model(self, first: int, last: int, at: Mapping[int, Anomaly], budget_of: Callable[[int], float]) -> Found:
         inside = [slot for slot in range(first, last + 1) if slot in at]
@@ -127,7 +129,7 @@ class _View:
             scope=told.scope,
             severity=told.severity,
             evidence=told.evidence,
-            is_over=self.last_held - scene.last >= MERGE,
+            is_over=self.last_held - scene.last >= lull(self.series.timeframe),
             once_in_days=told.once_in_days,
         )
 

@@ -19,7 +19,7 @@ from etl.alerting import Spread
 from etl.incidents import Fired, Kind
 from etl.series import Series
 from models.features import Floats, Mask, Track
-from models.incidents import find_incidents
+from models.incidents import find_incidents, lull
 from models.wording import candles, clock, percent, price, size
 
 RECENT = 30
@@ -76,7 +76,7 @@ def find_spreads(series: Series, track: Track, others: Mapping[Series, Track], s
     off = np.stack([one - _usual(one, track) for one in own - closes])
     view = _View(series, track, known, own, closes, off, spread.cost_bps * _BPS)
     is_own = _is_own(view, spread.candles)
-    return [_gap(view, is_own, int(first), int(last)) for first, last in find_incidents(is_own)]
+    return [_gap(view, is_own, int(first), int(last)) for first, last in find_incidents(is_own, lull(track.timeframe))]
 
 
 @dataclass(frozen=True, slots=True)
