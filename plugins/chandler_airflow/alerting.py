@@ -180,18 +180,24 @@ def late_load_alert() -> DeadlineAlert:
 
 async def tell_of_late_load(context: Mapping[str, Any]) -> None:
     """Put into the outbox that a run is late; nothing if it has ended, or was asked for by a person or a backfill."""
-    notice = lateness_notice(context["dag_run"], datetime.now(UTC))
+    deadline = datetime.fromisoformat(str(context["deadline"]["deadline_time"]))
+    notice = lateness_notice(context["dag_run"], deadline, datetime.now(UTC))
     if notice is not None:
         await asyncio.to_thread(_put, notice)
 
 
-def lateness_notice(run: Mapping[str, Any], now: datetime) -> Notice | None:
+def lateness_notice(run: Mapping[str, Any], deadline: datetime, now: datetime) -> Notice | None:
     """Return what to tell of a run whose deadline has passed, if anything.
+
+    Of a run that began after it nothing: the feed was just switched on, or Airflow was off. It is under way, and if it
+    fails that is told.
 
     Args:
         run: As Airflow's API shows it.
     """
     if run["run_type"] != "scheduled" or run["state"] not in {"queued", "running"}:
+        return None
+    if datetime.fromisoformat(run["queued_at"]) >= deadline:
         return None
     day, due = str(run["data_interval_start"])[:10], datetime.fromisoformat(run["data_interval_end"])
     hours = (now - due) / timedelta(hours=1)

@@ -80,8 +80,11 @@ def late(facts: dict[str, Any]) -> dict[str, Any]:
     """Do what Airflow's triggerer does once a run's deadline has passed."""
     from chandler_airflow.alerting import late_load_alert
 
-    module, _, name = late_load_alert().callback.path.rpartition(".")
-    asyncio.run(getattr(import_module(module), name)(context={"dag_run": facts}))
+    alert = late_load_alert()
+    module, _, name = alert.callback.path.rpartition(".")
+    deadline = datetime.fromisoformat(facts["data_interval_start"]) + alert.interval
+    context = {"dag_run": facts, "deadline": {"id": "1", "deadline_time": deadline}}
+    asyncio.run(getattr(import_module(module), name)(context=context))
     return {}
 
 

@@ -52,8 +52,16 @@ SLOW = {
     "data_interval_end": "2024-03-06T00:00:00Z",
     "run_type": "scheduled",
     "state": "running",
+    "queued_at": "2024-03-06T00:00:05Z",
 }
-LATE: tuple[dict[str, str], ...] = ({"run_type": "backfill"}, {"run_type": "manual"}, {"state": "failed"}, {}, {})
+LATE: tuple[dict[str, str], ...] = (
+    {"run_type": "backfill"},
+    {"run_type": "manual"},
+    {"state": "failed"},
+    {"queued_at": "2024-03-06T03:00:01Z"},
+    {},
+    {},
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +135,7 @@ def test_others_errors_are_told_by_their_class(outcome: Outcome) -> None:
 
 
 def test_a_late_load_is_told_of_once(outcome: Outcome) -> None:
-    """If it runs by itself, and still does: one that has failed was told of, and a backfill may take its time."""
+    """If it runs by itself, still does, and began in time: what failed is told of, and a backfill takes its time."""
     [late] = _outbox(outcome.settings)[1:]
     assert (late["kind"], late["identity"]) == ("late_load", "late:ingest_typo:2024-03-05")
     assert late["link"] == "/dags/ingest_typo/runs/scheduled__2024-03-06T00%3A00%3A00%2B00%3A00"
