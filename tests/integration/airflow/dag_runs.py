@@ -28,6 +28,7 @@ def run(dag: Any, logical_date: str, run_type: str) -> dict[str, Any]:
     from airflow.models.xcom import XComModel
     from airflow.utils.session import create_session
 
+    dag.deadline = None  # `dag.test()` keeps none, and looks for them when a run succeeds
     for task in dag.tasks:
         task.retry_delay = task.max_retry_delay = timedelta(0)
     create = dagrun.get_or_create_dagrun
