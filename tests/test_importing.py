@@ -92,11 +92,11 @@ def test_an_import_that_was_cut_off_goes_on(
     path = written(tmp_path / "candles.csv", text(line(7, 101.0)), LATER_MS)
     calls: list[int] = []
 
-    def cut_off(*args: Any) -> Any:
+    def cut_off(*args: Any, **kwargs: Any) -> Any:
         calls.append(1)
         if len(calls) == call:
             raise KeyboardInterrupt
-        return whole(*args)
+        return whole(*args, **kwargs)
 
     whole = getattr(owner, function)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
