@@ -163,6 +163,9 @@ def test_a_channel_that_is_down_makes_nothing_red(outcome: Outcome) -> None:
         assert [tuple(row) for row in rows] == [("gone", "waiting"), ("ops", "sent")]
 
 
-def test_no_log_knows_where_a_channel_leads(outcome: Outcome) -> None:
-    """Whether its address is a Connection's or the environment's, and whether it takes messages or not."""
+def test_nobody_learns_where_a_channel_leads(outcome: Outcome) -> None:
+    """Whether its address is a Connection's or the environment's: no log, rendered task, XCom or table of Airflow's."""
     assert SECRET not in "".join(run.log for run in [*outcome.runs, *outcome.deliveries])
+    metadata = (outcome.settings.home.parent / "airflow.db").read_bytes()
+    assert b"deliver_alerts" in metadata
+    assert SECRET.encode() not in metadata
