@@ -23,6 +23,7 @@ div { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric
 th, td { padding: .3rem .9rem .3rem 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top }
 th { color: var(--quiet); font-weight: 600 } tr.strong td { font-weight: 600 }
 td.number, th.number { text-align: right; white-space: nowrap } td { overflow-wrap: anywhere }
+td.whole { white-space: nowrap }
 svg { max-width: 100%; height: auto } svg text { font-family: system-ui, sans-serif !important }
 """
 

@@ -24,7 +24,8 @@ def list_page(incidents: Sequence[Incident], more: int) -> str:
     """
     heads = "".join(f"<th>{escape(name)}</th>" for name in _HEADS)
     rows = "".join(_row(one) for one in incidents)
-    parts = [f"<div><table><tr>{heads}</tr>{rows}</table></div>" if rows else paragraph("There is none.")]
+    nothing = paragraph("There is none. What waits for a model that can judge it, chandler score says.")
+    parts = [f"<div><table><tr>{heads}</tr>{rows}</table></div>" if rows else nothing]
     if more > 0:
         parts.append(paragraph(f"{more:,} more: chandler incidents list", "quiet"))
     return page("Incidents", parts)
@@ -59,10 +60,10 @@ def _row(one: Incident) -> str:
         f"{one.state}{', history' if one.is_history else ''}",
         once_in(found.once_in_days),
         said_of(one),
-        one.note,
     )
     link = f'<td class="number"><a href=".{INCIDENT_PATH}?id={one.id}">{one.id}</a></td>'
-    return f"<tr>{link}{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
+    whole = "".join(f'<td class="whole">{escape(cell)}</td>' for cell in cells)
+    return f"<tr>{link}{whole}<td>{escape(one.note)}</td></tr>"
 
 
 def _chart(dossier: Dossier) -> str:
