@@ -40,22 +40,26 @@ def why_silent(alert: Alert) -> str:
     return "marked as a false alarm: nobody is told" if incident.is_false else ""
 
 
-def is_wanted(route: Route, alert: Alert) -> bool:
+def is_wanted(route: Route, alert: Alert, *, at_any_severity: bool = False) -> bool:
     """Return whether a route is for such alerts."""
     return (
-        alert.severity.rank >= route.severity.rank
+        (at_any_severity or alert.severity.rank >= route.severity.rank)
         and (not route.kinds or alert.kind in route.kinds)
         and (not route.exchanges or alert.exchange in route.exchanges)
         and (not route.symbols or alert.symbol in route.symbols)
     )
 
 
-def lanes_of(alert: Alert, alerting: Alerting) -> set[Lane]:
-    """Return who is to be told of an alert. Of a dead channel others are told, if need be whatever the routes say."""
+def lanes_of(alert: Alert, alerting: Alerting, *, at_any_severity: bool = False) -> set[Lane]:
+    """Return who is to be told of an alert. Of a dead channel others are told, if need be whatever the routes say.
+
+    Args:
+        at_any_severity: Who would be, were it severe enough.
+    """
     lanes = {
         Lane(channel, route.unacknowledged_for or _AT_ONCE)
         for route in alerting.routes
-        if is_wanted(route, alert)
+        if is_wanted(route, alert, at_any_severity=at_any_severity)
         for channel in route.channels
     }
     if alert.incident is None:

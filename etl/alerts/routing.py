@@ -72,10 +72,11 @@ def plan(
     gather = timedelta(seconds=0 if force else alerting.gather_s)
     ripe_at = [min(alert.created_at for alert in group) + gather for group in groups]
     is_ripe = [force or at <= now for at in ripe_at]
-    ripe = [alert for group, is_now in zip(groups, is_ripe, strict=True) if is_now for alert in group]
+    ripe_groups = [group for group, is_now in zip(groups, is_ripe, strict=True) if is_now]
+    ripe = [alert for group in ripe_groups for alert in group]
     said: _Said = defaultdict(list)
     desk = _Desk(past, alerting, now, link_base)
-    drafts = [draft for lane, members in _lanes(ripe, alerting) for draft in _drafts(lane, members, desk, said)]
+    drafts = [draft for lane, members in _lanes(ripe_groups, alerting) for draft in _drafts(lane, members, desk, said)]
     return Plan(
         drafts=tuple(sorted(drafts, key=lambda draft: (min(draft.alerts), draft.channel, draft.unless_acknowledged))),
         outcomes=silent | {alert.id: "; ".join(said[alert.id]) or "no route" for alert in ripe},
@@ -84,11 +85,22 @@ def plan(
     )
 
 
-def _lanes(alerts: Iterable[Alert], alerting: Alerting) -> list[tuple[Lane, list[Alert]]]:
+def _lanes(groups: Iterable[Sequence[Alert]], alerting: Alerting) -> list[tuple[Lane, list[Alert]]]:
+    """Return the alerts of each lane.
+
+    Of a crash of ten symbols a channel is told that wants to hear of the worst alone, and reads of all ten: what is not
+    severe enough by itself goes along with what it belongs to.
+    """
     found: dict[Lane, list[Alert]] = defaultdict(list)
-    for alert in alerts:
-        for lane in lanes_of(alert, alerting):
-            found[lane].append(alert)
+    for group in groups:
+        own = {alert.id: lanes_of(alert, alerting) for alert in group}
+        incidents = [alert for alert in group if alert.incident is not None]
+        told = {lane for alert in incidents for lane in own[alert.id] if not lane.is_escalation}
+        for alert in incidents:
+            own[alert.id] |= told & lanes_of(alert, alerting, at_any_severity=True)
+        for alert in group:
+            for lane in own[alert.id]:
+                found[lane].append(alert)
     return sorted(found.items())
 
 
@@ -98,7 +110,7 @@ def _drafts(lane: Lane, alerts: Sequence[Alert], desk: _Desk, said: _Said) -> It
     held = [] if lane.is_escalation else held_back(desk.past, lane.channel, desk.alerting)
     for group in belonging(alerts, desk.alerting.same_event):
         news = group if lane.is_escalation else _not_cooled(group, lane, memory, said)
-        if not news:
+        if not any(lane in lanes_of(alert, desk.alerting) for alert in news):
             continue
         draft, remark = _draft(lane, news, held, desk)
         for alert in news:

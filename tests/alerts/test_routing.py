@@ -102,6 +102,24 @@ def test_symbols_that_crash_together_are_one_message() -> None:
     assert "3 series" in outbox.drafts[0].title
 
 
+def test_what_is_less_severe_goes_along_with_its_market_event() -> None:
+    """A channel that wants the worst alone reads of all symbols of a crash; what its routes keep out stays out."""
+    routes = [
+        {"channels": ["chat"], "severity": "high", "exchanges": ["binance"]},
+        {"channels": ["phone"], "severity": "critical", "unacknowledged_for": "20m"},
+    ]
+    outbox = Outbox(alerting(channels={"chat": {}, "phone": {}}, routes=routes))
+    outbox.put(
+        alert_of(incident(1, BTC, severity=Severity.CRITICAL)),
+        alert_of(incident(2, ETH, severity=Severity.LOW)),
+        alert_of(incident(3, "kraken:SOL/USDT:1m", severity=Severity.LOW)),
+        alert_of(incident(4, XRP, NOON + 30 * MINUTE, severity=Severity.LOW)),
+    )
+    outbox.plan(LATER)
+    assert sent(outbox) == [("chat", (1, 2)), ("phone", (1,))]
+    assert [outbox.outcomes[number] for number in (3, 4)] == ["no route", "no route"]
+
+
 def test_notices_of_one_kind_are_one_message() -> None:
     """Partitions that failed are told of together; what failed otherwise is told of by itself."""
     outbox = Outbox(alerting())
