@@ -13,14 +13,14 @@ MERGE = 5
 A crash that takes a breath for a few candles is one crash to whoever is woken by it; what comes half an hour later at
 `1m` is news again. Five lies between, and is as much as `models.metrics` tolerates.
 """
-LULL_MS = 20 * 60_000
+LULL_MS = 30 * 60_000
 
 
 def lull(timeframe: Timeframe) -> int:
     """Return the most slots from one anomaly to the next, of what people are told of as one incident.
 
-    MERGE, or as many as twenty minutes have if that is more: a crash pauses for a quarter of an hour, and is no other
-    one when it goes on. An alert budget counts by MERGE alone, and so allows for what is told and a little more.
+    MERGE, or as many as half an hour has if that is more: a crash pauses for a quarter of an hour, and is no other one
+    when it goes on. An alert budget counts by MERGE alone, and so allows for what is told and a little more.
     """
     return max(MERGE, LULL_MS // timeframe.ms)
 

@@ -102,7 +102,7 @@ def test_what_comes_later_changes_no_spread(later: int, factor: float, venue: Se
     """Law 5: what closes later on either venue moves nothing that was found before."""
     venues = {HERE: apart(prices(), 0.01), THERE: prices(1)}
     known = found(venues)[HERE]
-    end = AT + 30  # what begins sooner is the same spread, going on
+    end = AT + 40  # what begins sooner is the same spread, going on
     for name in ("open", "high", "low", "close"):
         venues[venue][name][end : end + later] *= factor
     assert [gap for gap in found(venues)[HERE] if gap.last < end] == known

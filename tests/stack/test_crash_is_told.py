@@ -37,7 +37,7 @@ from tests.databases import folder_for_postgres
 
 SYMBOLS = ("BTC/USDT", "ETH/USDT", "XRP/USDT")
 CRASH_DAY = TimeRange(datetime(2021, 12, 4, tzinfo=UTC), datetime(2021, 12, 5, tzinfo=UTC))
-CRASH = TimeRange(CRASH_DAY.start + timedelta(hours=5), CRASH_DAY.start + timedelta(hours=5, minutes=10))
+CRASH = TimeRange(CRASH_DAY.start + timedelta(hours=4, minutes=50), CRASH_DAY.start + timedelta(hours=5, minutes=40))
 DAYS_BEFORE = TimeRange(datetime(2021, 12, 1, tzinfo=UTC), CRASH_DAY.start)
 RECORDED = TimeRange(datetime(2021, 11, 12, tzinfo=UTC), CRASH_DAY.end)
 FEEDS = """
