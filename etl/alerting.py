@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from datetime import time, timedelta
 from pathlib import Path
@@ -30,7 +29,7 @@ from etl.errors import ConfigError
 from etl.incidents import Kind, Severity
 from etl.messages import PipelineKind
 from etl.series import check_symbol
-from etl.spelling import Duration, nearest, problem_lines
+from etl.spelling import Duration, nearest, problem_lines, read_toml
 
 KINDS = (*Kind, *PipelineKind)
 
@@ -244,14 +243,7 @@ def load_alerting(path: Path | None = None) -> Alerting:
         ConfigError: A line for each thing that is wrong, with what would have been right.
     """
     path = path or alerts_path()
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        if "CHANDLER_ALERTS" in os.environ:
-            raise ConfigError(f"CHANDLER_ALERTS names {path}, which is not there") from error
-        content = {}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
+    content = read_toml(path, "CHANDLER_ALERTS")
     try:
         return Alerting(**content)
     except ValidationError as error:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -33,7 +32,7 @@ from etl.learning import Learning
 from etl.probing import SETTLE
 from etl.rules import Rules
 from etl.series import Series, check_symbol
-from etl.spelling import Duration, Moment, nearest, problem_lines
+from etl.spelling import Duration, Moment, nearest, problem_lines, read_toml
 from etl.timeframe import Timeframe
 
 ANY_PROTOCOL = "ccxt"
@@ -276,14 +275,7 @@ def load_settings(path: Path | None = None, **overrides: Any) -> Settings:
         ConfigError: A line for each thing that is wrong, with what would have been right.
     """
     path = path or feeds_path()
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        if "CHANDLER_FEEDS" in os.environ:
-            raise ConfigError(f"CHANDLER_FEEDS names {path}, which is not there") from error
-        content = {}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
+    content = read_toml(path, "CHANDLER_FEEDS")
     try:
         return Settings(**content).model_copy(update=overrides)
     except ValidationError as error:

@@ -1,12 +1,15 @@
-"""What people write: moments, durations, and names that they meant."""
+"""What people write: moments, durations, names that they meant, and files of settings."""
 
 from __future__ import annotations
 
+import os
 import re
+import tomllib
 from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, time, timedelta
 from difflib import get_close_matches
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ValidationError
 
@@ -55,6 +58,25 @@ def parse_moment(text: str) -> datetime:
     except ValueError as error:
         raise ConfigError(f"{text!r} is no moment; write 2024-01-31 or 2024-01-31T12:00") from error
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def read_toml(path: Path, variable: str) -> dict[str, Any]:
+    """Read a file of settings; nothing if it is not there.
+
+    Args:
+        variable: The environment may name the file by it; then it must be there.
+
+    Raises:
+        ConfigError: It cannot be read.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        if variable in os.environ:
+            raise ConfigError(f"{variable} names {path}, which is not there") from error
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
 
 
 def problem_lines(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from io import BytesIO, TextIOWrapper
 
 import pytest
@@ -18,37 +16,14 @@ from etl.show.dossier import once_in
 from etl.stores import Stores
 from etl.warehouse import find_incident
 from etl.warehouse.incident_tables import alerts
+from tests.commands import Run, runner
 from tests.made_incidents import ELSEWHERE, MINUTE, PEAK, found, have, hold, send
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """What a command left: its exit status and what it printed, in one line."""
-
-    status: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Ended]
 
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Return a function that runs `chandler incidents` in this process."""
-
-    def chandler(*arguments: str) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["chandler", "incidents", *arguments])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        status = ended.value.code
-        return Ended(
-            status if isinstance(status, int) else 0, " ".join(printed.out.split()), " ".join(printed.err.split())
-        )
-
-    return chandler
+    return runner(monkeypatch, capsys, "incidents")
 
 
 @pytest.fixture

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -22,6 +19,7 @@ from etl.settings import Settings
 from etl.warehouse import Warehouse, open_warehouse, write_plan
 from etl.warehouse.incident_tables import messages
 from etl.warehouse.outbox import to_message
+from tests.killing import dying, run_in_child
 
 
 @dataclass
@@ -82,21 +80,11 @@ def deliver_and_die(settings: Settings, alerting: Alerting, clock: Clock, **urls
     Returns:
         Its exit code.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.alerts.sending", "tests.alerts.loaded"])
-    child = context.Process(target=_deliver, args=(settings, alerting, clock.now, urls))
-    child.start()
-    child.join()
-    return child.exitcode
+    preload = ["tests.alerts.sending", "tests.alerts.loaded"]
+    return run_in_child(_deliver, (settings, alerting, clock.now, urls), preload)
 
 
 def _deliver(settings: Settings, alerting: Alerting, now: datetime, urls: dict[str, str]) -> None:
-    send = Channel.send
-
-    def send_and_die(*args: Any, **kwargs: Any) -> Any:
-        send(*args, **kwargs)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    Channel.send = send_and_die  # type: ignore[method-assign]
+    Channel.send = dying(Channel.send, 1)  # type: ignore[method-assign]
     with open_warehouse(settings) as warehouse:
         deliver(warehouse, alerting, Clock(now), "killed", **urls)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from etl.cli import main
 from etl.stores import Stores
 from etl.warehouse import put_notice
 from tests.alerts.made_alerts import notice
 from tests.alerts.receivers import WebReceiver, nothing, status, web_receiver
+from tests.commands import Ended, Run, runner
 
 TOML = """
 gather_s = 0
@@ -26,18 +24,6 @@ timeout_s = 0.5
 channels = ["team"]
 """
 SECRET = "T0pSecretToken"  # noqa: S105 - nobody's
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """What a command left: its exit status and what it printed, in one line."""
-
-    status: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Ended]
 
 
 @pytest.fixture
@@ -54,18 +40,14 @@ def run(stores: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys:
     (tmp_path / "alerts.toml").write_text(TOML)
     with stores.warehouse.begin() as connection:
         put_notice(connection, notice())
+    chandler = runner(monkeypatch, capsys, "alerts")
 
-    def chandler(*arguments: str) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["chandler", "alerts", *arguments])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        code = ended.value.code
-        assert SECRET not in printed.out + printed.err
-        return Ended(code if isinstance(code, int) else 0, " ".join(printed.out.split()), " ".join(printed.err.split()))
+    def discreet(*arguments: str) -> Ended:
+        ended = chandler(*arguments)
+        assert SECRET not in ended.raw + ended.err
+        return ended
 
-    return chandler
+    return discreet
 
 
 def test_what_waits_is_sent_and_shown(run: Run, web: WebReceiver) -> None:

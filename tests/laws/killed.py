@@ -1,15 +1,8 @@
-"""A child process that ingests a partition and is killed with SIGKILL at a step of it.
-
-Children are forked from one server process that has imported everything, so that each takes no time to begin.
-"""
+"""A child process that ingests a partition and is killed with SIGKILL at a step of it."""
 
 from __future__ import annotations
 
-import itertools
-import multiprocessing
 import os
-import signal
-from collections.abc import Callable
 from typing import Any
 
 from etl import ingest, stores
@@ -17,6 +10,7 @@ from etl.archive import Archive
 from etl.extract import RawPartition
 from etl.settings import load_settings
 from etl.warehouse import Load
+from tests.killing import dying, run_in_child
 
 # Where each step ends: the owner, its function, at which call of it, and whether to die before or after it.
 STEPS: dict[str, tuple[Any, str, int, str]] = {
@@ -32,35 +26,15 @@ STEPS: dict[str, tuple[Any, str, int, str]] = {
 }
 
 
-def _dying(function: Callable[..., Any], call: int, when: str) -> Callable[..., Any]:
-    calls = itertools.count(1)
-
-    def die_in_time(*args: Any, **kwargs: Any) -> Any:
-        mine = next(calls)  # pages are written by several threads
-        if mine == call and when == "before":
-            os.kill(os.getpid(), signal.SIGKILL)
-        result = function(*args, **kwargs)
-        if mine == call:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
-
-    return die_in_time
-
-
 def ingest_and_die(step: str, partition: stores.Partition) -> int | None:
     """Ingest in a child process that dies at `step`; return its exit code, negative for a signal."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["etl.ingest", "tests.laws.killed"])
     settings = {name: value for name, value in os.environ.items() if name.startswith("CHANDLER_")}
-    child = context.Process(target=_ingest, args=(step, partition, settings))
-    child.start()
-    child.join()
-    return child.exitcode
+    return run_in_child(_ingest, (step, partition, settings), ["etl.ingest", "tests.laws.killed"])
 
 
 def _ingest(step: str, partition: stores.Partition, settings: dict[str, str]) -> None:
     os.environ.update(settings)
     owner, name, call, when = STEPS[step]
-    setattr(owner, name, _dying(getattr(owner, name), call, when))
+    setattr(owner, name, dying(getattr(owner, name), call, when))
     with stores.open_stores(load_settings()) as opened:
         ingest.ingest(opened, partition, "killed")

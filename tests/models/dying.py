@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
-import multiprocessing
-import os
-import signal
-from collections.abc import Callable
-from typing import Any
-
 from etl.settings import Settings
 from etl.warehouse import open_warehouse
 from models.registry import State, champion, deciding
+from tests.killing import dying, run_in_child
 from tests.models.artifacts import LIMIT
 from tests.models.drafts import drafts_of
 
@@ -26,31 +20,14 @@ STEPS = {
 
 def decide_and_die(step: str, settings: Settings) -> int | None:
     """Decide in a child process that dies at `step`; return its exit code, negative for a signal."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.models.dying"])
-    child = context.Process(target=_decide, args=(step, settings))
-    child.start()
-    child.join()
-    return child.exitcode
+    return run_in_child(_decide, (step, settings), ["tests.models.dying"])
 
 
 def _decide(step: str, settings: Settings) -> None:
     name, call = STEPS[step]
-    setattr(deciding, name, _dying(getattr(deciding, name), call))
+    setattr(deciding, name, dying(getattr(deciding, name), call))
     with open_warehouse(settings) as warehouse:
         with warehouse.begin() as connection:
             against = champion(connection, drafts_of(3)[0].target)
         drafts = drafts_of(3, 4, states=(State.CHAMPION, State.REJECTED))
         deciding.decide(warehouse, drafts, against=against, run="killed", max_bytes=LIMIT, environment={})
-
-
-def _dying(function: Callable[..., Any], call: int) -> Callable[..., Any]:
-    calls = itertools.count(1)
-
-    def die_in_time(*args: Any, **kwargs: Any) -> Any:
-        result = function(*args, **kwargs)
-        if next(calls) == call:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
-
-    return die_in_time

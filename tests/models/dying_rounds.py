@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
-import multiprocessing
-import os
-import signal
-from collections.abc import Callable
 from typing import Any
 
 from etl.settings import Settings
 from etl.warehouse import open_warehouse
 from models import judging, reconciling, rounds, sighting
 from models.judging import RangeJudge
+from tests.killing import dying, run_in_child
 from tests.models.scored import score_all
 
 # Where it dies: the owner, its function, at which call of it, and whether before or after it.
@@ -31,31 +27,11 @@ STEPS: dict[str, tuple[Any, str, int, str]] = {
 
 def score_and_die(step: str, settings: Settings) -> int | None:
     """Score in a child process that dies at `step`; return its exit code, negative for a signal."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.models.dying_rounds"])
-    child = context.Process(target=_score, args=(step, settings))
-    child.start()
-    child.join()
-    return child.exitcode
+    return run_in_child(_score, (step, settings), ["tests.models.dying_rounds"])
 
 
 def _score(step: str, settings: Settings) -> None:
     owner, name, call, when = STEPS[step]
-    setattr(owner, name, _dying(getattr(owner, name), call, when))
+    setattr(owner, name, dying(getattr(owner, name), call, when))
     with open_warehouse(settings) as warehouse:
         score_all(warehouse, settings)
-
-
-def _dying(function: Callable[..., Any], call: int, when: str) -> Callable[..., Any]:
-    calls = itertools.count(1)
-
-    def die_in_time(*args: Any, **kwargs: Any) -> Any:
-        mine = next(calls)
-        if mine == call and when == "before":
-            os.kill(os.getpid(), signal.SIGKILL)
-        result = function(*args, **kwargs)
-        if mine == call:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
-
-    return die_in_time

@@ -3,48 +3,22 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import pyarrow as pa
 import pytest
 
-from etl.cli import main
 from etl.series import TimeRange
 from etl.warehouse import Warehouse
+from tests.commands import Run, runner
 from tests.models.scored import DAY, HERE, START, THERE, TODAY, crashed, crown, load, market, slot
 
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """What a command left: its exit status and what it printed, in one line."""
-
-    status: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Ended]
 SPAN = ("--start", TODAY.start.isoformat(), "--end", TODAY.end.isoformat())
 
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Return a function that runs `chandler` in this process."""
-
-    def chandler(*arguments: str) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["chandler", *arguments])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        status = ended.value.code
-        return Ended(
-            status if isinstance(status, int) else 0, " ".join(printed.out.split()), " ".join(printed.err.split())
-        )
-
-    return chandler
+    return runner(monkeypatch, capsys)
 
 
 @pytest.fixture(scope="module")

@@ -3,50 +3,24 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from etl.cli import main
 from etl.warehouse import Warehouse
 from models.registry import State, decide
+from tests.commands import Run, runner
 from tests.models.artifacts import LIMIT
 from tests.models.drafts import crown, drafts_of
 
 COMMANDS = ("list", "show", "compare", "promote", "rollback", "export", "import", "report")
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """What a command left: its exit status and what it printed, in one line."""
-
-    status: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Ended]
-
-
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Return a function that runs `chandler models` in this process."""
-
-    def chandler(*arguments: str) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["chandler", "models", *arguments])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        status = ended.value.code
-        return Ended(
-            status if isinstance(status, int) else 0, " ".join(printed.out.split()), " ".join(printed.err.split())
-        )
-
-    return chandler
+    return runner(monkeypatch, capsys, "models")
 
 
 @pytest.fixture
