@@ -6,13 +6,13 @@ is there already.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection
 
 from etl.alerting import Alerting
-from etl.series import Series, TimeRange, clip, united
+from etl.series import Series, TimeRange, clip, subtract, united
 from etl.settings import Settings
 from etl.timeframe import Timeframe, from_ms
 from etl.warehouse import (
@@ -74,8 +74,7 @@ def score_loads(
     ranges = united(
         inside for load in loads if (inside := clip(_touched(load.time_range, series.timeframe), held)) is not None
     )
-    live = [load.time_range for load in loads if not load.is_history]
-    judge = RangeJudge(warehouse, settings, alerting, series, run, now, _news(live, alerting, now), watch)
+    judge = RangeJudge(warehouse, settings, alerting, series, run, now, _news(loads, alerting, now), watch)
     outcome = judge.over(ranges)
     if outcome.waiting is None:
         _note(warehouse, series, loads)
@@ -116,10 +115,13 @@ def _touched(time_range: TimeRange, timeframe: Timeframe) -> TimeRange:
     return TimeRange(time_range.start, max(from_ms((last + 2) * BLOCK * timeframe.ms), time_range.end))
 
 
-def _news(live: Iterable[TimeRange], alerting: Alerting, now: datetime) -> list[TimeRange]:
-    """Return what of live ranges is recent enough to tell people of."""
+def _news(loads: Sequence[LoggedLoad], alerting: Alerting, now: datetime) -> list[TimeRange]:
+    """Return what of live loads is recent enough to tell people of, and was not brought by a backfill or a repair."""
     recent = TimeRange(now - alerting.news, datetime.max.replace(tzinfo=now.tzinfo))
-    return [inside for span in united(live) if (inside := clip(span, recent)) is not None]
+    history = united(load.time_range for load in loads if load.is_history)
+    live = united(load.time_range for load in loads if not load.is_history)
+    left = [part for span in live for part in subtract(span, history)]
+    return [inside for part in left if (inside := clip(part, recent)) is not None]
 
 
 def _held(connection: Connection, series: Series) -> TimeRange | None:

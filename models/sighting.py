@@ -59,9 +59,8 @@ class Watchman:
             for one in view.by_spread(self.spread)
             if clip(one.time_range, _hull(time_range, known[Detector.SPREAD])) is not None
         ]
-        return self._write(known[Detector.MODEL], found, by_model) + self._write(
-            known[Detector.SPREAD], spreads, by_spread
-        )
+        tally = self._write(known[Detector.MODEL], found, by_model)
+        return tally + self._write(known[Detector.SPREAD], spreads, _unless_known(by_spread, known[Detector.SPREAD]))
 
     def _known(self, detector: Detector, time_range: TimeRange) -> list[Incident]:
         pause = lull(self.series.timeframe)
@@ -138,6 +137,16 @@ class _View:
 
     def _opens(self, slot: int) -> datetime:
         return from_ms(self.track.start_ms + slot * self.track.timeframe.ms)
+
+
+def _unless_known(news: News, known: Sequence[Incident]) -> News:
+    """Return the same, but that what is known already is not new: nobody can say which candle brought a spread."""
+
+    def is_new(found: Found) -> bool:
+        overlaps = (clip(found.time_range, one.found.time_range) for one in known)
+        return news.is_new(found) and all(both is None for both in overlaps)
+
+    return News(is_new, news.is_recent)
 
 
 def _hull(time_range: TimeRange, known: Sequence[Incident]) -> TimeRange:

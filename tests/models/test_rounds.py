@@ -73,6 +73,14 @@ def warehouse(settings: Settings, calm: pa.Table) -> Iterator[Warehouse]:
         yield opened
 
 
+def dearer(candles: pa.Table, share: float) -> pa.Table:
+    """Return the candles with prices that are a share higher for half an hour."""
+    columns = {name: values.copy() for name, values in to_columns(candles).items()}
+    for name in ("open", "high", "low", "close"):
+        columns[name][CRASH : CRASH + 6] *= 1 + share
+    return from_columns(columns)
+
+
 def test_what_a_load_brought_is_one_incident_and_one_alert(
     warehouse: Warehouse, settings: Settings, calm: pa.Table
 ) -> None:
@@ -105,15 +113,30 @@ def test_what_is_history_alerts_nobody(warehouse: Warehouse, settings: Settings,
     assert not told_of(warehouse)
 
 
+@pytest.mark.parametrize("is_scored", [True, False], ids=["scored between", "scored together"])
 def test_a_live_load_over_a_backfilled_day_alerts_nobody(
-    warehouse: Warehouse, settings: Settings, calm: pa.Table
+    warehouse: Warehouse, settings: Settings, calm: pa.Table, is_scored: bool
 ) -> None:
     """The next day's run fetches the last day again: what was found in it as history stays history."""
     load(warehouse, HERE, crashed(calm, CRASH), is_history=True)
-    score_all(warehouse, settings, HERE)
+    if is_scored:
+        score_all(warehouse, settings, HERE)
     load(warehouse, HERE, crashed(calm, CRASH))
     score_all(warehouse, settings, HERE)
     assert incidents_of(warehouse, [HERE])[0].is_history
+    assert not told_of(warehouse)
+
+
+def test_a_spread_of_a_backfilled_day_alerts_nobody_later(
+    warehouse: Warehouse, settings: Settings, calm: pa.Table
+) -> None:
+    """Nor does the next day's run, which fetches that day again on both exchanges."""
+    candles = {HERE: calm, THERE: dearer(calm, 0.03)}
+    for is_history in (True, False):
+        for series in (HERE, THERE):
+            load(warehouse, series, candles[series], is_history=is_history)
+        score_all(warehouse, settings)
+    assert {one.is_history for one in incidents_of(warehouse) if one.found.detector is Detector.SPREAD} == {True}
     assert not told_of(warehouse)
 
 
@@ -273,10 +296,7 @@ def test_a_spread_is_one_incident_of_the_venue_that_left_whoever_is_scored_first
     warehouse: Warehouse, settings: Settings, calm: pa.Table, order: tuple[Series, Series]
 ) -> None:
     """Prices that are apart for half an hour are told of once, though both series look for it."""
-    columns = {name: values.copy() for name, values in to_columns(calm).items()}
-    for name in ("open", "high", "low", "close"):
-        columns[name][CRASH : CRASH + 6] *= 1.03
-    candles = {HERE: calm, THERE: from_columns(columns)}
+    candles = {HERE: calm, THERE: dearer(calm, 0.03)}
     for series in order:
         load(warehouse, series, candles[series])
         score_all(warehouse, settings, series)
