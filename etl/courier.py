@@ -243,7 +243,9 @@ def why_not_needed(message: Message, alerts: Mapping[int, Alert]) -> str:
 
 
 def _acknowledged(alert: Alert, message: Message) -> str:
-    is_seen = alert.incident is not None and alert.incident.acknowledged_at is not None
+    seen_at = None if alert.incident is None else alert.incident.acknowledged_at
+    # Who has acknowledged it before it became as severe as that has not seen this.
+    is_seen = seen_at is not None and seen_at >= alert.created_at
     return "acknowledged meanwhile" if is_seen and message.draft.unless_acknowledged else ""
 
 

@@ -89,7 +89,7 @@ def withdraw_incident(connection: Connection, known: Incident, reason: str, run:
 
 
 def acknowledge(connection: Connection, incident_id: int, note: str, run: str) -> Incident:
-    """Note that a person has seen an incident; again changes the note alone.
+    """Note that a person has seen an incident, as it is by now: of one that becomes more severe people are told again.
 
     Raises:
         ConfigError: There is none of that number.

@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -9,7 +10,14 @@ from etl.incidents import Kind, Severity
 from etl.messages import MessageState
 from etl.series import Series
 from etl.stores import Stores
-from etl.warehouse import Warehouse, acknowledge, judge_incident
+from etl.warehouse import (
+    Warehouse,
+    acknowledge,
+    find_incident,
+    judge_incident,
+    put_incident_alert,
+    update_incident,
+)
 from tests.alerts.receivers import MailReceiver, WebReceiver, mail_receiver, web_receiver
 from tests.alerts.sending import Clock, channels, deliver, lead, put, sent
 from tests.made_incidents import BTC, PEAK, found, have, hold
@@ -107,6 +115,23 @@ def test_an_escalation_is_for_what_nobody_has_seen(warehouse: Warehouse, web: We
     assert (posted.sent, posted.dropped, len(web.requests)) == ((0, 1, 0) if is_seen else (1, 0, 1))
     (message,) = sent(warehouse).values()
     assert message.outcome == ("acknowledged meanwhile" if is_seen else "sent")
+
+
+def test_an_escalation_of_what_got_worse_is_for_who_saw_it_before(warehouse: Warehouse, web: WebReceiver) -> None:
+    """Who has acknowledged an incident while it was low has not seen that it is critical now."""
+    routes: list[dict[str, Any]] = [{"channels": ["chat"], "severity": "critical", "unacknowledged_for": "30m"}]
+    alerting, clock = channels("chat", routes=routes), later()
+    number = have(warehouse, found(severity=Severity.LOW), is_told=True)
+    with warehouse.begin() as connection:
+        acknowledge(connection, number, "I know", "run")
+        known = find_incident(connection, number)
+        worse = replace(known.found, severity=Severity.CRITICAL)
+        update_incident(connection, known, worse, "run", is_history=False)
+        put_incident_alert(connection, number, worse)
+    deliver(warehouse, alerting, clock, chat=web.url())
+    clock.on(hours=1)
+    (posted,) = deliver(warehouse, alerting, clock, chat=web.url()).posted
+    assert (posted.sent, posted.dropped) == (1, 0)
 
 
 def test_what_turns_out_to_be_false_is_not_sent(warehouse: Warehouse, web: WebReceiver) -> None:
