@@ -67,8 +67,8 @@ def check_known(asked: Iterable[Series], known: Iterable[Series]) -> None:
 
 
 def run_name() -> str:
-    """Return what to call a run of this command in the warehouse."""
-    return f"cli {datetime.now(UTC):%Y-%m-%dT%H:%M:%S}"
+    """Return what to call a run of this command in the warehouse: two that follow one another at once are two."""
+    return f"cli {datetime.now(UTC).isoformat(timespec='milliseconds').removesuffix('+00:00')}"
 
 
 def complain(problem: object) -> None:
