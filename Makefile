@@ -10,6 +10,8 @@ export PYTHONDONTWRITEBYTECODE =
 BIN := .venv/bin
 UV = $$(command -v uv || echo $(BIN)/uv)
 INSTALL = $(UV) pip install --quiet --python $(BIN)/python
+# Tests wait for others half of the time. 0: all in this process, as a debugger wants it.
+WORKERS ?= 2
 HAVE_UV = command -v uv > /dev/null || test -x $(BIN)/uv || { \
 	$(BIN)/python -m ensurepip > /dev/null && $(BIN)/python -m pip install --quiet uv; }
 
@@ -27,8 +29,8 @@ demo: .venv/runtime.stamp ## load a week of made-up markets through Airflow; ONC
 run: .venv/runtime.stamp ## keep the feeds of feeds.toml up to date from their real exchanges, until Ctrl-C
 	@$(BIN)/python -m stack run
 
-test: .venv/dev.stamp ## run the tests; ARGS="-k backfill" picks some
-	@$(BIN)/python -m pytest $(ARGS)
+test: .venv/dev.stamp ## run the tests, two files at a time; ARGS="-k backfill" picks some, WORKERS=0 runs one by one
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: .venv/dev.stamp ## lint, format, types, and who may import whom
 	$(BIN)/ruff check .
