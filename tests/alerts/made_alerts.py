@@ -27,6 +27,7 @@ from etl.series import Series, TimeRange
 NOON = datetime(2026, 1, 10, 12, 0, tzinfo=UTC)
 LONG_AGO = timedelta(minutes=1)
 BTC, ETH, XRP = (f"binance:{name}/USDT:1m" for name in ("BTC", "ETH", "XRP"))
+SERIES = (BTC, ETH, XRP, "coinbase:BTC/USD:1m")
 
 
 def alerting(**changes: Any) -> Alerting:

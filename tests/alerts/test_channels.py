@@ -3,7 +3,6 @@ import pickle
 import socket
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -16,29 +15,13 @@ from tests.alerts.receivers import (
     WebReceiver,
     drip,
     free_port,
-    mail_receiver,
     nothing,
     status,
-    web_receiver,
 )
 
 LOCAL = ChannelSettings(allow_private=True, timeout_s=1)
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
 SECRET = "T0pSecretToken"  # noqa: S105 - nobody's
-
-
-@pytest.fixture
-def web() -> Iterator[WebReceiver]:
-    """A web server to send to."""
-    with web_receiver() as receiver:
-        yield receiver
-
-
-@pytest.fixture
-def mail() -> Iterator[MailReceiver]:
-    """A mail server to send to."""
-    with mail_receiver() as receiver:
-        yield receiver
 
 
 def send(

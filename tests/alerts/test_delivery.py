@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -18,25 +17,11 @@ from etl.warehouse import (
     put_incident_alert,
     update_incident,
 )
-from tests.alerts.receivers import MailReceiver, WebReceiver, mail_receiver, web_receiver
+from tests.alerts.receivers import MailReceiver, WebReceiver
 from tests.alerts.sending import Clock, channels, deliver, lead, put, sent
 from tests.made_incidents import BTC, PEAK, found, have, hold
 
 ETH = Series.parse("binance:ETH/USDT:1m")
-
-
-@pytest.fixture
-def web() -> Iterator[WebReceiver]:
-    """A web server to send to."""
-    with web_receiver() as receiver:
-        yield receiver
-
-
-@pytest.fixture
-def mail() -> Iterator[MailReceiver]:
-    """A mail server to send to."""
-    with mail_receiver() as receiver:
-        yield receiver
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 import itertools
 import logging
 import threading
-from collections.abc import Iterator
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler
 
@@ -18,13 +17,6 @@ from tests.alerts.sending import Clock, channels, deliver, deliver_and_die, put,
 
 CHAT = channels("chat")
 SECRET = "T0pSecretToken"  # noqa: S105 - nobody's
-
-
-@pytest.fixture
-def web() -> Iterator[WebReceiver]:
-    """A web server to send to."""
-    with web_receiver() as receiver:
-        yield receiver
 
 
 @pytest.fixture

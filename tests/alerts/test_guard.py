@@ -1,7 +1,6 @@
 import smtplib
 import socket
 import threading
-from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -22,13 +21,6 @@ PRIVATE = (
     *("fec0::1", "ff02::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "2001:db8::1"),
     *("localhost", "2130706433", "0x7f000001", "0177.0.0.1", "127.1", ""),
 )
-
-
-@pytest.fixture
-def web() -> Iterator[WebReceiver]:
-    """A web server to send to."""
-    with web_receiver() as receiver:
-        yield receiver
 
 
 def send(url: str) -> Outcome:
