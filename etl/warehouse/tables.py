@@ -215,6 +215,21 @@ quality = Table(
     Column("refused", JSONB, nullable=False, comment="rows in quarantine, by rule"),
     Column("flagged", JSONB, nullable=False, comment="candles, by rule"),
     Column("revisions", BigInteger, nullable=False, comment="values that were replaced"),
+    # Null where nothing is stored, and where an earlier version has counted the day.
+    *(Column(name, Double) for name in ("open", "high", "low", "close", "volume")),
+)
+
+# How long requests took is counted within the bounds of etl.traffic.
+requests = Table(
+    "requests",
+    metadata,
+    Column("exchange", Text, primary_key=True),
+    Column("hour", DateTime(timezone=True), primary_key=True, comment="that they were answered in"),
+    Column("outcome", Text, primary_key=True, comment="ok, or what went wrong"),
+    Column("requests", BigInteger, nullable=False),
+    Column("seconds", Double, nullable=False, comment="that they took together"),
+    Column("slowest_s", Double, nullable=False),
+    Column("within", ARRAY(BigInteger), nullable=False, comment="how many took no longer than each bound"),
 )
 
 # What was spent lies in tables that pyrate-limiter makes, one for each exchange: see etl/warehouse/budget/.
