@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from etl.answers import OnAnswer, ignore
 from etl.errors import NotClosedError, UnknownSymbolError
 from etl.extract import (
     Bounds,
@@ -24,6 +25,7 @@ from etl.extract import (
     open_source,
 )
 from etl.settings import Settings
+from etl.traffic import Counting
 from etl.warehouse import Listing, SharedBudget, Warehouse, local_budget
 
 log = logging.getLogger(__name__)
@@ -54,7 +56,8 @@ async def open_exchange(
     """Open the way to an exchange, inside a running loop.
 
     Args:
-        warehouse: Where the budget is kept that all processes share; without one, a budget of this process alone.
+        warehouse: Where the budget is kept that all processes share, and how the exchange answers; without one, a
+            budget of this process alone.
         gently: What share of the exchange's limit to stay within besides, whatever the others leave.
 
     Raises:
@@ -74,7 +77,10 @@ async def open_exchange(
             share = min(1.0, max(gently, 4 * traits.page_weight / limit))
             own_budget = local_budget(weight_limit=limit, interval_s=interval_s, share=share)
             budget = Both(await stack.enter_async_context(own_budget), budget)
-        source = await stack.enter_async_context(open_source(name, settings, budget))
+        on_answer: OnAnswer = ignore
+        if warehouse is not None:
+            on_answer = (await stack.enter_async_context(Counting(warehouse, name))).count
+        source = await stack.enter_async_context(open_source(name, settings, budget, on_answer))
         yield Exchange(name, source, budget, asyncio.Semaphore(own.pages_at_once))
 
 

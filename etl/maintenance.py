@@ -19,7 +19,8 @@ from etl.retention import retire_candles
 from etl.series import subtract
 from etl.stores import Stores
 from etl.timeframe import EPOCH
-from etl.warehouse import adapt, covered_ranges, drop_empty_chunks, known_series, refresh_aggregates
+from etl.traffic import KEPT
+from etl.warehouse import adapt, covered_ranges, drop_empty_chunks, fold_requests, known_series, refresh_aggregates
 
 log = logging.getLogger(__name__)
 
@@ -110,11 +111,12 @@ def check_sample(stores: Stores, moment: datetime) -> Done:
 
 
 def tend_warehouse(stores: Stores, moment: datetime) -> Done:
-    """Let TimescaleDB do as the settings say, and drop the chunks from which all candles have left."""
+    """Let TimescaleDB do as the settings say, drop the chunks that all candles have left, and sum up old requests."""
     with stores.warehouse.begin() as connection:
         adapt(connection, stores.settings.keep.uncompressed)
         keep = stores.settings.keep.warehouse
         dropped = 0 if keep is None else drop_empty_chunks(connection, moment - keep)
+        fold_requests(connection, moment - KEPT)
     return Done(f"{dropped} empty chunks dropped")
 
 

@@ -8,16 +8,20 @@ from __future__ import annotations
 import gc
 from contextlib import AbstractAsyncContextManager
 
+from etl.answers import OnAnswer, ignore
 from etl.extract.budget import Budget
 from etl.extract.source import Source
 from etl.settings import Settings
 
 
-def open_source(exchange: str, settings: Settings, budget: Budget) -> AbstractAsyncContextManager[Source]:
+def open_source(
+    exchange: str, settings: Settings, budget: Budget, on_answer: OnAnswer = ignore
+) -> AbstractAsyncContextManager[Source]:
     """Return the source that speaks to `exchange`, to be entered.
 
     Args:
         budget: What may be spent there.
+        on_answer: Told of each request.
 
     Raises:
         ConfigError: Nobody knows such an exchange.
@@ -28,4 +32,4 @@ def open_source(exchange: str, settings: Settings, budget: Budget) -> AbstractAs
 
     # What is imported stays: the collector need not go through ccxt again and again while pages come and go.
     gc.freeze()
-    return CcxtSource(exchange, settings, DIALECTS[traits.dialect](traits), budget)
+    return CcxtSource(exchange, settings, DIALECTS[traits.dialect](traits), budget, on_answer)

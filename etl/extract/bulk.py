@@ -22,6 +22,7 @@ from datetime import UTC, date, datetime, timedelta
 import aiohttp
 import tenacity
 
+from etl.answers import OnAnswer, Outcome, counted, ignore
 from etl.extract.kline_csv import without_header
 from etl.extract.source import Page, Route
 from etl.series import Series, TimeRange
@@ -71,6 +72,20 @@ class _BusyError(_UnusableError):
     """The server does not answer just now."""
 
 
+class _TooOftenError(_BusyError):
+    """The server wants fewer requests."""
+
+
+_OUTCOMES: tuple[tuple[type[Exception], Outcome], ...] = (
+    (_NotThereError, Outcome.OK),  # which is what was asked
+    (_TooOftenError, Outcome.RATE_LIMIT),
+    (_BusyError, Outcome.UNAVAILABLE),
+    (_UnusableError, Outcome.MALFORMED),
+    (aiohttp.ClientError, Outcome.UNAVAILABLE),
+    (OSError, Outcome.UNAVAILABLE),
+)
+
+
 def bulk_files(series: Series, symbol_id: str, time_range: TimeRange, now_ms: int) -> list[BulkFile]:
     """Return the files that hold the whole days of a range, as few as may be.
 
@@ -107,13 +122,19 @@ def bulk_files(series: Series, symbol_id: str, time_range: TimeRange, now_ms: in
 
 
 async def fetch_bulk(
-    session: aiohttp.ClientSession, base_url: str, series: Series, file: BulkFile, fetched_at_ms: int
+    session: aiohttp.ClientSession,
+    base_url: str,
+    series: Series,
+    file: BulkFile,
+    fetched_at_ms: int,
+    on_answer: OnAnswer = ignore,
 ) -> Page | None:
     """Download a file, hold it against its checksum, and unpack it.
 
     Args:
         base_url: What stands before the file's path: `https://data.binance.vision/data`.
         fetched_at_ms: The exchange's clock, read before.
+        on_answer: Told of each request.
 
     Returns:
         A page of the file's whole window, its body the CSV text; None if the file is not there or not as it should be,
@@ -124,8 +145,8 @@ async def fetch_bulk(
     url = f"{base_url.rstrip('/')}/{file.path}"
     name = file.path.rpartition("/")[2]
     try:
-        checksum = await _download_patiently(session, f"{url}.CHECKSUM", _MOST_CHECKSUM_BYTES)
-        content = await _download_patiently(session, url, _MOST_ZIPPED_BYTES)
+        checksum = await _download_patiently(session, f"{url}.CHECKSUM", _MOST_CHECKSUM_BYTES, on_answer)
+        content = await _download_patiently(session, url, _MOST_ZIPPED_BYTES, on_answer)
         body = await asyncio.to_thread(_unpack, content, checksum, name)
     except _NotThereError as error:
         log.info("%s %s: no bulk file (%s); asking the API", series, file.window, error)
@@ -175,14 +196,18 @@ def _read_member(content: bytes, name: str) -> bytes:
     return text
 
 
-async def _download_patiently(session: aiohttp.ClientSession, url: str, most_bytes: int) -> bytes:
+async def _download_patiently(session: aiohttp.ClientSession, url: str, most_bytes: int, on_answer: OnAnswer) -> bytes:
+    async def download() -> bytes:
+        with counted(on_answer, _outcome_of):
+            return await _download(session, url, most_bytes)
+
     retrying = tenacity.AsyncRetrying(
         retry=tenacity.retry_if_exception_type((_BusyError, aiohttp.ClientError, OSError)),
         stop=tenacity.stop_after_attempt(_TRIES),
         wait=_wait,
         reraise=True,
     )
-    return await retrying(_download, session, url, most_bytes)
+    return await retrying(download)
 
 
 async def _download(session: aiohttp.ClientSession, url: str, most_bytes: int) -> bytes:
@@ -200,7 +225,9 @@ async def _download(session: aiohttp.ClientSession, url: str, most_bytes: int) -
     async with session.get(url, headers=headers, timeout=_TIMEOUT, allow_redirects=False) as response:
         if response.status == 404:
             raise _NotThereError(f"{name} answers 404")
-        if response.status == 429 or response.status >= 500:
+        if response.status == 429:
+            raise _TooOftenError(f"{name} answers 429")
+        if response.status >= 500:
             raise _BusyError(f"{name} answers {response.status}")
         if response.status != 200:
             raise _UnusableError(f"{name} answers {response.status}")
@@ -210,6 +237,10 @@ async def _download(session: aiohttp.ClientSession, url: str, most_bytes: int) -
             if len(content) > most_bytes:
                 raise _UnusableError(f"{name} sends over {most_bytes} bytes")
         return bytes(content)
+
+
+def _outcome_of(error: Exception) -> Outcome:
+    return next((outcome for kind, outcome in _OUTCOMES if isinstance(error, kind)), Outcome.OTHER)
 
 
 def _reason(error: BaseException) -> str:

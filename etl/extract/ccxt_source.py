@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -19,6 +19,7 @@ import ccxt
 import ccxt.async_support
 import orjson
 
+from etl.answers import OnAnswer, Outcome, counted, ignore
 from etl.errors import ChandlerError, ConfigError, MalformedPayloadError, RateLimitError, UnknownSymbolError
 from etl.exchanges import Traits
 from etl.extract.budget import Budget
@@ -56,15 +57,15 @@ class Dialect(Protocol):
         """Ask for the trades from the start of `window` on."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Answer:
     status: int = 0
     headers: Mapping[str, str] = field(default_factory=dict)
     body: str = ""
 
 
-# The answer of the request under way in this task: ccxt itself keeps only the exchange's last one, which may belong
-# to another task.
+# The answer of the request under way in this task, or in one that ccxt has begun for it: ccxt itself keeps only the
+# exchange's last one, which may belong to another task.
 _answer: ContextVar[_Answer] = ContextVar("_answer")
 
 
@@ -76,16 +77,20 @@ class CcxtSource:
         settings: Where to find it.
         dialect: How to speak to it.
         budget: What may be spent there.
+        on_answer: Told of each request.
 
     Raises:
         ConfigError: ccxt knows no such exchange, or its address cannot be replaced.
     """
 
-    def __init__(self, exchange: str, settings: Settings, dialect: Dialect, budget: Budget) -> None:
+    def __init__(
+        self, exchange: str, settings: Settings, dialect: Dialect, budget: Budget, on_answer: OnAnswer = ignore
+    ) -> None:
         own = settings.exchange(exchange)
         self.traits: Traits = settings.traits(exchange)
         self.budget = budget
         self._dialect = dialect
+        self._on_answer = on_answer
         self._clock_skew_ms: int | None = None
         self._clock_lock = asyncio.Lock()
         self._markets: dict[str, Mapping[str, Any]] = {}
@@ -140,10 +145,14 @@ class CcxtSource:
             asking = self._dialect.trades(self._client, market, window)
         else:
             asking = self._dialect.candles(self._client, market, series, window)
-        answer = await self._ask(asking, weight=self.traits.page_weight, **place)
-        body = orjson.dumps(answer).decode() if self.traits.dialect == "ccxt" else _answer.get().body
-        page = Page(series, window, clock_ms, body, route, answer if isinstance(answer, list | dict) else None)
-        page.rows()
+
+        def to_page(answer: Any) -> Page:
+            body = orjson.dumps(answer).decode() if self.traits.dialect == "ccxt" else _answer.get().body
+            page = Page(series, window, clock_ms, body, route, answer if isinstance(answer, list | dict) else None)
+            page.rows()
+            return page
+
+        page: Page = await self._ask(asking, weight=self.traits.page_weight, read=to_page, **place)
         return page
 
     async def bulk_files(self, series: Series, time_range: TimeRange) -> Sequence[BulkFile]:
@@ -159,7 +168,8 @@ class CcxtSource:
         if self._bulk_url is None:
             return None
         self._client.open()
-        return await fetch_bulk(self._client.session, self._bulk_url, series, file, await self.clock_ms())
+        session, fetched_at_ms = self._client.session, await self.clock_ms()
+        return await fetch_bulk(session, self._bulk_url, series, file, fetched_at_ms, self._on_answer)
 
     async def _market(self, symbol: str, **place: Any) -> Mapping[str, Any]:
         """Return what the exchange says of `symbol`: by one small question, or else by the whole list."""
@@ -187,8 +197,10 @@ class CcxtSource:
         market: Mapping[str, Any] = self._client.market(symbol)
         return market
 
-    async def _ask(self, asking: Awaitable[Any], *, weight: int, **place: Any) -> Any:
-        """Make one request within the budget, and translate what goes wrong."""
+    async def _ask(
+        self, asking: Awaitable[Any], *, weight: int, read: Callable[[Any], Any] = lambda answer: answer, **place: Any
+    ) -> Any:
+        """Make one request within the budget, and translate what goes wrong; what cannot be read has failed, too."""
         try:
             await self.budget.spend(weight)
         except BaseException:
@@ -196,14 +208,24 @@ class CcxtSource:
             raise
         _answer.set(_Answer())
         try:
-            return await asking
-        except ccxt.BaseError as error:
-            failure = self._failure(error, place)
-            if isinstance(failure, RateLimitError):
-                await self.budget.pause(failure.retry_after_s or _UNSAID_PAUSE_S)
-            raise failure from error
+            with counted(self._count):
+                return read(await self._translated(asking, place))
+        except RateLimitError as error:
+            await self.budget.pause(error.retry_after_s or _UNSAID_PAUSE_S)
+            raise
         finally:
             self.budget.settle(weight, _to_int(_answer.get().headers.get("x-mbx-used-weight-1m")))
+
+    async def _translated(self, asking: Awaitable[Any], place: Mapping[str, Any]) -> Any:
+        try:
+            return await asking
+        except ccxt.BaseError as error:
+            raise self._failure(error, place) from error
+
+    def _count(self, outcome: Outcome, seconds: float) -> None:
+        # What ccxt has at hand is no request: the list of markets, or our own clock.
+        if outcome is not Outcome.OK or _answer.get().status:
+            self._on_answer(outcome, seconds)
 
     def _failure(self, error: ccxt.BaseError, place: Mapping[str, Any]) -> ChandlerError:
         answer = _answer.get()
@@ -218,7 +240,9 @@ def _make_client(ccxt_id: str) -> Any:
 
     def remember(self: Any, code: int, reason: str, url: str, method: str, headers: Any, body: str, *sent: Any) -> str:
         """Remember each answer for the task that asked."""
-        _answer.set(_Answer(code, {key.lower(): value for key, value in headers.items()}, body))
+        answer = _answer.get()
+        answer.status, answer.body = code, body
+        answer.headers = {key.lower(): value for key, value in headers.items()}
         return body
 
     own = type(ccxt_id, (kind,), {"on_rest_response": remember, "on_json_response": staticmethod(orjson.loads)})

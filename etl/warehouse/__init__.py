@@ -146,6 +146,15 @@ from etl.warehouse.snapshots import begin_reading
 from etl.warehouse.status import SeriesStatus, read_status
 from etl.warehouse.telling import Delivery, Telling, read_tellings
 from etl.warehouse.timescale import adapt, adopt, drop_empty_chunks
+from etl.warehouse.traffic import (
+    RequestCount,
+    add_requests,
+    fold_requests,
+    hour_of,
+    read_pauses,
+    read_requests,
+    read_spent,
+)
 from etl.warehouse.watching import failing_channels, open_absences
 
 __all__ = [
@@ -170,6 +179,7 @@ __all__ = [
     "Quality",
     "Quarantined",
     "ReadCandles",
+    "RequestCount",
     "Revision",
     "Scoring",
     "SeriesStatus",
@@ -183,6 +193,7 @@ __all__ = [
     "Wish",
     "acknowledge",
     "adapt",
+    "add_requests",
     "adopt",
     "begin_load",
     "begin_opinion",
@@ -215,10 +226,12 @@ __all__ = [
     "find_load",
     "find_message",
     "find_quarantined",
+    "fold_requests",
     "follow_revisions",
     "give_up",
     "give_up_messages",
     "hold_channel",
+    "hour_of",
     "incidents_opened",
     "incidents_to_judge",
     "incidents_within",
@@ -266,12 +279,15 @@ __all__ = [
     "read_messages",
     "read_open_times",
     "read_overruled",
+    "read_pauses",
     "read_quality",
     "read_quarantine",
+    "read_requests",
     "read_retired_times",
     "read_revisions",
     "read_scorings",
     "read_sizes",
+    "read_spent",
     "read_status",
     "read_tellings",
     "read_tries",

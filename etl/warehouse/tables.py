@@ -219,7 +219,7 @@ quality = Table(
     *(Column(name, Double) for name in ("open", "high", "low", "close", "volume")),
 )
 
-# How long requests took is counted within the bounds of etl.traffic.
+# How long requests took is counted within the bounds of etl.answers.
 requests = Table(
     "requests",
     metadata,
