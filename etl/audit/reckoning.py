@@ -142,8 +142,7 @@ def mend_quality(scope: Scope, touched: Sequence[TimeRange]) -> Iterator[str]:
     connection, series_id, timeframe = scope.connection, scope.series_id, scope.series.timeframe
     for span in touched:
         accounts = read_accounts(driver_of(connection), series_id, span)
-        columns = to_columns(read_stored(scope, span))
-        counted = tally(span, accounts, timeframe, columns["open_time"], columns["flags"])
+        counted = tally(span, accounts, timeframe, to_columns(read_stored(scope, span)))
         if read_quality(connection, series_id, span) != counted:
             write_quality(connection, series_id, span, counted)
             yield f"{span}: quality counted again"

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import date, timedelta
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from etl.audit.check import Check
 from etl.audit.grid import Slots, Times, times_of
-from etl.schema import RULE_FLAGS, AbsenceKind, Flag, to_column
+from etl.schema import RULE_FLAGS, AbsenceKind, Flag, to_column, to_columns
 from etl.series import TimeRange
 from etl.timeframe import Timeframe
-from etl.warehouse import Quality, count_refused
+from etl.warehouse import DayCandle, Quality, count_refused
 
 _Counts = NDArray[np.int64]
 """(n,) one a day."""
@@ -35,6 +37,7 @@ def recount(check: Check, days: TimeRange) -> dict[date, Quality]:
         str(flag.name).lower(): _by_day(stored[(flags & flag) != 0], days) for flag in Flag if flag in RULE_FLAGS
     }
     held, revisions = _by_day(stored, days), _by_day(piece.revised, days)
+    candles = _candles(piece.stored, days)
     refused = count_refused(scope.connection, scope.series_id, days)
     counted = {}
     for number in range(days.count(Timeframe.D1)):
@@ -46,10 +49,26 @@ def recount(check: Check, days: TimeRange) -> dict[date, Quality]:
             refused=refused.get(day, {}),
             flagged=_of_day(flagged, number),
             revisions=int(revisions[number]),
+            candle=candles[number],
         )
         if quality != Quality():
             counted[day] = quality
     return counted
+
+
+def _candles(stored: pa.Table, days: TimeRange) -> list[DayCandle | None]:
+    """Return what the candles of each day make."""
+    columns = to_columns(stored)
+    bounds = np.searchsorted(columns["open_time"], np.arange(days.start_ms, days.end_ms + 1, Timeframe.D1.ms))
+    made: list[DayCandle | None] = []
+    for first, end in zip(bounds, bounds[1:], strict=False):
+        own = {name: values[first:end] for name, values in columns.items()}
+        if first == end:
+            made.append(None)
+            continue
+        prices = (own["open"][0], own["high"].max(), own["low"].min(), own["close"][-1])
+        made.append(DayCandle(*(float(price) for price in prices), math.fsum(own["volume"])))
+    return made
 
 
 def _by_day(times: Times, days: TimeRange) -> _Counts:

@@ -22,6 +22,7 @@ from etl.warehouse.around import days_of, read_accounts
 from etl.warehouse.budget import SharedBudget, local_budget
 from etl.warehouse.checkpoints import Checkpoint, covered_ranges, read_checkpoints, vouch
 from etl.warehouse.database import HEAD, Warehouse, open_warehouse
+from etl.warehouse.day_candles import DayCandle, make_day_candles
 from etl.warehouse.features import Features, Sizes, read_features, read_sizes
 from etl.warehouse.holding import ensure_series, lock_series
 from etl.warehouse.incident_lists import (
@@ -165,6 +166,7 @@ __all__ = [
     "Change",
     "ChannelState",
     "Checkpoint",
+    "DayCandle",
     "Decision",
     "Delivery",
     "Features",
@@ -248,6 +250,7 @@ __all__ = [
     "lock_series",
     "log_incident_change",
     "log_mending",
+    "make_day_candles",
     "mark_announced",
     "mark_channel_failing",
     "mark_channel_sent",

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-import numpy as np
 import psycopg
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -20,7 +19,7 @@ from etl.series import TimeRange
 from etl.timeframe import Timeframe
 from etl.warehouse.absences import Absence, to_absence
 from etl.warehouse.checkpoints import Checkpoint, to_checkpoint
-from etl.warehouse.copying import FLAG_COLUMNS, arrays_of, raw, read_arrays
+from etl.warehouse.copying import COUNTED_COLUMNS, arrays_of, raw, read_arrays
 
 # Rows as JSON, of which there are few: to send a statement for each kind costs more than to read them so.
 _ACCOUNTS = """
@@ -50,16 +49,24 @@ SELECT json_build_array(
 )
 """
 _REST = """
-SELECT array_agg(open_time), array_agg(flags) FROM (
-    SELECT open_time, flags FROM candles
+SELECT {arrays} FROM (
+    SELECT {names} FROM candles
     WHERE series_id = %(series_id)s AND open_time >= %(first_day)s AND open_time < %(start)s
-    UNION ALL SELECT open_time, flags FROM candles
+    UNION ALL SELECT {names} FROM candles
     WHERE series_id = %(series_id)s AND open_time >= %(end)s AND open_time < %(end_day)s
 ) unordered
 """
+_COUNTED = [sql.Identifier(column.name) for column in COUNTED_COLUMNS]
 _AROUND = (
     sql.SQL("SELECT * FROM ({}) candles, ({}) rest, ({}) accounts")
-    .format(arrays_of(CANDLE_COLUMNS), sql.SQL(_REST), sql.SQL(_ACCOUNTS))
+    .format(
+        arrays_of(CANDLE_COLUMNS),
+        sql.SQL(_REST).format(
+            arrays=sql.SQL(", ").join(sql.SQL("array_agg({})").format(name) for name in _COUNTED),
+            names=sql.SQL(", ").join(_COUNTED),
+        ),
+        sql.SQL(_ACCOUNTS),
+    )
     .as_bytes()
 )
 
@@ -96,14 +103,12 @@ class Around:
 
     Attributes:
         candles: Of the range: CANDLE_SCHEMA, ascending by open_time.
-        times: (n,) when the candles of the rest of the days open, in milliseconds since the epoch, ascending.
-        flags: (n,) their flags.
+        rest: COUNTED_COLUMNS of the candles of the rest of the days: as `to_columns`, ascending by open_time.
         accounts: Of the days.
     """
 
     candles: pa.Table
-    times: NDArray[np.int64]
-    flags: NDArray[np.int16]
+    rest: Mapping[str, NDArray[Any]]
     accounts: Accounts
 
 
@@ -122,9 +127,9 @@ def ask_around(driver: psycopg.Connection[Any], series_id: int, time_range: Time
 
     def around() -> Around:
         candles = read_arrays(answer, CANDLE_COLUMNS)
-        rest = read_arrays(answer, FLAG_COLUMNS, first=len(CANDLE_COLUMNS))
-        said = json.loads(raw(answer, len(CANDLE_COLUMNS) + len(FLAG_COLUMNS)) or b"")
-        return Around(from_columns(candles), rest["open_time"], rest["flags"], _to_accounts(days, *said))
+        rest = read_arrays(answer, COUNTED_COLUMNS, first=len(CANDLE_COLUMNS))
+        said = json.loads(raw(answer, len(CANDLE_COLUMNS) + len(COUNTED_COLUMNS)) or b"")
+        return Around(from_columns(candles), rest, _to_accounts(days, *said))
 
     return around
 

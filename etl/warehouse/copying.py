@@ -31,7 +31,9 @@ _AT_ONCE = 8192  # rows; what is encoded while the server takes in those before
 _EPOCH_MS = 946_684_800_000  # PostgreSQL counts microseconds from 2000-01-01.
 _DTYPES = {ColumnKind.TIME: ">i8", ColumnKind.FLOAT: ">f8", ColumnKind.INT: ">i8", ColumnKind.SMALL: ">i2"}
 _NULL = {ColumnKind.FLOAT: sql.SQL("'NaN'::float8"), ColumnKind.INT: sql.SQL("-1::int8")}
-FLAG_COLUMNS = tuple(column for column in CANDLE_COLUMNS if column.name in {"open_time", "flags"})
+_COUNTED = {"open_time", "open", "high", "low", "close", "volume", "flags"}
+COUNTED_COLUMNS = tuple(column for column in CANDLE_COLUMNS if column.name in _COUNTED)
+"""What the quality of a day is counted from."""
 
 
 def copy_in(cursor: psycopg.Cursor[tuple[object, ...]], table: str, series_id: int, candles: pa.Table) -> None:
@@ -138,12 +140,11 @@ def fetch_out(cursor: psycopg.Cursor[tuple[object, ...]], series_id: int, time_r
     return from_columns(_fetch_arrays(cursor, CANDLE_COLUMNS, series_id, time_range))
 
 
-def fetch_flags(
+def fetch_counted(
     cursor: psycopg.Cursor[tuple[object, ...]], series_id: int, time_range: TimeRange
-) -> tuple[NDArray[np.int64], NDArray[np.int16]]:
-    """Return open times and flags alone, ascending by open_time; as `fetch_out`."""
-    columns = _fetch_arrays(cursor, FLAG_COLUMNS, series_id, time_range)
-    return columns["open_time"], columns["flags"]
+) -> dict[str, NDArray[Any]]:
+    """Return COUNTED_COLUMNS alone: as `to_columns`, ascending by open_time; see `fetch_out`."""
+    return _fetch_arrays(cursor, COUNTED_COLUMNS, series_id, time_range)
 
 
 def _fetch_arrays(

@@ -18,13 +18,13 @@ import pyarrow as pa
 from sqlalchemy import Connection
 
 from etl.errors import StoreError
-from etl.schema import AbsenceKind, to_column
+from etl.schema import AbsenceKind, to_column, to_columns
 from etl.series import Series, TimeRange, clip
 from etl.timeframe import from_ms, to_ms
 from etl.warehouse.absences import Asking, Finding, record_absences, record_unfetched
 from etl.warehouse.around import Accounts, Around, ask_around, days_of, read_accounts
 from etl.warehouse.checkpoints import draft, renew, write_checkpoints
-from etl.warehouse.copying import copy_in
+from etl.warehouse.copying import COUNTED_COLUMNS, copy_in
 from etl.warehouse.database import Warehouse
 from etl.warehouse.holding import Held, holding
 from etl.warehouse.listings import write_listing
@@ -173,16 +173,15 @@ class Load:
         """Count the quality of the days of the range, and of what after it is flagged otherwise now."""
         span = self.time_range
         parts = (self.before, merged.candles, merged.after, self.after.slice(merged.after.num_rows))
-        stored = [(to_column(part, "open_time"), to_column(part, "flags")) for part in parts]
-        stored.append((self._known.times, self._known.flags))
-        times, flags = (np.concatenate(each) for each in zip(*stored, strict=True))
+        stored = [*(to_columns(part, COUNTED_COLUMNS) for part in parts), self._known.rest]
+        columns = {column.name: np.concatenate([part[column.name] for part in stored]) for column in COUNTED_COLUMNS}
         later = to_column(merged.after, "open_time")
         end_ms = int(later[-1]) + self.series.timeframe.ms if len(later) else 0
         days = days_of(TimeRange.from_ms(span.start_ms, max(span.end_ms, end_ms)))
         revisions = Counter(accounts.revisions)
         revisions.update(from_ms(at).date() for at in to_column(merged.changed, "open_time").tolist())
         accounts = replace(accounts, revisions=revisions)
-        return days, tally(days, accounts, self.series.timeframe, times, flags)
+        return days, tally(days, accounts, self.series.timeframe, columns)
 
     def _record_holes(self, covered: Sequence[TimeRange]) -> None:
         """Record that nobody has asked for what lies between what was loaded and its neighbours."""

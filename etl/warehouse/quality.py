@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
@@ -18,16 +18,22 @@ from etl.series import TimeRange, clip
 from etl.timeframe import Timeframe, from_ms
 from etl.warehouse import tables
 from etl.warehouse.around import Accounts, days_of, read_accounts
-from etl.warehouse.reading import driver_of, read_flags
+from etl.warehouse.copying import COUNTED_COLUMNS
+from etl.warehouse.day_candles import DayCandle, make_day_candles
+from etl.warehouse.reading import driver_of, read_counted
 
 _DELETE = "DELETE FROM quality WHERE series_id = %(series_id)s AND day >= %(start)s AND day < %(end)s"
 _WRITE = """
-INSERT INTO quality (series_id, day, expected, stored, absent, refused, flagged, revisions)
-VALUES (%(series_id)s, %(day)s, %(expected)s, %(stored)s, %(absent)s, %(refused)s, %(flagged)s, %(revisions)s)
+INSERT INTO quality
+    (series_id, day, expected, stored, absent, refused, flagged, revisions, open, high, low, close, volume)
+VALUES (%(series_id)s, %(day)s, %(expected)s, %(stored)s, %(absent)s, %(refused)s, %(flagged)s, %(revisions)s,
+    %(open)s, %(high)s, %(low)s, %(close)s, %(volume)s)
 ON CONFLICT (series_id, day) DO UPDATE SET
     expected = excluded.expected, stored = excluded.stored, absent = excluded.absent, refused = excluded.refused,
-    flagged = excluded.flagged, revisions = excluded.revisions
+    flagged = excluded.flagged, revisions = excluded.revisions, open = excluded.open, high = excluded.high,
+    low = excluded.low, close = excluded.close, volume = excluded.volume
 """
+_CANDLE = ("open", "high", "low", "close", "volume")
 _RULES = [flag for flag in Flag if flag in RULE_FLAGS]
 _AT_ONCE = timedelta(days=366)  # so that memory does not grow with the range
 
@@ -42,6 +48,7 @@ class Quality:
         refused: Rows in quarantine, by rule; those that were released are not among them.
         flagged: Candles by rule; one may be flagged by several.
         revisions: Values that were replaced.
+        candle: Of one day: what is stored of it makes this; None if that is nothing, or an earlier version has counted.
     """
 
     expected: int = 0
@@ -50,9 +57,10 @@ class Quality:
     refused: dict[str, int] = field(default_factory=dict)
     flagged: dict[str, int] = field(default_factory=dict)
     revisions: int = 0
+    candle: DayCandle | None = None
 
     def add(self, other: Quality) -> None:
-        """Count `other` in."""
+        """Count `other` in, all but its candle."""
         self.expected += other.expected
         self.stored += other.stored
         self.revisions += other.revisions
@@ -68,12 +76,16 @@ def read_quality(connection: Connection, series_id: int, time_range: TimeRange |
         time_range: Which days: all that it touches; without, all there are.
     """
     own = tables.quality.c
-    query = select(own.day, own.expected, own.stored, own.absent, own.refused, own.flagged, own.revisions)
-    query = query.where(own.series_id == series_id).order_by(own.day)
+    counts = (own.day, own.expected, own.stored, own.absent, own.refused, own.flagged, own.revisions)
+    query = select(*counts, *(own[name] for name in _CANDLE)).where(own.series_id == series_id).order_by(own.day)
     if time_range is not None:
         days = days_of(time_range)
         query = query.where(own.day >= days.start.date(), own.day < days.end.date())
-    return {day: Quality(*rest) for day, *rest in connection.execute(query)}
+    return {row.day: Quality(*row[1:7], candle=_to_candle(row[7:])) for row in connection.execute(query)}
+
+
+def _to_candle(values: Sequence[Any]) -> DayCandle | None:
+    return None if values[0] is None else DayCandle(*values)
 
 
 def refresh_quality(connection: Connection, series_id: int, timeframe: Timeframe, time_range: TimeRange) -> None:
@@ -94,7 +106,8 @@ def write_quality(connection: Connection, series_id: int, days: TimeRange, count
 def _to_row(series_id: int, day: date, quality: Quality) -> dict[str, Any]:
     counts = {name: getattr(quality, name) for name in ("expected", "stored", "revisions")}
     by_name = {name: Jsonb(getattr(quality, name)) for name in ("absent", "refused", "flagged")}
-    return {"series_id": series_id, "day": day, **counts, **by_name}
+    candle = {name: quality.candle and getattr(quality.candle, name) for name in _CANDLE}
+    return {"series_id": series_id, "day": day, **counts, **by_name, **candle}
 
 
 def count_quality(
@@ -103,9 +116,9 @@ def count_quality(
     """Count the quality of each day that `time_range` touches, from the candles and the accounts of them."""
     counted: dict[date, Quality] = {}
     for days in days_of(time_range).windows(_AT_ONCE // timedelta(milliseconds=1)):
-        times, flags = read_flags(connection, series_id, days)
+        columns = read_counted(connection, series_id, days)
         accounts = read_accounts(driver_of(connection), series_id, days)
-        counted |= _as_retired(connection, series_id, accounts, tally(days, accounts, timeframe, times, flags))
+        counted |= _as_retired(connection, series_id, accounts, tally(days, accounts, timeframe, columns))
     return counted
 
 
@@ -117,22 +130,22 @@ def _as_retired(
     for span in filter(None, spans):
         for day, known in read_quality(connection, series_id, span).items():
             counted.setdefault(day, Quality())
-            counted[day].stored, counted[day].flagged = known.stored, known.flagged
+            own = counted[day]
+            own.stored, own.flagged, own.candle = known.stored, known.flagged, known.candle
     return dict(sorted(counted.items()))
 
 
 def tally(
-    days: TimeRange, accounts: Accounts, timeframe: Timeframe, times: NDArray[np.int64], flags: NDArray[np.int16]
+    days: TimeRange, accounts: Accounts, timeframe: Timeframe, columns: Mapping[str, NDArray[Any]]
 ) -> dict[date, Quality]:
     """Count the quality of each day that anything is known of, ascending.
 
     Args:
         days: Whole ones, of those that `accounts` tells of.
-        times: (n,) when the candles open that are stored, in milliseconds since the epoch; of other days, too.
-        flags: (n,) their flags.
+        columns: What is stored, of other days, too: COUNTED_COLUMNS at least, (n,) each, as `to_columns`; in any order.
     """
     counted: defaultdict[date, Quality] = defaultdict(Quality)
-    _count_candles(days, times, flags, counted)
+    _count_candles(days, columns, counted)
     for absence in accounts.absences:
         for day, slots in _slots_by_day(absence.span, days, timeframe):
             kinds = counted[day].absent
@@ -150,17 +163,26 @@ def tally(
     return dict(sorted(counted.items()))
 
 
-def _count_candles(
-    days: TimeRange, times: NDArray[np.int64], flags: NDArray[np.int16], counted: defaultdict[date, Quality]
-) -> None:
-    is_inside = (times >= days.start_ms) & (times < days.end_ms)
-    place = (times[is_inside] - days.start_ms) // Timeframe.D1.ms
-    flags = flags[is_inside]
+def _count_candles(days: TimeRange, columns: Mapping[str, NDArray[Any]], counted: defaultdict[date, Quality]) -> None:
+    columns = _ascending(columns)
+    for day, candle in make_day_candles(days, columns).items():
+        counted[day].candle = candle
+    first, end = np.searchsorted(columns["open_time"], [days.start_ms, days.end_ms])
+    place = (columns["open_time"][first:end] - days.start_ms) // Timeframe.D1.ms
+    flags = columns["flags"][first:end]
     for day, count in _by_day(days, place):
         counted[day].stored = count
     for flag in _RULES if (flags & np.int16(RULE_FLAGS)).any() else ():
         for day, count in _by_day(days, place[(flags & np.int16(flag)) != 0]):
             counted[day].flagged[str(flag.name).lower()] = count
+
+
+def _ascending(columns: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
+    times = columns["open_time"]
+    if (np.diff(times) > 0).all():
+        return columns
+    order = np.argsort(times, kind="stable")
+    return {column.name: columns[column.name][order] for column in COUNTED_COLUMNS}
 
 
 def _by_day(days: TimeRange, place: NDArray[np.int64]) -> list[tuple[date, int]]:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, func, select
 from etl.series import Series, TimeRange
 from etl.timeframe import Timeframe, to_ms
 from etl.warehouse import tables
-from etl.warehouse.copying import copy_last, copy_out, copy_overruled, fetch_flags, fetch_out, fetch_times
+from etl.warehouse.copying import copy_last, copy_out, copy_overruled, fetch_counted, fetch_out, fetch_times
 
 Driver = psycopg.Connection[tuple[Any, ...]]
 
@@ -79,16 +79,14 @@ def read_open_times(connection: Connection, series_id: int, time_range: TimeRang
         return fetch_times(cursor, series_id, time_range)
 
 
-def read_flags(
-    connection: Connection, series_id: int, time_range: TimeRange
-) -> tuple[NDArray[np.int64], NDArray[np.int16]]:
-    """Return when the stored candles open that do in `time_range`, in milliseconds since the epoch, and their flags.
+def read_counted(connection: Connection, series_id: int, time_range: TimeRange) -> dict[str, NDArray[Any]]:
+    """Return COUNTED_COLUMNS of the stored candles that open in `time_range`: as `to_columns`, ascending by open_time.
 
     Args:
         time_range: Of a million candles at most.
     """
     with cursor_of(connection) as cursor:
-        return fetch_flags(cursor, series_id, time_range)
+        return fetch_counted(cursor, series_id, time_range)
 
 
 def cursor_of(connection: Connection) -> psycopg.Cursor[tuple[object, ...]]:
