@@ -89,7 +89,8 @@ def replay(
     exchange: Annotated[str, typer.Option(help="Whose recordings in --data to serve.")] = "binance",
     seed: Annotated[int, typer.Option(help="Which made-up market, without --data.")] = 7,
     symbols: Annotated[str | None, typer.Option(help="The made-up market's symbols, with commas between.")] = None,
-    port: Annotated[int, typer.Option(help="Where to listen on 127.0.0.1; 0 for any free port.")] = 8900,
+    port: Annotated[int, typer.Option(help="Where to listen; 0 for any free port.")] = 8900,
+    host: Annotated[str, typer.Option(help="On which of this machine's addresses.")] = "127.0.0.1",
     limits: Annotated[bool, typer.Option(help="Refuse who asks for too much, as each exchange does.")] = True,
     fault: Annotated[
         list[str] | None,
@@ -112,7 +113,7 @@ def replay(
 
     market = _market(data, exchange, seed, symbols)
     faults = FaultPlan.parse(fault or [])
-    server = ReplayServer(market, port=port, limits=limits, faults=faults, latency_ms=latency_ms)
+    server = ReplayServer(market, port=port, host=host, limits=limits, faults=faults, latency_ms=latency_ms)
     server.run_forever(on_ready=lambda url: err.print(f"Serving {len(market.symbols)} symbols at {url} until Ctrl-C."))
 
 
