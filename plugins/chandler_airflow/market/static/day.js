@@ -1,0 +1,2 @@
+// A view.
+export function show() {}

@@ -1,0 +1,212 @@
+// Paints the heat map: series downwards, days across. Only what can be seen is painted, at each scroll anew.
+
+import { DAY_MS, monthName } from "./numbers.js";
+import { KINDS } from "./states.js";
+
+/** @typedef {import("../types/answers.d.ts").SeriesCoverage} SeriesCoverage */
+/** @typedef {{ group: string } | { group: null, of: SeriesCoverage }} Row */
+/**
+ * @typedef {object} View
+ * @property {number} startMs The first day.
+ * @property {number} days
+ * @property {Row[]} rows
+ * @property {number} cell The width of a day in CSS pixels; may be a fraction.
+ * @property {number} left How far it is scrolled.
+ * @property {number} top
+ * @property {number} width Of what is seen.
+ * @property {number} height
+ * @property {Record<string, string>} colours
+ * @property {string | null} kind The one kind that is wanted.
+ * @property {{ row: number, day: number } | null} cursor
+ */
+
+export const ROW = 20;
+const LEAST_SHARE = 0.3;
+const NAMES = Object.fromEntries(KINDS.map((kind) => [kind.letter, kind.name]));
+
+/**
+ * @param {CanvasRenderingContext2D} context
+ * @param {View} view
+ */
+export function paintCells(context, view) {
+  const first = Math.max(Math.floor(view.left / view.cell), 0);
+  const last = Math.min(Math.ceil((view.left + view.width) / view.cell), view.days);
+  const firstRow = Math.max(Math.floor(view.top / ROW), 0);
+  const lastRow = Math.min(Math.ceil((view.top + view.height) / ROW), view.rows.length);
+  const edges = edgesOf(view, first, last);
+  for (let at = firstRow; at < lastRow; at += 1) {
+    const row = view.rows[at];
+    if (row?.group === null) paintRow(context, view, row.of, at * ROW - view.top, first, edges);
+  }
+  paintCursor(context, view);
+}
+
+/**
+ * Where each day begins, on whole device pixels: neighbours neither overlap nor leave a seam.
+ * @param {View} view
+ * @param {number} first
+ * @param {number} last
+ */
+function edgesOf(view, first, last) {
+  const ratio = window.devicePixelRatio || 1;
+  const edges = new Float64Array(last - first + 1);
+  for (let at = 0; at < edges.length; at += 1) {
+    edges[at] = Math.round(((first + at) * view.cell - view.left) * ratio) / ratio;
+  }
+  return edges;
+}
+
+/**
+ * @param {CanvasRenderingContext2D} context
+ * @param {View} view
+ * @param {SeriesCoverage} of
+ * @param {number} y
+ * @param {number} first
+ * @param {Float64Array} edges
+ */
+function paintRow(context, view, of, y, first, edges) {
+  const gap = view.cell >= 5 ? 1 : 0;
+  const [top, height] = [y + 1, ROW - 2];
+  for (let at = 0; at + 1 < edges.length; at += 1) {
+    const day = first + at;
+    const letter = of.states[day] ?? ".";
+    if (letter === ".") continue;
+    const x = edges[at] ?? 0;
+    const width = Math.max((edges[at + 1] ?? x) - x - gap, 0.5);
+    const isWanted = view.kind === null || has(of, day, view.kind);
+    context.globalAlpha = isWanted ? 1 : 0.18;
+    const seen = of.partial[day];
+    const whole = seen === undefined ? height : Math.max(Math.round((height * seen) / of.per_day), 2);
+    context.fillStyle = view.colours.stored ?? "";
+    context.fillRect(x, top + height - whole, width, whole);
+    if (letter !== "s") paintMissing(context, view, of, day, letter, x, top + height - whole, width, whole);
+    if (view.cell >= 3) paintMarks(context, view, of, day, x, top, width, height);
+  }
+  context.globalAlpha = 1;
+}
+
+/**
+ * What is missing hangs from the top, as high as its share; a few minutes are still to be seen.
+ * @param {CanvasRenderingContext2D} context
+ * @param {View} view
+ * @param {SeriesCoverage} of
+ * @param {number} day
+ * @param {string} letter
+ * @param {number} x
+ * @param {number} top
+ * @param {number} width
+ * @param {number} height
+ */
+function paintMissing(context, view, of, day, letter, x, top, width, height) {
+  const kinds = of.missing[day] ?? { [NAMES[letter] ?? ""]: of.per_day };
+  const expected = of.partial[day] ?? of.per_day;
+  const sum = Object.values(kinds).reduce((total, n) => total + n, 0);
+  const share = sum >= expected ? 1 : Math.min(Math.max(sum / expected, LEAST_SHARE), 1 - 2 / height);
+  let y = top;
+  for (const { name } of KINDS) {
+    const n = kinds[name];
+    if (!n) continue;
+    const part = (height * share * n) / sum;
+    context.fillStyle = view.colours[name] ?? "";
+    context.fillRect(x, y, width, part);
+    y += part;
+  }
+}
+
+/**
+ * A day with refused rows has a dot at its foot on the left, one with revisions on the right.
+ * @param {CanvasRenderingContext2D} context
+ * @param {View} view
+ * @param {SeriesCoverage} of
+ * @param {number} day
+ * @param {number} x
+ * @param {number} top
+ * @param {number} width
+ * @param {number} height
+ */
+function paintMarks(context, view, of, day, x, top, width, height) {
+  const size = Math.min(3, width / 2);
+  if (of.refused[day]) {
+    context.fillStyle = view.colours.refused ?? "";
+    context.fillRect(x, top + height - size - 1, size, size);
+  }
+  if (of.revised[day]) {
+    context.fillStyle = view.colours.revised ?? "";
+    context.fillRect(x + width - size, top + height - size - 1, size, size);
+  }
+}
+
+/**
+ * @param {CanvasRenderingContext2D} context
+ * @param {View} view
+ */
+function paintCursor(context, view) {
+  if (!view.cursor) return;
+  const x = view.cursor.day * view.cell - view.left;
+  context.strokeStyle = view.colours.ink ?? "";
+  context.lineWidth = 2;
+  context.strokeRect(x - 1, view.cursor.row * ROW - view.top, Math.max(view.cell, 4) + 1, ROW);
+}
+
+/**
+ * Whether a day has something of a kind; `refused` and `revised` are counted apart from what is absent.
+ * @param {SeriesCoverage} of
+ * @param {number} day
+ * @param {string} kind
+ */
+export function has(of, day, kind) {
+  if (kind === "stored") return of.states[day] === "s";
+  if (kind === "revised") return day in of.revised;
+  if (kind === "refused" && day in of.refused) return true;
+  const missing = of.missing[day];
+  return missing ? kind in missing : NAMES[of.states[day] ?? ""] === kind;
+}
+
+/**
+ * Write months and years along the top, and days where there is room.
+ * @param {CanvasRenderingContext2D} context
+ * @param {View} view
+ */
+export function paintAxis(context, view) {
+  context.font = "11px system-ui, sans-serif";
+  context.textBaseline = "middle";
+  const last = Math.min(Math.ceil((view.left + view.width) / view.cell), view.days);
+  let first = Math.max(Math.floor(view.left / view.cell), 0);
+  // The month that is cut off at the left keeps its name.
+  let month = new Date(view.startMs + first * DAY_MS).getUTCDate() > 1 ? first : -1;
+  for (; first < last; first += 1) {
+    const date = new Date(view.startMs + first * DAY_MS);
+    const x = first * view.cell - view.left;
+    if (date.getUTCDate() === 1 || first === month) {
+      const isCut = first === month;
+      month = -1;
+      if (!isCut || (31 - date.getUTCDate()) * view.cell > 70) paintMonth(context, view, date, Math.max(x, 0), isCut);
+    }
+    if (view.cell >= 18 || (view.cell >= 7 && date.getUTCDay() === 1)) {
+      context.fillStyle = view.colours.quiet ?? "";
+      context.fillText(String(date.getUTCDate()), x + 2, 27);
+    }
+  }
+}
+
+/**
+ * @param {CanvasRenderingContext2D} context
+ * @param {View} view
+ * @param {Date} date
+ * @param {number} x
+ * @param {boolean} isCut
+ */
+function paintMonth(context, view, date, x, isCut) {
+  const isJanuary = date.getUTCMonth() === 0;
+  const room = view.cell * 30;
+  if (!isCut) {
+    context.fillStyle = view.colours.line ?? "";
+    context.fillRect(x, 2, 1, 34);
+  }
+  if (room < 26 && !isJanuary && date.getUTCMonth() % 3) return;
+  const year = date.getUTCFullYear();
+  const text =
+    isJanuary || isCut || room > 60 ? `${monthName(date)} ${room > 44 ? year : `’${year % 100}`}` : monthName(date);
+  context.fillStyle = (isJanuary ? view.colours.ink : view.colours.quiet) ?? "";
+  context.fillText(text, x + 4, 11);
+}

@@ -1,0 +1,98 @@
+// Numbers and times as people read them; all times are UTC.
+
+export const DAY_MS = 86_400_000;
+
+const COUNT = new Intl.NumberFormat("en-US");
+const SHORT = new Intl.NumberFormat("en-US", { notation: "compact", maximumSignificantDigits: 3 });
+const LONG_DAY = dayFormat({ weekday: "short", day: "numeric", month: "short", year: "numeric" });
+const SHORT_MONTH = dayFormat({ month: "short" });
+const LONG_MONTH = dayFormat({ month: "long", year: "numeric" });
+
+/** @param {Intl.DateTimeFormatOptions} options */
+function dayFormat(options) {
+  return new Intl.DateTimeFormat("en-GB", { ...options, timeZone: "UTC" });
+}
+
+/** @param {number} n */
+export const count = (n) => COUNT.format(n);
+
+/** @param {number} n */
+export const compact = (n) => SHORT.format(n);
+
+/**
+ * "1 candle", "2 candles".
+ * @param {number} n
+ * @param {string} word
+ */
+export const plural = (n, word) => `${count(n)} ${word}${n === 1 ? "" : "s"}`;
+
+/**
+ * A share in percent that is 100 only if nothing is missing.
+ * @param {number} part
+ * @param {number} whole
+ */
+export function share(part, whole) {
+  if (!whole) return "–";
+  if (part === whole) return "100 %";
+  const pct = Math.min((100 * part) / whole, 99.99);
+  return `${pct.toFixed(pct >= 99 ? 2 : 1)} %`;
+}
+
+/**
+ * @param {number | null | undefined} n
+ * @param {number} [digits]
+ */
+export const fixed = (n, digits = 3) => (n === null || n === undefined ? "–" : n.toFixed(digits));
+
+/** @param {number | null} seconds */
+export function duration(seconds) {
+  if (seconds === null) return "–";
+  return seconds < 1 ? `${Math.round(seconds * 1000)} ms` : `${seconds.toFixed(seconds < 10 ? 2 : 1)} s`;
+}
+
+/**
+ * How many decimals the prices need: what they have, up to eight significant digits of the greatest.
+ * @param {number[]} prices
+ */
+export function decimals(prices) {
+  const greatest = prices.reduce((most, price) => Math.max(most, Math.abs(price)), 0);
+  if (!greatest) return 2;
+  const most = Math.min(Math.max(7 - Math.floor(Math.log10(greatest)), 2), 15);
+  let digits = 2;
+  for (const price of prices.slice(-200)) {
+    while (digits < most && Math.abs(Number(price.toFixed(digits)) - price) > greatest * 1e-9) digits += 1;
+  }
+  return digits;
+}
+
+export const dayText = (/** @type {Date | number} */ time) => LONG_DAY.format(time);
+export const monthName = (/** @type {Date | number} */ time) => SHORT_MONTH.format(time);
+export const monthText = (/** @type {Date | number} */ time) => LONG_MONTH.format(time);
+
+/**
+ * "2026-03-03" of a time.
+ * @param {Date | number} time
+ */
+export const isoDay = (time) => new Date(time).toISOString().slice(0, 10);
+
+/**
+ * "2026-03-03 04:05", without what says nothing.
+ * @param {string | number | null | undefined} time
+ */
+export function moment(time) {
+  if (time === null || time === undefined) return "–";
+  return new Date(time).toISOString().slice(0, 16).replace("T", " ");
+}
+
+/**
+ * "04:05" of a time, with its day if it is another than `day`.
+ * @param {string} time
+ * @param {string} day
+ */
+export function clock(time, day) {
+  const text = moment(time);
+  return text.startsWith(day) ? text.slice(11) : text;
+}
+
+/** @param {string} kind */
+export const words = (kind) => kind.replaceAll("_", " ");

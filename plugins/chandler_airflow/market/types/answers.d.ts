@@ -1,0 +1,225 @@
+// What the server answers. Times are ISO 8601 with an offset, unless a name ends in _s: seconds since the epoch.
+
+export interface Me {
+  name: string;
+  may_act: boolean;
+  /** Airflow's own path prefix, before /chandler and /api. */
+  base: string;
+}
+
+export interface SeriesInfo {
+  series: string;
+  exchange: string;
+  symbol: string;
+  timeframe: string;
+  feeds: string[];
+  first: string | null;
+  /** When the first of it was loaded, where that is known. */
+  loaded_first?: string | null;
+  watermark: string | null;
+  end: string | null;
+  ended: boolean;
+  siblings: string[];
+}
+
+export interface SeriesCoverage {
+  series: string;
+  per_day: number;
+  /** A letter a day; `states.js` has them. */
+  states: string;
+  /** By number of the day: absent candles by kind. */
+  missing: Record<string, Record<string, number>>;
+  partial: Record<string, number>;
+  refused: Record<string, number>;
+  revised: Record<string, number>;
+  flagged: Record<string, number>;
+}
+
+export interface Coverage {
+  start: string;
+  days: number;
+  series: SeriesCoverage[];
+}
+
+export interface Absence {
+  start: string;
+  end: string;
+  slots: number;
+  kind: string;
+  evidence: unknown;
+  first_seen: string | null;
+  asked_at: string | null;
+  probes: number;
+  next_probe: string | null;
+}
+
+export interface Refused {
+  id: number;
+  open_time: string | null;
+  rule: string;
+  evidence: unknown;
+  row: unknown;
+  state: string;
+}
+
+export type Values = Record<"open" | "high" | "low" | "close" | "volume", number>;
+
+export interface Revision {
+  open_time: string;
+  replaced_at: string;
+  run: string | null;
+  before: Values;
+  after: Values;
+}
+
+export interface Load {
+  run: string;
+  loaded_at: string;
+  start: string;
+  end: string;
+  rows: number;
+  new: number;
+  revised: number;
+  absent: number;
+  quarantined: number;
+}
+
+export interface FeedOfDay {
+  dag_id: string;
+  history_dag_id: string;
+  /** The first day that the daily DAG loads. */
+  start: string;
+}
+
+export interface Day {
+  series: string;
+  day: string;
+  quality: {
+    expected: number;
+    stored: number;
+    absent: Record<string, number>;
+    refused: Record<string, number> | number;
+    flagged: Record<string, number> | number;
+    revisions: number;
+  } | null;
+  absences: Absence[];
+  refused: Refused[];
+  revisions: Revision[];
+  loads: Load[];
+  incidents: Incident[];
+  feeds: FeedOfDay[];
+  more?: Record<string, number>;
+}
+
+export interface Bars {
+  series: string;
+  width: string;
+  start: string;
+  end: string;
+  as_of: string | null;
+  is_made: boolean;
+  first: string | null;
+  last: string | null;
+  time_s: number[];
+  open: number[];
+  high: number[];
+  low: number[];
+  close: number[];
+  volume: number[];
+  candles: number[];
+  flags: number[];
+}
+
+export interface Marks {
+  anomalies: { open_time_s: number; score: number; incident: number | null }[];
+  incidents: {
+    id: number;
+    start: string;
+    end: string;
+    peak: string;
+    kind: string;
+    scope: string;
+    severity: string;
+    state: string;
+    is_history: boolean;
+  }[];
+  absences: { start: string; end: string; kind: string }[];
+  revisions: { open_time_s: number; count: number }[];
+  more?: Record<string, number>;
+}
+
+export interface Incident {
+  id: number;
+  series: string;
+  start: string;
+  end: string;
+  peak: string;
+  kind: string;
+  scope: string;
+  severity: string;
+  state: string;
+  reason: string | null;
+  is_history: boolean;
+  opened_at: string;
+  updated_at: string;
+  acknowledged_at: string | null;
+  is_false: boolean | null;
+  note: string | null;
+  once_in_days: number | null;
+  score: number | null;
+  move_pct: number | null;
+}
+
+export interface Incidents {
+  total: number;
+  incidents: Incident[];
+  choices: Record<"kind" | "severity" | "scope" | "state", string[]>;
+}
+
+export interface Model {
+  id: number;
+  name: string;
+  timeframe: string;
+  scope: string;
+  version: number | string;
+  scorer: string;
+  state: string;
+  state_since: string;
+  created_at: string;
+  reason: string | null;
+  learned: { start: string; end: string } | null;
+  held_out: { start: string; end: string } | null;
+  metrics: Record<string, number | null>;
+  has_report: boolean;
+}
+
+export interface Models {
+  models: Model[];
+  champions: number[];
+  next: string;
+}
+
+export interface ExchangeHour {
+  hour: string;
+  requests: number;
+  failed: number;
+  outcomes: Record<string, number>;
+  mean_s: number | null;
+  p95_s: number | null;
+  slowest_s: number | null;
+}
+
+export interface Exchange {
+  exchange: string;
+  limit: number | null;
+  interval_s: number | null;
+  share: number | null;
+  spent: number | null;
+  spent_pct: number | null;
+  paused_until: string | null;
+  hours: ExchangeHour[];
+}
+
+export interface Exchanges {
+  exchanges: Exchange[];
+}
