@@ -66,8 +66,15 @@ def _candles(stored: pa.Table, days: TimeRange) -> list[DayCandle | None]:
         if first == end:
             made.append(None)
             continue
-        prices = (own["open"][0], own["high"].max(), own["low"].min(), own["close"][-1])
-        made.append(DayCandle(*(float(price) for price in prices), math.fsum(own["volume"])))
+        made.append(
+            DayCandle(
+                open=float(own["open"][0]),
+                high=float(own["high"].max()),
+                low=float(own["low"].min()),
+                close=float(own["close"][-1]),
+                volume=math.fsum(own["volume"]),
+            )
+        )
     return made
 
 

@@ -23,6 +23,8 @@ from etl.warehouse.budget import SharedBudget, local_budget
 from etl.warehouse.checkpoints import Checkpoint, covered_ranges, read_checkpoints, vouch
 from etl.warehouse.database import HEAD, Warehouse, open_warehouse
 from etl.warehouse.day_candles import DayCandle, make_day_candles
+from etl.warehouse.day_counts import DayCounts, DayRemark, read_day_counts, read_day_remarks
+from etl.warehouse.extents import Extent, read_extents
 from etl.warehouse.features import Features, Sizes, read_features, read_sizes
 from etl.warehouse.holding import ensure_series, lock_series
 from etl.warehouse.incident_lists import (
@@ -57,6 +59,16 @@ from etl.warehouse.loads import (
     unannounced_loads,
     unjudged_loads,
     unscored_loads,
+)
+from etl.warehouse.marks import (
+    AbsenceMark,
+    AnomalyMark,
+    IncidentMark,
+    RevisionMark,
+    mark_absences,
+    mark_anomalies,
+    mark_incidents,
+    mark_revisions,
 )
 from etl.warehouse.merge import Merge, merge, with_flags, without_equals
 from etl.warehouse.opinions import begin_opinion, end_opinion, incidents_to_judge, lock_opinions, spent_on_day
@@ -122,9 +134,11 @@ from etl.warehouse.quarantine import (
 from etl.warehouse.reading import (
     count_candles,
     driver_of,
+    find_series,
     known_series,
     read_candles,
     read_candles_at_once,
+    read_counted,
     read_last_candle,
     read_open_times,
     read_overruled,
@@ -141,12 +155,20 @@ from etl.warehouse.retiring import (
     retired_ranges,
     with_retired,
 )
-from etl.warehouse.revisions import Change, Revision, read_revisions
+from etl.warehouse.revisions import Change, Revision, count_revisions, read_revisions
 from etl.warehouse.slots import read_absent_slots, read_retired_times, span_of_retired
 from etl.warehouse.snapshots import begin_reading
 from etl.warehouse.status import SeriesStatus, read_status
 from etl.warehouse.telling import Delivery, Telling, read_tellings
 from etl.warehouse.timescale import adapt, adopt, drop_empty_chunks
+from etl.warehouse.totals import (
+    Champion,
+    SeriesTotals,
+    count_present_incidents,
+    read_backlog,
+    read_champions,
+    read_totals,
+)
 from etl.warehouse.traffic import (
     RequestCount,
     add_requests,
@@ -155,6 +177,7 @@ from etl.warehouse.traffic import (
     read_pauses,
     read_requests,
     read_spent,
+    total_requests,
 )
 from etl.warehouse.watching import failing_channels, open_absences
 
@@ -162,16 +185,23 @@ __all__ = [
     "HEAD",
     "REBUILT",
     "Absence",
+    "AbsenceMark",
+    "AnomalyMark",
     "Asking",
+    "Champion",
     "Change",
     "ChannelState",
     "Checkpoint",
     "DayCandle",
+    "DayCounts",
+    "DayRemark",
     "Decision",
     "Delivery",
+    "Extent",
     "Features",
     "Finding",
     "IncidentChange",
+    "IncidentMark",
     "KnownAnomaly",
     "Listing",
     "Load",
@@ -183,8 +213,10 @@ __all__ = [
     "ReadCandles",
     "RequestCount",
     "Revision",
+    "RevisionMark",
     "Scoring",
     "SeriesStatus",
+    "SeriesTotals",
     "SharedBudget",
     "Sizes",
     "State",
@@ -208,9 +240,11 @@ __all__ = [
     "count_candles",
     "count_incidents",
     "count_messages",
+    "count_present_incidents",
     "count_quality",
     "count_quarantine",
     "count_refused",
+    "count_revisions",
     "count_unplanned",
     "covered_ranges",
     "days_of",
@@ -228,6 +262,7 @@ __all__ = [
     "find_load",
     "find_message",
     "find_quarantined",
+    "find_series",
     "fold_requests",
     "follow_revisions",
     "give_up",
@@ -251,10 +286,14 @@ __all__ = [
     "log_incident_change",
     "log_mending",
     "make_day_candles",
+    "mark_absences",
     "mark_announced",
+    "mark_anomalies",
     "mark_channel_failing",
     "mark_channel_sent",
+    "mark_incidents",
     "mark_judged",
+    "mark_revisions",
     "mark_scored",
     "merge",
     "messages_of",
@@ -270,11 +309,17 @@ __all__ = [
     "read_accounts",
     "read_alerts",
     "read_anomalies",
+    "read_backlog",
     "read_candles",
     "read_candles_at_once",
+    "read_champions",
     "read_channel_state",
     "read_checkpoints",
+    "read_counted",
+    "read_day_counts",
+    "read_day_remarks",
     "read_decided",
+    "read_extents",
     "read_features",
     "read_incident_changes",
     "read_last_candle",
@@ -293,6 +338,7 @@ __all__ = [
     "read_spent",
     "read_status",
     "read_tellings",
+    "read_totals",
     "read_tries",
     "read_unplanned",
     "rebuilt_spans",
@@ -317,6 +363,7 @@ __all__ = [
     "span_of_retired",
     "spent_on_day",
     "tally",
+    "total_requests",
     "unannounced_loads",
     "unfetched_ranges",
     "unjudged_loads",

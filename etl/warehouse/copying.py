@@ -166,7 +166,7 @@ def read_arrays(
         answer: In binary.
         first: Which of its columns is the first of them.
     """
-    columns = {column.name: _read_array(column, raw(answer, place)) for place, column in enumerate(wanted, first)}
+    columns = {column.name: to_array(raw(answer, place), column.kind) for place, column in enumerate(wanted, first)}
     columns["open_time"] = columns["open_time"] // 1000 + _EPOCH_MS
     if (np.diff(columns["open_time"]) < 0).any():
         # Mostly they lie in their order already, and it is not the server that has to see to it.
@@ -175,9 +175,9 @@ def read_arrays(
     return columns
 
 
-def raw(answer: psycopg.Cursor[tuple[object, ...]], place: int) -> bytes | None:
-    """Return a value of the one row as it was sent."""
-    return answer.pgresult.get_value(0, place) if answer.pgresult else None
+def raw(answer: psycopg.Cursor[tuple[object, ...]], place: int, row: int = 0) -> bytes | None:
+    """Return a value of a row as it was sent."""
+    return answer.pgresult.get_value(row, place) if answer.pgresult else None
 
 
 @cache
@@ -213,12 +213,15 @@ def _values(wanted: Sequence[Column] = CANDLE_COLUMNS) -> list[sql.Composable]:
     ]
 
 
-def _read_array(column: Column, data: bytes | None) -> NDArray[Any]:
-    """Read an array's elements, each behind its width; the array's own five facts come before them."""
-    kind = np.dtype(_DTYPES[column.kind])
-    element = np.dtype([("width", ">i4"), ("value", kind)])
+def to_array(data: bytes | None, kind: ColumnKind) -> NDArray[Any]:
+    """Read an array as it was sent in binary: elements without nulls, each behind its width.
+
+    The array's own five facts come before them.
+    """
+    dtype = np.dtype(_DTYPES[kind])
+    element = np.dtype([("width", ">i4"), ("value", dtype)])
     elements = np.frombuffer(data or b"", dtype=element, offset=20 if data else 0)
-    return elements["value"].astype(kind.newbyteorder("="))
+    return elements["value"].astype(dtype.newbyteorder("="))
 
 
 def encode(series_id: int, candles: pa.Table) -> Iterator[bytes]:

@@ -81,7 +81,7 @@ def read_quality(connection: Connection, series_id: int, time_range: TimeRange |
     if time_range is not None:
         days = days_of(time_range)
         query = query.where(own.day >= days.start.date(), own.day < days.end.date())
-    return {row.day: Quality(*row[1:7], candle=_to_candle(row[7:])) for row in connection.execute(query)}
+    return {row.day: Quality(*row[1:7], _to_candle(row[7:])) for row in connection.execute(query)}
 
 
 def _to_candle(values: Sequence[Any]) -> DayCandle | None:

@@ -11,7 +11,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from sqlalchemy import Connection, func, select
 
+from etl.errors import ConfigError
 from etl.series import Series, TimeRange
+from etl.spelling import nearest
 from etl.timeframe import Timeframe, to_ms
 from etl.warehouse import tables
 from etl.warehouse.copying import copy_last, copy_out, copy_overruled, fetch_counted, fetch_out, fetch_times
@@ -24,6 +26,18 @@ def known_series(connection: Connection) -> dict[Series, int]:
     rows = connection.execute(select(tables.series))
     found = {Series(row.exchange, row.symbol, Timeframe(row.timeframe)): row.id for row in rows}
     return dict(sorted(found.items()))
+
+
+def find_series(connection: Connection, series: Series) -> int:
+    """Return the number of a series.
+
+    Raises:
+        ConfigError: It was never loaded; the message names the nearest that was.
+    """
+    known = known_series(connection)
+    if series not in known:
+        raise ConfigError(f"{series} was never loaded{nearest(str(series), map(str, known))}")
+    return known[series]
 
 
 def span_of_candles(connection: Connection, series_id: int) -> TimeRange | None:

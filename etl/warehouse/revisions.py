@@ -24,8 +24,8 @@ class Revision:
 
     Attributes:
         number: 1 is the value first stored.
-        changed: By column, the value before and after; what stayed the same is not in it. Empty if the value after is
-            in the archive alone.
+        before: By column, the value that was replaced.
+        after: By column, the value after; None if that is in the archive alone.
         stored_at: Since when the value before stood here; None if an earlier version did not keep that.
         run: The run that brought the value after.
     """
@@ -33,10 +33,17 @@ class Revision:
     series: Series
     open_time: datetime
     number: int
-    changed: Mapping[str, Change]
+    before: Mapping[str, float | None]
+    after: Mapping[str, float | None] | None
     stored_at: datetime | None
     replaced_at: datetime
     run: str
+
+    @property
+    def changed(self) -> Mapping[str, Change]:
+        """By column, the value before and after; what stayed the same is not in it, and nothing if `after` is not."""
+        after = self.before if self.after is None else self.after
+        return {name: (old, after[name]) for name, old in self.before.items() if old != after[name]}
 
 
 def read_revisions(
@@ -83,21 +90,23 @@ def read_revisions(
     return [_to_revision(row) for row in connection.execute(query)]
 
 
-def count_revisions(connection: Connection, series_id: int) -> int:
-    """Return how many values of the series were replaced."""
+def count_revisions(connection: Connection, series_id: int, time_range: TimeRange | None = None) -> int:
+    """Return how many values of the series were replaced, of candles that open in `time_range` or of all."""
     own = candle_revisions.c
-    return connection.execute(select(func.count()).where(own.series_id == series_id)).scalar_one()
+    query = select(func.count()).where(own.series_id == series_id)
+    if time_range is not None:
+        query = query.where(own.open_time >= time_range.start, own.open_time < time_range.end)
+    return connection.execute(query).scalar_one()
 
 
 def _to_revision(row: Any) -> Revision:
-    values = {name: (getattr(row, f"{name}_before"), getattr(row, f"{name}_after")) for name in VALUE_COLUMNS}
+    before, after = ({name: getattr(row, f"{name}_{when}") for name in VALUE_COLUMNS} for when in ("before", "after"))
     return Revision(
         series=Series(row.exchange, row.symbol, Timeframe(row.timeframe)),
         open_time=row.open_time,
         number=row.revision,
-        changed={}
-        if row.is_followed_elsewhere
-        else {name: (before, after) for name, (before, after) in values.items() if before != after},
+        before=before,
+        after=None if row.is_followed_elsewhere else after,
         stored_at=row.stored_at,
         replaced_at=row.replaced_at,
         run=row.run,

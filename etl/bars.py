@@ -1,0 +1,213 @@
+"""Candles for a chart: of any range, as wide as it takes for there to be few enough, in a blink.
+
+Wider ones are made here of the stored candles; those of a day stand with the day's quality, so that years need no more
+than a row a day. Nothing is written, and nothing is made up: a bar is of what is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass
+from datetime import date, datetime
+from typing import Any, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection
+
+from etl.errors import ConfigError
+from etl.schema import Flag, to_columns
+from etl.series import Series, TimeRange, united
+from etl.timeframe import Timeframe, to_ms
+from etl.warehouse import (
+    DayCandle,
+    Quality,
+    find_series,
+    make_day_candles,
+    read_candles,
+    read_counted,
+    read_extents,
+    read_quality,
+    retired_ranges,
+)
+
+WIDTHS = (Timeframe.M1, Timeframe.M5, Timeframe.M15, Timeframe.H1, Timeframe.H4, Timeframe.D1)
+"""What bars are made of other candles for, the narrower first."""
+
+MOST_READ = 130_000
+"""Stored candles that are read for one answer at most: 90 days of `1m`."""
+
+_DAY_MS = Timeframe.D1.ms
+
+
+class BarColumns(TypedDict):
+    """The columns of Bars."""
+
+    time_s: NDArray[np.int64]
+    open: NDArray[np.float64]
+    high: NDArray[np.float64]
+    low: NDArray[np.float64]
+    close: NDArray[np.float64]
+    volume: NDArray[np.float64]
+    candles: NDArray[np.int64]
+    flags: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """Candles of one width, ascending; arrays are (n,) each, prices in quote and volume in base currency.
+
+    Attributes:
+        series: Its text.
+        start: What was asked for, in whole bars: no bar is cut off.
+        end: Its exclusive end.
+        as_of: The moment as of which they stood; None for now.
+        is_made: Whether they are made of narrower ones.
+        is_retired: Whether the archive alone keeps some of the candles, so that there is no more than one of each day.
+        first: When the first candle of the series opens.
+        last: When the last one does.
+        time_s: int64, when each opens, seconds since the epoch.
+        candles: int64, of how many stored candles each is.
+        flags: int64, bits of `Flag` that any of them has. Of a day, those of rules, and whether any was revised.
+    """
+
+    series: str
+    width: Timeframe
+    start: datetime
+    end: datetime
+    as_of: datetime | None
+    is_made: bool
+    is_retired: bool
+    first: datetime | None
+    last: datetime | None
+    time_s: NDArray[np.int64]
+    open: NDArray[np.float64]
+    high: NDArray[np.float64]
+    low: NDArray[np.float64]
+    close: NDArray[np.float64]
+    volume: NDArray[np.float64]
+    candles: NDArray[np.int64]
+    flags: NDArray[np.int64]
+
+
+def read_bars(
+    connection: Connection, series: Series, time_range: TimeRange, most: int = 1500, as_of: datetime | None = None
+) -> Bars:
+    """Return the bars of a range, of the finest width of which no more than `most` are needed.
+
+    Args:
+        time_range: It may end anywhere; bars are whole.
+        most: If days are too many still, they are returned nonetheless.
+        as_of: As they stood at that moment, by the warehouse's clock; for ranges of MOST_READ candles at most.
+
+    Raises:
+        ConfigError: The series was never loaded, or nobody can tell how so much stood then.
+    """
+    series_id = find_series(connection, series)
+    is_retired = bool(retired_ranges(connection, series_id, time_range))
+    width = _choose_width(series.timeframe, time_range, most)
+    if as_of is not None:
+        _check_as_of(series, time_range, is_retired)
+    elif is_retired or time_range.count(series.timeframe) > MOST_READ:
+        width = Timeframe.D1
+    span = TimeRange(width.floor(time_range.start), width.ceil(time_range.end))
+    if as_of is not None:
+        bars = coarsen(to_columns(read_candles(connection, series_id, span, as_of)), width)
+    elif width is Timeframe.D1:
+        bars = _of_days(connection, series_id, span)
+    else:
+        bars = coarsen(read_counted(connection, series_id, span), width)
+    [extent] = read_extents(connection, [series_id])
+    return Bars(
+        series=str(series),
+        width=width,
+        start=span.start,
+        end=span.end,
+        as_of=as_of,
+        is_made=width is not series.timeframe,
+        is_retired=is_retired,
+        first=extent.first,
+        last=extent.last,
+        **bars,
+    )
+
+
+def coarsen(columns: Mapping[str, NDArray[Any]], width: Timeframe) -> BarColumns:
+    """Return the columns of bars that stored candles make: of each slot of `width` that has any.
+
+    Args:
+        columns: (n,) each, ascending by `open_time`; COUNTED_COLUMNS, as `etl.schema.to_columns`.
+    """
+    place = columns["open_time"] // width.ms
+    starts = np.flatnonzero(np.diff(place, prepend=-1))
+    ends = np.append(starts[1:], len(place)) if len(place) else starts
+
+    def reduced(ufunc: np.ufunc, name: str) -> NDArray[Any]:
+        values = columns[name]
+        return ufunc.reduceat(values, starts) if len(values) else values
+
+    return {
+        "time_s": place[starts] * (width.ms // 1000),
+        "open": columns["open"][starts],
+        "high": reduced(np.maximum, "high"),
+        "low": reduced(np.minimum, "low"),
+        "close": columns["close"][ends - 1],
+        "volume": reduced(np.add, "volume"),
+        "candles": ends - starts,
+        "flags": reduced(np.bitwise_or, "flags").astype(np.int64),
+    }
+
+
+def _choose_width(own: Timeframe, time_range: TimeRange, most: int) -> Timeframe:
+    wider = [width for width in WIDTHS if width.ms > own.ms and width.ms % own.ms == 0]
+    for width in (own, *wider):
+        touched = TimeRange(width.floor(time_range.start), width.ceil(time_range.end))
+        if touched.count(width) <= most:
+            return width
+    return Timeframe.D1
+
+
+def _check_as_of(series: Series, time_range: TimeRange, is_retired: bool) -> None:
+    if time_range.count(series.timeframe) > MOST_READ:
+        n_days = MOST_READ * series.timeframe.ms // _DAY_MS
+        message = f"how more than {n_days} days stood at a moment takes too long to find out; zoom in"
+        raise ConfigError(message, series=series, time_range=time_range)
+    if is_retired:
+        message = "the archive alone keeps candles of this range, and knows no earlier moment; look at it as it is now"
+        raise ConfigError(message, series=series, time_range=time_range)
+
+
+def _of_days(connection: Connection, series_id: int, days: TimeRange) -> BarColumns:
+    known = {day: one for day, one in read_quality(connection, series_id, days).items() if one.stored}
+    candles = {day: one.candle for day, one in known.items() if one.candle is not None}
+    candles |= _uncounted(connection, series_id, [day for day in known if day not in candles])
+    shown = sorted(candles)
+    values = np.array([astuple(candles[day]) for day in shown], dtype=np.float64).reshape(-1, 5).T.copy()
+    return {
+        "time_s": np.array([to_ms(_day(day).start) // 1000 for day in shown], dtype=np.int64),
+        "open": values[0],
+        "high": values[1],
+        "low": values[2],
+        "close": values[3],
+        "volume": values[4],
+        "candles": np.array([known[day].stored for day in shown], dtype=np.int64),
+        "flags": np.array([_flags(known[day]) for day in shown], dtype=np.int64),
+    }
+
+
+def _uncounted(connection: Connection, series_id: int, days: list[date]) -> dict[date, DayCandle]:
+    """Return the candles of days that an earlier version has counted, made of what the warehouse holds of them."""
+    made: dict[date, DayCandle] = {}
+    for span in united(_day(day) for day in days):
+        for piece in span.windows(90 * _DAY_MS):
+            made |= make_day_candles(piece, read_counted(connection, series_id, piece))
+    return made
+
+
+def _day(day: date) -> TimeRange:
+    return TimeRange.from_ms(start := int(np.datetime64(day, "ms").astype(np.int64)), start + _DAY_MS)
+
+
+def _flags(quality: Quality) -> int:
+    bits = sum(int(Flag[name.upper()]) for name in quality.flagged)
+    return bits | (int(Flag.REVISED) if quality.revisions else 0)

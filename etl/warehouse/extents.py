@@ -1,0 +1,80 @@
+"""From when to when a series is held and accounted for, without looking at its candles one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, text
+
+from etl.series import Series
+from etl.timeframe import Timeframe
+
+# The days say where the first and the last candle lie; where the archive alone keeps those, the day is all we have.
+_EXTENTS = text(
+    """
+    SELECT series.exchange, series.symbol, series.timeframe, series.ended,
+           coalesce(opening.at, first.midnight) AS first, coalesce(closing.at, last.midnight) AS last,
+           (SELECT upper(span) FROM unnest(covered.spans) AS span ORDER BY span LIMIT 1) AS watermark,
+           upper(covered.spans) AS end
+    FROM series
+    LEFT JOIN LATERAL (
+        SELECT CAST(day AS timestamp) AT TIME ZONE 'UTC' AS midnight FROM quality
+        WHERE series_id = series.id AND stored > 0 ORDER BY day LIMIT 1
+    ) first ON true
+    LEFT JOIN LATERAL (
+        SELECT CAST(day AS timestamp) AT TIME ZONE 'UTC' AS midnight FROM quality
+        WHERE series_id = series.id AND stored > 0 ORDER BY day DESC LIMIT 1
+    ) last ON true
+    LEFT JOIN LATERAL (
+        SELECT min(open_time) AS at FROM candles WHERE series_id = series.id
+        AND open_time >= first.midnight AND open_time < first.midnight + interval '24 hours'
+    ) opening ON true
+    LEFT JOIN LATERAL (
+        SELECT max(open_time) AS at FROM candles WHERE series_id = series.id
+        AND open_time >= last.midnight AND open_time < last.midnight + interval '24 hours'
+    ) closing ON true
+    LEFT JOIN LATERAL (
+        SELECT range_agg(tstzrange(range_start, range_end)) AS spans FROM checkpoints WHERE series_id = series.id
+    ) covered ON true
+    WHERE CAST(:ids AS integer[]) IS NULL OR series.id = ANY(:ids)
+    """
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How far a series reaches.
+
+    Attributes:
+        first: Open time of the first candle that is held; of one that the archive alone keeps the midnight before it.
+        last: Of the last one, likewise.
+        watermark: The exclusive end of the contiguous accounted-for range that begins first.
+        end: The exclusive end of the last accounted-for range.
+        ended: When the last candle closed of a series that is traded no more.
+    """
+
+    series: Series
+    first: datetime | None
+    last: datetime | None
+    watermark: datetime | None
+    end: datetime | None
+    ended: datetime | None
+
+
+def read_extents(connection: Connection, only: Sequence[int] | None = None) -> list[Extent]:
+    """Return how far series reach, in the order of their names.
+
+    Args:
+        only: Which, by their numbers; all without.
+    """
+    rows = connection.execute(_EXTENTS, {"ids": None if only is None else list(only)})
+    found = [
+        Extent(
+            Series(row.exchange, row.symbol, Timeframe(row.timeframe)),
+            *(row.first, row.last, row.watermark, row.end, row.ended),
+        )
+        for row in rows
+    ]
+    return sorted(found, key=lambda extent: extent.series)
