@@ -1,0 +1,145 @@
+"""Every block of shell and of Python in docs/guides runs, and prints what the guide shows."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
+
+from etl.pipeline import Wanted, ingest_all
+from etl.progress import Bars
+from etl.replay import MadeUpMarket, RecordedMarket, ReplayServer
+from etl.series import Series, TimeRange, symbol_to_path
+from etl.settings import load_settings
+from etl.spelling import parse_moment
+from etl.stores import open_stores
+from etl.timeframe import Timeframe
+from tests.conftest import REPOSITORY
+from tests.guides.blocks import Block, is_assignment, read_blocks, statements
+from tests.guides.sessions import is_as_shown, run_guide
+from tests.guides.shown import CHECKS, unknown_commands
+
+GUIDES = sorted((REPOSITORY / "docs" / "guides").glob("*.md"))
+# A week that has an hour and more without any trade.
+RECORDED = TimeRange(parse_moment("2023-12-31"), parse_moment("2024-01-09"))
+SYMBOLS = ("BTC/USDT", "ETH/USDT", "SOL/USDT", "XRP/USDT")
+EXCHANGES = ("binance", "coinbase", "kraken", "replay")
+
+
+def is_run(block: Block) -> bool:
+    """Return whether a block is run: it is Python, or shell of which no line is on the closed list."""
+    if block.language == "sh":
+        return not any(prefix_of(one) for one in statements(block.body))
+    return block.language == "python"
+
+
+def prefix_of(statement: str) -> str | None:
+    """Return by which entry of the closed list a statement is checked; None if it is to be run."""
+    # What a command prints may be kept in a variable.
+    line = statement.partition("=$(")[2] if is_assignment(statement) and "=$(" in statement else statement
+    return next((prefix for prefix in (*CHECKS, "airflow") if line.startswith(f"{prefix} ")), None)
+
+
+@pytest.fixture(scope="module")
+def exchange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReplayServer]:
+    """A week of the made-up market, recorded: an exchange that need not make up the years before it."""
+    folder = tmp_path_factory.mktemp("recorded")
+    market = MadeUpMarket(symbols=SYMBOLS)
+    days = range(RECORDED.start_ms // Timeframe.D1.ms, RECORDED.end_ms // Timeframe.D1.ms)
+    for symbol in SYMBOLS:
+        columns = market.columns(symbol, Timeframe.M1, days)._asdict()
+        times = columns.pop("open_time_ms").cast(pa.timestamp("ms", tz="UTC"))
+        values = {name: column.cast(pa.int64() if name == "trades" else pa.float64()) for name, column in columns.items()}
+        path = folder / "binance" / symbol_to_path(symbol) / "1m.parquet"
+        path.parent.mkdir(parents=True)
+        pq.write_table(pa.table({"open_time": times, **values}), path)
+    with ReplayServer(RecordedMarket(folder)) as server:
+        yield server
+
+
+@pytest.fixture
+def reader(tmp_path: Path, warehouse_url: str, exchange: ReplayServer, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of someone who has cloned the project and run the demo: what is edited, .venv, and a day of candles."""
+    for name in ("feeds.toml", "feeds.demo.toml", "alerts.toml"):
+        shutil.copy(REPOSITORY / name, tmp_path)
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    monkeypatch.setenv("CHANDLER_WAREHOUSE_URL", warehouse_url)
+    for name in EXCHANGES:
+        monkeypatch.setenv(f"CHANDLER_EXCHANGES__{name.upper()}__BASE_URL", exchange.url)
+    monkeypatch.setenv("CHANDLER_EXCHANGES__REPLAY__PROTOCOL", "binance")
+    monkeypatch.chdir(tmp_path)
+    demo = Series.parse("replay:BTC/USDT:1m")
+    settings = load_settings(tmp_path / "feeds.demo.toml", home=tmp_path / ".chandler" / "demo")
+    day = TimeRange(parse_moment("2024-01-04"), parse_moment("2024-01-05"))
+    with open_stores(settings) as stores, Bars([demo], Console(file=io.StringIO())) as bars:
+        ingest_all(stores, Wanted([demo], day.start, day.end, None, "demo"), bars)
+    assert not bars.outcome.failures
+    return tmp_path
+
+
+@pytest.mark.parametrize("guide", [guide for guide in GUIDES if any(map(is_run, read_blocks(guide)))], ids=lambda g: g.stem)
+def test_a_guide_does_what_it_says(guide: Path, reader: Path, exchange: ReplayServer) -> None:
+    """Its commands run in the order of the page, in one shell, and print what is shown.
+
+    Two addresses are others here: that of `chandler replay`, and the port at which a guide listens for messages.
+    """
+    swaps = {"127.0.0.1:8900": exchange.url.removeprefix("http://"), "9000": str(free_port())}
+    run_guide([block for block in read_blocks(guide) if is_run(block)], reader, {}, swaps)
+
+
+def test_what_is_not_run_is_checked_otherwise() -> None:
+    """A block with a command of the closed list has no others, and each names what is there."""
+    shown = [
+        (block, statement)
+        for guide in GUIDES
+        for block in read_blocks(guide)
+        if block.language == "sh" and not is_run(block)
+        for statement in statements(block.body)
+    ]
+    problems, of_airflow = [], []
+    for block, statement in shown:
+        prefix = prefix_of(statement)
+        if prefix == "airflow":
+            of_airflow.append(statement)
+        elif prefix is not None:
+            line = statement.partition("=$(")[2] if "=$(" in statement.split()[0] else statement
+            problems += [f"{block}: {problem}" for problem in [CHECKS[prefix](line)] if problem]
+        elif not is_assignment(statement) and not statement.startswith("cd "):
+            problems.append(f"{block}: is neither run nor checked: {statement}")
+    assert problems == []
+    assert of_airflow == [] or unknown_commands(of_airflow) is None
+
+
+def test_only_known_languages_stand_in_guides() -> None:
+    """A block is run, or is what one prints, writes into a file or asks a database: none escapes by its name."""
+    languages = {block.language for guide in GUIDES for block in read_blocks(guide)}
+    assert languages <= {"sh", "python", "text", "toml", "yaml", "sql", "json", "promql", "ini"}
+
+
+@pytest.mark.parametrize(
+    ("printed", "shown", "is_same"),
+    [
+        ("1,440 candles in 0.3 s", "9 candles  in\n12 s", True),
+        ("one\ntwo\nthree", "one\n...\nthree", True),
+        ("1 outage", "1 halted", False),
+        ("one\ntwo", "one", False),
+    ],
+)
+def test_numbers_and_white_space_alone_may_differ(printed: str, shown: str, is_same: bool) -> None:
+    """What is shown is what is printed, but for numbers, white space, and what `...` stands for."""
+    assert is_as_shown(printed, shown) is is_same
+
+
+def free_port() -> int:
+    """Return a port of this machine at which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
