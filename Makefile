@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check bench bench-models lock clean
+.PHONY: help demo run test check bench bench-models screenshots lock clean
 
 # The tests and the stack start dozens of Python processes: none shall compile what another has compiled before it.
 export PYTHONDONTWRITEBYTECODE =
@@ -52,6 +52,9 @@ bench: .venv/dev.stamp ## measure what docs/performance.md quotes
 
 bench-models: .venv/dev.stamp ## compare the ways to judge candles on recordings, as docs/models.md has it
 	@$(BIN)/python -m bench models $(ARGS)
+
+screenshots: .venv/dev.stamp ## take the pictures of Airflow and of the market page anew, as the tests in a browser do
+	@CHANDLER_SCREENSHOTS=$(CURDIR)/docs/img $(BIN)/python -m pytest tests/browser $(ARGS)
 
 lock: .venv/bin/python ## resolve the requirements of pyproject.toml again, and lock them
 	@$(HAVE_UV)

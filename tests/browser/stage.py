@@ -1,0 +1,163 @@
+"""What the browser looks at: a whole stack behind whose exchange there is a week with a hole, a failure and a crash."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
+
+from etl.replay import FaultPlan, RecordedMarket, ReplayServer
+from etl.schema import to_columns
+from etl.series import Series, TimeRange
+from stack.home import Home
+from stack.local import Stack, ensure_pool, local_stack, wait_for_dag, wait_for_runs
+from stack.screen import Screen
+from tests.databases import folder_for_postgres
+from tests.models.made_up import walk
+
+MAJORS, OTHERS = "ingest_majors", "ingest_others"
+BTC, ETH, SOL, XRP = (Series.parse(f"binance:{base}/USDT:1m") for base in ("BTC", "ETH", "SOL", "XRP"))
+FEEDS = """
+[feeds.majors]
+exchange = "binance"
+symbols = ["BTC/USDT", "ETH/USDT"]
+timeframes = ["1m"]
+start = {start:%Y-%m-%d}
+
+[feeds.others]
+exchange = "binance"
+symbols = ["SOL/USDT", "XRP/USDT"]
+timeframes = ["1m"]
+start = {start:%Y-%m-%d}
+"""
+DAY = timedelta(days=1)
+MINUTE = timedelta(minutes=1)
+_RECORDED_DAYS = 14
+_POLL_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Days:
+    """Which days of the last two weeks show what. None of them is fetched again to settle the day that follows it.
+
+    Attributes:
+        red: Yesterday: XRP could not be fetched.
+        holed: When it was loaded the exchange left candles of BTC out.
+        three: Nobody has loaded them.
+        crash: One of the three; at noon BTC falls by a sixth.
+    """
+
+    red: datetime
+    holed: datetime
+    three: tuple[datetime, datetime, datetime]
+    crash: datetime
+
+    @classmethod
+    def before(cls, today: datetime) -> Days:
+        """Return the days as seen from `today`, a midnight."""
+        ago = [today - number * DAY for number in range(_RECORDED_DAYS)]
+        return cls(red=ago[1], holed=ago[3], three=(ago[7], ago[6], ago[5]), crash=ago[6])
+
+    @property
+    def peak(self) -> datetime:
+        """The first candle of the crash."""
+        return self.crash + timedelta(hours=12)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A stack that is up, behind it an exchange.
+
+    Attributes:
+        faults: What the exchange does wrong from now on.
+        passwords: Of each user.
+    """
+
+    stack: Stack
+    faults: FaultPlan
+    days: Days
+    passwords: dict[str, str]
+
+    @property
+    def url(self) -> str:
+        """Where Airflow's UI is."""
+        return self.stack.api.url
+
+
+@contextmanager
+def raised_stage() -> Iterator[Stage]:
+    """Start everything, and load yesterday, of which one series is red, and a day with a hole."""
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    days = Days.before(today)
+    with ExitStack() as stop:
+        folder = stop.enter_context(folder_for_postgres())
+        (folder / "feeds.toml").write_text(FEEDS.format(start=today - 13 * DAY), encoding="utf-8")
+        _record(folder / "recording", TimeRange(today - _RECORDED_DAYS * DAY, today + DAY), days.peak)
+        faults = FaultPlan()
+        market = RecordedMarket(folder / "recording")
+        server = stop.enter_context(ReplayServer(market, faults=faults, limits=False))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("CHANDLER_FEEDS", str(folder / "feeds.toml"))
+            patch.setenv("CHANDLER_EXCHANGES__BINANCE__BASE_URL", server.url)
+            home = Home(folder / "home")
+            screen = Screen(Console(file=io.StringIO()))
+            starting = local_stack(home, screen, threading.Event(), with_replay=False, is_paused_at_creation=True)
+            stack = stop.enter_context(starting)
+        stage = Stage(stack, faults, days, home.passwords(()))
+        _load(stage)
+        yield stage
+
+
+def _load(stage: Stage) -> None:
+    stack = stage.stack
+    ensure_pool(stack.api, "binance")
+    stage.faults.add("html", times=None, symbol=XRP.symbol)
+    for dag in (MAJORS, OTHERS):
+        wait_for_dag(stack, dag)
+        # Switched on, the DAG loads yesterday by itself.
+        stack.api.patch(f"/dags/{dag}", {"is_paused": False})
+    _wait_for(stack, f"/dags/{MAJORS}/dagRuns/~/taskInstances", 2, task_id="partition.fetch", state="success")
+    stage.faults.add("missing", times=None, symbol=BTC.symbol)
+    day = stage.days.holed
+    interval = {"data_interval_start": day.isoformat(), "data_interval_end": (day + DAY).isoformat()}
+    stack.api.post(
+        f"/dags/{MAJORS}/dagRuns",
+        {"dag_run_id": f"manual__{day:%Y-%m-%d}", "logical_date": day.isoformat(), **interval},
+    )
+    wait_for_runs(stack, MAJORS)
+    _wait_for(stack, f"/dags/{OTHERS}/dagRuns", 1, state="failed")
+    stage.faults.clear()
+
+
+def _wait_for(stack: Stack, path: str, count: int, **query: str) -> None:
+    while stack.api.get(path, **query)["total_entries"] < count:
+        stack.processes.pause(_POLL_S)
+
+
+def _record(folder: Path, time_range: TimeRange, peak: datetime) -> None:
+    """Write what the exchange serves: calm walks, in that of BTC a crash at `peak` that takes an hour to heal."""
+    count = (time_range.end - time_range.start) // MINUTE
+    for seed, series in enumerate((BTC, ETH, SOL, XRP), start=1):
+        columns = to_columns(walk(count, seed))
+        columns["open_time"] += time_range.start_ms - columns["open_time"][0]
+        if series == BTC:
+            minutes = (columns["open_time"] - int(peak.timestamp() * 1000)) / 60_000
+            share = np.where((minutes >= 0) & (minutes < 60), 5 / 6 + minutes / 360, 1.0)
+            columns |= {name: columns[name] * share for name in ("open", "high", "low", "close")}
+            columns["volume"] = columns["volume"] * np.where((minutes >= 0) & (minutes < 10), 12.0, 1.0)
+        names = ("open", "high", "low", "close", "volume")
+        times = pa.array(columns["open_time"], pa.timestamp("ms", tz="UTC"))
+        table = pa.table({"open_time": times, **{name: columns[name] for name in names}})
+        path = folder / "binance" / series.symbol.replace("/", "-") / "1m.parquet"
+        path.parent.mkdir(parents=True)
+        pq.write_table(table, path)
