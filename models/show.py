@@ -42,7 +42,7 @@ def models_table(models: Sequence[Model]) -> Table:
     """Return a line a model."""
     table = new_table("model", "scorer", "state", "since", "learned", "VUS-PR", "F1", "MB", "why")
     for model in models:
-        summary = _summary(model)
+        summary = summary_of(model)
         table.add_row(
             model.name,
             model.scorer,
@@ -150,7 +150,7 @@ def comparison_table(one: Model, other: Model) -> Table:
         ("measured on", lambda model: _measured_on(model) or "nothing"),
     ):
         table.add_row(name, Text(of(one)), Text(of(other)))
-    mine, its = _summary(one), _summary(other)
+    mine, its = summary_of(one), summary_of(other)
     for name, key in _NUMBERS.items():
         table.add_row(name, _number(mine.get(key)), _number(its.get(key)))
     for name, key in (("VUS-PR", "by_kind"), ("recall", "recall_by")):
@@ -162,7 +162,7 @@ def comparison_table(one: Model, other: Model) -> Table:
 
 def comparison_remark(one: Model, other: Model) -> str | None:
     """Return what to keep in mind, if the two were not measured on the same candles."""
-    if not (_summary(one) and _summary(other)):
+    if not (summary_of(one) and summary_of(other)):
         return "one of them was imported, and was never measured here; promote it, and the next night measures it"
     if (_measured_on(one), one.data_hash) != (_measured_on(other), other.data_hash):
         return "they were measured in different nights, on different candles: a small difference says little"
@@ -190,7 +190,7 @@ def _feedback(feedback: Feedback) -> Table:
     return table
 
 
-def _summary(model: Model) -> Mapping[str, Any]:
+def summary_of(model: Model) -> Mapping[str, Any]:
     """Return how the model itself did in its night; nothing if it was not measured here."""
     own = model.metrics.get("model")
     found: list[Mapping[str, Any]] = [one for one in model.metrics.get("summaries", []) if one.get("model") == own]

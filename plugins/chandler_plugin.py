@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from airflow.plugins_manager import AirflowPlugin
-from chandler_airflow.links import PREFIX, IncidentsLink, QualityLink, ReportLink
+from chandler_airflow.links import PREFIX, IncidentsLink, QualityLink, ReportLink, market_views
 from chandler_airflow.timetables import MonthsByBackfill
 
 
@@ -13,7 +13,7 @@ class _Pages:
     """Our pages, imported by the first request: only the server of the UI ever has one."""
 
     async def __call__(self, *request: Any) -> None:
-        from chandler_airflow.pages import app
+        from chandler_airflow.app import app
 
         await app(*request)
 
@@ -24,4 +24,5 @@ class ChandlerPlugin(AirflowPlugin):
     name = "chandler"
     timetables: ClassVar = [MonthsByBackfill]
     operator_extra_links: ClassVar = [QualityLink(), ReportLink(), IncidentsLink()]
+    external_views: ClassVar = market_views()
     fastapi_apps: ClassVar = [{"app": _Pages(), "url_prefix": PREFIX, "name": "chandler"}]

@@ -49,9 +49,10 @@ class Wish:
     is_false: bool | None = None
 
 
-def list_incidents(connection: Connection, wish: Wish, limit: int | None = None) -> list[Incident]:
-    """Return incidents, the latest peak first."""
-    query = _select().where(*_conditions(wish)).order_by(incidents.c.peak.desc(), incidents.c.id.desc()).limit(limit)
+def list_incidents(connection: Connection, wish: Wish, limit: int | None = None, offset: int = 0) -> list[Incident]:
+    """Return incidents, the latest peak first, without the first `offset` of them."""
+    query = _select().where(*_conditions(wish)).order_by(incidents.c.peak.desc(), incidents.c.id.desc())
+    query = query.limit(limit).offset(offset)
     return [_to_incident(row) for row in connection.execute(query)]
 
 

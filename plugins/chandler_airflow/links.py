@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
-from urllib.parse import urlencode
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode, urlsplit
 
 from airflow.providers.standard.decorators.python import _PythonDecoratedOperator
 from airflow.sdk import BaseOperatorLink, conf
@@ -23,6 +23,7 @@ REPORT_KEY = "report"
 INCIDENT_PATH = "/incident"
 INCIDENTS_PATH = "/incidents"
 INCIDENTS_KEY = "incidents"
+MARKET_PATH = "/market"
 
 
 def quality_address(series: Iterable[Series], time_range: TimeRange) -> str:
@@ -38,6 +39,21 @@ def report_address(model_id: int) -> str:
 def incidents_address(series: Series) -> str:
     """Return where the UI's server lists the incidents of a series."""
     return _address(INCIDENTS_PATH, [("series", str(series))])
+
+
+def market_views() -> list[dict[str, Any]]:
+    """Return where Airflow's UI shows the market page: an entry of its own, and tabs on DAGs and task instances."""
+    page = urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/") + PREFIX + MARKET_PATH
+    places = {
+        "nav": {"href": page, "url_route": "market", "nav_top_level": True},
+        "dag": {"href": page + "?dag={DAG_ID}", "url_route": "market-dag"},
+        "task_instance": {
+            "href": page + "?dag={DAG_ID}&run={RUN_ID}&task={TASK_ID}&index={MAP_INDEX}",
+            "url_route": "market-task",
+        },
+    }
+    icons = {"icon": f"{page.removesuffix(MARKET_PATH)}/static/market.svg"}
+    return [{"name": "Market", "destination": place, **facts, **icons} for place, facts in places.items()]
 
 
 class QualityLink(BaseOperatorLink):

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from html import escape
 from typing import Annotated
 
-from airflow.api_fastapi.core_api.security import get_user
-from fastapi import Depends, FastAPI, HTTPException, Query
+from fastapi import APIRouter, Depends, HTTPException, Query
 from fastapi.responses import HTMLResponse
 
-from chandler_airflow.connections import read_settings
 from chandler_airflow.incidents import incident_page, list_page
 from chandler_airflow.links import INCIDENT_PATH, INCIDENTS_PATH, QUALITY_PATH, REPORT_PATH
+from chandler_airflow.market.gate import may_look
+from chandler_airflow.market.warehouse import opened_warehouse, reading
 from etl.dossiers import open_dossier
-from etl.errors import ChandlerError, ConfigError
+from etl.errors import ConfigError
 from etl.quality import COLUMNS, NUMBERS, SeriesQuality, quality_rows, report_quality
 from etl.series import Series, TimeRange
 from etl.spelling import Moment
-from etl.warehouse import Quality, Warehouse, Wish, count_incidents, list_incidents, open_warehouse
-
-log = logging.getLogger(__name__)
+from etl.warehouse import Quality, Wish, count_incidents, list_incidents
 
 _MOST_LISTED = 100
 
@@ -42,47 +39,46 @@ _HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-in
 # Reports and incidents have their pictures in themselves.
 _PICTURE_HEADERS = {**_HEADERS, "Content-Security-Policy": f"{_HEADERS['Content-Security-Policy']}; img-src data:"}
 
-# Airflow mounts what a plugin brings as it is: open to everybody, were it not for this.
-app = FastAPI(title="Chandler", dependencies=[Depends(get_user)], docs_url=None, redoc_url=None, openapi_url=None)
+router = APIRouter(dependencies=[Depends(may_look)])
 
 
-@app.get(QUALITY_PATH)
+@router.get(QUALITY_PATH)
 def show_quality(series: Annotated[list[str], Query()], start: Moment, end: Moment) -> HTMLResponse:
     """Show the quality of each day that `[start, end)` touches, for each of `series`; without a zone, UTC."""
     with _refusing_nonsense():
         wanted, time_range = [Series.parse(one) for one in series], TimeRange(start, end)
-    with _opened_warehouse() as warehouse:
+    with opened_warehouse() as (warehouse, _):
         reports = report_quality(warehouse, wanted, time_range)
     return HTMLResponse(_page(time_range, reports), headers=_HEADERS)
 
 
-@app.get(REPORT_PATH)
+@router.get(REPORT_PATH)
 def show_report(model: int) -> HTMLResponse:
     """Show what was found in the night that a model was trained in."""
     from models.registry import read_report
 
-    with _opened_warehouse() as warehouse, warehouse.begin() as connection:
+    with reading() as (connection, _):
         report = read_report(connection, model)
     if report is None:
         raise HTTPException(404, f"there is no report of a model {model}; chandler models lists those that there are")
     return HTMLResponse(report, headers=_PICTURE_HEADERS)
 
 
-@app.get(INCIDENTS_PATH)
+@router.get(INCIDENTS_PATH)
 def show_incidents(series: Annotated[list[str] | None, Query()] = None) -> HTMLResponse:
     """List the latest incidents, of some series or of all; those of history too."""
     with _refusing_nonsense():
         wish = Wish([Series.parse(one) for one in series or []])
-    with _opened_warehouse() as warehouse, warehouse.begin() as connection:
+    with reading() as (connection, _):
         found = list_incidents(connection, wish, _MOST_LISTED)
         more = count_incidents(connection, wish) - len(found)
     return HTMLResponse(list_page(found, more), headers=_HEADERS)
 
 
-@app.get(INCIDENT_PATH)
+@router.get(INCIDENT_PATH)
 def show_incident(incident: Annotated[int, Query(alias="id", ge=1, lt=2**63)]) -> HTMLResponse:
     """Show an incident, and all that it is judged by."""
-    with _opened_warehouse() as warehouse:
+    with opened_warehouse() as (warehouse, _):
         try:
             dossier = open_dossier(warehouse, incident)
         except ConfigError as error:
@@ -96,17 +92,6 @@ def _refusing_nonsense() -> Iterator[None]:
         yield
     except (ConfigError, ValueError) as error:
         raise HTTPException(422, str(error)) from error
-
-
-@contextmanager
-def _opened_warehouse() -> Iterator[Warehouse]:
-    try:
-        with open_warehouse(read_settings()) as warehouse:
-            yield warehouse
-    except ChandlerError as error:
-        # The message says where the warehouse is and as whom we come there: not for everybody who may log in.
-        log.warning("%s", error)
-        raise HTTPException(503, "the warehouse cannot be read; the log of Airflow's API server says why") from error
 
 
 def _page(time_range: TimeRange, reports: Sequence[SeriesQuality]) -> str:

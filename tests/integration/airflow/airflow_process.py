@@ -106,14 +106,30 @@ class AirflowProcess:
 
     def show(self, page: str, user: str | None) -> tuple[int, str]:
         """Return status and body of one of our pages, as `user` sees it, or whoever is not logged in."""
-        answer, _ = self._ask({"page": page, "user": user})
+        answer = self.send(page, user)
         return answer["status"], answer["body"]
+
+    def send(self, page: str, user: str | None, **request: Any) -> dict[str, Any]:
+        """Return status, body and headers of what our server answers.
+
+        Args:
+            user: A role of Airflow's; `nobody`: one that is logged in and may nothing; None: not logged in.
+            request: `method`, `headers` and `body`.
+        """
+        answer: dict[str, Any] = self._ask({"page": page, "user": user, **request})[0]
+        return answer
+
+    def routes(self) -> list[tuple[str, str]]:
+        """Return method and address of all that our part of Airflow's server answers."""
+        answer, _ = self._ask({"routes": True})
+        return [(method, path) for method, path in answer]
 
     def fail(self, text: str) -> dict[str, Any]:
         """Return title and detail of what is told of a task that fails by an error, none of ours, with that text."""
-        return self._ask({"error": text})[0]
+        told: dict[str, Any] = self._ask({"error": text})[0]
+        return told
 
-    def _ask(self, wanted: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    def _ask(self, wanted: Mapping[str, Any]) -> tuple[Any, str]:
         """Return what comes of it, and what is printed meanwhile."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None

@@ -1,8 +1,8 @@
 """Run DAGs as `dag.test()` does and print what came of it as JSON: a process of its own, with a fresh AIRFLOW_HOME.
 
 Each line of the input is JSON, and is answered with a line `DONE ...`: a run, `{"dag": ..., "logical_date": ...,
-"run_type": ...}`; a page to show, `{"page": ..., "user": ...}`; a run that is late, `{"late": ...}`; the text of an
-error in a task that is none of ours, `{"error": ...}`.
+"run_type": ...}`; a page to show, `{"page": ..., "user": role}`; all addresses of ours, `{"routes": true}`; a run that
+is late, `{"late": ...}`; the text of an error in a task that is none of ours, `{"error": ...}`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import asyncio
 import json
 import sys
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -64,17 +65,38 @@ def run(dag: Any, logical_date: str, run_type: str) -> dict[str, Any]:
         }
 
 
-def show(page: str, user: str | None) -> dict[str, Any]:
-    """Ask our pages as a browser would in which `user` is logged in, or nobody."""
-    from airflow.api_fastapi.core_api.security import get_user
-    from chandler_airflow.pages import app
-    from chandler_plugin import ChandlerPlugin
+@cache
+def server() -> Any:
+    """Return Airflow's own server with our part of it mounted, as a browser or a script talks to it."""
+    from airflow.api_fastapi.app import create_app
     from fastapi.testclient import TestClient
 
-    app.dependency_overrides = {} if user is None else {get_user: lambda: user}
-    [mounted] = ChandlerPlugin.fastapi_apps
-    answer = TestClient(mounted["app"]).get(page.removeprefix(mounted["url_prefix"]))
-    return {"status": answer.status_code, "body": answer.text}
+    return TestClient(create_app(apps="core"), base_url="http://airflow.example:8080", raise_server_exceptions=False)
+
+
+def show(
+    page: str, user: str | None, method: str = "GET", headers: dict[str, str] | None = None, body: str | None = None
+) -> dict[str, Any]:
+    """Ask our pages as a browser would in which somebody of that role is logged in, or nobody."""
+    from airflow.api_fastapi.app import get_auth_manager
+    from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+
+    client = server()
+    client.cookies.clear()
+    if user is not None:
+        role = None if user == "nobody" else user
+        token = get_auth_manager().generate_jwt(SimpleAuthManagerUser(username=user, role=role))
+        client.cookies.set("_token", token)
+    answer = client.request(method, page, headers=headers or {}, content=body)
+    return {"status": answer.status_code, "body": answer.text, "headers": dict(answer.headers)}
+
+
+def routes() -> list[tuple[str, str]]:
+    """Return method and address of all that our part of the server answers."""
+    from chandler_airflow.app import app
+    from chandler_airflow.links import PREFIX
+
+    return [(method, PREFIX + route.path) for route in app.routes for method in sorted(route.methods)]
 
 
 def late(facts: dict[str, Any]) -> dict[str, Any]:
@@ -109,6 +131,8 @@ def main() -> None:
         wanted = json.loads(line)
         if "page" in wanted:
             answer = show(**wanted)
+        elif "routes" in wanted:
+            answer = routes()
         elif "late" in wanted:
             answer = late(wanted["late"])
         elif "error" in wanted:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.engine import make_url
 
 from etl.ingest import ingest
 from etl.judging import judge_loads
@@ -47,19 +48,21 @@ sound = { protocol = "binance" }
 typo = { protocol = "binance" }
 flaky = { protocol = "binance" }
 """
+PASSWORD = "nobody-may-see-this"  # noqa: S105  # the test's server lets in without one
 # A day is two pages, each of which a task asks for four times: so many, and one of the two is given up.
 REFUSALS = 7
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the runs came to, pages by who asks for what, and the stores they filled."""
+    """What the runs came to, pages by who asks for what, the stores they filled, and Airflow's own folder."""
 
     sound: list[Run]
     typo: Run
     flaky: Run
     pages: Mapping[str, tuple[int, str]]
     settings: Settings
+    airflow_home: Path
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +87,8 @@ def outcome(databases: list[str], recording: Path, tmp_path_factory: pytest.Temp
         # Run by hand, a DAG's interval is the one that ended last.
         days = [day + timedelta(days=1) for day in DAYS]
         wanted = [("sound", days[0]), ("sound", days[1]), ("typo", days[1]), ("flaky", days[1])]
-        with AirflowProcess(home, FEEDS, databases[0], environment) as airflow:
+        guarded = make_url(databases[0]).set(password=PASSWORD).render_as_string(hide_password=False)
+        with AirflowProcess(home, FEEDS, guarded, environment) as airflow:
             *sound_runs, typo_run, flaky_run = [airflow.run(f"ingest_{name}", day) for name, day in wanted]
             page = sound_runs[0].links["account -1"].removeprefix("http://airflow.example:8080")
             asked = {"seen": (page, "viewer"), "hidden": (page, None), "odd": (f"{page}&series=<b>", "viewer")}
@@ -94,7 +98,7 @@ def outcome(databases: list[str], recording: Path, tmp_path_factory: pytest.Temp
         settings = load_settings(
             home / "feeds.toml", home=home / "chandler", warehouse_url=databases[0], exchanges=exchanges
         )
-        yield Outcome(sound_runs, typo_run, flaky_run, pages, settings)
+        yield Outcome(sound_runs, typo_run, flaky_run, pages, settings, home)
 
 
 def test_runs_take_their_window_from_the_data_interval(outcome: Outcome) -> None:
@@ -204,3 +208,13 @@ def _ingest_day(stores: Stores, feed: str, day: datetime) -> None:
 def _sorted_tables(stores: Stores) -> dict[str, list[tuple[Any, ...]]]:
     """The feeds share symbols, which is what the tables are read in the order of."""
     return {name: sorted(rows, key=repr) for name, rows in tables_of(stores).items()}
+
+
+def test_no_password_is_where_people_look(outcome: Outcome) -> None:
+    """Of the Connection that tasks go by nothing is in logs, XCom, rendered templates or any other row of Airflow's."""
+    written = [path for path in outcome.airflow_home.rglob("*") if path.is_file() and "chandler" not in path.parts]
+    assert any(path.name == "airflow.db" for path in written)
+    assert [path for path in written if PASSWORD.encode() in path.read_bytes()] == []
+    for run in (*outcome.sound, outcome.typo, outcome.flaky):
+        assert PASSWORD not in run.log
+    assert all(PASSWORD not in body for _, body in outcome.pages.values())

@@ -1,0 +1,17 @@
+"""Our part of the UI's server: the market page and what links of tasks and messages lead to.
+
+Airflow mounts what a plugin brings as it is, open to everybody: each router here asks who it is.
+"""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from chandler_airflow import pages
+from chandler_airflow.market import acting, reading, scraping, shell
+from chandler_airflow.market.gate import Headers
+
+app = FastAPI(title="Chandler", docs_url=None, redoc_url=None, openapi_url=None)
+app.add_middleware(Headers)
+for router in (pages.router, shell.router, reading.router, acting.router, scraping.router):
+    app.include_router(router)

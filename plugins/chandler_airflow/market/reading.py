@@ -1,0 +1,193 @@
+"""What the market page asks for: read from the warehouse, and answered as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query
+from fastapi.responses import Response
+
+from chandler_airflow.market.answers import AskedDay, AskedMoment, AskedSeries, as_json, to_days, to_range, to_series
+from chandler_airflow.market.gate import Viewer, is_acting, may_look
+from chandler_airflow.market.warehouse import reading
+from etl.bars import read_bars
+from etl.coverage import read_coverage
+from etl.days import read_day, read_series
+from etl.incidents import Incident, IncidentState, Kind, Scope, Severity
+from etl.marks import read_marks
+from etl.series import Series
+from etl.settings import Settings
+from etl.traffic import read_traffic
+from etl.warehouse import Wish, count_incidents, known_series, list_incidents
+
+router = APIRouter(prefix="/api", dependencies=[Depends(may_look)])
+
+_SHOWN_DAYS = 730
+_MOST_INCIDENTS = 200
+_INGEST, _HISTORY = "ingest_", "history_"
+_NO_MODEL = "No model judges yet: chandler train makes one, and DAG train_models does each night."
+
+
+@router.get("/me")
+def show_me(user: Viewer) -> Response:
+    """Say who is logged in, and whether they may act."""
+    return as_json({"name": user.get_name(), "may_act": is_acting(user)})
+
+
+@router.get("/series")
+def show_series() -> Response:
+    """List the series that the warehouse knows, each with its feeds and with those of the same asset elsewhere."""
+    from models.siblings import siblings_of
+
+    with reading() as (connection, settings):
+        found = read_series(connection)
+    known = [Series.parse(one.series) for one in found]
+    return as_json(
+        [
+            asdict(facts)
+            | {"exchange": one.exchange, "symbol": one.symbol, "timeframe": one.timeframe}
+            | {"feeds": _feeds(settings, one), "siblings": [str(other) for other in siblings_of(one, known)]}
+            for one, facts in zip(known, found, strict=True)
+        ]
+    )
+
+
+@router.get("/coverage")
+def show_coverage(start: AskedDay | None = None, end: AskedDay | None = None, dag: str | None = None) -> Response:
+    """Say of each day of each series what is held and what not; of a DAG's series alone if it has some."""
+    days = to_days(start, end, usual=_SHOWN_DAYS, today=datetime.now(UTC).date())
+    with reading() as (connection, settings):
+        wanted = _series_of(settings, dag)
+        known = known_series(connection)
+        found = read_coverage(connection, days, None if wanted is None else [one for one in wanted if one in known])
+    return as_json({"start": days.start.date(), "days": (days.end - days.start).days, "series": found})
+
+
+@router.get("/day")
+def show_day(series: AskedSeries, day: AskedDay) -> Response:
+    """Give the account of one day, with the DAGs that could load it again."""
+    with reading() as (connection, settings):
+        account = read_day(connection, series, day)
+        span = to_days(day, day, usual=1, today=day)
+        found = list_incidents(connection, Wish([series], time_range=span), _MOST_INCIDENTS)
+    feeds = [
+        {"dag_id": _INGEST + name, "history_dag_id": _HISTORY + name, "start": settings.feeds[name].start.date()}
+        for name in _feeds(settings, series)
+    ]
+    return as_json(asdict(account) | {"feeds": feeds, "incidents": [incident_json(one) for one in found]})
+
+
+@router.get("/bars")
+def show_bars(
+    series: AskedSeries,
+    start: AskedMoment,
+    end: AskedMoment,
+    most: Annotated[int, Query(ge=10, le=5000)] = 1500,
+    as_of: AskedMoment | None = None,
+) -> Response:
+    """Give candles of a range, so wide that there are not too many; as they stood at a moment if that is asked."""
+    with reading() as (connection, _):
+        return as_json(read_bars(connection, series, to_range(start, end), most, as_of))
+
+
+@router.get("/marks")
+def show_marks(series: AskedSeries, start: AskedMoment, end: AskedMoment) -> Response:
+    """Give what stands out in a range: anomalies, incidents, absences, revisions."""
+    with reading() as (connection, _):
+        return as_json(read_marks(connection, series, to_range(start, end)))
+
+
+@router.get("/incidents")
+def show_incidents(  # noqa: PLR0913  # a filter each
+    series: str | None = None,
+    severity: Severity | None = None,
+    kind: Kind | None = None,
+    scope: Scope | None = None,
+    state: IncidentState | None = None,
+    history: bool | None = None,
+    acknowledged: bool | None = None,
+    false: bool | None = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
+) -> Response:
+    """List incidents, the latest first."""
+    wish = Wish(
+        series=[to_series(series)] if series else (),
+        severity=severity,
+        kinds=[kind] if kind else (),
+        scope=scope,
+        states=[state] if state else (),
+        is_history=history,
+        is_acknowledged=acknowledged,
+        is_false=false,
+    )
+    with reading() as (connection, _):
+        found, total = list_incidents(connection, wish, limit, offset), count_incidents(connection, wish)
+    choices = {"kind": list(Kind), "severity": list(Severity), "scope": list(Scope), "state": list(IncidentState)}
+    return as_json({"total": total, "incidents": [incident_json(one) for one in found], "choices": choices})
+
+
+@router.get("/models")
+def show_models() -> Response:
+    """List the models: who judges, how each compared, and why it is where it is."""
+    from models.registry import State, list_models
+    from models.show import model_json, summary_of
+
+    with reading() as (connection, _):
+        found = list_models(connection)
+    champions = [model.id for model in found if model.state is State.CHAMPION]
+    left_out = {"metrics", "environment", "data_hash", "sha256"}
+    told = [
+        {name: value for name, value in model_json(model).items() if name not in left_out}
+        | {"name": model.name, "metrics": summary_of(model)}
+        for model in found
+    ]
+    return as_json({"models": told, "champions": champions, "next": None if champions else _NO_MODEL})
+
+
+@router.get("/exchanges")
+def show_exchanges() -> Response:
+    """Say how the exchanges have answered, and what of their budget is spent."""
+    with reading() as (connection, settings):
+        return as_json({"exchanges": read_traffic(connection, settings, datetime.now(UTC))})
+
+
+def incident_json(incident: Incident) -> Mapping[str, Any]:
+    """Return what a list shows of an incident."""
+    found = incident.found
+    return {
+        "id": incident.id,
+        "series": str(found.series),
+        "start": found.time_range.start,
+        "end": found.time_range.end,
+        "peak": found.peak,
+        "kind": found.kind,
+        "scope": found.scope,
+        "severity": found.severity,
+        "state": incident.state,
+        "reason": incident.reason,
+        "is_history": incident.is_history,
+        "opened_at": incident.opened_at,
+        "updated_at": incident.updated_at,
+        "acknowledged_at": incident.acknowledged_at,
+        "is_false": incident.is_false,
+        "note": incident.note,
+        "once_in_days": found.once_in_days,
+        "score": found.score,
+        "move_pct": found.evidence.move_pct,
+    }
+
+
+def _feeds(settings: Settings, series: Series) -> list[str]:
+    return [name for name, feed in settings.feeds.items() if series in feed.series]
+
+
+def _series_of(settings: Settings, dag: str | None) -> Iterable[Series] | None:
+    """Return the series of a DAG that loads some; None for any other, which is about all."""
+    for prefix in (_INGEST, _HISTORY):
+        if dag is not None and dag.startswith(prefix) and (feed := settings.feeds.get(dag.removeprefix(prefix))):
+            return feed.series
+    return None

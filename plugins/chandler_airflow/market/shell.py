@@ -1,0 +1,67 @@
+"""The page itself and its modules, which lie in `static/`; all of it comes from here, and nothing from elsewhere."""
+
+from __future__ import annotations
+
+import json
+from html import escape
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from airflow.configuration import conf
+from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi.responses import HTMLResponse, Response
+from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.staticfiles import StaticFiles
+
+from chandler_airflow.links import PREFIX
+from chandler_airflow.market.gate import Viewer, is_acting, may_look
+
+router = APIRouter(dependencies=[Depends(may_look)])
+
+_HERE = Path(__file__).parent
+_OWN = StaticFiles(directory=_HERE / "static")
+_LIBRARY = "lightweight-charts.mjs"
+_LIBRARY_FILE = "lightweight-charts.standalone.production.mjs"
+# Made by npm, and so perhaps not there yet.
+_PACKAGE = _HERE / "node_modules" / "lightweight-charts" / "dist"
+_ADVICE = "the chart library is not installed: run make in Chandler's folder, or npm ci where package.json lies"
+
+_SHELL = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="chandler" content="{facts}">
+<title>Market</title>
+<link rel="stylesheet" href="{own}/static/market.css">
+<link rel="modulepreload" href="{own}/static/market.js">
+<script type="module" src="{own}/static/market.js"></script>
+<div id="app"></div>
+<noscript>The market page is drawn by a script that comes from here; let it run. Without: chandler status.</noscript>
+</html>
+"""
+
+
+@router.get("/market")
+def show_market(user: Viewer) -> HTMLResponse:
+    """Give the page; what it shows it asks for by itself."""
+    base = urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/")
+    facts = json.dumps({"name": user.get_name(), "may_act": is_acting(user), "base": base})
+    return HTMLResponse(_SHELL.format(facts=escape(facts), own=escape(base + PREFIX)))
+
+
+@router.get("/static/{name}")
+async def show_module(name: str, request: Request) -> Response:
+    """Give a module of the page, its style, or the chart library; not again to who has it already."""
+    folder, file = (_OWN, name) if name != _LIBRARY else (_library(), _LIBRARY_FILE)
+    try:
+        answer = await folder.get_response(file, request.scope)
+    except StarletteHTTPException as error:
+        raise HTTPException(error.status_code, f"there is no {name!r}") from error
+    answer.headers["Cache-Control"] = "private, no-cache"
+    return answer
+
+
+def _library() -> StaticFiles:
+    if not _PACKAGE.is_dir():
+        raise HTTPException(503, _ADVICE)
+    return StaticFiles(directory=_PACKAGE)

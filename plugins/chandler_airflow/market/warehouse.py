@@ -1,0 +1,96 @@
+"""The warehouse as pages read it: held open between requests, and never for long by one of them."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from fastapi import HTTPException
+from sqlalchemy import Connection, text
+
+from chandler_airflow.connections import read_settings
+from etl.errors import ChandlerError, ConfigError
+from etl.settings import Settings
+from etl.warehouse import Warehouse, open_warehouse
+
+log = logging.getLogger(__name__)
+
+_SETTINGS_FOR_S = 5.0
+_LONGEST = "15s"  # what takes longer is given up, so that no page can keep the database busy
+
+
+class _Kept:
+    """Settings as they were a moment ago, and the database that they name."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._settings: Settings | None = None
+        self._read_at = 0.0
+        self._open = ExitStack()
+        self._opened: tuple[str, Warehouse] | None = None
+
+    def settings(self) -> Settings:
+        with self._lock:
+            if self._settings is None or time.monotonic() - self._read_at > _SETTINGS_FOR_S:
+                self._settings, self._read_at = read_settings(), time.monotonic()
+            return self._settings
+
+    def warehouse(self, settings: Settings) -> Warehouse | None:
+        """Return the database by its address; None if it is the one that is started when it is wanted."""
+        url = settings.warehouse_url
+        with self._lock:
+            if self._opened is not None and self._opened[0] == url:
+                return self._opened[1]
+            self.close()
+            if url is None:
+                return None
+            self._opened = url, self._open.enter_context(open_warehouse(settings))
+            return self._opened[1]
+
+    def close(self) -> None:
+        self._opened = None
+        self._open.close()
+
+
+_kept = _Kept()
+atexit.register(_kept.close)
+
+
+@contextmanager
+def opened_warehouse() -> Iterator[tuple[Warehouse, Settings]]:
+    """Yield the warehouse and the settings.
+
+    Raises:
+        HTTPException: 503, it cannot be read; the log says why. 422 for nonsense that was asked for.
+    """
+    with ExitStack() as own:
+        try:
+            settings = _kept.settings()
+            warehouse = _kept.warehouse(settings) or own.enter_context(open_warehouse(settings))
+        except ChandlerError as error:
+            raise _unreadable(error) from error
+        try:
+            yield warehouse, settings
+        except ConfigError as error:
+            raise HTTPException(422, error.message) from error
+        except ChandlerError as error:
+            raise _unreadable(error) from error
+
+
+def _unreadable(error: ChandlerError) -> HTTPException:
+    # The message says where the warehouse is and as whom we come there: not for everybody who may log in.
+    log.warning("%s", error)
+    return HTTPException(503, "the warehouse cannot be read; the log of Airflow's API server says why")
+
+
+@contextmanager
+def reading() -> Iterator[tuple[Connection, Settings]]:
+    """Yield a transaction that writes nothing; see `opened_warehouse`."""
+    with opened_warehouse() as (warehouse, settings), warehouse.begin() as connection:
+        connection.execute(text(f"SET LOCAL statement_timeout = '{_LONGEST}'"))
+        connection.execute(text("SET TRANSACTION READ ONLY"))
+        yield connection, settings
