@@ -16,15 +16,30 @@ from etl.extract import at_rest, prune
 from etl.fallbacks import convert_fallbacks
 from etl.health import Sample, check_archive
 from etl.retention import retire_candles
-from etl.series import subtract
+from etl.schema import to_columns
+from etl.series import Series, TimeRange, subtract
 from etl.stores import Stores
 from etl.timeframe import EPOCH
 from etl.traffic import KEPT
-from etl.warehouse import adapt, covered_ranges, drop_empty_chunks, fold_requests, known_series, refresh_aggregates
+from etl.warehouse import (
+    adapt,
+    covered_ranges,
+    days_without_candle,
+    drop_empty_chunks,
+    fold_requests,
+    known_series,
+    lock_series,
+    make_day_candles,
+    read_candles_at_once,
+    refresh_aggregates,
+    with_retired,
+    write_day_candles,
+)
 
 log = logging.getLogger(__name__)
 
 _NIGHTS = 30  # after which every file of the archive was read
+_AT_ONCE = timedelta(days=90)
 # Where that many rows are dead, and that large a part of all, PostgreSQL's own autovacuum may be hours away.
 _DEAD = """
 SELECT schemaname, relname, n_dead_tup FROM pg_stat_user_tables
@@ -102,6 +117,34 @@ def retire(stores: Stores, moment: datetime) -> Done:
     return Done(what, report.problems)
 
 
+def make_days(stores: Stores, moment: datetime) -> Done:
+    """Make the candles of days that an earlier version has counted, which made none."""
+    with stores.warehouse.begin() as connection:
+        pieces = [
+            (series, series_id, piece)
+            for series, series_id in known_series(connection).items()
+            for span in days_without_candle(connection, series_id)
+            for piece in span.windows(_AT_ONCE // timedelta(milliseconds=1))
+        ]
+    made, problems = 0, []
+    for series, series_id, piece in pieces:
+        try:
+            made += _make_days(stores, series, series_id, piece)
+        except StoreError as error:
+            problems.append(f"{series} {piece}: {error.message}")
+    return Done(f"the candles of {made:,} days made, that were counted without", problems)
+
+
+def _make_days(stores: Stores, series: Series, series_id: int, days: TimeRange) -> int:
+    with stores.warehouse.begin() as connection:
+        lock_series(connection, series_id)
+        stored = read_candles_at_once(connection, series_id, days)
+        held = with_retired(connection, series_id, days, stored, lambda span: stores.archive.read(series, span))
+        candles = make_day_candles(days, to_columns(held))
+        write_day_candles(connection, series_id, candles)
+    return len(candles)
+
+
 def check_sample(stores: Stores, moment: datetime) -> Done:
     """Read a part of the archive's files, another one each night."""
     health = check_archive(stores, sample=Sample((moment - EPOCH).days % _NIGHTS, _NIGHTS))
@@ -143,6 +186,7 @@ STEPS: Mapping[str, Step] = {
     "convert": convert,
     "fold_raw": fold_raw,
     "prune_raw": prune_raw,
+    "make_days": make_days,
     "retire": retire,
     "tend_warehouse": tend_warehouse,
     "check_sample": check_sample,

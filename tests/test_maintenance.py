@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import os
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from unittest.mock import patch
 
@@ -13,16 +13,28 @@ import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
+from etl.audit import audit, is_sound
 from etl.cli import app
 from etl.errors import StoreError
 from etl.extract import Page, RawPartition, Route
 from etl.health import Sample
 from etl.ingest import clean_pages, load
 from etl.keeping import Keep
-from etl.maintenance import STEPS, fold_raw, maintain, prune_raw, run_step, summary_lines, vacuum
+from etl.maintenance import (
+    STEPS,
+    fold_raw,
+    maintain,
+    make_days,
+    prune_raw,
+    retire,
+    run_step,
+    summary_lines,
+    vacuum,
+)
 from etl.schema import empty_candles
 from etl.series import TimeRange
 from etl.stores import Partition, Stores
+from etl.warehouse import Quality, read_quality
 from tests.conftest import BTC, REPOSITORY
 from tests.markets import DAYS, START, candles_over, kline, put_pages
 
@@ -141,6 +153,36 @@ def test_a_step_that_fails_keeps_no_other(stores: Stores) -> None:
     assert lines[len(STEPS)] == "prune_raw: no rights"
     assert lines[-1].startswith("check_sample: ")
     assert lines[-1].endswith(f"chandler audit {BTC} --fix")
+
+
+def test_days_that_an_earlier_version_has_counted_get_their_candle(stores: Stores) -> None:
+    """From the warehouse, or from the archive which alone keeps them; the same that a load makes. Audit is patient."""
+    _load(stores, DAYS)
+    made = _quality(stores)
+    assert [day.candle and day.candle.volume for day in made.values()] == [5.5 * 720, 5.5 * 1440, 5.5 * 720]
+    _forget_candles(stores)
+    (account,) = audit(stores)
+    assert is_sound([account]), account.problems
+    assert make_days(stores, NOW).what.startswith("the candles of 3 days")
+    assert _quality(stores) == made
+    assert make_days(stores, NOW).what.startswith("the candles of 0 days")
+    short = stores.settings.model_copy(update={"keep": Keep(warehouse=timedelta(days=1))})
+    assert retire(replace(stores, settings=short), NOW).what.startswith("2,880 candles")
+    _forget_candles(stores)
+    assert make_days(stores, NOW).what.startswith("the candles of 3 days")
+    assert _quality(stores) == made
+
+
+def _quality(stores: Stores) -> dict[date, Quality]:
+    with stores.warehouse.begin() as connection:
+        return read_quality(connection, 1)
+
+
+def _forget_candles(stores: Stores) -> None:
+    with stores.warehouse.begin() as connection:
+        connection.exec_driver_sql(
+            "UPDATE quality SET open = null, high = null, low = null, close = null, volume = null"
+        )
 
 
 def test_tables_of_which_much_is_dead_are_vacuumed(stores: Stores) -> None:

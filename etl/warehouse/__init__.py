@@ -120,7 +120,16 @@ from etl.warehouse.proving import (
     span_of_absences,
     unfetched_ranges,
 )
-from etl.warehouse.quality import Quality, count_quality, read_quality, refresh_quality, tally, write_quality
+from etl.warehouse.quality import (
+    Quality,
+    count_quality,
+    days_without_candle,
+    read_quality,
+    refresh_quality,
+    tally,
+    write_day_candles,
+    write_quality,
+)
 from etl.warehouse.quarantine import (
     Quarantined,
     State,
@@ -248,6 +257,7 @@ __all__ = [
     "count_unplanned",
     "covered_ranges",
     "days_of",
+    "days_without_candle",
     "decide",
     "driver_of",
     "drop_empty_chunks",
@@ -374,6 +384,7 @@ __all__ = [
     "with_retired",
     "withdraw_incident",
     "without_equals",
+    "write_day_candles",
     "write_plan",
     "write_quality",
 ]

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import date, timedelta
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from psycopg.types.json import Jsonb
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Row, select
 
 from etl.schema import RULE_FLAGS, AbsenceKind, Flag
-from etl.series import TimeRange, clip
+from etl.series import TimeRange, clip, united
 from etl.timeframe import Timeframe, from_ms
 from etl.warehouse import tables
 from etl.warehouse.around import Accounts, days_of, read_accounts
@@ -32,6 +32,10 @@ ON CONFLICT (series_id, day) DO UPDATE SET
     expected = excluded.expected, stored = excluded.stored, absent = excluded.absent, refused = excluded.refused,
     flagged = excluded.flagged, revisions = excluded.revisions, open = excluded.open, high = excluded.high,
     low = excluded.low, close = excluded.close, volume = excluded.volume
+"""
+_WRITE_CANDLE = """
+UPDATE quality SET open = %(open)s, high = %(high)s, low = %(low)s, close = %(close)s, volume = %(volume)s
+WHERE series_id = %(series_id)s AND day = %(day)s AND open IS NULL
 """
 _CANDLE = ("open", "high", "low", "close", "volume")
 _RULES = [flag for flag in Flag if flag in RULE_FLAGS]
@@ -81,11 +85,26 @@ def read_quality(connection: Connection, series_id: int, time_range: TimeRange |
     if time_range is not None:
         days = days_of(time_range)
         query = query.where(own.day >= days.start.date(), own.day < days.end.date())
-    return {row.day: Quality(*row[1:7], _to_candle(row[7:])) for row in connection.execute(query)}
+    return {row.day: _to_quality(row) for row in connection.execute(query)}
 
 
-def _to_candle(values: Sequence[Any]) -> DayCandle | None:
-    return None if values[0] is None else DayCandle(*values)
+def _to_quality(row: Row[Any]) -> Quality:
+    candle = None if row.open is None else DayCandle(row.open, row.high, row.low, row.close, row.volume)
+    return Quality(row.expected, row.stored, row.absent, row.refused, row.flagged, row.revisions, candle)
+
+
+def days_without_candle(connection: Connection, series_id: int) -> list[TimeRange]:
+    """Return the days of which something is stored and an earlier version has made no candle: ascending, united."""
+    own = tables.quality.c
+    days = select(own.day).where(own.series_id == series_id, own.stored > 0, own.open.is_(None))
+    midnights = (datetime.combine(day, time(), UTC) for day in connection.execute(days).scalars())
+    return united(TimeRange(midnight, midnight + timedelta(days=1)) for midnight in midnights)
+
+
+def write_day_candles(connection: Connection, series_id: int, candles: Mapping[date, DayCandle]) -> None:
+    """Let days that have no candle have these."""
+    rows = [{"series_id": series_id, "day": day, **asdict(candle)} for day, candle in candles.items()]
+    driver_of(connection).cursor().executemany(_WRITE_CANDLE, rows)
 
 
 def refresh_quality(connection: Connection, series_id: int, timeframe: Timeframe, time_range: TimeRange) -> None:

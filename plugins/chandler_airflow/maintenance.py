@@ -17,6 +17,7 @@ STEPS = (
     "convert",
     "fold_raw",
     "prune_raw",
+    "make_days",
     "retire",
     "tend_warehouse",
     "check_sample",
