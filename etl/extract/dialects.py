@@ -57,6 +57,9 @@ class _Binance(_Unified):
 
     def market(self, client: Any, symbol: str) -> Awaitable[Mapping[str, Any]] | None:
         async def ask() -> Mapping[str, Any]:
+            # ccxt reads no market without these lists, which it would ask for with a key.
+            for margin in ("crossMarginPairsData", "isolatedMarginPairsData"):
+                client.options.setdefault(margin, [])
             info = await client.publicGetExchangeInfo({"symbol": symbol.replace("/", "")})
             market: Mapping[str, Any] = client.parse_market(info["symbols"][0])
             return market
