@@ -10,7 +10,7 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import Connection, func, select
 
-from etl.answers import Answers, Outcome
+from etl.answers import BOUNDS_S, Answers, Outcome
 from etl.timeframe import EPOCH
 from etl.warehouse.budget.terms import Terms
 from etl.warehouse.reading import driver_of
@@ -26,7 +26,7 @@ ON CONFLICT (exchange, hour, outcome) DO UPDATE SET
     seconds = requests.seconds + excluded.seconds,
     slowest_s = greatest(requests.slowest_s, excluded.slowest_s),
     within = ARRAY(
-        SELECT mine + theirs FROM unnest(requests.within, excluded.within) WITH ORDINALITY AS both(mine, theirs, place)
+        SELECT mine + theirs FROM unnest(requests.within, excluded.within) WITH ORDINALITY AS pairs(mine, theirs, place)
         ORDER BY place
     )
 """
@@ -35,8 +35,8 @@ DELETE FROM requests WHERE hour > %(sum)s AND hour < %(before)s
 RETURNING exchange, outcome, requests, seconds, slowest_s, within
 """
 _SPENT = """
-SELECT count(*) FROM {log} WHERE item_timestamp BETWEEN
-    (clock_timestamp() - %(interval)s * interval '1 ms') AT TIME ZONE 'UTC' AND clock_timestamp() AT TIME ZONE 'UTC'
+SELECT count(*) FROM {log}, (SELECT clock_timestamp() AT TIME ZONE 'UTC') AS moment(now)
+WHERE item_timestamp BETWEEN now - %(interval)s * interval '1 ms' AND now
 """
 _OLD = EPOCH
 """The hour under which stands the sum of what is not kept by the hour any more."""
@@ -74,6 +74,18 @@ def read_requests(connection: Connection, since: datetime | None = None) -> list
         RequestCount(exchange, None if hour == _OLD else hour.astimezone(UTC), Outcome(outcome), Answers(*counts))
         for exchange, hour, outcome, *counts in connection.execute(query.order_by(own.exchange, own.hour, own.outcome))
     ]
+
+
+def total_requests(connection: Connection) -> dict[tuple[str, Outcome], Answers]:
+    """Return all that was ever counted, by exchange and outcome."""
+    own = requests.c
+    within = [func.sum(own.within[place]) for place in range(1, len(BOUNDS_S) + 1)]
+    sums = (func.sum(own.requests), func.sum(own.seconds), func.max(own.slowest_s), *within)
+    query = select(own.exchange, own.outcome, *sums).group_by(own.exchange, own.outcome)
+    return {
+        (exchange, Outcome(outcome)): Answers(int(count), seconds, slowest_s, [int(one) for one in counts])
+        for exchange, outcome, count, seconds, slowest_s, *counts in connection.execute(query.order_by(own.exchange))
+    }
 
 
 def fold_requests(connection: Connection, before: datetime) -> int:
