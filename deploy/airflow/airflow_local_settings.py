@@ -1,0 +1,16 @@
+"""Which workers do what, where there are several: Airflow asks this of each task when it reads the DAGs.
+
+Training takes minutes and gigabytes, so it has workers of its own. Where a single machine runs everything this file is
+not on the path, and queues mean nothing.
+"""
+
+from airflow.models.baseoperator import BaseOperator
+
+HEAVY = "heavy"
+_TRAINS = "train_models"
+
+
+def task_policy(task: BaseOperator) -> None:
+    """Send what trains models to the workers that are made for it."""
+    if task.dag_id == _TRAINS:
+        task.queue = HEAVY
