@@ -7,7 +7,7 @@ from datetime import datetime
 
 from playwright.sync_api import Locator, Page, expect
 
-RUN_MS = 90_000
+RUN_MS = 150_000
 """How long a run may take until the UI shows its end."""
 
 _DIALOG = "[role=dialog][aria-modal=true][data-state=open]"

@@ -8,7 +8,8 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.airflow_ui import RUN_MS, clear_what_is_shown, log_in, open_backfill, rows_of_runs, state_of
 from tests.browser.chromium import take_picture
-from tests.browser.stage import MAJORS, OTHERS, XRP, Stage
+from tests.browser.market_ui import number, open_day, open_market, point_at
+from tests.browser.stage import BTC, MAJORS, OTHERS, XRP, Stage
 
 
 def test_somebody_logs_in_and_finds_the_page(admin: Page, stage: Stage) -> None:
@@ -66,6 +67,31 @@ def test_a_red_task_says_why_and_turns_green_when_it_is_cleared(admin: Page, sta
     expect(rows.filter(has_text=str(XRP)).filter(has_text="Success")).to_have_count(3, timeout=RUN_MS)
     expect(rows.filter(has_text="Success")).to_have_count(8, timeout=RUN_MS)
     take_picture(admin, "green-task")
+
+
+def test_a_day_with_a_hole_is_seen_understood_and_filled(admin: Page, stage: Stage) -> None:
+    """The heat map shows it, a click says what is absent and why, another fetches it again, and it is whole."""
+    market, day = open_market(admin), stage.days.holed
+    take_picture(admin, "market-coverage")
+    expect(point_at(market, BTC, day)).to_contain_text("144 halted")
+    expect(market.locator(".legend [data-kind=halted]")).to_be_visible()
+
+    open_day(market, BTC, day)
+    for name, count in (("expected", "1,440"), ("stored", "1,296"), ("absent", "144")):
+        expect(number(market, name)).to_have_text(count)
+    expect(market.locator("#absences tbody tr")).to_have_count(2)
+    expect(market.locator("#absences tbody tr").first).to_contain_text(re.compile("halted.*100.*other"))
+    take_picture(admin, "market-hole")
+
+    market.get_by_role("button", name="Refetch this day").click()
+    expect(market.locator("#refetch-says")).to_contain_text("fetch: ")
+    expect(number(market, "stored")).to_have_text("1,440", timeout=RUN_MS)
+    expect(market.locator("#absences")).to_contain_text("No candle is absent.")
+    take_picture(admin, "market-filled")
+    market.get_by_role("link", name="Coverage", exact=True).click()
+    expect(market.locator(".legend [data-kind=stored]")).to_be_visible()
+    expect(market.locator(".legend [data-kind=halted]")).to_have_count(0)
+    expect(point_at(market, BTC, day)).to_contain_text("1,440 of 1,440 stored")
 
 
 def show_log_from_its_start(page: Page) -> None:
