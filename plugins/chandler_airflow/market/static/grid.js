@@ -1,0 +1,81 @@
+// Candles on an even grid. The chart counts what it is given, so an absent candle keeps its place as a blank: then
+// time is linear in the chart's own counting, and any place on it can be named before its candles have come.
+
+/** @typedef {import("../types/answers.d.ts").Bars} Bars */
+/** @typedef {import("./lightweight-charts.mjs").UTCTimestamp} UTCTimestamp */
+/** @typedef {{ start: number, end: number }} Span Seconds since the epoch. */
+/**
+ * @typedef {object} Grid
+ * @property {number} start Seconds since the epoch of the place number 0.
+ * @property {number} step
+ * @property {number} length
+ * @property {Bars} bars
+ * @property {Map<number, number>} at Index in `bars` by time.
+ */
+
+/** @type {[string, number][]} */
+export const WIDTHS = [
+  ["1m", 60],
+  ["5m", 300],
+  ["15m", 900],
+  ["1h", 3600],
+  ["4h", 14400],
+  ["1d", 86400],
+];
+
+/** @param {string} width */
+export function secondsOf(width) {
+  const known = WIDTHS.find(([name]) => name === width)?.[1];
+  if (known) return known;
+  const unit = { m: 60, h: 3600, d: 86400, w: 604800 }[width.slice(-1)] ?? 60;
+  return Number.parseInt(width, 10) * unit;
+}
+
+/**
+ * Return the width in seconds that the server will choose: the finest of which at most `most` fit.
+ * @param {Span} span
+ * @param {number} finest Of the series itself.
+ * @param {number} most
+ */
+export function widthFor(span, finest, most) {
+  const fits = WIDTHS.map(([, step]) => step).filter((step) => step >= finest);
+  return fits.find((step) => (span.end - span.start) / step <= most) ?? fits.at(-1) ?? finest;
+}
+
+/**
+ * @param {Bars} bars
+ * @returns {Grid | null} Null if there is no candle.
+ */
+export function gridOf(bars) {
+  const [first, last] = [bars.time_s[0], bars.time_s.at(-1)];
+  if (first === undefined || last === undefined) return null;
+  const step = secondsOf(bars.width);
+  const at = new Map(bars.time_s.map((time, index) => [time, index]));
+  return { start: first, step, length: Math.round((last - first) / step) + 1, bars, at };
+}
+
+/**
+ * @template T
+ * @param {Grid} grid
+ * @param {(index: number) => T} make What stands at the place of a candle, by its index.
+ * @returns {(T & { time: UTCTimestamp } | { time: UTCTimestamp })[]}
+ */
+export function onGrid({ start, step, length, at }, make) {
+  return Array.from({ length }, (_, place) => {
+    const time = /** @type {UTCTimestamp} */ (start + place * step);
+    const index = at.get(time);
+    return index === undefined ? { time } : { time, ...make(index) };
+  });
+}
+
+/**
+ * @param {Grid} grid
+ * @param {number} place
+ */
+export const timeAt = ({ start, step }, place) => start + place * step;
+
+/**
+ * @param {Grid} grid
+ * @param {number} time
+ */
+export const placeOf = ({ start, step }, time) => (time - start) / step;

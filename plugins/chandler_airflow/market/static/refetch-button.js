@@ -1,0 +1,76 @@
+// The button that loads a day again, and what is told while it does.
+
+import { outward } from "./airflow.js";
+import { h, put } from "./dom.js";
+import { DAY_MS, isoDay, monthText } from "./numbers.js";
+import { planRefetch, refetch, switchOn } from "./refetch.js";
+import { failure } from "./waiting.js";
+
+/** @typedef {import("../types/answers.d.ts").Day} Day */
+/** @typedef {import("./refetch.js").Told} Told */
+
+/**
+ * @param {Day} facts
+ * @param {boolean} mayAct
+ * @param {() => void} again What shows the day anew.
+ * @param {AbortSignal} signal
+ */
+export function refetchButton({ feeds, series, day, loads }, mayAct, again, signal) {
+  const plan = planRefetch(feeds, day);
+  if (!plan) {
+    const command = `chandler ingest ${series} --start ${day} --end ${isoDay(Date.parse(day) + DAY_MS)}`;
+    return h("p", { class: "bar" }, "No feed has this series. In a terminal: ", h("code", {}, command));
+  }
+  if (!mayAct) {
+    return h("p", { class: "bar quiet" }, "Your role may look, not act: ask for one that may to load this day again.");
+  }
+  const name = nameOf(plan.isMonth, loads.length > 0, day);
+  const says = h("span", { id: "refetch-says", role: "status" });
+  const button = h("button", { type: "button", id: "refetch", class: "primary" }, name);
+  const act = async () => {
+    button.disabled = true;
+    try {
+      if (await refetch(plan, series, day, (told) => say(says, told, act), signal)) again();
+    } catch (error) {
+      if (!signal.aborted) put(says, failure(error));
+    } finally {
+      button.disabled = false;
+    }
+  };
+  button.addEventListener("click", act);
+  return h("div", { class: "bar" }, button, says);
+}
+
+/**
+ * @param {boolean} isMonth
+ * @param {boolean} isLoaded
+ * @param {string} day
+ */
+function nameOf(isMonth, isLoaded, day) {
+  if (isMonth) return `${isLoaded ? "Refetch" : "Backfill"} ${monthText(Date.parse(day))}`;
+  return isLoaded ? "Refetch this day" : "Backfill this day";
+}
+
+/**
+ * @param {HTMLElement} place
+ * @param {Told} told
+ * @param {() => void} again
+ */
+function say(place, { text, page, isOver, isWrong, pausedDag }, again) {
+  place.className = isWrong ? "wrong" : isOver ? "" : "quiet";
+  /** @type {(Node | string)[]} */
+  const content = [text];
+  if (page) content.push(" ", outward(page, "See it in Airflow"));
+  if (pausedDag) {
+    const on = async () => {
+      try {
+        await switchOn(pausedDag);
+        again();
+      } catch (error) {
+        put(place, failure(error));
+      }
+    };
+    content.push(" ", h("button", { type: "button", onclick: on }, `Switch ${pausedDag} on`));
+  }
+  put(place, ...content);
+}

@@ -1,0 +1,71 @@
+// What a chart shows, in words: the candle under the cursor, and all of it for those who cannot see it.
+
+import { timeAt } from "./grid.js";
+import { compact, count, decimals, moment, plural, words } from "./numbers.js";
+import { labelOf } from "./states.js";
+
+/** @typedef {import("../types/answers.d.ts").Marks} Marks */
+/** @typedef {import("./grid.js").Grid} Grid */
+/** @typedef {import("./grid.js").Span} Span */
+
+/**
+ * @param {HTMLElement} place
+ * @param {Grid} grid
+ * @param {Span} seen
+ * @param {Marks} marks
+ */
+export function tellChart(place, { bars }, seen, marks) {
+  const inside = bars.time_s.flatMap((time, index) => (time >= seen.start && time < seen.end ? [index] : []));
+  const last = inside.at(-1);
+  const incidents = marks.incidents.filter((one) => isWithin(seen, one.start));
+  const parts = [
+    `${plural(inside.length, "candle")} of ${bars.width}, from ${moment(seen.start * 1000)} to ${moment(seen.end * 1000)}`,
+    last === undefined ? "none of them closed here" : `last close ${bars.close[last]}`,
+    `${plural(incidents.length, "incident")}`,
+    ...incidents.slice(0, 5).map((one) => `${one.severity} ${words(one.kind)} at ${moment(one.peak)}`),
+    ...marks.absences
+      .filter((one) => isWithin(seen, one.start))
+      .slice(0, 5)
+      .map((one) => `absent from ${moment(one.start)} to ${moment(one.end)}: ${labelOf(one.kind)}`),
+  ];
+  place.textContent = `${parts.join("; ")}.`;
+}
+
+/**
+ * @param {Span} seen
+ * @param {string} time
+ */
+function isWithin(seen, time) {
+  const at = Date.parse(time) / 1000;
+  return at >= seen.start && at < seen.end;
+}
+
+/**
+ * @param {HTMLElement} place
+ * @param {Grid} grid
+ * @param {Marks} marks
+ * @param {number | null} time Null: the last candle.
+ */
+export function tellCursor(place, grid, marks, time) {
+  const { bars } = grid;
+  const at = time ?? bars.time_s.at(-1) ?? timeAt(grid, 0);
+  const index = grid.at.get(at);
+  if (index === undefined) {
+    const hole = marks.absences.find(
+      (one) => Date.parse(one.start) / 1000 < at + grid.step && at < Date.parse(one.end) / 1000,
+    );
+    place.textContent = `${moment(at * 1000)}  absent${hole ? `: ${labelOf(hole.kind)}` : ""}`;
+    return;
+  }
+  const digits = decimals(bars.close);
+  const value = (/** @type {number[]} */ of) => (of[index] ?? 0).toFixed(digits);
+  const [open = 0, close = 0] = [bars.open[index], bars.close[index]];
+  const move = open ? (100 * (close - open)) / open : 0;
+  const made = (bars.candles[index] ?? 1) > 1 || bars.is_made ? `  of ${count(bars.candles[index] ?? 1)}` : "";
+  const strange = marks.anomalies.some((one) => one.open_time_s >= at && one.open_time_s < at + grid.step)
+    ? "  anomaly"
+    : "";
+  const numbers = `O ${value(bars.open)}  H ${value(bars.high)}  L ${value(bars.low)}  C ${value(bars.close)}`;
+  const rest = `V ${compact(bars.volume[index] ?? 0)}  ${move >= 0 ? "+" : ""}${move.toFixed(2)} %`;
+  place.textContent = `${moment(at * 1000)}  ${bars.width}${made}  ${numbers}  ${rest}${strange}`;
+}
