@@ -53,7 +53,7 @@ def show_quality(series: Annotated[list[str], Query()], start: Moment, end: Mome
 
 
 @router.get(REPORT_PATH)
-def show_report(model: int) -> HTMLResponse:
+def show_report(model: Annotated[int, Query(ge=1, lt=2**63)]) -> HTMLResponse:
     """Show what was found in the night that a model was trained in."""
     from models.registry import read_report
 
