@@ -9,7 +9,7 @@ import {
   HistogramSeries,
   LineSeries,
 } from "./lightweight-charts.mjs";
-import { decimals } from "./numbers.js";
+import { decimals, price } from "./numbers.js";
 import { readColours } from "./states.js";
 
 /** @typedef {import("../types/answers.d.ts").Bars} Bars */
@@ -88,7 +88,8 @@ export function fillChart({ candles, volume, other }, grid) {
   const { open, high, low, close, volume: volumes } = grid.bars;
   const { up = "", down = "" } = readColours();
   const precision = decimals([...close, ...high]);
-  const priceFormat = { type: /** @type {const} */ ("price"), precision, minMove: 10 ** -precision };
+  const formatter = (/** @type {number} */ value) => price(value, precision);
+  const priceFormat = { type: /** @type {const} */ ("custom"), formatter, minMove: 10 ** -precision };
   candles.applyOptions({ priceFormat });
   other.applyOptions({ priceFormat });
   const value = (/** @type {number[]} */ of, /** @type {number} */ index) => of[index] ?? 0;

@@ -147,7 +147,7 @@ function drawChart(place, { series, day, quality, absences: holes }, signal) {
  * @param {string} id
  * @param {string} title
  * @param {string} none
- * @param {{ name: string, number?: boolean }[]} columns
+ * @param {{ name: string, number?: boolean, text?: boolean }[]} columns
  * @param {(Node | string | number)[][]} rows
  * @param {number} [more]
  */
@@ -173,7 +173,7 @@ function absences({ absences: all, day, more }) {
     { name: "Kind" },
     { name: "From, to" },
     { name: "Candles", number: true },
-    { name: "Evidence" },
+    { name: "Evidence", text: true },
     { name: "Asked again" },
     { name: "Next" },
   ];
@@ -189,7 +189,10 @@ function refused({ refused: all, day, more }) {
     h("code", {}, typeof one.row === "string" ? one.row : JSON.stringify(one.row)),
     words(one.state),
   ]);
-  const columns = ["Time", "Rule", "Evidence", "Row as received", "State"].map((name) => ({ name }));
+  const columns = ["Time", "Rule", "Evidence", "Row as received", "State"].map((name, at) => ({
+    name,
+    text: at === 2 || at === 3,
+  }));
   return list("refused", "Refused", "No row was refused.", columns, rows, more?.refused);
 }
 

@@ -29,11 +29,11 @@ export function h(tag, attributes = {}, ...children) {
 /**
  * Make a table with a caption for those who hear it; a cell is text or an element.
  * @param {string} caption
- * @param {{ name: string, number?: boolean }[]} columns
+ * @param {{ name: string, number?: boolean, text?: boolean }[]} columns `text` may take several lines.
  * @param {(Node | string | number)[][]} rows
  */
 export function table(caption, columns, rows) {
-  const align = columns.map((column) => (column.number ? "number" : null));
+  const align = columns.map((column) => (column.number ? "number" : column.text ? "text" : null));
   return h(
     "div",
     { class: "scroll", tabindex: 0, role: "region", "aria-label": caption },
@@ -46,7 +46,13 @@ export function table(caption, columns, rows) {
         {},
         h("tr", {}, ...columns.map((column, at) => h("th", { scope: "col", class: align[at] }, column.name))),
       ),
-      h("tbody", {}, ...rows.map((row) => h("tr", {}, ...row.map((cell, at) => h("td", { class: align[at] }, cell))))),
+      h(
+        "tbody",
+        {},
+        ...rows.map((row) =>
+          h("tr", {}, ...row.map((cell, at) => h("td", { class: align[at], "data-name": columns[at]?.name }, cell))),
+        ),
+      ),
     ),
   );
 }
@@ -54,7 +60,7 @@ export function table(caption, columns, rows) {
 /**
  * Make a heading with what belongs to it.
  * @param {string} title
- * @param {...(Node | string | null)} content
+ * @param {...(Node | string | null | undefined)} content
  */
 export function section(title, ...content) {
   return h("section", {}, h("h2", {}, title), ...content);

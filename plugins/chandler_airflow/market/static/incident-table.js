@@ -23,13 +23,14 @@ export function incidentTable(all, acts) {
     { name: "Once in", number: true },
     { name: "State" },
     { name: "Story" },
-    ...(acts ? [{ name: "Judgement" }] : []),
+    ...(acts ? [{ name: "Judgement", text: true }] : []),
   ];
   const made = table(
     "Incidents",
     columns,
     all.map((one) => [...cells(one), ...(acts ? [acts(one)] : [])]),
   );
+  made.classList.add("cards");
   for (const [at, row] of made.querySelectorAll("tbody tr").entries()) {
     row.setAttribute("data-incident", String(all[at]?.id));
   }

@@ -1,2 +1,127 @@
-// A view.
-export function show() {}
+// The view of models: which judges now, how they did night by night, and why one was taken or not.
+
+import { address, getJson } from "./api.js";
+import { bareChart } from "./chart.js";
+import { h, put, section, table } from "./dom.js";
+import { LineSeries } from "./lightweight-charts.mjs";
+import { dayText, fixed, isoDay, moment, words } from "./numbers.js";
+import { readColours } from "./states.js";
+import { load, note } from "./waiting.js";
+
+/** @typedef {import("./market.js").Context} Context */
+/** @typedef {import("../types/answers.d.ts").Model} Model */
+/** @typedef {import("../types/answers.d.ts").Models} Models */
+/** @typedef {import("./lightweight-charts.mjs").UTCTimestamp} UTCTimestamp */
+
+/** @param {Context} context */
+export function show({ place, signal }) {
+  return load(
+    place,
+    signal,
+    () => getJson("/chandler/api/models", {}, signal),
+    (/** @type {Models} */ answer) => draw(place, answer, signal),
+  );
+}
+
+/**
+ * @param {HTMLElement} place
+ * @param {Models} answer
+ * @param {AbortSignal} signal
+ */
+function draw(place, { models, champions, next }, signal) {
+  if (!models.length) {
+    put(place, h("h1", {}, "Models"), note("There is no model yet", next));
+    return;
+  }
+  const groups = Map.groupBy(models, (one) => `${one.timeframe} · ${words(one.scope)}`);
+  put(place, h("h1", {}, "Models"), ...(champions.length ? [] : [note("None judges now", next)]));
+  for (const [name, members] of groups) {
+    const chart = h("div", { class: "metric-chart" });
+    const champion = members.find((one) => champions.includes(one.id));
+    place.append(section(name, champion ? summary(champion) : null, chart, listOf(members, champions)));
+    drawMetric(chart, members, signal);
+  }
+}
+
+/** @param {Model} champion */
+function summary({ name, version, scorer, state_since, metrics }) {
+  const how = Object.entries(metrics).filter(([, value]) => typeof value === "number");
+  const numbers = how.slice(0, 5).map(([metric, value]) => `${metricName(metric)} ${fixed(value)}`);
+  return h(
+    "p",
+    {},
+    h("strong", {}, `${name} ${version}`),
+    ` (${words(scorer)}) judges since ${moment(state_since)}: ${numbers.join(", ")}`,
+  );
+}
+
+/** @param {string} name */
+const metricName = (name) => (name === "vus_pr" ? "VUS-PR" : words(name));
+
+/**
+ * VUS-PR by night: of the best model that was compared in it.
+ * @param {HTMLElement} place
+ * @param {Model[]} models
+ * @param {AbortSignal} signal
+ */
+function drawMetric(place, models, signal) {
+  const known = models.filter((one) => typeof one.metrics.vus_pr === "number");
+  /** @type {Map<number, number>} */
+  const best = new Map();
+  for (const one of known) {
+    const night = Math.floor(Date.parse(one.created_at) / 86_400_000) * 86_400;
+    best.set(night, Math.max(best.get(night) ?? 0, one.metrics.vus_pr ?? 0));
+  }
+  const points = [...best].sort(([one], [other]) => one - other);
+  place.hidden = points.length < 2;
+  if (place.hidden) return;
+  place.setAttribute("role", "img");
+  place.setAttribute(
+    "aria-label",
+    `VUS-PR by night: ${points.map(([night, value]) => `${isoDay(night * 1000)} ${fixed(value)}`).join(", ")}`,
+  );
+  const chart = bareChart(place, signal);
+  const line = chart.addSeries(LineSeries, {
+    color: readColours().accent ?? "",
+    lineWidth: 2,
+    pointMarkersVisible: true,
+    priceFormat: { type: "price", precision: 3, minMove: 0.001 },
+  });
+  line.setData(points.map(([night, value]) => ({ time: /** @type {UTCTimestamp} */ (night), value })));
+  chart.applyOptions({ handleScroll: false, handleScale: false });
+  chart.timeScale().fitContent();
+}
+
+/**
+ * @param {Model[]} models
+ * @param {number[]} champions
+ */
+function listOf(models, champions) {
+  const columns = [
+    { name: "Model" },
+    { name: "Scorer" },
+    { name: "State" },
+    { name: "VUS-PR", number: true },
+    { name: "Precision", number: true },
+    { name: "Recall", number: true },
+    { name: "F1", number: true },
+    { name: "Learned from" },
+    { name: "Why", text: true },
+    { name: "Night" },
+  ];
+  const rows = models.map((one) => [
+    `${one.name} ${one.version}`,
+    words(one.scorer),
+    champions.includes(one.id) ? h("strong", { class: "good" }, "champion") : words(one.state),
+    ...["vus_pr", "precision", "recall", "f1"].map((metric) => fixed(one.metrics[metric])),
+    one.learned ? `${isoDay(Date.parse(one.learned.start))} – ${isoDay(Date.parse(one.learned.end))}` : "–",
+    one.reason ?? "",
+    one.has_report
+      ? h("a", { href: address("/chandler/models/report", { model: one.id }) }, dayText(Date.parse(one.created_at)))
+      : dayText(Date.parse(one.created_at)),
+  ]);
+  const made = table("Models", columns, rows);
+  for (const [at, row] of made.querySelectorAll("tbody tr").entries())
+    row.setAttribute("data-model", String(models[at]?.id));
+  return made;
+}

@@ -65,6 +65,19 @@ export function decimals(prices) {
   return digits;
 }
 
+/**
+ * A price with its decimals; a very small one as 0.0₇95534, which is read more easily than seven noughts.
+ * @param {number} value
+ * @param {number} digits
+ */
+export function price(value, digits) {
+  const text = value.toFixed(digits);
+  const noughts = text.match(/^(-?)0\.(0{5,})([1-9]\d*)$/);
+  if (!noughts) return text;
+  const [, sign, zeros = "", rest] = noughts;
+  return `${sign}0.0${[...String(zeros.length)].map((digit) => String.fromCharCode(0x2080 + Number(digit))).join("")}${rest}`;
+}
+
 export const dayText = (/** @type {Date | number} */ time) => LONG_DAY.format(time);
 export const monthName = (/** @type {Date | number} */ time) => SHORT_MONTH.format(time);
 export const monthText = (/** @type {Date | number} */ time) => LONG_MONTH.format(time);

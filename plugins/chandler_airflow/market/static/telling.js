@@ -1,7 +1,7 @@
 // What a chart shows, in words: the candle under the cursor, and all of it for those who cannot see it.
 
 import { timeAt } from "./grid.js";
-import { compact, count, decimals, moment, plural, words } from "./numbers.js";
+import { compact, decimals, moment, plural, price, words } from "./numbers.js";
 import { labelOf } from "./states.js";
 
 /** @typedef {import("../types/answers.d.ts").Marks} Marks */
@@ -58,10 +58,11 @@ export function tellCursor(place, grid, marks, time) {
     return;
   }
   const digits = decimals(bars.close);
-  const value = (/** @type {number[]} */ of) => (of[index] ?? 0).toFixed(digits);
+  const value = (/** @type {number[]} */ of) => price(of[index] ?? 0, digits);
   const [open = 0, close = 0] = [bars.open[index], bars.close[index]];
   const move = open ? (100 * (close - open)) / open : 0;
-  const made = (bars.candles[index] ?? 1) > 1 || bars.is_made ? `  of ${count(bars.candles[index] ?? 1)}` : "";
+  const made =
+    (bars.candles[index] ?? 1) > 1 || bars.is_made ? ` of ${plural(bars.candles[index] ?? 1, "candle")}` : "";
   const strange = marks.anomalies.some((one) => one.open_time_s >= at && one.open_time_s < at + grid.step)
     ? "  anomaly"
     : "";
