@@ -8,7 +8,7 @@ import { incidentOf, markersOf, NO_MARKS } from "./marks.js";
 import { moment } from "./numbers.js";
 import { remember } from "./route.js";
 import { readColours } from "./states.js";
-import { tellChart, tellCursor } from "./telling.js";
+import { lastSeen, tellChart, tellCursor } from "./telling.js";
 import { failure } from "./waiting.js";
 
 /** @typedef {import("../types/answers.d.ts").SeriesInfo} SeriesInfo */
@@ -40,6 +40,8 @@ export function explore(made, parts, info, bounds, first, chosen, signal) {
   const finest = secondsOf(info.timeframe);
   const choices = { ...chosen };
   let marks = NO_MARKS;
+  /** @type {Bars | null} */
+  let beside = null;
   /** @type {Grid | null} */
   let grid = null;
   /** @type {Span} What was asked for; what is loaded covers it. */
@@ -75,8 +77,8 @@ export function explore(made, parts, info, bounds, first, chosen, signal) {
       ]);
       if (both.aborted) return;
       put(parts.trouble);
-      [loaded, marks] = [want, found];
-      draw(own, other);
+      [loaded, marks, beside] = [want, found, other];
+      draw(own);
     } catch (error) {
       if (both.aborted) return;
       if (!(error instanceof ApiError)) console.error(error);
@@ -84,11 +86,8 @@ export function explore(made, parts, info, bounds, first, chosen, signal) {
     }
   };
 
-  /**
-   * @param {Bars} own
-   * @param {Bars | null} other
-   */
-  const draw = (own, other) => {
+  /** @param {Bars} own */
+  const draw = (own) => {
     const next = gridOf(own);
     parts.past.hidden = !choices.asOf;
     parts.past.textContent = `The past is shown: what was held on ${moment(choices.asOf ?? 0)}.`;
@@ -104,11 +103,11 @@ export function explore(made, parts, info, bounds, first, chosen, signal) {
     }
     isMine = true;
     fillChart(made, next);
-    drawOther(made, next, other);
+    drawOther(made, next, beside);
     decorate();
     place(seen);
     tellChart(parts.says, next, seen, marks);
-    tellCursor(parts.under, next, marks, null);
+    tellCursor(parts.under, next, marks, lastSeen(next, seen));
   };
 
   const decorate = () => {
@@ -129,6 +128,7 @@ export function explore(made, parts, info, bounds, first, chosen, signal) {
     if (signal.aborted || !grid) return;
     remember({ start: iso(seen.start), end: iso(seen.end) });
     tellChart(parts.says, grid, seen, marks);
+    tellCursor(parts.under, grid, marks, lastSeen(grid, seen));
     const width = widthFor(wanted(seen, bounds), finest, MOST);
     const least = (seen.end - seen.start) * LEAST_LEFT;
     const isShort =
@@ -146,7 +146,7 @@ export function explore(made, parts, info, bounds, first, chosen, signal) {
 
   scale.subscribeVisibleLogicalRangeChange(moved);
   made.chart.subscribeCrosshairMove(
-    ({ time }) => grid && tellCursor(parts.under, grid, marks, time ? Number(time) : null),
+    ({ time }) => grid && tellCursor(parts.under, grid, marks, time ? Number(time) : lastSeen(grid, seen)),
   );
   made.chart.subscribeClick((click) => {
     const incident = incidentOf(click.hoveredInfo?.objectId);
@@ -156,7 +156,7 @@ export function explore(made, parts, info, bounds, first, chosen, signal) {
     const span = pressed(event, seen, bounds);
     if (span) go(span);
   });
-  document.addEventListener("theme", () => grid && draw(grid.bars, null), { signal });
+  document.addEventListener("theme", () => grid && draw(grid.bars), { signal });
   ask();
   return {
     go,

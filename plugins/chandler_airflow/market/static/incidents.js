@@ -72,11 +72,7 @@ function filters(query, choices) {
     else next.delete(name);
     location.hash = hashOf("incidents", [], next);
   };
-  const select = (
-    /** @type {string} */ name,
-    /** @type {string} */ label,
-    /** @type {[string, string][]} */ options,
-  ) => {
+  const select = (/** @type {string} */ name, /** @type {string} */ any, /** @type {[string, string][]} */ options) => {
     const chosen = query.get(name) ?? "";
     const all = [["", any], ...options].map(([value = "", text]) =>
       h("option", { value, selected: value === chosen }, text),
@@ -98,7 +94,7 @@ function filters(query, choices) {
       ),
     ),
     ...YES_NO.map(({ name, any, yes, no }) =>
-      select(name, label, [
+      select(name, any, [
         ["true", yes],
         ["false", no],
       ]),

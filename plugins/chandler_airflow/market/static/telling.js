@@ -1,6 +1,5 @@
 // What a chart shows, in words: the candle under the cursor, and all of it for those who cannot see it.
 
-import { timeAt } from "./grid.js";
 import { compact, decimals, moment, plural, price, words } from "./numbers.js";
 import { labelOf } from "./states.js";
 
@@ -32,6 +31,15 @@ export function tellChart(place, { bars }, seen, marks) {
 }
 
 /**
+ * Return the time of the last candle that is seen; if none is, of the first that there is.
+ * @param {Grid} grid
+ * @param {Span} seen
+ */
+export function lastSeen({ bars, start }, seen) {
+  return bars.time_s.findLast((time) => time < seen.end) ?? start;
+}
+
+/**
  * @param {Span} seen
  * @param {string} time
  */
@@ -44,11 +52,10 @@ function isWithin(seen, time) {
  * @param {HTMLElement} place
  * @param {Grid} grid
  * @param {Marks} marks
- * @param {number | null} time Null: the last candle.
+ * @param {number} at Time of a place on the grid.
  */
-export function tellCursor(place, grid, marks, time) {
+export function tellCursor(place, grid, marks, at) {
   const { bars } = grid;
-  const at = time ?? bars.time_s.at(-1) ?? timeAt(grid, 0);
   const index = grid.at.get(at);
   if (index === undefined) {
     const hole = marks.absences.find(

@@ -57,7 +57,12 @@ export function failure(error, again) {
  * @param {...(Node | string | null | undefined | false)} content
  */
 export function note(title, ...content) {
-  return h("div", { class: "note", role: "status" }, h("strong", {}, title), h("p", {}, ...content));
+  return h(
+    "div",
+    { class: "note", role: "status" },
+    h("strong", {}, title),
+    h("p", {}, ...content.flatMap((one) => (one ? [one, " "] : []))),
+  );
 }
 
 function loginButton() {
