@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from playwright.sync_api import FrameLocator, Locator, Page, expect
 
@@ -44,6 +45,5 @@ def number(market: FrameLocator, name: str) -> Locator:
     return market.locator(f"[data-number={name}] dd").first
 
 
-def _place(market: FrameLocator, series: Series, day: datetime) -> dict[str, float]:
-    place: dict[str, float] = market.locator("#map").evaluate(_PLACE, [str(series), f"{day:%Y-%m-%d}"])
-    return place
+def _place(market: FrameLocator, series: Series, day: datetime) -> Any:
+    return market.locator("#map").evaluate(_PLACE, [str(series), f"{day:%Y-%m-%d}"])

@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -42,8 +43,13 @@ start = {start:%Y-%m-%d}
 """
 DAY = timedelta(days=1)
 MINUTE = timedelta(minutes=1)
+CRASH_VOLUME = 12.0
+"""How many times the usual volume is traded while it crashes."""
+
 _RECORDED_DAYS = 14
 _POLL_S = 0.2
+_PRICES = {BTC: 60_000, ETH: 3_000, SOL: 150, XRP: 2}
+_PRICE_COLUMNS = ("open", "high", "low", "close")
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,17 +153,26 @@ def _wait_for(stack: Stack, path: str, count: int, **query: str) -> None:
 def _record(folder: Path, time_range: TimeRange, peak: datetime) -> None:
     """Write what the exchange serves: calm walks, in that of BTC a crash at `peak` that takes an hour to heal."""
     count = (time_range.end - time_range.start) // MINUTE
-    for seed, series in enumerate((BTC, ETH, SOL, XRP), start=1):
+    for seed, (series, price) in enumerate(_PRICES.items(), start=1):
         columns = to_columns(walk(count, seed))
         columns["open_time"] += time_range.start_ms - columns["open_time"][0]
         if series == BTC:
-            minutes = (columns["open_time"] - int(peak.timestamp() * 1000)) / 60_000
-            share = np.where((minutes >= 0) & (minutes < 60), 5 / 6 + minutes / 360, 1.0)
-            columns |= {name: columns[name] * share for name in ("open", "high", "low", "close")}
-            columns["volume"] = columns["volume"] * np.where((minutes >= 0) & (minutes < 10), 12.0, 1.0)
-        names = ("open", "high", "low", "close", "volume")
+            _crash(columns, peak)
+        columns |= {name: np.round(columns[name] * price / 100, 5 - int(np.log10(price))) for name in _PRICE_COLUMNS}
+        columns["volume"] = np.round(columns["volume"], 5)
         times = pa.array(columns["open_time"], pa.timestamp("ms", tz="UTC"))
-        table = pa.table({"open_time": times, **{name: columns[name] for name in names}})
+        table = pa.table({"open_time": times, **{name: columns[name] for name in (*_PRICE_COLUMNS, "volume")}})
         path = folder / "binance" / series.symbol.replace("/", "-") / "1m.parquet"
         path.parent.mkdir(parents=True)
         pq.write_table(table, path)
+
+
+def _crash(columns: dict[str, Any], peak: datetime) -> None:
+    """Let the price fall by a sixth within the candle at `peak`, and come back within an hour."""
+    minutes = (columns["open_time"] - int(peak.timestamp() * 1000)) / 60_000
+    share = np.where((minutes >= 0) & (minutes < 60), 5 / 6 + minutes / 360, 1.0)
+    columns["open"] = columns["open"] * np.roll(share, 1)
+    columns["close"] = columns["close"] * share
+    columns["high"] = np.maximum(columns["high"] * share, columns["open"])
+    columns["low"] = np.minimum(columns["low"] * share, columns["open"])
+    columns["volume"] = columns["volume"] * np.where((minutes >= 0) & (minutes < 10), CRASH_VOLUME, 1.0)
