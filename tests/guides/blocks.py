@@ -10,7 +10,8 @@ from pathlib import Path
 
 _FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<body>.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 _HEREDOC = re.compile(r"<<-?\s*'?(\w+)'?")
-_ASSIGNMENT = re.compile(r"(?:export )?[A-Za-z_]\w*=")
+_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
+_KEPT = re.compile(r"(?:export )?[A-Za-z_]\w*=\$\((.*)\)", flags=re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +73,15 @@ def words(statement: str) -> Sequence[str]:
     return shlex.split(statement.replace("\\\n", " "), comments=True)
 
 
+def command_of(statement: str) -> str:
+    """Return the command whose output a statement keeps in a variable; else the statement."""
+    kept = _KEPT.fullmatch(statement.strip())
+    return kept[1] if kept else statement
+
+
 def is_assignment(statement: str) -> bool:
-    """Return whether a statement only sets variables."""
-    return _ASSIGNMENT.match(statement) is not None and all(_ASSIGNMENT.match(f"{word}=") for word in _names(statement))
-
-
-def _names(statement: str) -> list[str]:
-    """Return the names that are set; the whole word where one sets none."""
-    return [word.partition("=")[0] for word in words(statement) if word != "export"]
+    """Return whether a statement does nothing but set variables."""
+    return all(_ASSIGNMENT.match(word) for word in words(statement) if word != "export")
 
 
 def _is_closed(text: str) -> bool:

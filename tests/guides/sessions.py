@@ -32,12 +32,12 @@ for block in json.loads(pathlib.Path(sys.argv[1]).read_text()):
 """
 
 
-def run_guide(blocks: Sequence[Block], folder: Path, environment: Mapping[str, str], swaps: Mapping[str, str]) -> None:
+def run_guide(blocks: Sequence[Block], folder: Path, commands: Path, swaps: Mapping[str, str]) -> None:
     """Run blocks of `sh` and `python` in order; those of `python` together, where the last of them stands.
 
     Args:
         folder: Where the reader stands.
-        environment: Besides what is set.
+        commands: Where `chandler` is; the other commands are those of our own environment.
         swaps: Texts that are another here, such as the address of the exchange.
 
     Raises:
@@ -62,11 +62,11 @@ def run_guide(blocks: Sequence[Block], folder: Path, environment: Mapping[str, s
             script.append(f"echo {block} > {notes}/last\npython {notes}/notebook.py {notes}/cells.json 2> {notes}/err")
     # What was left running goes with the shell, and nobody waits for it.
     script.append("kill $(jobs -p) 2> /dev/null || true")
-    path = Path(sys.executable).parent
+    path = f"{commands}:{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = subprocess.run(
         ["bash", "-c", "\n".join(script)],
         cwd=folder,
-        env={**os.environ, **environment, "PATH": f"{path}:{os.environ['PATH']}", "COLUMNS": "160"},
+        env={**os.environ, "PATH": path, "COLUMNS": "160"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

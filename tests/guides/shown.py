@@ -22,7 +22,21 @@ _OPENAPI = (
     "api_fastapi/auth/managers/simple/openapi/v2-simple-auth-manager-generated.yaml",
 )
 _COMPOSE = REPOSITORY / "docker-compose.yaml"
-_COMPOSE_COMMANDS = {"up", "down", "ps", "logs", "run", "exec", "build", "pull", "restart", "stop", "start", "config", "cp"}
+_COMPOSE_COMMANDS = {
+    "up",
+    "down",
+    "ps",
+    "logs",
+    "run",
+    "exec",
+    "build",
+    "pull",
+    "restart",
+    "stop",
+    "start",
+    "config",
+    "cp",
+}
 _PARSE = """
 import json, sys
 from airflow.cli.cli_parser import get_parser
@@ -34,7 +48,11 @@ for line in json.load(sys.stdin):
 def unknown_target(statement: str) -> str | None:
     """Return what is wrong with a line that calls make; None if its target is there."""
     done = subprocess.run(
-        ["make", "--dry-run", *_until_comment(statement)[1:]], cwd=REPOSITORY, capture_output=True, text=True, check=False
+        ["make", "--dry-run", *_until_comment(statement)[1:]],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return done.stderr.strip() if done.returncode else None
 

@@ -23,7 +23,8 @@ from etl.spelling import parse_moment
 from etl.stores import open_stores
 from etl.timeframe import Timeframe
 from tests.conftest import REPOSITORY
-from tests.guides.blocks import Block, is_assignment, read_blocks, statements
+from tests.guides.blocks import Block, command_of, is_assignment, read_blocks, statements
+from tests.guides.commands_server import command_folder
 from tests.guides.sessions import is_as_shown, run_guide
 from tests.guides.shown import CHECKS, unknown_commands
 
@@ -31,6 +32,7 @@ GUIDES = sorted((REPOSITORY / "docs" / "guides").glob("*.md"))
 # A week that has an hour and more without any trade.
 RECORDED = TimeRange(parse_moment("2023-12-31"), parse_moment("2024-01-09"))
 SYMBOLS = ("BTC/USDT", "ETH/USDT", "SOL/USDT", "XRP/USDT")
+LIVE = {"exchanges-and-keys"}  # guides that ask an exchange what it does now
 EXCHANGES = ("binance", "coinbase", "kraken", "replay")
 
 
@@ -43,9 +45,8 @@ def is_run(block: Block) -> bool:
 
 def prefix_of(statement: str) -> str | None:
     """Return by which entry of the closed list a statement is checked; None if it is to be run."""
-    # What a command prints may be kept in a variable.
-    line = statement.partition("=$(")[2] if is_assignment(statement) and "=$(" in statement else statement
-    return next((prefix for prefix in (*CHECKS, "airflow") if line.startswith(f"{prefix} ")), None)
+    command = command_of(statement)
+    return next((prefix for prefix in (*CHECKS, "airflow") if command.startswith(f"{prefix} ")), None)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +58,9 @@ def exchange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReplayServer]
     for symbol in SYMBOLS:
         columns = market.columns(symbol, Timeframe.M1, days)._asdict()
         times = columns.pop("open_time_ms").cast(pa.timestamp("ms", tz="UTC"))
-        values = {name: column.cast(pa.int64() if name == "trades" else pa.float64()) for name, column in columns.items()}
+        values = {
+            name: column.cast(pa.int64() if name == "trades" else pa.float64()) for name, column in columns.items()
+        }
         path = folder / "binance" / symbol_to_path(symbol) / "1m.parquet"
         path.parent.mkdir(parents=True)
         pq.write_table(pa.table({"open_time": times, **values}), path)
@@ -65,9 +68,23 @@ def exchange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReplayServer]
         yield server
 
 
+@pytest.fixture(scope="module")
+def live() -> Iterator[ReplayServer]:
+    """The made-up market, of today."""
+    with ReplayServer(MadeUpMarket(symbols=SYMBOLS)) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder that `chandler` is in."""
+    with command_folder(tmp_path_factory.mktemp("commands")) as folder:
+        yield folder
+
+
 @pytest.fixture
 def reader(tmp_path: Path, warehouse_url: str, exchange: ReplayServer, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of someone who has cloned the project and run the demo: what is edited, .venv, and a day of candles."""
+    """The folder of someone who has run the demo: what is edited, .venv, and a day of candles."""
     for name in ("feeds.toml", "feeds.demo.toml", "alerts.toml"):
         shutil.copy(REPOSITORY / name, tmp_path)
     (tmp_path / ".venv").symlink_to(sys.prefix)
@@ -85,14 +102,25 @@ def reader(tmp_path: Path, warehouse_url: str, exchange: ReplayServer, monkeypat
     return tmp_path
 
 
-@pytest.mark.parametrize("guide", [guide for guide in GUIDES if any(map(is_run, read_blocks(guide)))], ids=lambda g: g.stem)
-def test_a_guide_does_what_it_says(guide: Path, reader: Path, exchange: ReplayServer) -> None:
+@pytest.mark.parametrize(
+    "guide", [guide for guide in GUIDES if any(map(is_run, read_blocks(guide)))], ids=lambda g: g.stem
+)
+def test_a_guide_does_what_it_says(
+    guide: Path,
+    reader: Path,
+    commands: Path,
+    exchange: ReplayServer,
+    live: ReplayServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Its commands run in the order of the page, in one shell, and print what is shown.
 
     Two addresses are others here: that of `chandler replay`, and the port at which a guide listens for messages.
     """
+    if guide.stem in LIVE:
+        monkeypatch.setenv("CHANDLER_EXCHANGES__BINANCE__BASE_URL", live.url)
     swaps = {"127.0.0.1:8900": exchange.url.removeprefix("http://"), "9000": str(free_port())}
-    run_guide([block for block in read_blocks(guide) if is_run(block)], reader, {}, swaps)
+    run_guide([block for block in read_blocks(guide) if is_run(block)], reader, commands, swaps)
 
 
 def test_what_is_not_run_is_checked_otherwise() -> None:
@@ -110,9 +138,9 @@ def test_what_is_not_run_is_checked_otherwise() -> None:
         if prefix == "airflow":
             of_airflow.append(statement)
         elif prefix is not None:
-            line = statement.partition("=$(")[2] if "=$(" in statement.split()[0] else statement
-            problems += [f"{block}: {problem}" for problem in [CHECKS[prefix](line)] if problem]
-        elif not is_assignment(statement) and not statement.startswith("cd "):
+            problem = CHECKS[prefix](command_of(statement))
+            problems += [f"{block}: {problem}"] if problem else []
+        elif not is_assignment(statement):
             problems.append(f"{block}: is neither run nor checked: {statement}")
     assert problems == []
     assert of_airflow == [] or unknown_commands(of_airflow) is None
