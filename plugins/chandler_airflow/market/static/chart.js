@@ -110,6 +110,19 @@ export function fillChart({ candles, volume, other }, grid) {
 }
 
 /**
+ * Draw another venue's closes as a line, where both have a candle.
+ * @param {CandleChart} made
+ * @param {Grid} grid
+ * @param {Bars | null} beside
+ */
+export function fillOther({ other }, grid, beside) {
+  const pairs = beside?.time_s.map((time, index) => /** @type {[number, number]} */ ([time, beside.close[index] ?? 0]));
+  const closes = new Map((pairs ?? []).filter(([time]) => grid.at.has(time)));
+  const at = new Map([...closes.keys()].map((time) => [time, time]));
+  other.setData(closes.size ? onGrid({ ...grid, at }, (time) => ({ value: closes.get(time) ?? 0 })) : []);
+}
+
+/**
  * Draw a day once, as large as its place: nothing in it moves.
  * @param {HTMLElement} place
  * @param {Bars} bars

@@ -1,9 +1,9 @@
 // Moves through a series: asks for what is about to be seen, and keeps what is shown until that is there.
 
 import { ApiError, address, getJson } from "./api.js";
-import { fillChart } from "./chart.js";
+import { fillChart, fillOther } from "./chart.js";
 import { put } from "./dom.js";
-import { gridOf, onGrid, placeOf, secondsOf, timeAt, widthFor } from "./grid.js";
+import { gridOf, placeOf, secondsOf, timeAt, widthFor, withMargin } from "./grid.js";
 import { incidentOf, markersOf, NO_MARKS } from "./marks.js";
 import { moment } from "./numbers.js";
 import { remember } from "./route.js";
@@ -13,7 +13,6 @@ import { failure } from "./waiting.js";
 
 /** @typedef {import("../types/answers.d.ts").SeriesInfo} SeriesInfo */
 /** @typedef {import("../types/answers.d.ts").Bars} Bars */
-/** @typedef {import("../types/answers.d.ts").Marks} Marks */
 /** @typedef {import("./chart.js").CandleChart} CandleChart */
 /** @typedef {import("./grid.js").Grid} Grid */
 /** @typedef {import("./grid.js").Span} Span */
@@ -26,176 +25,185 @@ const WAIT_MS = 150;
 const MARGIN = 0.9;
 const LEAST_LEFT = 0.25;
 
-/**
- * @param {CandleChart} made
- * @param {Parts} parts
- * @param {SeriesInfo} info
- * @param {Span} bounds Where there are candles at all.
- * @param {Span} first What is to be seen first.
- * @param {Choices} chosen
- * @param {AbortSignal} signal
- */
-export function explore(made, parts, info, bounds, first, chosen, signal) {
-  const scale = made.chart.timeScale();
-  const finest = secondsOf(info.timeframe);
-  const choices = { ...chosen };
-  let marks = NO_MARKS;
-  /** @type {Bars | null} */
-  let beside = null;
+export class Explorer {
+  #made;
+  #parts;
+  #series;
+  #finest;
+  #bounds;
+  #choices;
+  #signal;
+  #seen;
+  #scale;
+  #marks = NO_MARKS;
+  /** @type {Bars | null} Another venue's. */
+  #beside = null;
   /** @type {Grid | null} */
-  let grid = null;
+  #grid = null;
   /** @type {Span} What was asked for; what is loaded covers it. */
-  let loaded = { start: 0, end: 0 };
-  let seen = first;
-  let timer = 0;
-  let isMine = false;
-  let asking = new AbortController();
+  #loaded = { start: 0, end: 0 };
+  #timer = 0;
+  // The chart reports where we put it ourselves too.
+  #isMine = false;
+  #asking = new AbortController();
+
+  /**
+   * @param {CandleChart} made
+   * @param {Parts} parts
+   * @param {SeriesInfo} info
+   * @param {Span} bounds Where there are candles at all.
+   * @param {Span} seen What is to be seen first.
+   * @param {Choices} choices
+   * @param {AbortSignal} signal
+   */
+  constructor(made, parts, { series, timeframe }, bounds, seen, choices, signal) {
+    this.#made = made;
+    this.#parts = parts;
+    this.#series = series;
+    this.#bounds = bounds;
+    this.#seen = seen;
+    this.#choices = choices;
+    this.#signal = signal;
+    this.#finest = secondsOf(timeframe);
+    this.#scale = made.chart.timeScale();
+    this.#scale.subscribeVisibleLogicalRangeChange((range) => this.#moved(range));
+    made.chart.subscribeCrosshairMove(({ time }) => this.#tellCursor(time ? Number(time) : null));
+    made.chart.subscribeClick(({ hoveredInfo }) => {
+      const incident = incidentOf(hoveredInfo?.objectId);
+      if (incident !== null) location.assign(address("/chandler/incident", { id: incident }));
+    });
+    parts.chart.addEventListener("keydown", (event) => {
+      const span = pressed(event, this.#seen, bounds);
+      if (span) this.go(span);
+    });
+    document.addEventListener("theme", () => this.#grid && this.#draw(this.#grid.bars), { signal });
+    this.#ask();
+  }
 
   /** @param {Span} span */
-  const place = (span) => {
-    seen = span;
-    if (!grid) return;
-    isMine = true;
-    scale.setVisibleLogicalRange({ from: placeOf(grid, span.start), to: placeOf(grid, span.end) - 1 });
-    requestAnimationFrame(() => (isMine = false));
-  };
+  go(span) {
+    this.#place(span);
+    remember({ start: iso(span.start), end: iso(span.end) });
+    this.#ask();
+  }
 
-  const ask = async () => {
-    asking.abort();
-    asking = new AbortController();
-    const both = AbortSignal.any([signal, asking.signal]);
-    const want = wanted(seen, bounds);
-    const asked = { start: iso(want.start), end: iso(want.end), most: MOST };
-    const bars = (/** @type {string} */ series) =>
-      getJson("/chandler/api/bars", { series, ...asked, as_of: choices.asOf }, both);
+  /** @param {Partial<Choices>} change */
+  choose(change) {
+    this.#choices = { ...this.#choices, ...change };
+    this.#ask();
+  }
+
+  async #ask() {
+    this.#asking.abort();
+    this.#asking = new AbortController();
+    const signal = AbortSignal.any([this.#signal, this.#asking.signal]);
+    const want = withMargin(this.#seen, MARGIN, this.#bounds);
     try {
-      const range = { series: info.series, start: asked.start, end: asked.end };
-      const [own, found, other] = await Promise.all([
-        bars(info.series),
-        getJson("/chandler/api/marks", range, both),
-        choices.with ? bars(choices.with) : null,
-      ]);
-      if (both.aborted) return;
-      put(parts.trouble);
-      [loaded, marks, beside] = [want, found, other];
-      draw(own);
+      const answers = await this.#read(want, signal);
+      if (signal.aborted) return;
+      put(this.#parts.trouble);
+      this.#loaded = want;
+      [this.#marks, this.#beside] = [answers.marks, answers.beside];
+      this.#draw(answers.bars);
     } catch (error) {
-      if (both.aborted) return;
+      if (signal.aborted) return;
       if (!(error instanceof ApiError)) console.error(error);
-      put(parts.trouble, failure(error, ask));
+      put(
+        this.#parts.trouble,
+        failure(error, () => this.#ask()),
+      );
     }
-  };
+  }
 
-  /** @param {Bars} own */
-  const draw = (own) => {
-    const next = gridOf(own);
-    parts.past.hidden = !choices.asOf;
-    parts.past.textContent = `The past is shown: what was held on ${moment(choices.asOf ?? 0)}.`;
-    parts.chart.classList.toggle("is-past", choices.asOf !== null);
-    parts.chart.dataset.width = own.width;
-    parts.chart.dataset.bars = String(own.time_s.length);
-    grid = next;
-    if (!next) {
-      for (const series of [made.candles, made.volume, made.other]) series.setData([]);
-      made.markers.setMarkers([]);
-      parts.says.textContent = parts.under.textContent = "No candle is held in this range.";
+  /**
+   * @param {Span} want
+   * @param {AbortSignal} signal
+   */
+  async #read(want, signal) {
+    const range = { start: iso(want.start), end: iso(want.end) };
+    const read = (/** @type {string} */ series) =>
+      getJson("/chandler/api/bars", { series, ...range, most: MOST, as_of: this.#choices.asOf }, signal);
+    const [bars, marks, beside] = await Promise.all([
+      read(this.#series),
+      getJson("/chandler/api/marks", { series: this.#series, ...range }, signal),
+      this.#choices.with ? read(this.#choices.with) : null,
+    ]);
+    return { bars, marks, beside };
+  }
+
+  /** @param {Bars} bars */
+  #draw(bars) {
+    const { chart, says, under } = this.#parts;
+    this.#tellPast();
+    [chart.dataset.width, chart.dataset.bars] = [bars.width, String(bars.time_s.length)];
+    this.#grid = gridOf(bars);
+    if (!this.#grid) {
+      for (const series of [this.#made.candles, this.#made.volume, this.#made.other]) series.setData([]);
+      this.#made.markers.setMarkers([]);
+      says.textContent = under.textContent = "No candle is held in this range.";
       return;
     }
-    isMine = true;
-    fillChart(made, next);
-    drawOther(made, next, beside);
-    decorate();
-    place(seen);
-    tellChart(parts.says, next, seen, marks);
-    tellCursor(parts.under, next, marks, lastSeen(next, seen));
-  };
-
-  const decorate = () => {
-    if (!grid) return;
-    made.markers.setMarkers(markersOf(marks, grid));
-    made.bands.show(grid, marks.absences, readColours());
-  };
-
-  /** @param {{ from: number, to: number } | null} range */
-  const moved = (range) => {
-    if (!range || !grid || isMine) return;
-    seen = { start: timeAt(grid, range.from), end: timeAt(grid, range.to + 1) };
-    clearTimeout(timer);
-    timer = setTimeout(settle, WAIT_MS);
-  };
-
-  const settle = () => {
-    if (signal.aborted || !grid) return;
-    remember({ start: iso(seen.start), end: iso(seen.end) });
-    tellChart(parts.says, grid, seen, marks);
-    tellCursor(parts.under, grid, marks, lastSeen(grid, seen));
-    const width = widthFor(wanted(seen, bounds), finest, MOST);
-    const least = (seen.end - seen.start) * LEAST_LEFT;
-    const isShort =
-      (seen.start - least < loaded.start && loaded.start > bounds.start) ||
-      (seen.end + least > loaded.end && loaded.end < bounds.end);
-    if (isShort || width !== grid.step) ask();
-  };
+    this.#isMine = true;
+    fillChart(this.#made, this.#grid);
+    fillOther(this.#made, this.#grid, this.#beside);
+    this.#made.markers.setMarkers(markersOf(this.#marks, this.#grid));
+    this.#made.bands.show(this.#grid, this.#marks.absences, readColours());
+    this.#place(this.#seen);
+    this.#tell();
+  }
 
   /** @param {Span} span */
-  const go = (span) => {
-    place(span);
-    remember({ start: iso(span.start), end: iso(span.end) });
-    ask();
-  };
+  #place(span) {
+    this.#seen = span;
+    if (!this.#grid) return;
+    this.#isMine = true;
+    this.#scale.setVisibleLogicalRange({
+      from: placeOf(this.#grid, span.start),
+      to: placeOf(this.#grid, span.end) - 1,
+    });
+    requestAnimationFrame(() => {
+      this.#isMine = false;
+    });
+  }
 
-  scale.subscribeVisibleLogicalRangeChange(moved);
-  made.chart.subscribeCrosshairMove(
-    ({ time }) => grid && tellCursor(parts.under, grid, marks, time ? Number(time) : lastSeen(grid, seen)),
-  );
-  made.chart.subscribeClick((click) => {
-    const incident = incidentOf(click.hoveredInfo?.objectId);
-    if (incident !== null) location.assign(address("/chandler/incident", { id: incident }));
-  });
-  parts.chart.addEventListener("keydown", (event) => {
-    const span = pressed(event, seen, bounds);
-    if (span) go(span);
-  });
-  document.addEventListener("theme", () => grid && draw(grid.bars), { signal });
-  ask();
-  return {
-    go,
-    choose: (/** @type {Partial<Choices>} */ change) => {
-      Object.assign(choices, change);
-      ask();
-    },
-  };
-}
+  /** @param {{ from: number, to: number } | null} range */
+  #moved(range) {
+    if (!range || !this.#grid || this.#isMine) return;
+    this.#seen = { start: timeAt(this.#grid, range.from), end: timeAt(this.#grid, range.to + 1) };
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#settle(), WAIT_MS);
+  }
 
-/**
- * Return what to ask for: what is seen with a margin, as far as there is anything.
- * @param {Span} seen
- * @param {Span} bounds
- * @returns {Span}
- */
-function wanted(seen, bounds) {
-  const margin = (seen.end - seen.start) * MARGIN;
-  const start = Math.max(seen.start - margin, bounds.start);
-  const end = Math.min(seen.end + margin, bounds.end);
-  return start < end ? { start, end } : bounds;
-}
+  #settle() {
+    if (this.#signal.aborted || !this.#grid) return;
+    const { start, end } = this.#seen;
+    remember({ start: iso(start), end: iso(end) });
+    this.#tell();
+    const width = widthFor(withMargin(this.#seen, MARGIN, this.#bounds), this.#finest, MOST);
+    const least = (end - start) * LEAST_LEFT;
+    const isShort =
+      (start - least < this.#loaded.start && this.#loaded.start > this.#bounds.start) ||
+      (end + least > this.#loaded.end && this.#loaded.end < this.#bounds.end);
+    if (isShort || width !== this.#grid.step) this.#ask();
+  }
 
-/**
- * @param {CandleChart} made
- * @param {Grid} grid
- * @param {Bars | null} other
- */
-function drawOther(made, grid, other) {
-  const closes = other ? new Map(other.time_s.map((time, index) => [time, other.close[index] ?? 0])) : null;
-  const times = new Set(grid.bars.time_s);
-  made.other.setData(
-    onGrid(
-      { ...grid, at: new Map([...(closes?.keys() ?? [])].filter((time) => times.has(time)).map((t) => [t, t])) },
-      (time) => ({
-        value: closes?.get(time) ?? 0,
-      }),
-    ),
-  );
+  #tell() {
+    if (this.#grid) tellChart(this.#parts.says, this.#grid, this.#seen, this.#marks);
+    this.#tellCursor(null);
+  }
+
+  /** @param {number | null} time */
+  #tellCursor(time) {
+    if (!this.#grid) return;
+    tellCursor(this.#parts.under, this.#grid, this.#marks, time ?? lastSeen(this.#grid, this.#seen));
+  }
+
+  #tellPast() {
+    const { past, chart } = this.#parts;
+    past.hidden = !this.#choices.asOf;
+    past.textContent = `The past is shown: what was held on ${moment(this.#choices.asOf ?? 0)}.`;
+    chart.classList.toggle("is-past", this.#choices.asOf !== null);
+  }
 }
 
 /**
@@ -208,20 +216,22 @@ function drawOther(made, grid, other) {
 function pressed(event, seen, bounds) {
   if (event.ctrlKey || event.metaKey || event.altKey) return null;
   const width = seen.end - seen.start;
-  const shifted = (/** @type {number} */ by) => ({ start: seen.start + by, end: seen.end + by });
+  const by = (/** @type {number} */ left, /** @type {number} */ right) => ({
+    start: seen.start + left * width,
+    end: seen.end + right * width,
+  });
   const spans = /** @type {Record<string, Span>} */ ({
-    ArrowLeft: shifted(-width / 10),
-    ArrowRight: shifted(width / 10),
+    ArrowLeft: by(-0.1, -0.1),
+    ArrowRight: by(0.1, 0.1),
     Home: { start: bounds.start, end: bounds.start + width },
     End: { start: bounds.end - width, end: bounds.end },
-    "+": { start: seen.start + width / 4, end: seen.end - width / 4 },
-    "=": { start: seen.start + width / 4, end: seen.end - width / 4 },
-    "-": { start: seen.start - width / 2, end: seen.end + width / 2 },
+    "+": by(0.25, -0.25),
+    "=": by(0.25, -0.25),
+    "-": by(-0.5, 0.5),
   });
   const span = spans[event.key];
-  if (!span) return null;
-  event.preventDefault();
-  return span;
+  if (span) event.preventDefault();
+  return span ?? null;
 }
 
 /** @param {number} seconds */

@@ -79,3 +79,16 @@ export const timeAt = ({ start, step }, place) => start + place * step;
  * @param {number} time
  */
 export const placeOf = ({ start, step }, time) => (time - start) / step;
+
+/**
+ * Return what is seen with a margin on either side, as far as there is anything.
+ * @param {Span} seen
+ * @param {number} margin As a share of what is seen.
+ * @param {Span} bounds
+ * @returns {Span}
+ */
+export function withMargin(seen, margin, bounds) {
+  const more = (seen.end - seen.start) * margin;
+  const [start, end] = [Math.max(seen.start - more, bounds.start), Math.min(seen.end + more, bounds.end)];
+  return start < end ? { start, end } : bounds;
+}

@@ -2,7 +2,7 @@
 
 import { candleChart } from "./chart.js";
 import { h, put } from "./dom.js";
-import { explore } from "./explore.js";
+import { Explorer } from "./explore.js";
 import { DAY_MS, isoDay, moment } from "./numbers.js";
 import { hashOf, leave, remember } from "./route.js";
 import { listSeries } from "./series-list.js";
@@ -74,7 +74,7 @@ function drawSeries({ place, route, signal }, info) {
     credit(),
   );
   const made = candleChart(chart, signal);
-  const explorer = explore(
+  const explorer = new Explorer(
     made,
     parts,
     info,
