@@ -52,7 +52,8 @@ def market_views() -> list[dict[str, Any]]:
             "url_route": "market-task",
         },
     }
-    icons = {"icon": f"{page.removesuffix(MARKET_PATH)}/static/market.svg"}
+    drawn = page.removesuffix(MARKET_PATH) + "/static/market"
+    icons = {"icon": f"{drawn}.svg", "icon_dark_mode": f"{drawn}-dark.svg"}
     return [{"name": "Market", "destination": place, **facts, **icons} for place, facts in places.items()]
 
 
