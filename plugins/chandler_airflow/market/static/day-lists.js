@@ -32,7 +32,7 @@ export function absences({ absences: all, day, more }) {
     h("span", { class: "kind" }, h("i", { class: `swatch of-${one.kind}` }), labelOf(one.kind)),
     `${clock(one.start, day)} – ${clock(one.end, day)}`,
     count(one.slots),
-    evidence(one.evidence) || (KINDS.find((kind) => kind.name === one.kind)?.help ?? ""),
+    one.evidence || (KINDS.find((kind) => kind.name === one.kind)?.help ?? ""),
     one.probes ? `${one.probes}, last ${moment(one.asked_at)}` : "never",
     one.next_probe ? moment(one.next_probe) : "no more",
   ]);
@@ -52,8 +52,8 @@ export function refused({ refused: all, day, more }) {
   const rows = all.map((one) => [
     one.open_time ? clock(one.open_time, day) : "–",
     words(one.rule),
-    evidence(one.evidence),
-    h("code", {}, typeof one.row === "string" ? one.row : JSON.stringify(one.row)),
+    one.evidence,
+    h("code", {}, one.row),
     words(one.state),
   ]);
   const columns = ["Time", "Rule", "Evidence", "Row as received", "State"].map((name, at) => ({
@@ -63,28 +63,24 @@ export function refused({ refused: all, day, more }) {
   return list("refused", "Refused", "No row was refused.", columns, rows, more?.refused);
 }
 
-/** @param {unknown} of */
-function evidence(of) {
-  if (of === null || of === undefined) return "";
-  if (typeof of !== "object") return String(of);
-  const text = (/** @type {unknown} */ value) => (typeof value === "object" ? JSON.stringify(value) : String(value));
-  return Object.entries(of)
-    .map(([name, value]) => `${words(name)} ${text(value)}`)
-    .join(", ");
-}
-
 /** @param {Day} facts */
 export function revisions({ revisions: all, day, more }) {
   const fields = /** @type {const} */ (["open", "high", "low", "close", "volume"]);
   const rows = all.map(({ open_time, replaced_at, before, after, run }) => [
     clock(open_time, day),
     ...fields.map((name) =>
-      before[name] === after[name]
-        ? h("span", { class: "quiet" }, String(after[name]))
-        : h("span", {}, h("del", {}, String(before[name])), " ", h("ins", {}, String(after[name]))),
+      before[name] === after?.[name]
+        ? h("span", { class: "quiet" }, String(before[name]))
+        : h(
+            "span",
+            {},
+            h("del", {}, String(before[name])),
+            " ",
+            h("ins", {}, String(after?.[name] ?? "in the archive")),
+          ),
     ),
     moment(replaced_at),
-    run ?? "–",
+    run,
   ]);
   const columns = [
     { name: "Time" },

@@ -92,17 +92,14 @@ function qualityPage(series, day) {
   return address("/chandler/quality", { series, start: day, end: isoDay(Date.parse(day) + DAY_MS) });
 }
 
+/** @param {Record<string, number>} of */
+const sum = (of) => Object.values(of).reduce((total, n) => total + n, 0);
+
 /** @param {Day} facts */
 function numbers({ quality }) {
-  if (!quality) return note("Nothing is known of this day", "It was never loaded.");
-  const sum = (/** @type {Record<string, number> | number} */ of) =>
-    typeof of === "number" ? of : Object.values(of).reduce((total, n) => total + n, 0);
-  const one = (
-    /** @type {string} */ name,
-    /** @type {number} */ n,
-    /** @type {Record<string, number> | number} */ by = {},
-  ) => {
-    const parts = typeof by === "number" ? [] : Object.entries(by).map(([kind, m]) => `${count(m)} ${words(kind)}`);
+  if (!quality.expected && !sum(quality.refused)) return note("Nothing is known of this day", "It was never loaded.");
+  const one = (/** @type {string} */ name, /** @type {number} */ n, /** @type {Record<string, number>} */ by = {}) => {
+    const parts = Object.entries(by).map(([kind, m]) => `${count(m)} ${words(kind)}`);
     return h(
       "div",
       { "data-number": name, "data-value": n, class: n && name !== "expected" && name !== "stored" ? "some" : null },
@@ -130,7 +127,7 @@ function numbers({ quality }) {
  * @param {AbortSignal} signal
  */
 function drawChart(place, { series, day, quality, absences: holes }, signal) {
-  if (!quality?.stored) {
+  if (!quality.stored) {
     place.hidden = true;
     return;
   }

@@ -12,6 +12,7 @@ import { load, note } from "./waiting.js";
 /** @typedef {import("../types/answers.d.ts").Exchanges} Exchanges */
 
 const HEIGHT = 64;
+const HOUR_MS = 3_600_000;
 
 /** @param {Context} context */
 export function show({ place, signal }) {
@@ -55,13 +56,29 @@ function card(one, signal) {
   const made = section(one.exchange, facts(one), budget(one), h("div", { class: "hours" }, canvas), hourTable(one));
   made.dataset.exchange = one.exchange;
   made.className = "exchange";
-  const paint = () => paintHours(canvas, one.hours);
+  const hours = lastDay(one.hours);
+  const paint = () => paintHours(canvas, hours);
   // Its width is known only once it is on the page, and changes with the window's.
   const resized = new ResizeObserver(paint);
   resized.observe(made);
   signal.addEventListener("abort", () => resized.disconnect());
   document.addEventListener("theme", paint, { signal });
   return made;
+}
+
+/**
+ * Return the last 24 hours, those too in which nothing was asked.
+ * @param {Hour[]} hours
+ * @returns {Hour[]}
+ */
+function lastDay(hours) {
+  const known = new Map(hours.map((hour) => [Date.parse(hour.hour), hour]));
+  const now = Math.floor(Date.now() / HOUR_MS) * HOUR_MS;
+  return Array.from({ length: 24 }, (_, at) => {
+    const time = now - (23 - at) * HOUR_MS;
+    const none = { requests: 0, failed: 0, outcomes: {}, mean_s: null, p95_s: null, slowest_s: 0 };
+    return known.get(time) ?? { hour: new Date(time).toISOString(), ...none };
+  });
 }
 
 /** @param {Exchange} one */
@@ -82,9 +99,9 @@ function facts({ hours, paused_until }) {
 
 /** @param {Exchange} one */
 function budget({ limit, interval_s, share: part, spent, spent_pct }) {
-  if (spent_pct === null) return h("p", { class: "quiet" }, "Nothing of its budget was spent yet.");
-  const ours = part === null ? "" : `, of which we take ${Math.round(part * 100)} % at most`;
-  const text = `${compact(spent ?? 0)} spent; it allows ${compact(limit ?? 0)} in ${interval_s} s${ours}`;
+  if (limit === null) return null;
+  const ours = `of which we take ${Math.round(part * 100)} % at most`;
+  const text = `${compact(spent)} spent; it allows ${compact(limit)} in ${interval_s} s, ${ours}`;
   const meter = h("meter", { min: 0, max: 100, high: 80, value: spent_pct, "aria-label": "Budget used in percent" });
   return h(
     "p",

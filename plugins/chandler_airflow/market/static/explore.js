@@ -42,6 +42,8 @@ export class Explorer {
   #grid = null;
   /** @type {Span} What was asked for; what is loaded covers it. */
   #loaded = { start: 0, end: 0 };
+  /** In seconds, as wide as candles should be; those that come may be wider. */
+  #width = 0;
   #timer = 0;
   // The chart reports where we put it ourselves too.
   #isMine = false;
@@ -98,6 +100,7 @@ export class Explorer {
     this.#asking = new AbortController();
     const signal = AbortSignal.any([this.#signal, this.#asking.signal]);
     const want = withMargin(this.#seen, MARGIN, this.#bounds);
+    this.#width = widthFor(want, this.#finest, MOST);
     try {
       const answers = await this.#read(want, signal);
       if (signal.aborted) return;
@@ -179,12 +182,13 @@ export class Explorer {
     const { start, end } = this.#seen;
     remember({ start: iso(start), end: iso(end) });
     this.#tell();
-    const width = widthFor(withMargin(this.#seen, MARGIN, this.#bounds), this.#finest, MOST);
+    const want = withMargin(this.#seen, MARGIN, this.#bounds);
+    const isWide = this.#loaded.end - this.#loaded.start > 2 * (want.end - want.start);
     const least = (end - start) * LEAST_LEFT;
     const isShort =
       (start - least < this.#loaded.start && this.#loaded.start > this.#bounds.start) ||
       (end + least > this.#loaded.end && this.#loaded.end < this.#bounds.end);
-    if (isShort || width !== this.#grid.step) this.#ask();
+    if (isShort || isWide || widthFor(want, this.#finest, MOST) !== this.#width) this.#ask();
   }
 
   #tell() {

@@ -13,6 +13,13 @@ import { load, note } from "./waiting.js";
 /** @typedef {import("../types/answers.d.ts").Models} Models */
 /** @typedef {import("./lightweight-charts.mjs").UTCTimestamp} UTCTimestamp */
 
+const METRICS = [
+  ["vus_pr", "VUS-PR"],
+  ["precision", "Precision"],
+  ["recall", "Recall"],
+  ["f1", "F1"],
+];
+
 /** @param {Context} context */
 export function show({ place, signal }) {
   return load(
@@ -45,18 +52,15 @@ function draw(place, { models, champions, next }, signal) {
 
 /** @param {Model} champion */
 function summary({ name, version, scorer, state_since, metrics }) {
-  const how = Object.entries(metrics).filter(([, value]) => typeof value === "number");
-  const numbers = how.slice(0, 5).map(([metric, value]) => `${metricName(metric)} ${fixed(value)}`);
+  const known = METRICS.filter(([metric = ""]) => typeof metrics[metric] === "number");
+  const numbers = known.map(([metric = "", label]) => `${label} ${fixed(metrics[metric])}`).join(", ");
   return h(
     "p",
     {},
     h("strong", {}, `${name} ${version}`),
-    ` (${words(scorer)}) judges since ${moment(state_since)}: ${numbers.join(", ")}`,
+    ` (${words(scorer)}) judges since ${moment(state_since)}${numbers && ": "}${numbers}`,
   );
 }
-
-/** @param {string} name */
-const metricName = (name) => (name === "vus_pr" ? "VUS-PR" : words(name));
 
 /**
  * VUS-PR by night: of the best model that was compared in it.
@@ -70,7 +74,7 @@ function drawMetric(place, models, signal) {
   const best = new Map();
   for (const one of known) {
     const night = Math.floor(Date.parse(one.created_at) / 86_400_000) * 86_400;
-    best.set(night, Math.max(best.get(night) ?? 0, one.metrics.vus_pr ?? 0));
+    best.set(night, Math.max(best.get(night) ?? 0, Number(one.metrics.vus_pr)));
   }
   const points = [...best].sort(([one], [other]) => one - other);
   place.hidden = points.length < 2;
@@ -101,10 +105,7 @@ function listOf(models, champions) {
     { name: "Model" },
     { name: "Scorer" },
     { name: "State" },
-    { name: "VUS-PR", number: true },
-    { name: "Precision", number: true },
-    { name: "Recall", number: true },
-    { name: "F1", number: true },
+    ...METRICS.map(([, name = ""]) => ({ name, number: true })),
     { name: "Learned from" },
     { name: "Why", text: true },
     { name: "Night" },
@@ -113,7 +114,7 @@ function listOf(models, champions) {
     `${one.name} ${one.version}`,
     words(one.scorer),
     champions.includes(one.id) ? h("strong", { class: "good" }, "champion") : words(one.state),
-    ...["vus_pr", "precision", "recall", "f1"].map((metric) => fixed(one.metrics[metric])),
+    ...METRICS.map(([metric = ""]) => fixed(one.metrics[metric])),
     one.learned ? `${isoDay(Date.parse(one.learned.start))} – ${isoDay(Date.parse(one.learned.end))}` : "–",
     one.reason ?? "",
     one.has_report

@@ -39,10 +39,10 @@ export function share(part, whole) {
 }
 
 /**
- * @param {number | null | undefined} n
+ * @param {unknown} n What is no number is a dash.
  * @param {number} [digits]
  */
-export const fixed = (n, digits = 3) => (n === null || n === undefined ? "–" : n.toFixed(digits));
+export const fixed = (n, digits = 3) => (typeof n === "number" ? n.toFixed(digits) : "–");
 
 /** @param {number | null} seconds */
 export function duration(seconds) {

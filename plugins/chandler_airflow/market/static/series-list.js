@@ -39,7 +39,7 @@ function rows(shown) {
       h("a", { href: hashOf("series", [one.series]), "data-series": one.series }, one.series),
       one.feeds.join(", ") || "none",
       moment(one.first),
-      one.ended ? `ended ${moment(one.end)}` : moment(one.watermark),
+      one.ended ? `ended ${moment(one.ended)}` : moment(one.watermark),
       one.siblings.map((other) => other.split(":")[0]).join(", "),
     ]),
   );

@@ -102,9 +102,9 @@ const HELP =
   "Candles. Left and right arrows move, plus and minus zoom, Home and End lead to the ends. What is shown is told in words below.";
 
 /** @param {SeriesInfo} info */
-function boundsOf({ first, end, watermark }) {
-  const last = Date.parse(watermark ?? end ?? first ?? "") / 1000;
-  return { start: Date.parse(first ?? "") / 1000, end: last };
+function boundsOf({ first, last, end }) {
+  const ends = [end, last].flatMap((time) => (time ? [Date.parse(time) / 1000] : []));
+  return { start: Date.parse(first ?? "") / 1000, end: Math.max(...ends) };
 }
 
 /**
@@ -118,8 +118,8 @@ function startOf(query, bounds) {
 }
 
 /** @param {SeriesInfo} info */
-function heldOf({ series, first, watermark, ended, end }) {
-  const until = ended ? `ended ${moment(end)}` : `accounted for up to ${moment(watermark)}`;
+function heldOf({ series, first, watermark, ended }) {
+  const until = ended ? `ended ${moment(ended)}` : `accounted for up to ${moment(watermark)}`;
   const day = watermark && isoDay(Date.parse(watermark) - 1);
   return [`since ${moment(first)}, ${until} `, day ? h("a", { href: hashOf("day", [series, day]) }, "last day") : ""];
 }
@@ -141,12 +141,12 @@ function venues({ siblings }, chosen) {
 }
 
 /**
- * A slider of days, from the first that anything was loaded on to now; at its right end it is now.
+ * A slider of days, from the first candle on; at its right end it is now.
  * @param {SeriesInfo} info
  * @param {string | null} chosen
  */
-function asOf({ loaded_first, first }, chosen) {
-  const from = Math.floor(Date.parse(loaded_first ?? first ?? "") / DAY_MS);
+function asOf({ first }, chosen) {
+  const from = Math.floor(Date.parse(first ?? "") / DAY_MS);
   const days = Math.max(Math.floor(Date.now() / DAY_MS) - from + 1, 1);
   const at = chosen ? Math.floor(Date.parse(chosen) / DAY_MS) - from : days;
   const input = h("input", {

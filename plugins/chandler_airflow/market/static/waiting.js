@@ -2,7 +2,7 @@
 
 import { ApiError, address } from "./api.js";
 import { h, put } from "./dom.js";
-import { leave } from "./route.js";
+import { airflow, leave } from "./route.js";
 
 const PATIENCE_MS = 200;
 
@@ -66,7 +66,7 @@ export function note(title, ...content) {
 }
 
 function loginButton() {
-  const back = window.parent === window ? location.href : window.parent.location.href;
-  const go = () => leave(address("/api/v2/auth/login", { next: back }));
+  const { pathname, search, hash } = (airflow() ?? window).location;
+  const go = () => leave(address("/api/v2/auth/login", { next: pathname + search + hash }));
   return h("button", { type: "button", class: "primary", onclick: go }, "Log in");
 }

@@ -14,11 +14,13 @@ export interface SeriesInfo {
   timeframe: string;
   feeds: string[];
   first: string | null;
-  /** When the first of it was loaded, where that is known. */
-  loaded_first?: string | null;
+  last: string | null;
+  /** The exclusive end of what is accounted for without a gap. */
   watermark: string | null;
+  /** The exclusive end of the last that is accounted for. */
   end: string | null;
-  ended: boolean;
+  /** When it was traded no more. */
+  ended: string | null;
   siblings: string[];
 }
 
@@ -46,7 +48,7 @@ export interface Absence {
   end: string;
   slots: number;
   kind: string;
-  evidence: unknown;
+  evidence: string;
   first_seen: string | null;
   asked_at: string | null;
   probes: number;
@@ -57,19 +59,20 @@ export interface Refused {
   id: number;
   open_time: string | null;
   rule: string;
-  evidence: unknown;
-  row: unknown;
+  evidence: string;
+  row: string;
   state: string;
 }
 
-export type Values = Record<"open" | "high" | "low" | "close" | "volume", number>;
+export type Values = Record<"open" | "high" | "low" | "close" | "volume", number | null>;
 
 export interface Revision {
   open_time: string;
   replaced_at: string;
-  run: string | null;
+  run: string;
   before: Values;
-  after: Values;
+  /** Null if the archive alone has it. */
+  after: Values | null;
 }
 
 export interface Load {
@@ -98,10 +101,10 @@ export interface Day {
     expected: number;
     stored: number;
     absent: Record<string, number>;
-    refused: Record<string, number> | number;
-    flagged: Record<string, number> | number;
+    refused: Record<string, number>;
+    flagged: Record<string, number>;
     revisions: number;
-  } | null;
+  };
   absences: Absence[];
   refused: Refused[];
   revisions: Revision[];
@@ -118,6 +121,8 @@ export interface Bars {
   end: string;
   as_of: string | null;
   is_made: boolean;
+  /** The archive alone keeps the candles, so that there is no more than one of each day. */
+  is_retired: boolean;
   first: string | null;
   last: string | null;
   time_s: number[];
@@ -189,14 +194,14 @@ export interface Model {
   reason: string | null;
   learned: { start: string; end: string } | null;
   held_out: { start: string; end: string } | null;
-  metrics: Record<string, number | null>;
+  metrics: Record<string, number | string | null>;
   has_report: boolean;
 }
 
 export interface Models {
   models: Model[];
   champions: number[];
-  next: string;
+  next: string | null;
 }
 
 export interface ExchangeHour {
@@ -206,17 +211,19 @@ export interface ExchangeHour {
   outcomes: Record<string, number>;
   mean_s: number | null;
   p95_s: number | null;
-  slowest_s: number | null;
+  slowest_s: number;
 }
 
 export interface Exchange {
   exchange: string;
+  /** Null of an exchange that nobody speaks to any more. */
   limit: number | null;
   interval_s: number | null;
-  share: number | null;
-  spent: number | null;
-  spent_pct: number | null;
+  share: number;
+  spent: number;
+  spent_pct: number;
   paused_until: string | null;
+  /** Those in which it was asked. */
   hours: ExchangeHour[];
 }
 
