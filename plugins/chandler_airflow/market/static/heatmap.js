@@ -1,6 +1,5 @@
 // Paints the heat map: series downwards, days across. Only what can be seen is painted, at each scroll anew.
 
-import { DAY_MS, monthName } from "./numbers.js";
 import { KINDS } from "./states.js";
 
 /** @typedef {import("../types/answers.d.ts").SeriesCoverage} SeriesCoverage */
@@ -38,6 +37,10 @@ export function paintCells(context, view) {
     const row = view.rows[at];
     if (row?.group === null) paintRow(context, view, row.of, at * ROW - view.top, first, edges);
   }
+  if (gapOf(view)) {
+    context.fillStyle = view.colours.ground ?? "";
+    for (const edge of edges) context.fillRect(edge - 1, 0, 1, view.height);
+  }
   paintCursor(context, view);
 }
 
@@ -65,25 +68,68 @@ function edgesOf(view, first, last) {
  * @param {Float64Array} edges
  */
 function paintRow(context, view, of, y, first, edges) {
-  const gap = view.cell >= 5 ? 1 : 0;
   const [top, height] = [y + 1, ROW - 2];
+  paintStored(context, view, of, top, height, first, edges);
   for (let at = 0; at + 1 < edges.length; at += 1) {
     const day = first + at;
     const letter = of.states[day] ?? ".";
-    if (letter === ".") continue;
+    const isMarked = view.cell >= 3 && (day in of.refused || day in of.revised);
+    if (letter === "." || (letter === "s" && !isMarked)) continue;
     const x = edges[at] ?? 0;
-    const width = Math.max((edges[at + 1] ?? x) - x - gap, 0.5);
-    const isWanted = view.kind === null || has(of, day, view.kind);
-    context.globalAlpha = isWanted ? 1 : 0.18;
-    const seen = of.partial[day];
-    const whole = seen === undefined ? height : Math.max(Math.round((height * seen) / of.per_day), 2);
-    context.fillStyle = view.colours.stored ?? "";
-    context.fillRect(x, top + height - whole, width, whole);
+    const width = Math.max((edges[at + 1] ?? x) - x, 0.5);
+    context.globalAlpha = alphaOf(view, of, day);
+    const whole = heightOf(of, day, height);
     if (letter !== "s") paintMissing(context, view, of, day, letter, x, top + height - whole, width, whole);
-    if (view.cell >= 3) paintMarks(context, view, of, day, x, top, width, height);
+    if (isMarked) paintMarks(context, view, of, day, x, top, width - gapOf(view), height);
   }
   context.globalAlpha = 1;
 }
+
+/**
+ * Paint the ground of each day that is known: neighbours alike in one stroke, for thousands of strokes are slow.
+ * @param {CanvasRenderingContext2D} context
+ * @param {View} view
+ * @param {SeriesCoverage} of
+ * @param {number} top
+ * @param {number} height
+ * @param {number} first
+ * @param {Float64Array} edges
+ */
+function paintStored(context, view, of, top, height, first, edges) {
+  context.fillStyle = view.colours.stored ?? "";
+  let [from, alpha, whole] = [0, 0, 0];
+  for (let at = 0; at < edges.length; at += 1) {
+    const day = first + at;
+    const isKnown = at + 1 < edges.length && (of.states[day] ?? ".") !== ".";
+    const [nextAlpha, nextWhole] = isKnown ? [alphaOf(view, of, day), heightOf(of, day, height)] : [0, 0];
+    if (nextAlpha === alpha && nextWhole === whole) continue;
+    context.globalAlpha = alpha;
+    const x = edges[from] ?? 0;
+    if (alpha) context.fillRect(x, top + height - whole, (edges[at] ?? x) - x, whole);
+    [from, alpha, whole] = [at, nextAlpha, nextWhole];
+  }
+}
+
+/**
+ * @param {View} view
+ * @param {SeriesCoverage} of
+ * @param {number} day
+ */
+const alphaOf = (view, of, day) => (view.kind === null || has(of, day, view.kind) ? 1 : 0.18);
+
+/**
+ * A day that is accounted for in part is as high as that part.
+ * @param {SeriesCoverage} of
+ * @param {number} day
+ * @param {number} height
+ */
+function heightOf(of, day, height) {
+  const seen = of.partial[day];
+  return seen === undefined ? height : Math.max(Math.round((height * seen) / of.per_day), 2);
+}
+
+/** @param {View} view */
+const gapOf = (view) => (view.cell >= 5 ? 1 : 0);
 
 /**
  * What is missing hangs from the top, as high as its share; a few minutes are still to be seen.
@@ -160,53 +206,4 @@ export function has(of, day, kind) {
   if (kind === "refused" && day in of.refused) return true;
   const missing = of.missing[day];
   return missing ? kind in missing : NAMES[of.states[day] ?? ""] === kind;
-}
-
-/**
- * Write months and years along the top, and days where there is room.
- * @param {CanvasRenderingContext2D} context
- * @param {View} view
- */
-export function paintAxis(context, view) {
-  context.font = "11px system-ui, sans-serif";
-  context.textBaseline = "middle";
-  const last = Math.min(Math.ceil((view.left + view.width) / view.cell), view.days);
-  let first = Math.max(Math.floor(view.left / view.cell), 0);
-  // The month that is cut off at the left keeps its name.
-  let month = new Date(view.startMs + first * DAY_MS).getUTCDate() > 1 ? first : -1;
-  for (; first < last; first += 1) {
-    const date = new Date(view.startMs + first * DAY_MS);
-    const x = first * view.cell - view.left;
-    if (date.getUTCDate() === 1 || first === month) {
-      const isCut = first === month;
-      month = -1;
-      if (!isCut || (31 - date.getUTCDate()) * view.cell > 70) paintMonth(context, view, date, Math.max(x, 0), isCut);
-    }
-    if (view.cell >= 18 || (view.cell >= 7 && date.getUTCDay() === 1)) {
-      context.fillStyle = view.colours.quiet ?? "";
-      context.fillText(String(date.getUTCDate()), x + 2, 27);
-    }
-  }
-}
-
-/**
- * @param {CanvasRenderingContext2D} context
- * @param {View} view
- * @param {Date} date
- * @param {number} x
- * @param {boolean} isCut
- */
-function paintMonth(context, view, date, x, isCut) {
-  const isJanuary = date.getUTCMonth() === 0;
-  const room = view.cell * 30;
-  if (!isCut) {
-    context.fillStyle = view.colours.line ?? "";
-    context.fillRect(x, 2, 1, 34);
-  }
-  if (room < 26 && !isJanuary && date.getUTCMonth() % 3) return;
-  const year = date.getUTCFullYear();
-  const text =
-    isJanuary || isCut || room > 60 ? `${monthName(date)} ${room > 44 ? year : `’${year % 100}`}` : monthName(date);
-  context.fillStyle = (isJanuary ? view.colours.ink : view.colours.quiet) ?? "";
-  context.fillText(text, x + 4, 11);
 }

@@ -1,8 +1,9 @@
 // The heat map on the page: its labels, its axis, what scrolls and zooms.
 
+import { paintAxis } from "./axis.js";
 import { h, oncePerFrame, prepareCanvas } from "./dom.js";
 import { followHand } from "./hand.js";
-import { paintAxis, paintCells, ROW } from "./heatmap.js";
+import { paintCells, ROW } from "./heatmap.js";
 import { hashOf, remember } from "./route.js";
 import { readColours } from "./states.js";
 
