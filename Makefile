@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check bench bench-models screenshots audit lock clean
+.PHONY: help demo run test check compose-check bench bench-models screenshots audit lock clean
 
 # The tests and the stack start dozens of Python processes: none shall compile what another has compiled before it.
 export PYTHONDONTWRITEBYTECODE =
@@ -46,6 +46,9 @@ check: $(DEV) ## lint, format, types, and who may import whom
 	$(BIN)/lint-imports
 	$(NODE) node_modules/@biomejs/biome/bin/biome check --error-on-warnings
 	$(NODE) node_modules/typescript/bin/tsc -p jsconfig.json
+
+compose-check: .venv/dev.stamp ## hold docker-compose.yaml against its schema, and what it names against what there is
+	@$(BIN)/python -m stack.compose check
 
 bench: .venv/dev.stamp ## measure what docs/performance.md quotes
 	@$(BIN)/python -m bench

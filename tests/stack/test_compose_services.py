@@ -31,7 +31,8 @@ from tests.stack.containers import Containers, postgres_of, spread_secrets
 DAG = "ingest_demo"
 WORKERS = ("worker", "trainer")
 _MIDNIGHT = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-DAYS = (_MIDNIGHT - timedelta(days=2), _MIDNIGHT - timedelta(days=1))
+# The later one first: a DAG that is switched on would run it by itself.
+DAYS = (_MIDNIGHT - timedelta(days=1), _MIDNIGHT - timedelta(days=2))
 # Pauses that a test cannot wait for; a busy machine must not be taken for a dead one all the same.
 IMPATIENT = {
     "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
@@ -263,7 +264,7 @@ def _load_undisturbed(running: Running) -> str:
         "CHANDLER_HOME": str(home),
     }
     (running.containers.folder / "undisturbed_url").write_text(url)
-    start, end = DAYS[0] - timedelta(days=1), DAYS[1] + timedelta(days=1)
+    start, end = DAYS[1], DAYS[0] + timedelta(days=1)
     done = running.containers.command(
         "terminal",
         [sys.executable, str(REPOSITORY / "deploy" / "enter.py"), "chandler", "ingest", "--feed", "demo"]

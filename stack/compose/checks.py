@@ -1,0 +1,173 @@
+"""What may be wrong with a compose file: each check is a function from the file to problems, in words.
+
+What the programs make of their arguments is for `commands` to ask.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from importlib import resources
+
+from stack.airflow import REPOSITORY
+from stack.compose.file import Compose, Service
+from stack.compose.names import airflow_options, is_chandler_variable
+
+Check = Callable[[Compose], Iterator[str]]
+GUIDE = REPOSITORY / "docs" / "guides" / "production.md"
+
+# What the images of others listen on, and by which word of ours if we say so.
+_PORTS: Mapping[str, tuple[int, ...]] = {
+    "timescale/timescaledb": (5432,),
+    "grafana/grafana": (3000,),
+    "prom/prometheus": (9090,),
+    "otel/opentelemetry-collector-contrib": (4318, 8889),
+}
+_SCHEDULER_HEALTH = 8974
+_ADDRESS = re.compile(r"(?<![\w.@-])([a-z][a-z0-9-]*|127\.0\.0\.1|localhost):(\d{2,5})\b")
+_SECRET = re.compile(r"PASSWORD|SECRET|TOKEN|_KEY$|CONN$|BROKER_URL|RESULT_BACKEND|WAREHOUSE_URL", re.IGNORECASE)
+_URL_PASSWORD = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
+
+
+def check_schema(compose: Compose) -> Iterator[str]:
+    """The document is what the compose specification says."""
+    from jsonschema.validators import validator_for
+
+    packaged = resources.files("check_jsonschema.builtin_schemas.vendor").joinpath("compose-spec.json")
+    schema = json.loads(packaged.read_text(encoding="utf-8"))
+    for error in validator_for(schema)(schema).iter_errors(compose.raw):
+        yield f"{'.'.join(map(str, error.absolute_path))}: {error.message}"
+
+
+def check_images(compose: Compose) -> Iterator[str]:
+    """Each image is pinned; what we build has a Dockerfile."""
+    for service in compose.services.values():
+        _, _, tag = service.image.rpartition("/")[2].partition(":")
+        if not tag or tag.startswith("latest"):
+            yield f"{service.name}: the image {service.image!r} is not pinned; name a version"
+        if (build := service.raw.get("build")) and not (compose.path.parent / str(build) / "Dockerfile").is_file():
+            yield f"{service.name}: there is no Dockerfile in {build!r}"
+
+
+def check_mounts(compose: Compose) -> Iterator[str]:
+    """What is mounted is in the repository, or a volume that is declared; and no volume is declared in vain."""
+    used = set()
+    for service in compose.services.values():
+        for mount in service.mounts:
+            used.add(mount.source)
+            if mount.is_bind and not (compose.path.parent / mount.source).exists():
+                yield f"{service.name}: {mount.source} is not there"
+            if mount.is_bind and mount.is_writable:
+                yield f"{service.name}: {mount.source} could be written to; say :ro"
+            if not mount.is_bind and mount.source not in compose.volumes:
+                yield f"{service.name}: the volume {mount.source} is not declared"
+    for name in sorted(compose.volumes - used):
+        yield f"volumes.{name}: nobody mounts it"
+
+
+def check_variables(compose: Compose) -> Iterator[str]:
+    """Each variable has a default, and the guide knows it."""
+    guide = GUIDE.read_text(encoding="utf-8")
+    for name, default in sorted(compose.variables.items()):
+        if default is None:
+            yield f"${{{name}}} has no default; write ${{{name}:-...}}"
+        if f"`{name}`" not in guide:
+            yield f"${{{name}}} is not in {GUIDE.relative_to(REPOSITORY)}"
+
+
+def check_settings(compose: Compose) -> Iterator[str]:
+    """Airflow knows each of its options, and Chandler each of its settings."""
+    options = airflow_options()
+    for service in compose.services.values():
+        for name in service.environment:
+            bare = name.removesuffix("__FILE")
+            if bare.startswith("AIRFLOW__") and bare not in options:
+                yield f"{service.name}: Airflow has no option {bare}"
+            if bare.startswith("CHANDLER_") and not is_chandler_variable(bare):
+                yield f"{service.name}: nothing reads {bare}"
+
+
+def check_ports(compose: Compose) -> Iterator[str]:
+    """Whatever is spoken to listens there, and nothing is published but on this machine."""
+    listening = {name: set(_ports(service)) for name, service in compose.services.items()}
+    for service in compose.services.values():
+        for published in service.raw.get("ports") or ():
+            address, _, inside = str(published).rpartition(":")
+            if not address.startswith("127.0.0.1:"):
+                yield f"{service.name}: {published} is open to the network; write 127.0.0.1: before it"
+            if int(inside) not in listening[service.name]:
+                yield f"{service.name}: nothing listens on its port {inside}"
+        for text in (*service.command, *service.environment.values(), *service.health):
+            for host, port in _ADDRESS.findall(text):
+                at = service.name if host in {"127.0.0.1", "localhost"} else host
+                # What the outside sees, in an address for people, is published by one of them.
+                if at in listening and int(port) not in set().union(listening[at], _published(compose)):
+                    yield f"{service.name}: nothing listens at {host}:{port}"
+                elif at not in listening:
+                    yield f"{service.name}: there is no service {host!r} to speak to at port {port}"
+
+
+def check_order(compose: Compose) -> Iterator[str]:
+    """Who is waited for is there, and can be what is waited for."""
+    for service in compose.services.values():
+        for other, condition in service.depends_on.items():
+            if other not in compose.services:
+                yield f"{service.name}: depends on {other!r}, which is no service"
+            elif condition == "service_healthy" and not compose.services[other].health:
+                yield f"{service.name}: waits for {other} to be healthy, which has no health check"
+            elif condition == "service_completed_successfully" and compose.services[other].raw.get("restart") != "no":
+                yield f'{service.name}: waits for {other} to end, which is started again; say restart: "no"'
+
+
+def check_secrets(compose: Compose) -> Iterator[str]:
+    """No secret stands in the file: what is one comes from a file, or from a variable that is empty by default."""
+    for service in compose.services.values():
+        for name, value in service.environment.items():
+            if _SECRET.search(name) and value and not name.endswith("_FILE") and not value.startswith("/"):
+                yield f"{service.name}: {name} holds a value; name a file by {name}__FILE"
+        for text in (*service.command, *service.environment.values(), *service.health):
+            if _URL_PASSWORD.search(text):
+                yield f"{service.name}: an address has a password in it: {text.split('://', maxsplit=1)[0]}://..."
+
+
+def check_keeping(compose: Compose) -> Iterator[str]:
+    """Each service has a user that is not root, limits, a way to stop, and comes back if it is to stay."""
+    for service in compose.services.values():
+        raw = service.raw
+        ends = raw.get("restart") == "no"
+        missing = [key for key in ("restart", "mem_limit", "cpus", "cap_drop") if key not in raw]
+        missing += [key for key in ("stop_grace_period",) if key not in raw and not ends]
+        for key in missing:
+            yield f"{service.name}: says nothing of {key}"
+        if str(raw.get("user", "")).partition(":")[0] in {"0", "root"}:
+            yield f"{service.name}: runs as root"
+
+
+def _ports(service: Service) -> Iterator[int]:
+    """Yield what a service listens on."""
+    image = service.image.rpartition(":")[0]
+    yield from _PORTS.get(image, ())
+    words = service.command
+    yield from (int(port) for word, port in zip(words, words[1:], strict=False) if word == "--port")
+    if "scheduler" in words and service.environment.get("AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK") == "True":
+        yield _SCHEDULER_HEALTH
+
+
+def _published(compose: Compose) -> set[int]:
+    """Return the ports of this machine that lead to a service."""
+    published = (str(text) for service in compose.services.values() for text in service.raw.get("ports") or ())
+    return {int(text.split(":")[-2]) for text in published}
+
+
+CHECKS: tuple[Check, ...] = (
+    check_schema,
+    check_images,
+    check_mounts,
+    check_variables,
+    check_settings,
+    check_ports,
+    check_order,
+    check_secrets,
+    check_keeping,
+)
