@@ -78,6 +78,7 @@ def _airflow(arguments: Sequence[str]) -> Iterator[str]:
 
 def _chandler(arguments: Sequence[str]) -> Iterator[str]:
     from typer._click.exceptions import ClickException
+    from typer.core import TyperGroup
     from typer.main import get_command
 
     from etl.cli import app
@@ -85,6 +86,7 @@ def _chandler(arguments: Sequence[str]) -> Iterator[str]:
     if arguments == ["--help"]:
         return
     command = get_command(app)
+    assert isinstance(command, TyperGroup)  # noqa: S101  # so it is, of an app that has commands
     try:
         context = command.make_context("chandler", list(arguments), resilient_parsing=False)
         name, found, rest = command.resolve_command(context, [*context._protected_args, *context.args])

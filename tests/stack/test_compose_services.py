@@ -7,6 +7,9 @@ and of a load, and what they were at is done by the other.
 from __future__ import annotations
 
 import os
+import re
+import shlex
+import shutil
 import sys
 import threading
 import time
@@ -14,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import psutil
 import psycopg
@@ -26,7 +30,7 @@ from stack.home import HOST
 from stack.processes import Processes
 from tests.conftest import REPOSITORY
 from tests.databases import folder_for_postgres
-from tests.stack.containers import Containers, postgres_of, spread_secrets
+from tests.stack.containers import Containers, postgres_of
 
 DAG = "ingest_demo"
 WORKERS = ("worker", "trainer")
@@ -84,7 +88,7 @@ def running() -> Iterator[Running]:
         processes = Processes(folder / "processes.json", folder / "logs", threading.Event())
         stop.callback(processes.stop)
         containers = Containers(compose, folder, processes, {**IMPATIENT, "PYTHONPATH": str(policy.parent)})
-        spread_secrets(containers)
+        containers.run("secrets")
         superuser = stop.enter_context(postgres_of(containers))
         # Entered last, left first: nobody shall lose the database under its feet.
         stop.callback(processes.stop)
@@ -98,7 +102,17 @@ def running() -> Iterator[Running]:
         api = AirflowApi(f"http://{HOST}:{containers.port(8080)}", "admin", password)
         _pause_what_is_not_wanted(containers, api)
         containers.start("scheduler")
+        stop.callback(_tell_what_it_took, containers)
         yield Running(containers, api, superuser, superuser.replace("/postgres?", "/warehouse?"))
+
+
+def _tell_what_it_took(containers: Containers) -> None:
+    """Print what each service has taken; `pytest -s` shows it."""
+    for name in containers.processes._running:
+        members = containers.leader(name).members()
+        seconds = sum(sum(member.cpu_times()[:4]) for member in members)
+        megabytes = sum(member.memory_full_info().pss for member in members) / 2**20
+        print(f"{name}: {len(members)} processes, {megabytes:.0f} MB, {seconds:.0f} s of CPU")  # noqa: T201
 
 
 def _pause_what_is_not_wanted(containers: Containers, api: AirflowApi) -> None:
@@ -239,7 +253,7 @@ def test_no_secret_is_told(running: Running) -> None:
     containers = running.containers
     secrets = [
         path.read_text()
-        for path in (containers.folder / "volumes").glob("secrets-*/*")
+        for path in (containers.root / "secrets").glob("*/*")
         if path.suffix != ".conf" and not path.name.endswith(("url", "backend"))
     ]
     assert len(secrets) >= 11
@@ -249,6 +263,48 @@ def test_no_secret_is_told(running: Running) -> None:
         with suppress(KeyError, psutil.Error):
             texts += [" ".join(member.cmdline()) for member in containers.leader(service).members()]
     assert not [text for text in texts for secret in secrets if secret in text]
+
+
+def test_a_backup_is_put_back_by_the_guide_s_commands(running: Running, tmp_path: Path) -> None:
+    """The warehouse is dropped and the archive deleted; what comes back is what was there, and proved."""
+    before = _candles(running.warehouse)
+    backup, restore, rebuild = _guide_blocks("Backups")
+    _run_lines(running, backup, tmp_path)
+    for name in WORKERS:
+        running.containers.kill(name)
+    shutil.rmtree(running.containers.volume("archive"))
+    _run_lines(running, restore, tmp_path)
+    assert _candles(running.warehouse) == before
+    with (
+        psycopg.connect(running.warehouse.replace("postgres@", "grafana@")) as connection,
+        pytest.raises(psycopg.errors.ReadOnlySqlTransaction),
+    ):
+        assert connection.execute("SELECT count(*) FROM candles").fetchone() == (len(before),)
+        connection.execute("DELETE FROM candles")
+    _run_lines(running, rebuild, tmp_path)
+
+
+def _guide_blocks(heading: str) -> list[list[str]]:
+    """Return the lines of each block of commands below a heading of the guide."""
+    guide = (REPOSITORY / "docs" / "guides" / "production.md").read_text(encoding="utf-8")
+    section = guide.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    return [block.strip().splitlines() for block in re.findall(r"```sh\n(.*?)```", section, re.DOTALL)]
+
+
+def _run_lines(running: Running, lines: list[str], folder: Path) -> None:
+    """Run lines of `docker compose`, each by programs of the service that it names; to start and stop them is ours."""
+    for line in lines:
+        words = [word for word in shlex.split(line)[2:] if word not in {"--rm", "--no-deps", "-T"}]
+        if words[0] not in {"exec", "run"} or "timescaledb" in line:
+            continue
+        source = words[words.index("<") + 1] if "<" in words else None
+        target = words[words.index(">") + 1] if ">" in words else None
+        argv = [word for word in words[2:] if word not in {"<", ">", source, target}]
+        done = running.containers.inside(words[1], argv, folder / source if source else None)
+        assert done.returncode == 0, (line, done.stderr.decode()[-2000:])
+        if target:
+            assert done.stdout
+            (folder / target).write_bytes(done.stdout)
 
 
 def _load_undisturbed(running: Running) -> str:
