@@ -5,7 +5,6 @@ Heavy imports stand in the commands that need them, so that `--help` is quick.
 
 from __future__ import annotations
 
-import logging
 import sys
 from functools import cache
 from importlib.metadata import entry_points
@@ -13,7 +12,6 @@ from io import TextIOWrapper
 from typing import Annotated
 
 import typer
-from rich.logging import RichHandler
 
 from etl.cli import alerts, archive, incidents, quarantine, warehouse
 from etl.cli.accounts import audit, status
@@ -21,6 +19,7 @@ from etl.cli.archive import maintain
 from etl.cli.history import quality, revisions
 from etl.cli.importing import import_candles
 from etl.cli.loading import ingest
+from etl.cli.logs import set_up_logs
 from etl.cli.repairing import repair
 from etl.cli.terminal import complain, err
 from etl.cli.venues import exchanges, feeds, replay
@@ -47,13 +46,7 @@ app.add_typer(warehouse.app, name="warehouse")
 def _options(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say what each step does.")] = False,
 ) -> None:
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING,
-        format="%(message)s",
-        handlers=[RichHandler(console=err, show_path=False, show_time=verbose, markup=False, highlighter=None)],
-    )
-    for noisy in ("alembic", "aiohttp"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
+    set_up_logs(err, verbose=verbose)
 
 
 @cache

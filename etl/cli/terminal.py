@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from etl.cli.logs import Stderr, log
 from etl.errors import ConfigError
 from etl.series import Series, TimeRange
 from etl.settings import load_settings
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 # Into a file or a pipe, tables are as wide as they need to be.
 out = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-err = Console(stderr=True, highlight=False)
+err = Stderr()
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 SomeSeries = Annotated[list[str] | None, typer.Argument(help="exchange:symbol:timeframe, such as binance:BTC/USDT:1m.")]
@@ -68,9 +69,14 @@ def check_known(asked: Iterable[Series], known: Iterable[Series]) -> None:
 
 def run_name() -> str:
     """Return what to call a run of this command in the warehouse: two that follow one another at once are two."""
-    return f"cli {datetime.now(UTC).isoformat(timespec='milliseconds').removesuffix('+00:00')}"
+    run = f"cli {datetime.now(UTC).isoformat(timespec='milliseconds').removesuffix('+00:00')}"
+    log.info("this run is %s", run, extra={"run": run})
+    return run
 
 
 def complain(problem: object) -> None:
     """Print a problem as it is: what stands in brackets is a range or a table of feeds.toml, and no markup."""
-    err.print(Text(str(problem), style="red"), soft_wrap=True)
+    if err.is_log:
+        log.error("%s", problem)
+    else:
+        err.print(Text(str(problem), style="red"), soft_wrap=True)

@@ -1,0 +1,117 @@
+"""How commands log: for people on a terminal, or a JSON object a line for what collects logs.
+
+`CHANDLER_LOG_FORMAT=json` asks for the second. Airflow's own logs have a setting of Airflow's.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+import orjson
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.text import Text
+
+from etl.errors import ChandlerError, ConfigError
+from etl.series import Series, TimeRange
+from etl.spelling import nearest
+
+VARIABLE = "CHANDLER_LOG_FORMAT"
+log = logging.getLogger("chandler")
+
+
+class LogFormat(StrEnum):
+    """What a line of the log is."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class Stderr(Console):
+    """Where commands speak to people beside their results: or into the log, if nobody but a machine listens."""
+
+    def __init__(self) -> None:
+        super().__init__(stderr=True, highlight=False)
+        self.is_log = False
+
+    def print(self, *objects: Any, style: Any = None, **options: Any) -> None:
+        """Print; or log what is text, and leave out bars and whatever else moves."""
+        if not self.is_log:
+            super().print(*objects, style=style, **options)
+            return
+        for one in objects:
+            if isinstance(one, str | Text):
+                is_warning = isinstance(one, Text) and one.style == "yellow"
+                has_markup = isinstance(one, str) and options.get("markup", True)
+                plain = Text.from_markup(one).plain if has_markup else str(one)
+                log.log(logging.WARNING if is_warning else logging.INFO, "%s", plain)
+
+
+class JsonLines(logging.Formatter):
+    """A JSON object a line: time, level, logger, message; series, start and end where the record is about some."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        facts: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if (run := getattr(record, "run", None)) is not None:
+            facts["run"] = run
+        facts |= _place(record)
+        if record.exc_info:
+            facts["traceback"] = self.formatException(record.exc_info)
+        return orjson.dumps(facts, default=str).decode()
+
+
+def _place(record: logging.LogRecord) -> dict[str, str]:
+    """Return what a record is about: the first series and the first range that it was given."""
+    args = record.args.values() if isinstance(record.args, Mapping) else record.args or ()
+    given = [part for one in args for part in _parts(one)]
+    series = next((one for one in given if isinstance(one, Series)), None)
+    span = next((one for one in given if isinstance(one, TimeRange)), None)
+    place = {} if series is None else {"series": str(series)}
+    return place if span is None else place | {"start": span.start.isoformat(), "end": span.end.isoformat()}
+
+
+def _parts(given: object) -> tuple[object, ...]:
+    return (given.series, given.time_range) if isinstance(given, ChandlerError) else (given,)
+
+
+def set_up_logs(err: Stderr, *, verbose: bool) -> None:
+    """Let records go to stderr.
+
+    Raises:
+        ConfigError: CHANDLER_LOG_FORMAT is none.
+    """
+    err.is_log = log_format() is LogFormat.JSON
+    handler: logging.Handler
+    if err.is_log:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(JsonLines())
+    else:
+        handler = RichHandler(console=err, show_path=False, show_time=verbose, markup=False, highlighter=None)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler])
+    for noisy in ("alembic", "aiohttp"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+
+
+def log_format() -> LogFormat:
+    """Return what the environment asks for.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    asked = os.environ.get(VARIABLE) or LogFormat.TEXT
+    if asked not in list(LogFormat):
+        raise ConfigError(f"{VARIABLE}: {asked!r} is no format{nearest(asked, LogFormat)}; write text or json")
+    return LogFormat(asked)

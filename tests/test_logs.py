@@ -1,0 +1,93 @@
+"""Commands that log for machines: a JSON object a line."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from etl.cli.logs import JsonLines, Stderr, log_format
+from etl.errors import ConfigError, SourceError
+from etl.replay import FaultPlan, MadeUpMarket, ReplayServer
+from etl.series import TimeRange
+from etl.settings import Settings
+from tests.conftest import BTC
+from tests.markets import DAYS
+
+CHANDLER = str(Path(sys.executable).with_name("chandler"))
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own."""
+    command = [CHANDLER, *arguments]
+    return subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=False)
+
+
+def test_each_line_of_a_command_is_an_object(settings: Settings) -> None:
+    """What is done, what fails and why, and no bar; results stay on stdout."""
+    faults = FaultPlan()
+    faults.add("http_503", times=1)
+    with ReplayServer(MadeUpMarket(), faults=faults) as server:
+        where = {"CHANDLER_EXCHANGES__BINANCE__BASE_URL": server.url, "CHANDLER_LOG_FORMAT": "json"}
+        span = ["--start", "2024-03-01", "--end", "2024-03-01T02:00"]
+        done = run("-v", "ingest", str(BTC), "binance:FOO/USDT:1m", *span, "--json", **where)
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["loads"][0]["new"] == 120
+    assert all({"time", "level", "logger", "message"} <= set(line) for line in lines)
+    (failed,) = [line for line in lines if line["level"] == "error"]
+    assert (failed["logger"], failed["series"]) == ("chandler", "binance:FOO/USDT:1m")
+    assert failed["start"] == "2024-03-01T00:00:00+00:00"
+    assert "lists no FOO/USDT" in failed["message"]
+    assert any(line.get("run", "").startswith("cli ") for line in lines)
+    assert any(line["level"] == "warning" and "try 2 of 5" in line["message"] for line in lines)
+
+
+def test_an_unknown_format_is_refused(settings: Settings) -> None:
+    """With what would have been right, and the status of a wrong setting."""
+    done = run("feeds", CHANDLER_LOG_FORMAT="jsn")
+    assert done.returncode == 2
+    assert "'jsn' is no format; nearest: json" in " ".join(done.stderr.split())
+
+
+def test_a_record_carries_what_it_is_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Series and range of what was logged, of an error likewise; a traceback in one line; nothing that is not there."""
+    error = SourceError("it fails", series=BTC, time_range=DAYS)
+    place = {"series": str(BTC), "start": "2024-02-29T12:00:00+00:00", "end": "2024-03-02T12:00:00+00:00"}
+    logger = logging.getLogger("etl.somewhere")
+    for args, expected in (
+        ((BTC, DAYS), place),
+        ((error,), place),
+        (({"one": BTC},), {"series": str(BTC)}),
+        ((TimeRange(DAYS.start, DAYS.end),), {key: place[key] for key in ("start", "end")}),
+        ((1, "two"), {}),
+    ):
+        message = "%(one)s" if isinstance(args[0], dict) else "%s " * len(args)
+        record = logger.makeRecord("etl.somewhere", logging.INFO, "", 0, message, args, None)
+        line = json.loads(JsonLines().format(record))
+        assert {key: line[key] for key in line if key in place} == expected
+    try:
+        raise error
+    except SourceError:
+        broken = logger.makeRecord("etl.somewhere", logging.ERROR, "", 0, "broken", (), sys.exc_info())
+    text = JsonLines().format(broken)
+    assert "\n" not in text
+    assert "it fails" in json.loads(text)["traceback"]
+    monkeypatch.setenv("CHANDLER_LOG_FORMAT", "yaml")
+    with pytest.raises(ConfigError, match="write text or json"):
+        log_format()
+
+
+def test_words_for_people_go_into_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Without their markup; what moves on a terminal does not."""
+    caplog.set_level(logging.INFO)
+    err = Stderr()
+    err.is_log = True
+    with err.status("asking"):
+        err.print("[bold]Nothing[/bold] is loaded yet")
+    assert caplog.messages == ["Nothing is loaded yet"]
