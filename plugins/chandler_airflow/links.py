@@ -44,7 +44,7 @@ def incidents_address(series: Series) -> str:
 def market_views() -> list[dict[str, Any]]:
     """Return where Airflow's UI shows the market page: an entry of its own, and tabs on DAGs and task instances."""
     page = urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/") + PREFIX + MARKET_PATH
-    places = {
+    places: dict[str, dict[str, Any]] = {
         "nav": {"href": page, "url_route": "market", "nav_top_level": True},
         "dag": {"href": page + "?dag={DAG_ID}", "url_route": "market-dag"},
         "task_instance": {
