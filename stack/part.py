@@ -7,8 +7,8 @@ that need not import again, which is seconds for each: ccxt, Arrow and our own c
 import sys
 from importlib import import_module
 
-# pyarrow imports pandas when it first meets a numpy array, and ccxt is imported when an exchange is first spoken to.
 _FORKING = ("scheduler", "celery")
+# pyarrow imports pandas when it first meets a numpy array, and ccxt is imported when an exchange is first spoken to.
 _HEAVY = ("alembic.command", "ccxt.async_support", "pandas", "etl.ingest")
 
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx
 import psutil
 import psycopg
 import pytest
@@ -40,7 +41,7 @@ DAYS = (_MIDNIGHT - timedelta(days=1), _MIDNIGHT - timedelta(days=2))
 # Pauses that a test cannot wait for; a busy machine must not be taken for a dead one all the same.
 IMPATIENT = {
     "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
-    "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
+    "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
     "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "2",
@@ -246,6 +247,15 @@ def test_workers_share_the_exchange_s_budget(running: Running) -> None:
     with psycopg.connect(running.warehouse) as connection:
         outcomes = dict(connection.execute("SELECT outcome, sum(requests) FROM requests GROUP BY outcome").fetchall())
     assert outcomes.keys() == {"ok"}, outcomes
+
+
+def test_prometheus_may_scrape_by_the_token_that_it_has(running: Running) -> None:
+    """What `secrets` gives to Prometheus opens the metrics, and nobody gets in without."""
+    token = (running.containers.volume("secrets-prometheus") / "metrics_token").read_text()
+    url = f"{running.api.url}/chandler/metrics"
+    answer = httpx.get(url, headers={"Authorization": f"Bearer {token}"})
+    assert "chandler_candles_stored{" in answer.text
+    assert httpx.get(url).status_code == 401
 
 
 def test_no_secret_is_told(running: Running) -> None:
