@@ -23,6 +23,13 @@ def log_in(page: Page, url: str, user: str, password: str) -> None:
     expect(page.get_by_role("link", name="Dags", exact=True).first).to_be_visible()
 
 
+def choose_appearance(page: Page, name: str) -> None:
+    """Switch to `Dark Mode` or `Light Mode` in the user's menu."""
+    page.get_by_role("button", name="User").click()
+    page.get_by_role("menuitem", name="Appearance").click()
+    page.get_by_role("menuitemradio", name=name).click()
+
+
 def open_backfill(page: Page, first: datetime, last: datetime) -> Locator:
     """On the page of a DAG, open the dialog for a backfill and fill in the days, both included; return the dialog."""
     page.get_by_role("button", name="Trigger Dag").click()

@@ -28,12 +28,17 @@ _GIVEN = os.environ.get("CHANDLER_CHROMIUM")
 _PICTURES = os.environ.get("CHANDLER_SCREENSHOTS")
 
 
-@contextmanager
-def opened_chromium() -> Iterator[Browser]:
-    """Yield the browser that CHANDLER_CHROMIUM names, or one on the PATH; without one the test is skipped."""
+def find_chromium() -> str:
+    """Return the program that CHANDLER_CHROMIUM names, or one on the PATH; without one the test is skipped."""
     path = _GIVEN or next(filter(None, map(shutil.which, _NAMES)), None)
     if path is None:
         pytest.skip("no Chromium: install the package chromium, or let CHANDLER_CHROMIUM name the program")
+    return path
+
+
+@contextmanager
+def opened_chromium(path: str) -> Iterator[Browser]:
+    """Yield a browser without a window."""
     # Its sandbox does not let root in.
     args = [*_QUIET, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
     with sync_playwright() as playwright:

@@ -9,22 +9,28 @@ from playwright.sync_api import Browser, Page
 
 from tests.browser import stage as stages
 from tests.browser.airflow_ui import log_in
-from tests.browser.chromium import opened_chromium
+from tests.browser.chromium import find_chromium, opened_chromium
 from tests.browser.watched import Watched, watched_page
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """A browser; the tests are skipped where there is none."""
-    with opened_chromium() as opened:
-        yield opened
+def chromium() -> str:
+    """The program; the tests are skipped where there is none, before anything is started."""
+    return find_chromium()
 
 
 @pytest.fixture(scope="module")
-def stage(browser: Browser) -> Iterator[stages.Stage]:
-    """A stack that is up, with two days in it. After the browser: without one nothing is started."""
+def stage(chromium: str) -> Iterator[stages.Stage]:
+    """A stack that is up, with two days in it."""
     with stages.raised_stage() as raised:
         yield raised
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str, stage: stages.Stage) -> Iterator[Browser]:
+    """A browser. It goes before the stack does: Playwright has an event loop that suffers no other beside it."""
+    with opened_chromium(chromium) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -13,11 +13,20 @@ _PLACE = """(map, [series, day]) => {
     const [cell, box] = [map.cellAt(series, day), map.getBoundingClientRect()];
     return { x: cell.x - box.left, y: cell.y - box.top };
 }"""
+_AFTER_A_FRAME = """(place) => new Promise((done) =>
+    requestAnimationFrame(() => requestAnimationFrame(() => done(place.textContent))))"""
+_NAMELESS = """(body) => {
+    const labels = (one) => [...(one.labels ?? [])].map((label) => label.innerText);
+    const texts = (one) => [one.ariaLabel, one.title, one.textContent, ...labels(one)];
+    const all = body.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex='0']");
+    return [...all].filter((one) => !texts(one).some((text) => text?.trim())).map((one) => one.outerHTML.slice(0, 200));
+}"""
+_INSIDE, _STEP = 10, 6
 
 
 def open_market(page: Page) -> FrameLocator:
     """Open the market page from Airflow's navigation; return what is in its frame once the heat map is there."""
-    page.get_by_role("link", name="Market", exact=True).click()
+    page.get_by_test_id("nav-sidebar").get_by_role("link", name="Market").click()
     market = in_frame(page)
     expect(market.locator("#map canvas").first).to_be_visible()
     return market
@@ -43,6 +52,26 @@ def open_day(market: FrameLocator, series: Series, day: datetime) -> None:
 def number(market: FrameLocator, name: str) -> Locator:
     """Return a number of a day, such as `stored`."""
     return market.locator(f"[data-number={name}] dd").first
+
+
+def click_at(page: Page, market: FrameLocator, moment: datetime) -> None:
+    """Go over the chart of a series until what is told is the candle at `moment`, and click on all that is above it."""
+    box = market.locator("#chart").bounding_box()
+    assert box is not None
+    left, right = box["x"], box["x"] + box["width"]
+    while right - left > 1:
+        middle = (left + right) / 2
+        page.mouse.move(middle, box["y"] + _INSIDE)
+        told = market.locator("#under-cursor").evaluate(_AFTER_A_FRAME)
+        left, right = (middle, right) if told[:16] < f"{moment:%Y-%m-%d %H:%M}" else (left, middle)
+    for y in range(_INSIDE, int(box["height"]), _STEP):
+        page.mouse.click(right, box["y"] + y)
+
+
+def nameless(market: FrameLocator) -> list[str]:
+    """Return what can be used in the page and has no name that a screen reader could say."""
+    found: list[str] = market.locator("body").evaluate(_NAMELESS)
+    return found
 
 
 def _place(market: FrameLocator, series: Series, day: datetime) -> Any:

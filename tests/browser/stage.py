@@ -151,7 +151,7 @@ def _wait_for(stack: Stack, path: str, count: int, **query: str) -> None:
 
 
 def _record(folder: Path, time_range: TimeRange, peak: datetime) -> None:
-    """Write what the exchange serves: calm walks, in that of BTC a crash at `peak` that takes an hour to heal."""
+    """Write what the exchange serves: calm walks, in that of BTC a crash at `peak`."""
     count = (time_range.end - time_range.start) // MINUTE
     for seed, (series, price) in enumerate(_PRICES.items(), start=1):
         columns = to_columns(walk(count, seed))
@@ -168,9 +168,9 @@ def _record(folder: Path, time_range: TimeRange, peak: datetime) -> None:
 
 
 def _crash(columns: dict[str, Any], peak: datetime) -> None:
-    """Let the price fall by a sixth within the candle at `peak`, and come back within an hour."""
+    """Let the price fall by a sixth within the candle at `peak`, and come back, half of the way in ten minutes."""
     minutes = (columns["open_time"] - int(peak.timestamp() * 1000)) / 60_000
-    share = np.where((minutes >= 0) & (minutes < 60), 5 / 6 + minutes / 360, 1.0)
+    share = np.where(minutes >= 0, 1 - np.exp2(-np.maximum(minutes, 0) / 10) / 6, 1.0)
     columns["open"] = columns["open"] * np.roll(share, 1)
     columns["close"] = columns["close"] * share
     columns["high"] = np.maximum(columns["high"] * share, columns["open"])

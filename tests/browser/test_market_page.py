@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import re
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.airflow_ui import RUN_MS, clear_what_is_shown, log_in, open_backfill, rows_of_runs, state_of
+from tests.browser.airflow_ui import (
+    RUN_MS,
+    choose_appearance,
+    clear_what_is_shown,
+    log_in,
+    open_backfill,
+    rows_of_runs,
+    state_of,
+)
 from tests.browser.chromium import take_picture
-from tests.browser.market_ui import number, open_day, open_market, point_at
-from tests.browser.stage import BTC, MAJORS, OTHERS, XRP, Stage
+from tests.browser.crash import write_crash
+from tests.browser.market_ui import click_at, in_frame, nameless, number, open_day, open_market, point_at
+from tests.browser.stage import BTC, ETH, MAJORS, OTHERS, XRP, Stage
+from tests.browser.watched import PHONE, Watched, watched_page
 
 
 def test_somebody_logs_in_and_finds_the_page(admin: Page, stage: Stage) -> None:
@@ -18,7 +28,7 @@ def test_somebody_logs_in_and_finds_the_page(admin: Page, stage: Stage) -> None:
     expect(admin.get_by_label("Username")).to_be_visible()
     take_picture(admin, "login")
     log_in(admin, stage.url, "admin", stage.passwords["admin"])
-    expect(admin.get_by_role("link", name="Market")).to_be_visible()
+    expect(admin.get_by_test_id("nav-sidebar").get_by_role("link", name="Market")).to_be_visible()
 
 
 def test_three_days_are_backfilled_from_the_dialog(admin: Page, stage: Stage) -> None:
@@ -92,6 +102,147 @@ def test_a_day_with_a_hole_is_seen_understood_and_filled(admin: Page, stage: Sta
     expect(market.locator(".legend [data-kind=stored]")).to_be_visible()
     expect(market.locator(".legend [data-kind=halted]")).to_have_count(0)
     expect(point_at(market, BTC, day)).to_contain_text("1,440 of 1,440 stored")
+
+
+def test_tabs_lead_from_airflow_to_the_series_and_the_day_and_back(admin: Page, stage: Stage) -> None:
+    """The tab of a DAG has its series and no others; that of a task has the day that it loaded, which leads back."""
+    admin.goto(f"{stage.url}/dags/{OTHERS}")
+    admin.locator("a[href$=market-dag]").click()
+    market = in_frame(admin)
+    expect(market.get_by_role("heading", level=1)).to_have_text(f"Coverage of {OTHERS}")
+    expect(market.locator("#map a[data-series]")).to_have_text(["SOL/USDT1m", "XRP/USDT1m"])
+
+    admin.get_by_role("link", name="Runs", exact=True).click()
+    rows_of_runs(admin, "scheduled", "Success").get_by_role("link").first.click()
+    load = admin.get_by_role("row").filter(has_text="partition.load").filter(has_text=str(XRP))
+    load.get_by_role("link", name=str(XRP)).click()
+    task = state_of(admin, f"partition.load [{XRP}]")
+    expect(task).to_have_text("Success")
+    admin.locator("a[href$=market-task]").click()
+    expect(market.get_by_role("heading", level=1)).to_have_text(str(XRP))
+    expect(market.locator(".heading p")).to_have_text(f"{stage.days.red:%a, %-d %b %Y}")
+    expect(number(market, "stored")).to_have_text("1,440")
+    market.locator("#loads").get_by_role("link").first.click()
+    expect(admin.get_by_test_id("virtualized-list")).to_contain_text("1440 candles held")
+    expect(task).to_have_text("Success")
+
+
+def test_a_crash_is_seen_on_the_chart_and_acknowledged(admin: Page, stage: Stage) -> None:
+    """An incident leads to the chart around it, its mark on the chart to its story; who has seen it says so."""
+    incident = write_crash(stage)
+    admin.goto(f"{stage.url}/plugin/market")
+    market = in_frame(admin)
+    market.get_by_role("link", name="Incidents", exact=True).click()
+    row = market.locator(f"#incidents tr[data-incident='{incident}']")
+    expect(row).to_contain_text("crash")
+    row.get_by_title("Chart around it").click()
+    expect(market.locator("#chart")).to_have_attribute("data-width", "1m")
+    told = f"critical crash at {stage.days.peak:%Y-%m-%d %H:%M}"
+    expect(market.locator("#chart-says")).to_contain_text(told)
+    take_picture(admin, "market-series")
+    admin.reload()
+    expect(market.locator("#chart-says")).to_contain_text(told)
+
+    click_at(admin, market, stage.days.peak)
+    expect(market.get_by_role("heading", level=1)).to_have_text(f"Incident {incident}: {BTC}")
+    take_picture(admin, "market-incident")
+
+    admin.goto(f"{stage.url}/plugin/market")
+    market.get_by_role("link", name="Incidents", exact=True).click()
+    row.get_by_role("button", name="Acknowledge").click()
+    market.get_by_label("Note").fill("seen on other exchanges too")
+    market.get_by_role("dialog").get_by_role("button", name="Acknowledge").click()
+    expect(row).to_contain_text("acknowledged")
+    expect(row).to_contain_text("seen on other exchanges too")
+
+
+def test_a_viewer_looks_and_cannot_act(viewer: Page, stage: Stage) -> None:
+    """They see all, have no button that acts and are told why; what they send nevertheless is refused."""
+    market = open_market(viewer)
+    open_day(market, BTC, stage.days.holed)
+    expect(number(market, "expected")).to_have_text("1,440")
+    expect(market.get_by_text("Your role may look, not act")).to_be_visible()
+    expect(market.get_by_role("button", name=re.compile("Refetch|Backfill"))).to_have_count(0)
+    take_picture(viewer, "market-viewer")
+    market.get_by_role("link", name="Incidents", exact=True).click()
+    expect(market.locator("#incidents tr[data-incident]")).to_have_count(1)
+    expect(market.get_by_role("button", name=re.compile("Acknowledge|alarm"))).to_have_count(0)
+
+    day = stage.days.holed.isoformat()
+    backfill = {"dag_id": MAJORS, "from_date": day, "to_date": day, "max_active_runs": 1}
+    for path, body in (
+        ("/chandler/api/incidents/1/acknowledge", {"note": ""}),
+        ("/chandler/api/incidents/1/judge", {"is_false": True}),
+        ("/api/v2/backfills", backfill),
+    ):
+        answer = viewer.request.post(stage.url + path, data=body, headers={"X-Chandler": "1"})
+        assert answer.status == 403, (path, answer.text())
+
+
+def test_strangers_are_let_in_nowhere(browser: Browser, stage: Stage) -> None:
+    """Whoever is not logged in gets 401 at each address of the page."""
+    context = browser.new_context()
+    paths = ["market", "static/market.js", "metrics", "quality", "incident?id=1", "incidents", "models/report?model=1"]
+    paths += [f"api/{name}" for name in ("me", "series", "coverage", "day", "bars", "marks", "incidents", "models")]
+    got = {path: context.request.get(f"{stage.url}/chandler/{path}").status for path in [*paths, "api/exchanges"]}
+    assert got == dict.fromkeys(got, 401)
+    answer = context.request.post(f"{stage.url}/chandler/api/incidents/1/acknowledge", data={"note": ""})
+    assert answer.status == 401
+    context.close()
+
+
+def test_the_page_is_dark_where_airflow_is(admin: Page, stage: Stage) -> None:
+    """Airflow's switch is the page's: no reload in between."""
+    admin.goto(f"{stage.url}/plugin/market")
+    market = in_frame(admin)
+    ground = market.locator("body")
+    for name, theme in (("Dark Mode", "dark"), ("Light Mode", "light")):
+        choose_appearance(admin, name)
+        expect(market.locator("html")).to_have_attribute("data-theme", theme)
+        red, *_ = map(int, re.findall(r"\d+", ground.evaluate("(body) => getComputedStyle(body).backgroundColor")))
+        assert (red < 64) is (theme == "dark")
+        if theme == "dark":
+            take_picture(admin, "market-dark")
+
+
+def test_the_page_is_of_use_without_a_mouse(admin: Page, stage: Stage) -> None:
+    """Arrow keys go over the heat map, which says where one is; Enter opens the day. What can be used has a name."""
+    admin.goto(f"{stage.url}/plugin/market")
+    market = in_frame(admin)
+    market.locator("#map").focus()
+    says = market.locator("#map-says")
+    expect(says).to_contain_text(str(BTC))
+    admin.keyboard.press("ArrowDown")
+    admin.keyboard.press("ArrowLeft")
+    expect(says).to_have_text(f"{ETH}, {stage.days.red:%a, %-d %b %Y}, 1,440 of 1,440 stored")
+    admin.keyboard.press("Enter")
+    expect(market.get_by_role("heading", level=1)).to_have_text(str(ETH))
+    assert nameless(market) == []
+    for name in ("Coverage", "Series", "Incidents", "Models", "Exchanges"):
+        market.get_by_role("link", name=name, exact=True).click()
+        expect(market.locator(f"main[data-view={name.lower()}]:not([aria-busy]) h1")).to_have_text(name)
+        assert nameless(market) == [], name
+
+
+def test_the_page_is_of_use_on_a_phone(browser: Browser, admin: Page, stage: Stage, watched: Watched) -> None:
+    """Nothing of it lies outside of a narrow screen, and a tap on a day opens it."""
+    with watched_page(browser, watched, PHONE) as phone:
+        log_in(phone, stage.url, "admin", stage.passwords["admin"])
+        phone.goto(f"{stage.url}/plugin/market")
+        market = in_frame(phone)
+        expect(market.locator("#map canvas").first).to_be_visible()
+        take_picture(phone, "market-phone")
+        for name in ("coverage", "day"):
+            assert market.locator("html").evaluate("(html) => html.scrollWidth <= html.clientWidth"), name
+            if name == "coverage":
+                open_day(market, BTC, stage.days.holed)
+
+
+def test_the_page_asks_nobody_else_and_complains_of_nothing(admin: Page, stage: Stage, watched: Watched) -> None:
+    """In all that went before there was no request to another host, and no error on the browser's console."""
+    assert any("/chandler/api/bars" in url for url in watched.asked)
+    assert [url for url in watched.asked if not url.startswith((stage.url + "/", "data:", "blob:"))] == []
+    assert watched.complaints == []
 
 
 def show_log_from_its_start(page: Page) -> None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from playwright.sync_api import Browser, ConsoleMessage, Error, Page, expect
 
-WIDE = (1280, 800)
-_PATIENCE_MS = 30_000  # for what a click brings; the machine may be busy
+WIDE, PHONE = (1280, 800), (390, 844)
+_PATIENCE_MS = 60_000  # for what a click brings; the machine may be busy
 
 
 @dataclass(slots=True)
