@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,25 +27,38 @@ class DayCandle:
     volume: float
 
 
+def day_slices(days: TimeRange, times: NDArray[np.int64]) -> dict[date, slice]:
+    """Return where each day lies among open times, of the days that have any, ascending.
+
+    Args:
+        days: Whole ones, UTC.
+        times: (n,) milliseconds since the epoch, ascending; those of other days are passed over.
+    """
+    midnights = np.arange(days.start_ms, days.end_ms + 1, Timeframe.D1.ms)
+    bounds = np.searchsorted(times, midnights).tolist()
+    first = days.start.date()
+    return {
+        first + timedelta(days=number): slice(start, end)
+        for number, (start, end) in enumerate(itertools.pairwise(bounds))
+        if start < end
+    }
+
+
 def make_day_candles(days: TimeRange, columns: Mapping[str, NDArray[Any]]) -> dict[date, DayCandle]:
     """Return the candle of each day that has any, ascending.
 
     Args:
         days: Whole ones, UTC.
-        columns: (n,) each, ascending by `open_time`; those of `etl.schema.to_columns` that a DayCandle has, and it.
-            What opens outside the days does not count.
+        columns: (n,) each, ascending by `open_time`: it, and those that a DayCandle has, as `etl.schema.to_columns`.
     """
-    first, end = np.searchsorted(columns["open_time"], [days.start_ms, days.end_ms])
-    if first == end:
-        return {}
-    own = {name: values[first:end] for name, values in columns.items()}
-    place = (own["open_time"] - days.start_ms) // Timeframe.D1.ms
-    starts = np.flatnonzero(np.diff(place, prepend=-1))
-    ends = np.append(starts[1:], len(place))
-    high, low = np.maximum.reduceat(own["high"], starts), np.minimum.reduceat(own["low"], starts)
-    opened, closed, volume = own["open"][starts], own["close"][ends - 1], own["volume"].tolist()
-    prices = zip(opened.tolist(), high.tolist(), low.tolist(), closed.tolist(), strict=True)
-    # A sum that is rounded once, so that a recount gives the same bits whatever it adds in which order.
-    sums = (math.fsum(volume[one:other]) for one, other in zip(starts, ends, strict=True))
-    of = (days.start.date() + timedelta(days=int(number)) for number in place[starts])
-    return {day: DayCandle(*its, traded) for day, its, traded in zip(of, prices, sums, strict=True)}
+    return {
+        day: DayCandle(
+            open=float(columns["open"][own.start]),
+            high=float(columns["high"][own].max()),
+            low=float(columns["low"][own].min()),
+            close=float(columns["close"][own.stop - 1]),
+            # A sum that is rounded once, so that a recount gives the same bits whatever it adds in which order.
+            volume=math.fsum(columns["volume"][own].tolist()),
+        )
+        for day, own in day_slices(days, columns["open_time"]).items()
+    }

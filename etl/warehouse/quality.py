@@ -19,7 +19,7 @@ from etl.timeframe import Timeframe, from_ms
 from etl.warehouse import tables
 from etl.warehouse.around import Accounts, days_of, read_accounts
 from etl.warehouse.copying import COUNTED_COLUMNS
-from etl.warehouse.day_candles import DayCandle, make_day_candles
+from etl.warehouse.day_candles import DayCandle, day_slices, make_day_candles
 from etl.warehouse.reading import driver_of, read_counted
 
 _DELETE = "DELETE FROM quality WHERE series_id = %(series_id)s AND day >= %(start)s AND day < %(end)s"
@@ -186,14 +186,13 @@ def _count_candles(days: TimeRange, columns: Mapping[str, NDArray[Any]], counted
     columns = _ascending(columns)
     for day, candle in make_day_candles(days, columns).items():
         counted[day].candle = candle
-    first, end = np.searchsorted(columns["open_time"], [days.start_ms, days.end_ms])
-    place = (columns["open_time"][first:end] - days.start_ms) // Timeframe.D1.ms
-    flags = columns["flags"][first:end]
-    for day, count in _by_day(days, place):
-        counted[day].stored = count
-    for flag in _RULES if (flags & np.int16(RULE_FLAGS)).any() else ():
-        for day, count in _by_day(days, place[(flags & np.int16(flag)) != 0]):
-            counted[day].flagged[str(flag.name).lower()] = count
+    is_flagged = (columns["flags"] & np.int16(RULE_FLAGS)) != 0
+    for day, own in day_slices(days, columns["open_time"]).items():
+        counted[day].stored = own.stop - own.start
+        flags = columns["flags"][own][is_flagged[own]]
+        for flag in _RULES if len(flags) else ():
+            if count := np.count_nonzero(flags & np.int16(flag)):
+                counted[day].flagged[str(flag.name).lower()] = int(count)
 
 
 def _ascending(columns: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
@@ -202,12 +201,6 @@ def _ascending(columns: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]
         return columns
     order = np.argsort(times, kind="stable")
     return {column.name: columns[column.name][order] for column in COUNTED_COLUMNS}
-
-
-def _by_day(days: TimeRange, place: NDArray[np.int64]) -> list[tuple[date, int]]:
-    counts = np.bincount(place, minlength=1)
-    first = days.start.date()
-    return [(first + timedelta(days=int(number)), int(counts[number])) for number in np.flatnonzero(counts)]
 
 
 def _slots_by_day(span: TimeRange, days: TimeRange, timeframe: Timeframe) -> Iterator[tuple[date, int]]:
