@@ -247,11 +247,10 @@ def _cells(place: dict[str, int]) -> Iterator[tuple[int, int]]:
 
 
 def test_latencies_are_read_within_the_bounds_that_they_were_counted_in() -> None:
-    """The bounds in the query are those of the code."""
-    (query,) = [one for one in QUERIES if "array[0.05" in one.sql]
-    bounds = re.search(r"array\[([^]]+)\]", query.sql)
-    assert bounds is not None
-    assert tuple(float(bound) for bound in bounds[1].split(",")) == BOUNDS_S
+    """The bounds in the query are those of the code, each at its place."""
+    (query,) = [one for one in QUERIES if "within[1]" in one.sql]
+    bounds = re.findall(r"within\[(\d)\]\) >= 0.95 \* sum\(requests\) THEN ([\d.]+)", query.sql)
+    assert [(int(place), float(bound)) for place, bound in bounds] == list(enumerate(BOUNDS_S, 1))
 
 
 @pytest.mark.parametrize(
