@@ -4,7 +4,7 @@ Training takes minutes and gigabytes, so it has workers of its own. Where a sing
 not on the path, and queues mean nothing.
 """
 
-from airflow.models.baseoperator import BaseOperator
+from airflow.sdk import BaseOperator
 
 HEAVY = "heavy"
 _TRAINS = "train_models"

@@ -83,7 +83,7 @@ class Containers:
         service = self.compose.service(name)
         return self.command(name, self._words(service, service.health))
 
-    def wait_for(self, name: str, timeout_s: float = 90) -> None:
+    def wait_for(self, name: str, timeout_s: float = 180) -> None:
         """Wait until a service says that it is well."""
         deadline = time.monotonic() + timeout_s
         while (answer := self.ask(name)).returncode:
@@ -99,7 +99,7 @@ class Containers:
     ) -> subprocess.CompletedProcess[str]:
         """Run a command in a service's environment, or in another."""
         given = dict(environment or self.environment(name))
-        return subprocess.run(argv, env=given, capture_output=True, text=True, timeout=120, check=False)
+        return subprocess.run(argv, env=given, capture_output=True, text=True, timeout=240, check=False)
 
     def inside(self, name: str, argv: Sequence[str], stdin: Path | None) -> subprocess.CompletedProcess[bytes]:
         """Run a command as `docker compose exec` and `run` do: with a service's settings, folders and ports."""

@@ -95,7 +95,7 @@ def running() -> Iterator[Running]:
         stop.callback(processes.stop)
         for name in ("redis", "replay"):
             containers.start(name)
-        containers.run("init", 120)
+        containers.run("init", 240)
         for name in ("api-server", "dag-processor", "triggerer", *WORKERS):
             containers.start(name)
         containers.wait_for("api-server")
@@ -119,7 +119,7 @@ def _tell_what_it_took(containers: Containers) -> None:
 def _pause_what_is_not_wanted(containers: Containers, api: AirflowApi) -> None:
     """Leave the demo and what belongs to it: a night's maintenance has tests of its own."""
     wanted = {"ingest_demo", "score_anomalies", "train_models"}
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 180
     while not wanted <= (known := {dag["dag_id"] for dag in api.collect("/dags", "dags")}):
         assert time.monotonic() < deadline, known
         containers.processes.pause(0.5)
@@ -127,7 +127,7 @@ def _pause_what_is_not_wanted(containers: Containers, api: AirflowApi) -> None:
         api.patch(f"/dags/{dag_id}", {"is_paused": True})
 
 
-def _wait(running: Running, done: Callable[[], bool], timeout_s: float = 120) -> None:
+def _wait(running: Running, done: Callable[[], bool], timeout_s: float = 180) -> None:
     """Wait until it is so."""
     deadline = time.monotonic() + timeout_s
     while not done():
