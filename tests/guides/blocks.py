@@ -11,6 +11,7 @@ from pathlib import Path
 _FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<body>.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 _HEREDOC = re.compile(r"<<-?\s*'?(\w+)'?")
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
+_SET_FOR_IT = re.compile(r"^(?:[A-Za-z_]\w*=[^\s'\"$(]* )+")
 _KEPT = re.compile(r"(?:export )?[A-Za-z_]\w*=\$\((.*)\)", flags=re.DOTALL)
 
 
@@ -74,9 +75,9 @@ def words(statement: str) -> Sequence[str]:
 
 
 def command_of(statement: str) -> str:
-    """Return the command whose output a statement keeps in a variable; else the statement."""
+    """Return the command of a statement: without what is set for it alone, or by its output."""
     kept = _KEPT.fullmatch(statement.strip())
-    return kept[1] if kept else statement
+    return _SET_FOR_IT.sub("", kept[1] if kept else statement.strip())
 
 
 def is_assignment(statement: str) -> bool:

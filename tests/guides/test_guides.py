@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import logging
 import shutil
 import socket
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,23 +16,25 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
+from etl.ingest import clean_pages, fetch, load
 from etl.pipeline import Wanted, ingest_all
 from etl.progress import Bars
 from etl.replay import MadeUpMarket, RecordedMarket, ReplayServer
 from etl.series import Series, TimeRange, symbol_to_path
 from etl.settings import load_settings
 from etl.spelling import parse_moment
-from etl.stores import open_stores
+from etl.stores import Partition, Stores, open_stores
 from etl.timeframe import Timeframe
-from tests.conftest import REPOSITORY
+from tests.conftest import BTC, REPOSITORY
 from tests.guides.blocks import Block, command_of, is_assignment, read_blocks, statements
 from tests.guides.commands_server import command_folder
 from tests.guides.sessions import is_as_shown, run_guide
 from tests.guides.shown import CHECKS, unknown_commands
+from tests.markets import DAYS
 
 GUIDES = sorted((REPOSITORY / "docs" / "guides").glob("*.md"))
-# A week that has an hour and more without any trade.
-RECORDED = TimeRange(parse_moment("2023-12-31"), parse_moment("2024-01-09"))
+# Days that have an hour and more without any trade.
+RECORDED = TimeRange(parse_moment("2024-01-01"), parse_moment("2024-01-07"))
 SYMBOLS = ("BTC/USDT", "ETH/USDT", "SOL/USDT", "XRP/USDT")
 LIVE = {"exchanges-and-keys"}  # guides that ask an exchange what it does now
 EXCHANGES = ("binance", "coinbase", "kraken", "replay")
@@ -51,7 +55,7 @@ def prefix_of(statement: str) -> str | None:
 
 @pytest.fixture(scope="module")
 def exchange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReplayServer]:
-    """A week of the made-up market, recorded: an exchange that need not make up the years before it."""
+    """Some days of the made-up market, recorded: an exchange that need not make up the years before it."""
     folder = tmp_path_factory.mktemp("recorded")
     market = MadeUpMarket(symbols=SYMBOLS)
     days = range(RECORDED.start_ms // Timeframe.D1.ms, RECORDED.end_ms // Timeframe.D1.ms)
@@ -87,7 +91,10 @@ def reader(tmp_path: Path, warehouse_url: str, exchange: ReplayServer, monkeypat
     """The folder of someone who has run the demo: what is edited, .venv, and a day of candles."""
     for name in ("feeds.toml", "feeds.demo.toml", "alerts.toml"):
         shutil.copy(REPOSITORY / name, tmp_path)
-    (tmp_path / ".venv").symlink_to(sys.prefix)
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    (tmp_path / ".venv" / "bin" / "python").symlink_to(sys.executable)
+    # All that it would do is done: it would put the slow command first on PATH.
+    (tmp_path / ".venv" / "bin" / "activate").touch()
     monkeypatch.setenv("CHANDLER_WAREHOUSE_URL", warehouse_url)
     for name in EXCHANGES:
         monkeypatch.setenv(f"CHANDLER_EXCHANGES__{name.upper()}__BASE_URL", exchange.url)
@@ -144,6 +151,28 @@ def test_what_is_not_run_is_checked_otherwise() -> None:
             problems.append(f"{block}: is neither run nor checked: {statement}")
     assert problems == []
     assert of_airflow == [] or unknown_commands(of_airflow) is None
+
+
+def test_the_log_is_the_one_that_is_shown(
+    stores: Stores, recording: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each line that logs.md explains is printed, in this order, by a day with a hole and a row that is wrong."""
+    partition = Partition(BTC, TimeRange(DAYS.start, parse_moment("2024-03-01")))
+    with ReplayServer(RecordedMarket(recording)) as server, caplog.at_level(logging.INFO):
+        monkeypatch.setenv("CHANDLER_EXCHANGES__BINANCE__BASE_URL", server.url)
+        stores = replace(stores, settings=load_settings())
+        fetch(stores, partition)
+        clean_pages(stores, partition)
+        load(stores, partition, "test")
+    printed = [f"{one.levelname} {one.name} {one.getMessage()}" for one in caplog.records]
+    (guide,) = [guide for guide in GUIDES if guide.stem == "logs"]
+    quoted = [line for block in read_blocks(guide) if block.language == "text" for line in block.body.splitlines()]
+    places = [
+        next((n for n, line in enumerate(printed) if is_as_shown(line, shown.replace("...", "\n...\n"))), None)
+        for shown in quoted
+    ]
+    assert None not in places, (quoted[places.index(None)], printed)
+    assert places == sorted(places, key=lambda place: place or 0)
 
 
 def test_only_known_languages_stand_in_guides() -> None:
