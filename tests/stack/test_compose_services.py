@@ -33,6 +33,9 @@ from tests.conftest import REPOSITORY
 from tests.databases import folder_for_postgres
 from tests.stack.containers import Containers, postgres_of
 
+# Ten services start, which takes minutes where others are busy.
+pytestmark = pytest.mark.timeout(600)
+
 DAG = "ingest_demo"
 WORKERS = ("worker", "trainer")
 _MIDNIGHT = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
