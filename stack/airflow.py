@@ -63,7 +63,6 @@ def airflow_environment(home: Home, database_url: str, port: int, *, is_paused_a
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": metadata_url,
         # The same driver: by default Airflow would want asyncpg for this one.
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC": metadata_url,
-        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
         "CHANDLER_HOME": str(home.root),
         "NO_PROXY": ",".join(filter(None, [os.environ.get("NO_PROXY"), HOST, "localhost"])),
         # Five processes import the same thousands of modules: compiling them once is enough, whatever the shell says.
