@@ -9,22 +9,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 from datetime import date, datetime
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from etl.errors import ConfigError
-from etl.schema import Flag, to_columns
+from etl.schema import Flag
 from etl.series import Series, TimeRange, united
 from etl.timeframe import Timeframe, to_ms
 from etl.warehouse import (
     DayCandle,
+    MadeCandles,
     Quality,
     find_series,
+    make_candles,
     make_day_candles,
-    read_candles,
     read_counted,
     read_extents,
     read_quality,
@@ -37,20 +38,12 @@ WIDTHS = (Timeframe.M1, Timeframe.M5, Timeframe.M15, Timeframe.H1, Timeframe.H4,
 MOST_READ = 130_000
 """Stored candles that are read for one answer at most: 90 days of `1m`."""
 
+MOST_MADE = 400_000
+"""Stored candles that the server makes wider ones of for one answer at most, where each is made of many."""
+
+_MANY = 60  # candles to a bar; of fewer the server is done no sooner than numpy
+
 _DAY_MS = Timeframe.D1.ms
-
-
-class BarColumns(TypedDict):
-    """The columns of Bars."""
-
-    time_s: NDArray[np.int64]
-    open: NDArray[np.float64]
-    high: NDArray[np.float64]
-    low: NDArray[np.float64]
-    close: NDArray[np.float64]
-    volume: NDArray[np.float64]
-    candles: NDArray[np.int64]
-    flags: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +101,15 @@ def read_bars(
     width = _choose_width(series.timeframe, time_range, most)
     if as_of is not None:
         _check_as_of(series, time_range, is_retired)
-    elif is_retired or time_range.count(series.timeframe) > MOST_READ:
+    elif is_retired:
         width = Timeframe.D1
     span = TimeRange(width.floor(time_range.start), width.ceil(time_range.end))
     if as_of is not None:
-        bars = coarsen(to_columns(read_candles(connection, series_id, span, as_of)), width)
+        bars = coarsen(read_counted(connection, series_id, span, as_of), width)
     elif width is Timeframe.D1:
         bars = _of_days(connection, series_id, span)
+    elif _is_made_below(series.timeframe, width):
+        bars = make_candles(connection, series_id, span, width)
     else:
         bars = coarsen(read_counted(connection, series_id, span), width)
     [extent] = read_extents(connection, [series_id])
@@ -132,7 +127,7 @@ def read_bars(
     )
 
 
-def coarsen(columns: Mapping[str, NDArray[Any]], width: Timeframe) -> BarColumns:
+def coarsen(columns: Mapping[str, NDArray[Any]], width: Timeframe) -> MadeCandles:
     """Return the columns of bars that stored candles make: of each slot of `width` that has any.
 
     Args:
@@ -162,9 +157,15 @@ def _choose_width(own: Timeframe, time_range: TimeRange, most: int) -> Timeframe
     wider = [width for width in WIDTHS if width.ms > own.ms and width.ms % own.ms == 0]
     for width in (own, *wider):
         touched = TimeRange(width.floor(time_range.start), width.ceil(time_range.end))
-        if touched.count(width) <= most:
+        limit = MOST_MADE if _is_made_below(own, width) else MOST_READ
+        if touched.count(width) <= most and time_range.count(own) <= limit:
             return width
     return Timeframe.D1
+
+
+def _is_made_below(own: Timeframe, width: Timeframe) -> bool:
+    """Return whether the server makes such bars."""
+    return width.ms >= _MANY * own.ms
 
 
 def _check_as_of(series: Series, time_range: TimeRange, is_retired: bool) -> None:
@@ -177,7 +178,7 @@ def _check_as_of(series: Series, time_range: TimeRange, is_retired: bool) -> Non
         raise ConfigError(message, series=series, time_range=time_range)
 
 
-def _of_days(connection: Connection, series_id: int, days: TimeRange) -> BarColumns:
+def _of_days(connection: Connection, series_id: int, days: TimeRange) -> MadeCandles:
     known = {day: one for day, one in read_quality(connection, series_id, days).items() if one.stored}
     candles = {day: one.candle for day, one in known.items() if one.candle is not None}
     candles |= _uncounted(connection, series_id, [day for day in known if day not in candles])

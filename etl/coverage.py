@@ -8,12 +8,13 @@ from functools import lru_cache
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from etl.schema import AbsenceKind
 from etl.series import Series, TimeRange
 from etl.timeframe import Timeframe
-from etl.warehouse import DayCounts, DayRemark, days_of, known_series, read_day_counts, read_day_remarks
+from etl.warehouse import About, DayCounts, DayRemark, days_of, known_series, read_day_counts, read_day_remarks
 
 UNKNOWN, STORED = ".", "s"
 GRAVITY = {
@@ -79,36 +80,32 @@ def read_coverage(
 def _cover(series: Series, n_days: int, counts: DayCounts | None, remarks: Sequence[DayRemark]) -> SeriesCoverage:
     per_day = Timeframe.D1.ms // series.timeframe.ms
     states = np.full(n_days, ord(UNKNOWN), dtype=np.uint8)
-    partial: dict[str, int] = {}
+    cover = SeriesCoverage(str(series), per_day, "")
     if counts is not None:
         states[counts.number[counts.expected > 0]] = ord(STORED)
         is_part = (counts.expected > 0) & (counts.expected < per_day)
-        days = zip(counts.number[is_part].tolist(), counts.expected[is_part].tolist(), strict=True)
-        partial = {str(number): expected for number, expected in sorted(days)}
-    cover = SeriesCoverage(str(series), per_day, "", partial=partial)
+        cover.partial.update(_by_day(counts.number[is_part], counts.expected[is_part]))
+        is_revised = counts.revisions > 0
+        cover.revised.update(_by_day(counts.number[is_revised], counts.revisions[is_revised]))
     for one in remarks:
-        day = str(one.number)
-        if missing := _read(one.absent):
-            cover.missing[day] = missing
-            states[one.number] = ord(_gravest(one.absent))
-        if refused := _sum(one.refused):
-            cover.refused[day] = refused
-        if flagged := _sum(one.flagged):
-            cover.flagged[day] = flagged
-        if one.revisions:
-            cover.revised[day] = one.revisions
+        days = map(str, one.numbers)
+        if one.about is About.ABSENT:
+            cover.missing.update(dict.fromkeys(days, _read(one.counts)))
+            states[list(one.numbers)] = ord(_gravest(one.counts))
+        else:
+            sums = cover.refused if one.about is About.REFUSED else cover.flagged
+            sums.update(dict.fromkeys(days, sum(_read(one.counts).values())))
     return replace(cover, states=states.tobytes().decode())
+
+
+def _by_day(numbers: NDArray[np.int64], counts: NDArray[np.int64]) -> dict[str, int]:
+    return dict(zip(map(str, numbers.tolist()), counts.tolist(), strict=True))
 
 
 @lru_cache(maxsize=10_000)
 def _read(counts: str) -> Mapping[str, int]:
     read: dict[str, int] = orjson.loads(counts)
     return read
-
-
-@lru_cache(maxsize=10_000)
-def _sum(counts: str) -> int:
-    return sum(_read(counts).values())
 
 
 @lru_cache(maxsize=10_000)

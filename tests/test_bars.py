@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sqlalchemy import text
 
-from etl.bars import MOST_READ, WIDTHS, Bars, read_bars
+from etl.bars import MOST_MADE, MOST_READ, WIDTHS, Bars, read_bars
 from etl.errors import ConfigError
 from etl.keeping import Keep
 from etl.retention import retire_candles
@@ -112,8 +112,13 @@ def test_bars_are_what_a_recount_gives(
     asked = TimeRange(asked.start + timedelta(seconds=seconds), asked.end + timedelta(seconds=seconds))
     with stores.warehouse.begin() as connection:
         bars = read_bars(connection, BTC, asked, most)
-    fitting = [one for one in WIDTHS if (to_ms(one.ceil(asked.end)) - to_ms(one.floor(asked.start))) // one.ms <= most]
-    finest = fitting[0] if fitting and asked.count(BTC.timeframe) <= MOST_READ else Timeframe.D1
+    fitting = [
+        one
+        for one in WIDTHS
+        if (to_ms(one.ceil(asked.end)) - to_ms(one.floor(asked.start))) // one.ms <= most
+        and asked.count(BTC.timeframe) <= (MOST_READ if one.ms < 60 * MINUTE_MS else MOST_MADE)
+    ]
+    finest = fitting[0] if fitting else Timeframe.D1
     assert bars.width is finest
     assert (bars.start, bars.end) == (finest.floor(asked.start), finest.ceil(asked.end))
     assert bars.is_made == (finest is not BTC.timeframe)
@@ -145,6 +150,9 @@ def test_a_series_keeps_its_own_width(minutes: dict[str, NDArray[Any]], stores: 
             bars = read_bars(connection, HALVES, TimeRange(FIRST, FIRST + timedelta(days=days)), most)
             assert (bars.width, bars.is_made) == (width, width != "30m")
             _check(bars, own)
+        year = TimeRange(FIRST - timedelta(days=200), FIRST + timedelta(days=100))
+        assert read_bars(connection, BTC, TimeRange(FIRST, FIRST + timedelta(days=91)), 9000).width is Timeframe.H1
+        assert read_bars(connection, BTC, year, 9000).width is Timeframe.D1, "too many to make others of"
         nothing = read_bars(connection, BTC, TimeRange(FIRST - timedelta(days=3), FIRST - timedelta(days=2)))
         assert nothing.time_s.tolist() == []
         with pytest.raises(ConfigError, match="never loaded; nearest: binance:BTC/USDT:1m"):

@@ -23,7 +23,7 @@ from etl.warehouse.budget import SharedBudget, local_budget
 from etl.warehouse.checkpoints import Checkpoint, covered_ranges, read_checkpoints, vouch
 from etl.warehouse.database import HEAD, Warehouse, open_warehouse
 from etl.warehouse.day_candles import DayCandle, make_day_candles
-from etl.warehouse.day_counts import DayCounts, DayRemark, read_day_counts, read_day_remarks
+from etl.warehouse.day_counts import About, DayCounts, DayRemark, read_day_counts, read_day_remarks
 from etl.warehouse.extents import Extent, read_extents
 from etl.warehouse.features import Features, Sizes, read_features, read_sizes
 from etl.warehouse.holding import ensure_series, lock_series
@@ -60,6 +60,7 @@ from etl.warehouse.loads import (
     unjudged_loads,
     unscored_loads,
 )
+from etl.warehouse.making import MadeCandles, make_candles
 from etl.warehouse.marks import (
     AbsenceMark,
     AnomalyMark,
@@ -193,6 +194,7 @@ from etl.warehouse.watching import failing_channels, open_absences
 __all__ = [
     "HEAD",
     "REBUILT",
+    "About",
     "Absence",
     "AbsenceMark",
     "AnomalyMark",
@@ -216,6 +218,7 @@ __all__ = [
     "Load",
     "LoadReport",
     "LoggedLoad",
+    "MadeCandles",
     "Merge",
     "Quality",
     "Quarantined",
@@ -295,6 +298,7 @@ __all__ = [
     "lock_series",
     "log_incident_change",
     "log_mending",
+    "make_candles",
     "make_day_candles",
     "mark_absences",
     "mark_announced",

@@ -141,19 +141,29 @@ def fetch_out(cursor: psycopg.Cursor[tuple[object, ...]], series_id: int, time_r
 
 
 def fetch_counted(
-    cursor: psycopg.Cursor[tuple[object, ...]], series_id: int, time_range: TimeRange
+    cursor: psycopg.Cursor[tuple[object, ...]], series_id: int, time_range: TimeRange, as_of: datetime | None = None
 ) -> dict[str, NDArray[Any]]:
-    """Return COUNTED_COLUMNS alone: as `to_columns`, ascending by open_time; see `fetch_out`."""
-    return _fetch_arrays(cursor, COUNTED_COLUMNS, series_id, time_range)
+    """Return COUNTED_COLUMNS alone: as `to_columns`, ascending by open_time; see `fetch_out`.
+
+    Args:
+        as_of: Return what was stored at that moment, by the database's clock; without, what is now.
+    """
+    return _fetch_arrays(cursor, COUNTED_COLUMNS, series_id, time_range, as_of)
 
 
 def _fetch_arrays(
-    cursor: psycopg.Cursor[tuple[object, ...]], wanted: tuple[Column, ...], series_id: int, time_range: TimeRange
+    cursor: psycopg.Cursor[tuple[object, ...]],
+    wanted: tuple[Column, ...],
+    series_id: int,
+    time_range: TimeRange,
+    as_of: datetime | None = None,
 ) -> dict[str, NDArray[Any]]:
     binary = cursor.connection.cursor(binary=True)
-    binary.execute(
-        arrays_of(wanted).as_bytes(), {"series_id": series_id, "start": time_range.start, "end": time_range.end}
-    )
+    bounds = {"series_id": series_id, "start": time_range.start, "end": time_range.end}
+    if as_of is None:
+        binary.execute(arrays_of(wanted).as_bytes(), bounds)
+    else:
+        binary.execute(arrays_of(wanted, "candles_as_of(%(as_of)s)").as_bytes(), {**bounds, "as_of": as_of})
     return read_arrays(binary, wanted)
 
 
@@ -181,16 +191,17 @@ def raw(answer: psycopg.Cursor[tuple[object, ...]], place: int, row: int = 0) ->
 
 
 @cache
-def arrays_of(wanted: tuple[Column, ...]) -> sql.Composed:
+def arrays_of(wanted: tuple[Column, ...], source: LiteralString = "candles") -> sql.Composed:
     """Return the statement for columns of the candles in `[start, end)` of `series_id`: one row, an array of each.
 
     Its values are bound, so that a connection which asks often has it planned once.
     """
     names = [sql.Identifier(column.name) for column in wanted]
     return sql.SQL(
-        "SELECT {arrays} FROM (SELECT {values} FROM candles WHERE series_id = %(series_id)s"
+        "SELECT {arrays} FROM (SELECT {values} FROM {source} WHERE series_id = %(series_id)s"
         " AND open_time >= %(start)s AND open_time < %(end)s) unordered"
     ).format(
+        source=sql.SQL(source),
         arrays=sql.SQL(", ").join(sql.SQL("array_agg({})").format(name) for name in names),
         values=sql.SQL(", ").join(
             sql.SQL("{} AS {}").format(value, name) for value, name in zip(_values(wanted), names, strict=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any
 
 import numpy as np
@@ -16,16 +17,24 @@ from etl.warehouse.copying import raw, to_array
 from etl.warehouse.reading import driver_of
 
 _COUNTS = b"""
-SELECT CAST(series_id AS bigint), array_agg(CAST(day - %(start)s AS bigint)), array_agg(expected), array_agg(stored)
+SELECT CAST(series_id AS bigint), array_agg(CAST(day - %(start)s AS bigint)), array_agg(expected), array_agg(revisions)
 FROM quality WHERE series_id = ANY(%(ids)s) AND day >= %(start)s AND day < %(end)s GROUP BY series_id
 """
-# Counts by name are few kinds of text, so that whoever reads them need not read each anew.
+# Many days have the same to say, and need not say it one by one.
 _REMARKS = b"""
-SELECT series_id, day - %(start)s, CAST(absent AS text), CAST(refused AS text), CAST(flagged AS text), revisions
-FROM quality WHERE series_id = ANY(%(ids)s) AND day >= %(start)s AND day < %(end)s
-  AND (absent <> '{}' OR refused <> '{}' OR flagged <> '{}' OR revisions > 0)
-ORDER BY series_id, day
+SELECT series_id, what, CAST(counts AS text), array_agg(day - %(start)s ORDER BY day)
+FROM quality, LATERAL (VALUES (0, absent), (1, refused), (2, flagged)) remark (what, counts)
+WHERE series_id = ANY(%(ids)s) AND day >= %(start)s AND day < %(end)s AND counts <> '{}'
+GROUP BY series_id, what, counts
 """
+
+
+class About(IntEnum):
+    """What a remark counts: absent candles by kind, refused rows by rule, flagged candles by rule."""
+
+    ABSENT = 0
+    REFUSED = 1
+    FLAGGED = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,32 +44,27 @@ class DayCounts:
     Attributes:
         number: (n,) which day, counted from the first one that was asked for.
         expected: (n,) candles that are accounted for.
-        stored: (n,) candles.
+        revisions: (n,) values that were replaced.
     """
 
     number: NDArray[np.int64]
     expected: NDArray[np.int64]
-    stored: NDArray[np.int64]
+    revisions: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class DayRemark:
-    """A day of a series of which there is more to say than that its candles are stored.
+    """What some days of a series have to say alike.
 
     Attributes:
-        number: Which day, counted from the first one that was asked for.
-        absent: JSON text: counts by kind.
-        refused: Likewise, by rule.
-        flagged: Likewise, by rule.
-        revisions: Values that were replaced.
+        counts: JSON text: counts by name.
+        numbers: Which days, counted from the first one that was asked for; ascending.
     """
 
     series_id: int
-    number: int
-    absent: str
-    refused: str
-    flagged: str
-    revisions: int
+    about: About
+    counts: str
+    numbers: Sequence[int]
 
 
 def read_day_counts(connection: Connection, ids: Sequence[int], days: TimeRange) -> dict[int, DayCounts]:
@@ -75,9 +79,9 @@ def read_day_counts(connection: Connection, ids: Sequence[int], days: TimeRange)
 
 
 def read_day_remarks(connection: Connection, ids: Sequence[int], days: TimeRange) -> Iterator[DayRemark]:
-    """Yield what there is to say of whole days, series by series, ascending."""
-    answer = driver_of(connection).cursor().execute(_REMARKS, _bounds(ids, days))
-    return (DayRemark(*row) for row in answer)
+    """Yield what there is to say of whole days."""
+    answer = driver_of(connection).cursor(binary=True).execute(_REMARKS, _bounds(ids, days))
+    return (DayRemark(series_id, About(what), counts, numbers) for series_id, what, counts, numbers in answer)
 
 
 def _bounds(ids: Sequence[int], days: TimeRange) -> Mapping[str, Any]:

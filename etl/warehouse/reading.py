@@ -93,14 +93,17 @@ def read_open_times(connection: Connection, series_id: int, time_range: TimeRang
         return fetch_times(cursor, series_id, time_range)
 
 
-def read_counted(connection: Connection, series_id: int, time_range: TimeRange) -> dict[str, NDArray[Any]]:
+def read_counted(
+    connection: Connection, series_id: int, time_range: TimeRange, as_of: datetime | None = None
+) -> dict[str, NDArray[Any]]:
     """Return COUNTED_COLUMNS of the stored candles that open in `time_range`: as `to_columns`, ascending by open_time.
 
     Args:
         time_range: Of a million candles at most.
+        as_of: As for `read_candles`.
     """
     with cursor_of(connection) as cursor:
-        return fetch_counted(cursor, series_id, time_range)
+        return fetch_counted(cursor, series_id, time_range, as_of)
 
 
 def cursor_of(connection: Connection) -> psycopg.Cursor[tuple[object, ...]]:
