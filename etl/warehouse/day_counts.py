@@ -22,7 +22,7 @@ FROM quality WHERE series_id = ANY(%(ids)s) AND day >= %(start)s AND day < %(end
 """
 # Many days have the same to say, and need not say it one by one.
 _REMARKS = b"""
-SELECT series_id, what, CAST(counts AS text), array_agg(day - %(start)s ORDER BY day)
+SELECT series_id, what, CAST(counts AS text), array_agg(day - %(start)s)
 FROM quality, LATERAL (VALUES (0, absent), (1, refused), (2, flagged)) remark (what, counts)
 WHERE series_id = ANY(%(ids)s) AND day >= %(start)s AND day < %(end)s AND counts <> '{}'
 GROUP BY series_id, what, counts
@@ -58,7 +58,7 @@ class DayRemark:
 
     Attributes:
         counts: JSON text: counts by name.
-        numbers: Which days, counted from the first one that was asked for; ascending.
+        numbers: Which days, counted from the first one that was asked for; in any order.
     """
 
     series_id: int
