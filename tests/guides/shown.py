@@ -103,15 +103,10 @@ def unknown_commands(lines: Iterable[str]) -> str | None:
     return done.stderr[-1000:] if done.returncode else None
 
 
-def _is_fine(statement: str) -> str | None:
-    return None
-
-
 CHECKS: Mapping[str, Callable[[str], str | None]] = {
     "make": unknown_target,
     "docker": unknown_service,
     "curl": unknown_address,
-    "git clone": _is_fine,
 }
 """By their first words. Those of `airflow` are checked together, by `unknown_commands`."""
 
