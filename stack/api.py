@@ -10,12 +10,24 @@ from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import ProxyHandler, Request, build_opener
 
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_fixed
+
 from stack.errors import ApiError
 
 _TIMEOUT_S = 30.0
+_TRIES = 3
 _PAGE = 100
 
 Json = dict[str, Any]
+
+
+def _is_silence(error: BaseException) -> bool:
+    return isinstance(error, ApiError) and error.status == 0
+
+
+_insistently = Retrying(
+    retry=retry_if_exception(_is_silence), stop=stop_after_attempt(_TRIES), wait=wait_fixed(1), reraise=True
+)
 
 
 class AirflowApi:
@@ -41,12 +53,13 @@ class AirflowApi:
         return {part: (facts or {}).get("status") or "unknown" for part, facts in report.items()}
 
     def get(self, path: str, **query: object) -> Json:
-        """Ask below `/api/v2`.
+        """Ask below `/api/v2`; once more if nobody answers, since a busy machine may take its time.
 
         Raises:
             ApiError: It was refused, or nobody answered.
         """
-        return self._call("GET", f"{path}?{urlencode(query, doseq=True)}" if query else path)
+        asked = f"{path}?{urlencode(query, doseq=True)}" if query else path
+        return _insistently(self._call, "GET", asked)
 
     def post(self, path: str, body: Mapping[str, object]) -> Json:
         """Post JSON below `/api/v2`; see `get`."""
