@@ -48,8 +48,8 @@ class Stderr(Console):
         for one in objects:
             if isinstance(one, str | Text):
                 is_warning = isinstance(one, Text) and one.style == "yellow"
-                has_markup = isinstance(one, str) and options.get("markup", True)
-                plain = Text.from_markup(one).plain if has_markup else str(one)
+                is_marked = isinstance(one, str) and options.get("markup", True)
+                plain = Text.from_markup(str(one)).plain if is_marked else str(one)
                 log.log(logging.WARNING if is_warning else logging.INFO, "%s", plain)
 
 
