@@ -74,5 +74,11 @@ def nameless(market: FrameLocator) -> list[str]:
     return found
 
 
+def width_of(market: FrameLocator) -> int:
+    """Return how wide the frame is; what is wider would have to be scrolled sideways."""
+    width: int = market.locator("html").evaluate("(html) => html.clientWidth")
+    return width
+
+
 def _place(market: FrameLocator, series: Series, day: datetime) -> Any:
     return market.locator("#map").evaluate(_PLACE, [str(series), f"{day:%Y-%m-%d}"])

@@ -17,7 +17,7 @@ from tests.browser.airflow_ui import (
 )
 from tests.browser.chromium import take_picture
 from tests.browser.crash import write_crash
-from tests.browser.market_ui import click_at, in_frame, nameless, number, open_day, open_market, point_at
+from tests.browser.market_ui import click_at, in_frame, nameless, number, open_day, open_market, point_at, width_of
 from tests.browser.stage import BTC, ETH, MAJORS, OTHERS, XRP, Stage
 from tests.browser.watched import PHONE, Watched, watched_page
 
@@ -232,10 +232,10 @@ def test_the_page_is_of_use_on_a_phone(browser: Browser, admin: Page, stage: Sta
         market = in_frame(phone)
         expect(market.locator("#map canvas").first).to_be_visible()
         take_picture(phone, "market-phone")
-        for name in ("coverage", "day"):
-            assert market.locator("html").evaluate("(html) => html.scrollWidth <= html.clientWidth"), name
-            if name == "coverage":
-                open_day(market, BTC, stage.days.holed)
+        expect(market.locator("html")).to_have_js_property("scrollWidth", width_of(market))
+        open_day(market, BTC, stage.days.holed)
+        expect(number(market, "stored")).to_be_visible()
+        expect(market.locator("html")).to_have_js_property("scrollWidth", width_of(market))
 
 
 def test_the_page_asks_nobody_else_and_complains_of_nothing(admin: Page, stage: Stage, watched: Watched) -> None:
