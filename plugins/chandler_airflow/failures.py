@@ -15,11 +15,12 @@ def failing_at_once() -> Iterator[None]:
     """Let a retryable error pass as it is, so that Airflow tries again; make any other error of ours final.
 
     Raises:
-        AirflowFailException: From the error that no retry can help, with its message.
+        AirflowFailException: The error that no retry can help, with its message.
     """
     try:
         yield
     except ChandlerError as error:
         if error.is_retryable:
             raise
-        raise AirflowFailException(str(error)) from error
+        # Airflow shows a log from its end, and a chain by its first cause last: there shall stand what to do about it.
+        raise AirflowFailException(str(error)) from None
