@@ -15,12 +15,6 @@ from tests.conftest import REPOSITORY
 from tests.guides.blocks import words
 
 PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")])
-# Pictures that tests of the browser take.
-TO_BE_TAKEN = {
-    *("login.png", "market-coverage.png", "market-hole.png", "market-filled.png", "market-series.png"),
-    *("market-incident.png", "market-viewer.png", "market-phone.png", "backfill-dialog.png", "backfill-done.png"),
-    *("red-task.png", "clear-task.png", "green-task.png", "task-log.png"),
-}
 _LINK = re.compile(r"(?<!`)!?\[[^\]]*\]\(([^)\s]+)\)")
 _CODE = re.compile(r"^```.*?^```$", flags=re.MULTILINE | re.DOTALL)
 _COMMAND = re.compile(r"(?:^|`|\()(?:\w+=\S+ )*(chandler (?!\w+\.)[^`\n]*)", flags=re.MULTILINE)
@@ -47,8 +41,6 @@ def test_links_and_pictures_lead_somewhere() -> None:
     for page, target in links():
         name, _, anchor = target.partition("#")
         path = (page.parent / name).resolve() if name else page
-        if path.name in TO_BE_TAKEN:
-            continue
         if not path.exists():
             dead.append(f"{page.relative_to(REPOSITORY)}: {target} is not there")
         elif anchor and path.suffix == ".md" and anchor not in anchors(path):
