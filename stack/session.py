@@ -141,6 +141,7 @@ def _say_how_to_load_the_past(stack: Stack, screen: Screen, feed: str) -> None:
 
 def _places(stack: Stack, archive: str) -> Iterable[tuple[str, str]]:
     yield "Airflow", f"{stack.api.url}  user admin, password {stack.password}"
+    yield "market page", f"{stack.api.url}/plugin/market"
     yield "warehouse", _psql(make_url(stack.warehouse_url))
     yield "archive", archive
     yield "logs", str(stack.home.logs)
