@@ -75,7 +75,7 @@ def readers(end: datetime) -> Iterator[tuple[str, Reader]]:
     yield "coverage, 730 days of all series", lambda connection, _: read_coverage(connection, last(days=730))
     yield "coverage, 90 days of all series", lambda connection, _: read_coverage(connection, last(days=90))
     zooms = {"6 hours": last(hours=6), "1 day": last(days=1), "5 days": last(days=5), "15 days": last(days=15)}
-    zooms |= {"60 days": last(days=60), "90 days": last(days=90), "730 days": last(days=730)}
+    zooms |= {f"{days} days": last(days=days) for days in (60, 90, 250, 730)}
     for name, span in zooms.items():
         yield f"bars, {name}", lambda connection, series, span=span: read_bars(connection, series, span)
     for name in ("1 day", "60 days", "90 days"):

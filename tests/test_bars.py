@@ -103,7 +103,7 @@ def _check(bars: Bars, columns: dict[str, NDArray[Any]]) -> None:
     most=st.integers(1, 3000),
     seconds=st.integers(0, 59),
 )
-@examples(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@examples(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20)
 def test_bars_are_what_a_recount_gives(
     start: int, length: int, most: int, seconds: int, minutes: dict[str, NDArray[Any]], stores: Stores
 ) -> None:
@@ -180,6 +180,7 @@ def test_of_what_the_archive_alone_keeps_there_are_days(stores: Stores) -> None:
     retire_candles(replace(stores, settings=keeping), span.end + timedelta(days=28, hours=1))
     with stores.warehouse.begin() as connection:
         assert connection.execute(text("SELECT count(*) < 3000 FROM candles")).scalar_one()
+        refresh_quality(connection, 1, BTC.timeframe, span)
         bars = read_bars(connection, BTC, TimeRange(span.start, span.start + timedelta(hours=5)))
         assert (bars.width, bars.is_retired, bars.first) == (Timeframe.D1, True, span.start)
         _check(bars, columns)
