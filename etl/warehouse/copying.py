@@ -229,10 +229,16 @@ def to_array(data: bytes | None, kind: ColumnKind) -> NDArray[Any]:
 
     The array's own five facts come before them.
     """
+    sent, ours = _element(kind)
+    elements = np.frombuffer(data or b"", dtype=sent, offset=20 if data else 0)
+    return elements["value"].astype(ours)
+
+
+@cache
+def _element(kind: ColumnKind) -> tuple[np.dtype[Any], np.dtype[Any]]:
+    """Return how an array's element is sent, and what its value is to us."""
     dtype = np.dtype(_DTYPES[kind])
-    element = np.dtype([("width", ">i4"), ("value", dtype)])
-    elements = np.frombuffer(data or b"", dtype=element, offset=20 if data else 0)
-    return elements["value"].astype(dtype.newbyteorder("="))
+    return np.dtype([("width", ">i4"), ("value", dtype)]), dtype.newbyteorder("=")
 
 
 def encode(series_id: int, candles: pa.Table) -> Iterator[bytes]:

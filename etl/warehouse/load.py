@@ -173,7 +173,7 @@ class Load:
         """Count the quality of the days of the range, and of what after it is flagged otherwise now."""
         span = self.time_range
         parts = (self.before, merged.candles, merged.after, self.after.slice(merged.after.num_rows))
-        stored = [*(to_columns(part, COUNTED_COLUMNS) for part in parts), self._known.rest]
+        stored = [*(to_columns(part, COUNTED_COLUMNS) for part in parts if part.num_rows), self._known.rest]
         columns = {column.name: np.concatenate([part[column.name] for part in stored]) for column in COUNTED_COLUMNS}
         later = to_column(merged.after, "open_time")
         end_ms = int(later[-1]) + self.series.timeframe.ms if len(later) else 0
