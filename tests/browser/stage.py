@@ -25,6 +25,7 @@ from stack.local import Stack, ensure_pool, local_stack, wait_for_dag, wait_for_
 from stack.screen import Screen
 from tests.databases import folder_for_postgres
 from tests.models.made_up import walk
+from tests.stack.sparing import SPARING
 
 MAJORS, OTHERS = "ingest_majors", "ingest_others"
 BTC, ETH, SOL, XRP = (Series.parse(f"binance:{base}/USDT:1m") for base in ("BTC", "ETH", "SOL", "XRP"))
@@ -114,6 +115,8 @@ def raised_stage() -> Iterator[Stage]:
         server = stop.enter_context(ReplayServer(market, faults=faults, limits=False))
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("CHANDLER_FEEDS", str(folder / "feeds.toml"))
+            for name, value in SPARING.items():
+                patch.setenv(name, value)
             patch.setenv("CHANDLER_EXCHANGES__BINANCE__BASE_URL", server.url)
             home = Home(folder / "home")
             screen = Screen(Console(file=io.StringIO()))

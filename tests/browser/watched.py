@@ -39,7 +39,9 @@ class Watched:
 def watched_page(browser: Browser, watched: Watched, size: tuple[int, int] = WIDE) -> Iterator[Page]:
     """Yield a page of a fresh profile."""
     width, height = size
-    context = browser.new_context(viewport={"width": width, "height": height}, timezone_id="UTC", locale="en-GB")
+    context = browser.new_context(
+        viewport={"width": width, "height": height}, timezone_id="UTC", locale="en-GB", reduced_motion="reduce"
+    )
     context.set_default_timeout(_PATIENCE_MS)
     expect.set_options(timeout=_PATIENCE_MS)
     context.on("request", lambda request: watched.asked.add(request.url))

@@ -32,6 +32,7 @@ from stack.processes import Processes
 from tests.conftest import REPOSITORY
 from tests.databases import folder_for_postgres
 from tests.stack.containers import Containers, postgres_of
+from tests.stack.sparing import SPARING
 
 # Ten services start, which takes minutes where others are busy.
 pytestmark = pytest.mark.timeout(600)
@@ -43,8 +44,7 @@ _MIDNIGHT = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 DAYS = (_MIDNIGHT - timedelta(days=1), _MIDNIGHT - timedelta(days=2))
 # Pauses that a test cannot wait for; a busy machine must not be taken for a dead one all the same.
 IMPATIENT = {
-    "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
-    "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
+    **SPARING,
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
     "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "2",

@@ -26,6 +26,7 @@ from stack.home import Home
 from stack.local import Stack, ensure_pool, local_stack, wait_for_dag
 from stack.screen import Screen
 from tests.databases import folder_for_postgres
+from tests.stack.sparing import SPARING
 
 DAG = "ingest_recorded"
 HISTORY = "history_past"
@@ -83,6 +84,8 @@ def running(recording: Path) -> Iterator[Running]:
         made_up = stop.enter_context(ReplayServer(MadeUpMarket()))
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("CHANDLER_FEEDS", str(folder / "feeds.toml"))
+            for name, value in SPARING.items():
+                patch.setenv(name, value)
             patch.setenv("CHANDLER_EXCHANGES__REPLAY__BASE_URL", server.url)
             patch.setenv("CHANDLER_EXCHANGES__MADEUP__BASE_URL", made_up.url)
             patch.setenv("CHANDLER_EXCHANGES__MADEUP__BULK_URL", made_up.url + "/data")
