@@ -12,7 +12,7 @@ import argparse
 import itertools
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
@@ -29,12 +29,23 @@ from etl.bars import read_bars
 from etl.coverage import read_coverage
 from etl.days import read_day, read_series
 from etl.marks import read_marks
+from etl.metrics import metrics_text
 from etl.pipeline import LOADERS
 from etl.schema import AbsenceKind, from_columns, to_columns
 from etl.series import Series, TimeRange
 from etl.settings import Settings
 from etl.timeframe import from_ms
-from etl.warehouse import Asking, Finding, Warehouse, begin_load, known_series, merge, open_warehouse
+from etl.warehouse import (
+    Asking,
+    Finding,
+    Warehouse,
+    begin_load,
+    driver_of,
+    known_series,
+    merge,
+    open_warehouse,
+)
+from stack.dashboards import dashboard_queries, expanded
 
 SYMBOLS = ("BTC", "ETH", "XRP", "SOL", "ADA", "DOGE", "LTC", "DOT", "LINK", "AVAX")
 EXCHANGES = ("binance", "bybit", "kraken", "kucoin", "okx")
@@ -65,7 +76,7 @@ def load_month(warehouse: Warehouse, series: Series, number: int, month: int) ->
         under_way.write(merged, absent=absent, refused=(), asking=asking, archive_files=("bench.parquet",))
 
 
-def readers(end: datetime) -> Iterator[tuple[str, Reader]]:
+def readers(warehouse: Warehouse, end: datetime) -> Iterator[tuple[str, Reader]]:
     """Yield what a page asks for, and what some of it would cost otherwise."""
 
     def last(**length: float) -> TimeRange:
@@ -86,6 +97,7 @@ def readers(end: datetime) -> Iterator[tuple[str, Reader]]:
         )
     for name in ("1 day", "90 days", "730 days"):
         yield f"marks, {name}", lambda connection, series, span=zooms[name]: read_marks(connection, series, span)
+    yield "metrics for Prometheus", lambda *_: metrics_text(warehouse, Settings(), end)
     yield "one day", lambda connection, series: read_day(connection, series, (end - timedelta(days=99)).date())
     for view, name in (("candles_1h", "60 days"), ("candles_1d", "90 days"), ("candles_1d", "730 days")):
         yield (
@@ -96,6 +108,27 @@ def readers(end: datetime) -> Iterator[tuple[str, Reader]]:
         "instead of the list: first and last candle, counted",
         lambda connection, series: count_all(connection, series),
     )
+
+
+def dashboards(end: datetime) -> Iterator[tuple[str, Reader]]:
+    """Yield what each query of Grafana's dashboards asks for, over 730 days, in a thousand points where it counts."""
+    span = TimeRange(end - timedelta(days=730), end)
+    interval = (span.end - span.start) / 1000
+    for query in dashboard_queries():
+        if query.datasource == "chandler-warehouse":
+            yield (
+                f"{query.dashboard}: {query.place}",
+                lambda connection, series, sql=query.sql: read_dashboard(connection, series, sql, span, interval),
+            )
+
+
+def read_dashboard(
+    connection: Connection, series: Series, sql: str, span: TimeRange, interval: timedelta
+) -> Sequence[object]:
+    """Ask what a panel asks, with one series and its exchange chosen."""
+    chosen = {"series": [str(series)], "exchange": [series.exchange], "timeframe": [series.timeframe.value]}
+    asked = expanded(sql, span, interval, chosen)
+    return driver_of(connection).cursor().execute(asked.encode()).fetchall()
 
 
 def read_view(connection: Connection, series: Series, view: str, span: TimeRange) -> list[object]:
@@ -130,6 +163,7 @@ def main() -> None:
     parser.add_argument("--series", type=int, default=50, choices=range(1, 51), metavar="1..50")
     parser.add_argument("--days", type=int, default=750, help="in whole months of 30 days")
     parser.add_argument("--database", help="a server's address, as a superuser; the embedded one without")
+    parser.add_argument("--hold", action="store_true", help="say where it is and wait for Enter, to look at the page")
     arguments = parser.parse_args()
     series, months = names(arguments.series), -(-arguments.days // 30)
     end = START + months * timedelta(minutes=MONTH)
@@ -146,13 +180,21 @@ def main() -> None:
             candles = connection.execute(text("SELECT sum(rows) FROM checkpoints")).scalar_one()
             size = connection.execute(text("SELECT pg_database_size(current_database())")).scalar_one()
         print(f"{candles:,} candles loaded in {took:.0f} s; the database has {size / 1e9:.1f} GB")
-        shown = Table(title=f"{len(series)} series, {30 * months} days; ms of {ASKED} questions")
-        for heading in ("", "median", "worst"):
-            shown.add_column(heading, justify="right" if heading else "left")
-        for name, reader in readers(end):
-            spent = ask(warehouse, reader, series)
-            shown.add_row(name, f"{statistics.median(spent):.0f}", f"{max(spent):.0f}")
-        Console(width=100).print(shown)
+        show(warehouse, f"{len(series)} series, {30 * months} days", series, readers(warehouse, end))
+        show(warehouse, "Grafana's queries over 730 days", series, dashboards(end))
+        if arguments.hold:
+            input(f"CHANDLER_WAREHOUSE_URL={url}  (Enter ends it) ")
+
+
+def show(warehouse: Warehouse, title: str, series: list[Series], asked: Iterable[tuple[str, Reader]]) -> None:
+    """Print how long each question takes."""
+    shown = Table(title=f"{title}; ms of {ASKED} questions")
+    for heading in ("", "median", "worst"):
+        shown.add_column(heading, justify="right" if heading else "left")
+    for name, reader in asked:
+        spent = ask(warehouse, reader, series)
+        shown.add_row(name, f"{statistics.median(spent):.0f}", f"{max(spent):.0f}")
+    Console(width=100).print(shown)
 
 
 if __name__ == "__main__":
