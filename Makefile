@@ -37,7 +37,7 @@ run: $(RUNTIME) ## keep the feeds of feeds.toml up to date from their real excha
 	@$(BIN)/python -m stack run
 
 test: $(DEV) ## run the tests, two files at a time; ARGS="-k backfill" picks some, WORKERS=0 runs one by one
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: $(DEV) ## lint, format, types, and who may import whom
 	$(BIN)/ruff check .
