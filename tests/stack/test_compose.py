@@ -67,7 +67,7 @@ def test_the_compose_file_names_nothing_that_does_not_exist() -> None:
             "nothing reads CHANDLER_EXCHANGES__REPLAY__BASE",
         ),
         (check_ports, '["127.0.0.1:8080:8080"]', '["8080:8080"]', "8080:8080 is open to the network"),
-        (check_ports, 'api-server, --port, "8080"', 'api-server, --port, "8081"', "nothing listens"),
+        (check_ports, '--host, 0.0.0.0, --port, "8080"', '--host, 0.0.0.0, --port, "8081"', "nothing listens"),
         (check_ports, "http://replay:8900/data", "http://repay:8900/data", "there is no service 'repay'"),
         (
             check_order,
