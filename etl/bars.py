@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +21,8 @@ from etl.series import Series, TimeRange, united
 from etl.timeframe import Timeframe, to_ms
 from etl.warehouse import (
     DayCandle,
-    MadeCandles,
     Quality,
     find_series,
-    make_candles,
     make_day_candles,
     read_counted,
     read_extents,
@@ -37,11 +35,6 @@ WIDTHS = (Timeframe.M1, Timeframe.M5, Timeframe.M15, Timeframe.H1, Timeframe.H4,
 
 MOST_READ = 130_000
 """Stored candles that are read for one answer at most: 90 days of `1m`."""
-
-MOST_MADE = 400_000
-"""Stored candles that the server makes wider ones of for one answer at most, where each is made of many."""
-
-_MANY = 60  # candles to a bar; of fewer the server is done no sooner than numpy
 
 _DAY_MS = Timeframe.D1.ms
 
@@ -83,6 +76,25 @@ class Bars:
     flags: NDArray[np.int64]
 
 
+class MadeCandles(TypedDict):
+    """Columns of candles that are made of others, (n,) each, ascending; prices in quote and volume in base currency.
+
+    Attributes:
+        time_s: When each opens, seconds since the epoch.
+        candles: Of how many stored candles each is.
+        flags: Bits of `Flag` that any of them has.
+    """
+
+    time_s: NDArray[np.int64]
+    open: NDArray[np.float64]
+    high: NDArray[np.float64]
+    low: NDArray[np.float64]
+    close: NDArray[np.float64]
+    volume: NDArray[np.float64]
+    candles: NDArray[np.int64]
+    flags: NDArray[np.int64]
+
+
 def read_bars(
     connection: Connection, series: Series, time_range: TimeRange, most: int = 1500, as_of: datetime | None = None
 ) -> Bars:
@@ -108,8 +120,6 @@ def read_bars(
         bars = coarsen(read_counted(connection, series_id, span, as_of), width)
     elif width is Timeframe.D1:
         bars = _of_days(connection, series_id, span)
-    elif _is_made_below(series.timeframe, width):
-        bars = make_candles(connection, series_id, span, width)
     else:
         bars = coarsen(read_counted(connection, series_id, span), width)
     [extent] = read_extents(connection, [series_id])
@@ -157,15 +167,9 @@ def _choose_width(own: Timeframe, time_range: TimeRange, most: int) -> Timeframe
     wider = [width for width in WIDTHS if width.ms > own.ms and width.ms % own.ms == 0]
     for width in (own, *wider):
         touched = TimeRange(width.floor(time_range.start), width.ceil(time_range.end))
-        limit = MOST_MADE if _is_made_below(own, width) else MOST_READ
-        if touched.count(width) <= most and time_range.count(own) <= limit:
+        if touched.count(width) <= most and time_range.count(own) <= MOST_READ:
             return width
     return Timeframe.D1
-
-
-def _is_made_below(own: Timeframe, width: Timeframe) -> bool:
-    """Return whether the server makes such bars."""
-    return width.ms >= _MANY * own.ms
 
 
 def _check_as_of(series: Series, time_range: TimeRange, is_retired: bool) -> None:

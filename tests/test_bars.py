@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sqlalchemy import text
 
-from etl.bars import MOST_MADE, MOST_READ, WIDTHS, Bars, read_bars
+from etl.bars import MOST_READ, WIDTHS, Bars, read_bars
 from etl.errors import ConfigError
 from etl.keeping import Keep
 from etl.retention import retire_candles
@@ -116,7 +116,7 @@ def test_bars_are_what_a_recount_gives(
         one
         for one in WIDTHS
         if (to_ms(one.ceil(asked.end)) - to_ms(one.floor(asked.start))) // one.ms <= most
-        and asked.count(BTC.timeframe) <= (MOST_READ if one.ms < 60 * MINUTE_MS else MOST_MADE)
+        and asked.count(BTC.timeframe) <= MOST_READ
     ]
     finest = fitting[0] if fitting else Timeframe.D1
     assert bars.width is finest
@@ -151,7 +151,7 @@ def test_a_series_keeps_its_own_width(minutes: dict[str, NDArray[Any]], stores: 
             assert (bars.width, bars.is_made) == (width, width != "30m")
             _check(bars, own)
         year = TimeRange(FIRST - timedelta(days=200), FIRST + timedelta(days=100))
-        assert read_bars(connection, BTC, TimeRange(FIRST, FIRST + timedelta(days=91)), 9000).width is Timeframe.H1
+        assert read_bars(connection, BTC, TimeRange(FIRST, FIRST + timedelta(days=90)), 9000).width is Timeframe.M15
         assert read_bars(connection, BTC, year, 9000).width is Timeframe.D1, "too many to make others of"
         nothing = read_bars(connection, BTC, TimeRange(FIRST - timedelta(days=3), FIRST - timedelta(days=2)))
         assert nothing.time_s.tolist() == []

@@ -60,7 +60,6 @@ from etl.warehouse.loads import (
     unjudged_loads,
     unscored_loads,
 )
-from etl.warehouse.making import MadeCandles, make_candles
 from etl.warehouse.marks import (
     AbsenceMark,
     AnomalyMark,
@@ -218,7 +217,6 @@ __all__ = [
     "Load",
     "LoadReport",
     "LoggedLoad",
-    "MadeCandles",
     "Merge",
     "Quality",
     "Quarantined",
@@ -298,7 +296,6 @@ __all__ = [
     "lock_series",
     "log_incident_change",
     "log_mending",
-    "make_candles",
     "make_day_candles",
     "mark_absences",
     "mark_announced",
