@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 from datetime import date, datetime
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,25 +76,6 @@ class Bars:
     flags: NDArray[np.int64]
 
 
-class MadeCandles(TypedDict):
-    """Columns of candles that are made of others, (n,) each, ascending; prices in quote and volume in base currency.
-
-    Attributes:
-        time_s: When each opens, seconds since the epoch.
-        candles: Of how many stored candles each is.
-        flags: Bits of `Flag` that any of them has.
-    """
-
-    time_s: NDArray[np.int64]
-    open: NDArray[np.float64]
-    high: NDArray[np.float64]
-    low: NDArray[np.float64]
-    close: NDArray[np.float64]
-    volume: NDArray[np.float64]
-    candles: NDArray[np.int64]
-    flags: NDArray[np.int64]
-
-
 def read_bars(
     connection: Connection, series: Series, time_range: TimeRange, most: int = 1500, as_of: datetime | None = None
 ) -> Bars:
@@ -123,21 +104,12 @@ def read_bars(
     else:
         bars = coarsen(read_counted(connection, series_id, span), width)
     [extent] = read_extents(connection, [series_id])
-    return Bars(
-        series=str(series),
-        width=width,
-        start=span.start,
-        end=span.end,
-        as_of=as_of,
-        is_made=width is not series.timeframe,
-        is_retired=is_retired,
-        first=extent.first,
-        last=extent.last,
-        **bars,
-    )
+    is_made = width is not series.timeframe
+    first, last = extent.first, extent.last
+    return Bars(str(series), width, span.start, span.end, as_of, is_made, is_retired, first, last, **bars)
 
 
-def coarsen(columns: Mapping[str, NDArray[Any]], width: Timeframe) -> MadeCandles:
+def coarsen(columns: Mapping[str, NDArray[Any]], width: Timeframe) -> dict[str, NDArray[Any]]:
     """Return the columns of bars that stored candles make: of each slot of `width` that has any.
 
     Args:
@@ -182,7 +154,7 @@ def _check_as_of(series: Series, time_range: TimeRange, is_retired: bool) -> Non
         raise ConfigError(message, series=series, time_range=time_range)
 
 
-def _of_days(connection: Connection, series_id: int, days: TimeRange) -> MadeCandles:
+def _of_days(connection: Connection, series_id: int, days: TimeRange) -> dict[str, NDArray[Any]]:
     known = {day: one for day, one in read_quality(connection, series_id, days).items() if one.stored}
     candles = {day: one.candle for day, one in known.items() if one.candle is not None}
     candles |= _uncounted(connection, series_id, [day for day in known if day not in candles])
