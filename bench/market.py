@@ -89,7 +89,7 @@ def readers(warehouse: Warehouse, end: datetime) -> Iterator[tuple[str, Reader]]
     zooms |= {f"{days} days": last(days=days) for days in (60, 90, 250, 730)}
     for name, span in zooms.items():
         yield f"bars, {name}", lambda connection, series, span=span: read_bars(connection, series, span)
-    for name in ("1 day", "60 days", "90 days"):
+    for name in ("1 day", "60 days"):
         span, moment = zooms[name], datetime.now(UTC)
         yield (
             f"bars, {name}, as of a moment",

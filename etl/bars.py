@@ -33,8 +33,8 @@ from etl.warehouse import (
 WIDTHS = (Timeframe.M1, Timeframe.M5, Timeframe.M15, Timeframe.H1, Timeframe.H4, Timeframe.D1)
 """What bars are made of other candles for, the narrower first."""
 
-MOST_READ = 130_000
-"""Stored candles that are read for one answer at most: 90 days of `1m`."""
+MOST_READ = 90_000
+"""Stored candles that are read for one answer at most: two months of `1m`."""
 
 _DAY_MS = Timeframe.D1.ms
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from importlib import import_module
 from typing import Any, ClassVar
 
 from airflow.plugins_manager import AirflowPlugin
@@ -9,13 +11,25 @@ from chandler_airflow.links import PREFIX, IncidentsLink, QualityLink, ReportLin
 from chandler_airflow.timetables import MonthsByBackfill
 
 
+_PAGES = "chandler_airflow.app"
+
+
 class _Pages:
-    """Our pages, imported by the first request: only the server of the UI ever has one."""
+    """Our pages, imported where they are asked for: only the server of the UI ever is."""
 
     async def __call__(self, *request: Any) -> None:
-        from chandler_airflow.app import app
+        await import_module(_PAGES).app(*request)
 
-        await app(*request)
+
+class _Ahead:
+    """Imports our pages beside the start of the UI's server, so that nobody's first look waits for it."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+        threading.Thread(target=import_module, args=(_PAGES,), daemon=True).start()
+
+    async def __call__(self, *request: Any) -> None:
+        await self._app(*request)
 
 
 class ChandlerPlugin(AirflowPlugin):
@@ -26,3 +40,4 @@ class ChandlerPlugin(AirflowPlugin):
     operator_extra_links: ClassVar = [QualityLink(), ReportLink(), IncidentsLink()]
     external_views: ClassVar = market_views()
     fastapi_apps: ClassVar = [{"app": _Pages(), "url_prefix": PREFIX, "name": "chandler"}]
+    fastapi_root_middlewares: ClassVar = [{"middleware": _Ahead, "name": "chandler"}]

@@ -210,6 +210,6 @@ def test_bars_as_they_stood_at_a_moment(stores: Stores) -> None:
                 now = read_bars(connection, BTC, span, most, datetime.now(UTC))
             _check(now, flagged)
         with pytest.raises(
-            ConfigError, match="more than 90 days stood at a moment takes too long to find out; zoom in"
+            ConfigError, match="more than 62 days stood at a moment takes too long to find out; zoom in"
         ):
             read_bars(connection, BTC, TimeRange(FIRST, FIRST + timedelta(days=91)), as_of=before)

@@ -17,6 +17,7 @@ from etl.errors import (
 )
 
 _AWAY = frozenset({418, 429})
+_BARRED = 451
 
 # The first entry that an exception is an instance of decides; so the narrow stand before the wide.
 TRANSLATION: tuple[tuple[type[Exception], type[SourceError], str], ...] = (
@@ -50,6 +51,9 @@ def translate(error: Exception, *, status: int = 0, retry_after_s: float | None 
     is_broken_off = type(error) is ccxt.ExchangeError and isinstance(error.__cause__, aiohttp.ClientError)
     if status in _AWAY and not isinstance(error, ccxt.DDoSProtection | ccxt.RateLimitExceeded):
         error = ccxt.RateLimitExceeded(str(error))
+    elif status == _BARRED:
+        # Binance says so to whole countries, and ccxt takes it for trouble with the network.
+        error = ccxt.PermissionDenied(str(error))
     elif is_own_trouble or is_broken_off:
         # An exchange that fails is to come back to, whatever it says; an answer that breaks off is one that failed.
         error = ccxt.ExchangeNotAvailable(str(error))

@@ -18,7 +18,7 @@ from tests.browser.airflow_ui import (
 from tests.browser.chromium import take_picture
 from tests.browser.crash import write_crash
 from tests.browser.market_ui import click_at, in_frame, nameless, number, open_day, open_market, point_at, width_of
-from tests.browser.stage import BTC, ETH, MAJORS, OTHERS, XRP, Stage
+from tests.browser.stage import BTC, ETH, MAJORS, OTHERS, SOL, XRP, Stage
 from tests.browser.watched import PHONE, Watched, watched_page
 
 
@@ -104,6 +104,22 @@ def test_a_day_with_a_hole_is_seen_understood_and_filled(admin: Page, stage: Sta
     expect(market.locator(".legend [data-kind=stored]")).to_be_visible()
     expect(market.locator(".legend [data-kind=halted]")).to_have_count(0)
     expect(point_at(market, BTC, day)).to_contain_text("1,440 of 1,440 stored")
+
+
+def test_a_day_that_nobody_has_loaded_is_backfilled_by_a_dag_that_was_off(admin: Page, stage: Stage) -> None:
+    """Its page says that nothing is known, and why its button would do nothing yet; two clicks later the day is whole."""
+    day = stage.days.three[0]
+    stage.stack.api.patch(f"/dags/{OTHERS}", {"is_paused": True})
+    market = open_market(admin)
+    market.get_by_role("button", name="30 days").click()
+    expect(point_at(market, SOL, day)).to_contain_text("nothing is known of it")
+    open_day(market, SOL, day)
+    expect(market.get_by_text("Nothing is known of this day")).to_be_visible()
+    market.get_by_role("button", name="Backfill this day").click()
+    expect(market.locator("#refetch-says")).to_contain_text(f"The DAG {OTHERS} is switched off")
+    market.get_by_role("button", name=f"Switch {OTHERS} on").click()
+    expect(number(market, "stored")).to_have_text("1,440", timeout=RUN_MS)
+    assert stage.stack.api.get(f"/dags/{OTHERS}")["is_paused"] is False
 
 
 def test_tabs_lead_from_airflow_to_the_series_and_the_day_and_back(admin: Page, stage: Stage) -> None:

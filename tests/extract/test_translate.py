@@ -41,3 +41,11 @@ def test_retry_after_and_overload_are_understood() -> None:
     assert isinstance(translate(ccxt.BadRequest("closed for maintenance"), status=503), SourceUnavailableError)
     assert isinstance(translate(ccxt.ExchangeError("slow down"), status=429), RateLimitError)
     assert not translate(ccxt.ExchangeError("no"), status=400).is_retryable
+
+
+def test_a_country_that_is_not_served_is_no_trouble_with_the_network() -> None:
+    """Binance answers so to callers from some countries: no retry helps, and the message says what it is about."""
+    ours = translate(ccxt.ExchangeNotAvailable("restricted location"), status=451)
+    assert not ours.is_retryable
+    assert "the address that you call from" in str(ours)
+    assert "HTTP 451: restricted location" in str(ours)

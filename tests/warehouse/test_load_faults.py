@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from etl.audit import audit, is_sound
@@ -72,7 +71,10 @@ def test_a_server_that_is_killed_in_the_middle_of_a_load(
         settings = Settings(home=folder)
 
         def kill() -> None:
-            os.kill(int((data / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+            server = psutil.Process(int((data / "postmaster.pid").read_text().split()[0]))
+            # One that serves a connection may commit before it finds out that its parent is gone.
+            for process in (server, *server.children()):
+                process.kill()
 
         with embedded_postgres(data, "warehouse"), monkeypatch.context() as patch, open_stores(settings) as stores:
             partition = _prepare(stores, SPAN)
