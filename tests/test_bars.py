@@ -151,7 +151,7 @@ def test_a_series_keeps_its_own_width(minutes: dict[str, NDArray[Any]], stores: 
             assert (bars.width, bars.is_made) == (width, width != "30m")
             _check(bars, own)
         year = TimeRange(FIRST - timedelta(days=200), FIRST + timedelta(days=100))
-        assert read_bars(connection, BTC, TimeRange(FIRST, FIRST + timedelta(days=90)), 9000).width is Timeframe.M15
+        assert read_bars(connection, BTC, TimeRange(FIRST, FIRST + timedelta(days=60)), 9000).width is Timeframe.M15
         assert read_bars(connection, BTC, year, 9000).width is Timeframe.D1, "too many to make others of"
         nothing = read_bars(connection, BTC, TimeRange(FIRST - timedelta(days=3), FIRST - timedelta(days=2)))
         assert nothing.time_s.tolist() == []
