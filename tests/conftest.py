@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from etl.series import Series
 from etl.settings import Settings, load_settings
@@ -21,6 +23,26 @@ hypothesis.settings.load_profile("chandler")
 
 REPOSITORY = Path(__file__).parent.parent
 BTC = Series.parse("binance:BTC/USDT:1m")
+STACKS = ("tests/browser/", "tests/stack/")
+"""Tests that start a whole Airflow: one after the other, and first, since nothing else takes as long."""
+
+
+class StacksInARow(LoadFileScheduling):
+    """Gives each file of tests to one process, and all stacks to the same."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "stacks" if nodeid.startswith(STACKS) else super()._split_scope(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> StacksInARow:
+    """Say which process has what to do."""
+    return StacksInARow(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest."""
+    items.sort(key=lambda item: not item.nodeid.startswith(STACKS))
 
 
 @pytest.fixture(autouse=True)

@@ -25,8 +25,10 @@ import pytest
 from rich.console import Console
 
 from etl.incidents import Incident, Scope, Severity
+from etl.ingest import clean_pages, fetch, load
 from etl.replay import RecordedMarket, ReplayServer
 from etl.series import Series, TimeRange, clip
+from etl.stores import Partition, open_stores
 from etl.warehouse import Warehouse, Wish, list_incidents, open_warehouse
 from stack.backfill import Backfill, run_backfill
 from stack.home import Home
@@ -34,6 +36,7 @@ from stack.local import Stack, ensure_pool, local_stack, wait_for_dag
 from stack.screen import Screen
 from tests.alerts.receivers import MailReceiver, WebReceiver, mail_receiver, web_receiver
 from tests.databases import folder_for_postgres
+from tests.stack.sparing import SPARING
 
 SYMBOLS = ("BTC/USDT", "ETH/USDT", "XRP/USDT")
 CRASH_DAY = TimeRange(datetime(2021, 12, 4, tzinfo=UTC), datetime(2021, 12, 5, tzinfo=UTC))
@@ -185,6 +188,8 @@ def _record(recordings: Path, folder: Path) -> None:
 
 def _start(stop: ExitStack, folder: Path, hook: WebReceiver, mail: MailReceiver, chat: WebReceiver) -> Stack:
     patch = stop.enter_context(pytest.MonkeyPatch.context())
+    for name, value in SPARING.items():
+        patch.setenv(name, value)
     patch.setenv("CHANDLER_FEEDS", str(folder / "feeds.toml"))
     patch.setenv("CHANDLER_ALERTS", str(folder / "alerts.toml"))
     patch.setenv("CHANDLER_CHANNEL_HOOK", hook.url("json"))
@@ -202,16 +207,21 @@ def _start(stop: ExitStack, folder: Path, hook: WebReceiver, mail: MailReceiver,
     stack = stop.enter_context(starting)
     for exchange in ("live", "witness"):
         ensure_pool(stack.api, exchange)
-    for dag in ("ingest_live", "ingest_witness", "history_live", "train_models", "score_anomalies", "deliver_alerts"):
+    for dag in ("ingest_live", "history_live", "train_models", "score_anomalies", "deliver_alerts"):
         wait_for_dag(stack, dag)
     return stack
 
 
 def _load_the_past(stack: Stack) -> None:
-    """Backfill November of one exchange by the month, what follows by the day; of the other just the last days."""
+    """Backfill November of one exchange by the month, what follows by the day; of the other just the last days are there."""
     month = {"from_date": "2021-11-01T00:00:00Z", "to_date": "2021-11-01T00:00:00Z"}
     stack.api.post("/backfills", {"dag_id": "history_live", **month, "reprocess_behavior": "none"})
-    _backfill(stack, "ingest_witness", TimeRange(CRASH_DAY.start - timedelta(days=2), CRASH_DAY.end))
+    with open_stores(stack.settings) as stores:
+        for series in stack.settings.feed("witness").series:
+            partition = Partition(series, TimeRange(CRASH_DAY.start - timedelta(days=2), CRASH_DAY.end))
+            fetch(stores, partition)
+            clean_pages(stores, partition)
+            load(stores, partition, "witness", is_history=True)
     _backfill(stack, "ingest_live", DAYS_BEFORE)
     _settle(stack)
 
@@ -230,7 +240,6 @@ def _train(stack: Stack, warehouse: Warehouse) -> None:
     run = {"logical_date": (CRASH_DAY.start + timedelta(hours=4, minutes=30)).isoformat(), "dag_run_id": "night"}
     stack.api.post("/dags/train_models/dagRuns", run)
     _settle(stack, "train_models", 400)
-    _settle(stack)
 
     def is_scored() -> bool:
         with warehouse.begin() as connection:
