@@ -10,7 +10,6 @@ from airflow.plugins_manager import AirflowPlugin
 from chandler_airflow.links import PREFIX, IncidentsLink, QualityLink, ReportLink, market_views
 from chandler_airflow.timetables import MonthsByBackfill
 
-
 _PAGES = "chandler_airflow.app"
 
 

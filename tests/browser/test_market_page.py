@@ -107,7 +107,7 @@ def test_a_day_with_a_hole_is_seen_understood_and_filled(admin: Page, stage: Sta
 
 
 def test_a_day_that_nobody_has_loaded_is_backfilled_by_a_dag_that_was_off(admin: Page, stage: Stage) -> None:
-    """Its page says that nothing is known, and why its button would do nothing yet; two clicks later the day is whole."""
+    """Its page says that nothing is known, and why its button does nothing yet; two clicks later the day is whole."""
     day = stage.days.three[0]
     stage.stack.api.patch(f"/dags/{OTHERS}", {"is_paused": True})
     market = open_market(admin)

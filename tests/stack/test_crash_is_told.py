@@ -213,7 +213,7 @@ def _start(stop: ExitStack, folder: Path, hook: WebReceiver, mail: MailReceiver,
 
 
 def _load_the_past(stack: Stack) -> None:
-    """Backfill November of one exchange by the month, what follows by the day; of the other just the last days are there."""
+    """Backfill November of one exchange by the month, what follows by the day; the other just has its last days."""
     month = {"from_date": "2021-11-01T00:00:00Z", "to_date": "2021-11-01T00:00:00Z"}
     stack.api.post("/backfills", {"dag_id": "history_live", **month, "reprocess_behavior": "none"})
     with open_stores(stack.settings) as stores:
