@@ -53,7 +53,7 @@ def model() -> Iterator[LanguageModel]:
 
 def alerting_of(model: LanguageModel, **changes: Any) -> Alerting:
     """Return what alerts.toml says of a server on this machine."""
-    own = {"url": model.url, "model": "tiny", "timeout_s": 1, "allow_private": True, **changes}
+    own = {"url": model.url, "model": "tiny", "timeout_s": 60, "allow_private": True, **changes}
     return Alerting.model_validate({"opinion": own})
 
 

@@ -29,7 +29,7 @@ def model() -> Iterator[LanguageModel]:
 
 def opinion_of(url: str, **changes: Any) -> Opinion:
     """Return the settings of a server on this machine."""
-    return Opinion.model_validate({"url": url, "model": "tiny", "timeout_s": 2, "allow_private": True, **changes})
+    return Opinion.model_validate({"url": url, "model": "tiny", "timeout_s": 60, "allow_private": True, **changes})
 
 
 def test_a_good_answer_is_a_judgement(model: LanguageModel, caplog: pytest.LogCaptureFixture) -> None:
