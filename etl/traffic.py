@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
@@ -113,6 +112,8 @@ class Counting:
         self._is_over.set()
         if self._writer is not None:
             await self._writer
+        # What was counted while it wrote for the last time, and what it could not write then.
+        await self._write()
         if self._counts:
             lost = sum(answers.requests for answers in self._counts.values())
             log.warning("%d requests to %s are not counted", lost, self._exchange)
@@ -123,9 +124,10 @@ class Counting:
 
     async def _write_now_and_then(self) -> None:
         while not self._is_over.is_set():
-            with suppress(TimeoutError):
+            try:
                 await asyncio.wait_for(self._is_over.wait(), _EVERY_S)
-            await self._write()
+            except TimeoutError:
+                await self._write()
 
     async def _write(self) -> None:
         counts, self._counts = self._counts, {}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
@@ -161,6 +162,35 @@ def test_what_was_not_written_is_written_later(stores: Stores, caplog: pytest.Lo
     with stores.warehouse.begin() as connection:
         (row,) = read_requests(connection)
     assert (row.hour, row.answers) == (NOW.replace(minute=0), took(0.2, 0.4))
+
+
+def test_what_is_counted_while_others_are_written_is_written_at_the_end(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However near the end: a write that is under way has not seen it, and fails besides."""
+    is_writing, may_write, add = threading.Event(), threading.Event(), Counting._add
+
+    def fail_once(counting: Counting, counts: Mapping[tuple[datetime, Outcome], Answers]) -> bool:
+        if may_write.is_set():
+            return add(counting, counts)
+        is_writing.set()
+        may_write.wait()
+        return False
+
+    monkeypatch.setattr("etl.traffic._EVERY_S", 0.01)
+    monkeypatch.setattr(Counting, "_add", fail_once)
+
+    async def count() -> None:
+        async with Counting(stores.warehouse, "binance", lambda: NOW) as counting:
+            counting.count(Outcome.OK, 0.2)
+            await asyncio.to_thread(is_writing.wait)
+            counting.count(Outcome.OK, 0.4)
+            asyncio.get_running_loop().call_later(0.1, may_write.set)
+
+    asyncio.run(count())
+    with stores.warehouse.begin() as connection:
+        (row,) = read_requests(connection)
+    assert row.answers == took(0.4, 0.2)
 
 
 def test_many_processes_add_up(stores: Stores) -> None:
