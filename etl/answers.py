@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -29,7 +29,10 @@ class Outcome(StrEnum):
 OnAnswer = Callable[[Outcome, float], None]
 """Who counts requests: told what came of one, and how many seconds it took."""
 
-_OUTCOMES: tuple[tuple[type[Exception], Outcome], ...] = (
+Outcomes = Sequence[tuple[type[Exception], Outcome]]
+"""What a request came to by what it raised; the first that fits counts, and OTHER if none does."""
+
+_OUTCOMES: Outcomes = (
     (RateLimitError, Outcome.RATE_LIMIT),
     (SourceUnavailableError, Outcome.UNAVAILABLE),
     (MalformedPayloadError, Outcome.MALFORMED),
@@ -90,22 +93,18 @@ class Answers:
         return self.slowest_s
 
 
-def outcome_of(error: Exception) -> Outcome:
-    """Return what a request came to that raised this."""
-    return next((outcome for kind, outcome in _OUTCOMES if isinstance(error, kind)), Outcome.OTHER)
-
-
 def ignore(outcome: Outcome, seconds: float) -> None:
     """Count nothing. An `OnAnswer`."""
 
 
 @contextmanager
-def counted(on_answer: OnAnswer, to_outcome: Callable[[Exception], Outcome] = outcome_of) -> Iterator[None]:
+def counted(on_answer: OnAnswer, outcomes: Outcomes = _OUTCOMES) -> Iterator[None]:
     """Count what the block asks as one request; one that is cancelled does not count."""
     began = time.monotonic()
     try:
         yield
     except Exception as error:
-        on_answer(to_outcome(error), time.monotonic() - began)
+        outcome = next((outcome for kind, outcome in outcomes if isinstance(error, kind)), Outcome.OTHER)
+        on_answer(outcome, time.monotonic() - began)
         raise
     on_answer(Outcome.OK, time.monotonic() - began)

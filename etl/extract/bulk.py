@@ -22,7 +22,7 @@ from datetime import UTC, date, datetime, timedelta
 import aiohttp
 import tenacity
 
-from etl.answers import OnAnswer, Outcome, counted, ignore
+from etl.answers import OnAnswer, Outcome, Outcomes, counted, ignore
 from etl.extract.kline_csv import without_header
 from etl.extract.source import Page, Route
 from etl.series import Series, TimeRange
@@ -76,7 +76,7 @@ class _TooOftenError(_BusyError):
     """The server wants fewer requests."""
 
 
-_OUTCOMES: tuple[tuple[type[Exception], Outcome], ...] = (
+_OUTCOMES: Outcomes = (
     (_NotThereError, Outcome.OK),  # which is what was asked
     (_TooOftenError, Outcome.RATE_LIMIT),
     (_BusyError, Outcome.UNAVAILABLE),
@@ -198,7 +198,7 @@ def _read_member(content: bytes, name: str) -> bytes:
 
 async def _download_patiently(session: aiohttp.ClientSession, url: str, most_bytes: int, on_answer: OnAnswer) -> bytes:
     async def download() -> bytes:
-        with counted(on_answer, _outcome_of):
+        with counted(on_answer, _OUTCOMES):
             return await _download(session, url, most_bytes)
 
     retrying = tenacity.AsyncRetrying(
@@ -237,10 +237,6 @@ async def _download(session: aiohttp.ClientSession, url: str, most_bytes: int) -
             if len(content) > most_bytes:
                 raise _UnusableError(f"{name} sends over {most_bytes} bytes")
         return bytes(content)
-
-
-def _outcome_of(error: Exception) -> Outcome:
-    return next((outcome for kind, outcome in _OUTCOMES if isinstance(error, kind)), Outcome.OTHER)
 
 
 def _reason(error: BaseException) -> str:
