@@ -10,14 +10,18 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.text import Text
 
-from etl.cli.logs import JsonLines, Stderr, log_format
+from etl.cli.logs import JsonLines, Stderr, log_format, set_up_logs
 from etl.errors import ConfigError, SourceError
+from etl.ingest import clean_pages, load
 from etl.replay import FaultPlan, MadeUpMarket, ReplayServer
+from etl.schema import empty_candles
 from etl.series import TimeRange
 from etl.settings import Settings
+from etl.stores import Partition, Stores
 from tests.conftest import BTC
-from tests.markets import DAYS
+from tests.markets import DAYS, kline, put_pages
 
 CHANDLER = str(Path(sys.executable).with_name("chandler"))
 
@@ -83,11 +87,33 @@ def test_a_record_carries_what_it_is_about(monkeypatch: pytest.MonkeyPatch) -> N
         log_format()
 
 
-def test_words_for_people_go_into_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    """Without their markup; what moves on a terminal does not."""
-    caplog.set_level(logging.INFO)
+def test_words_for_people_go_into_the_log(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Without their markup, and without being asked for; in what colour they stand is how bad it is. Bars do not."""
+    caplog.set_level(logging.NOTSET, logger="chandler")
+    monkeypatch.setenv("CHANDLER_LOG_FORMAT", "json")
     err = Stderr()
-    err.is_log = True
+    set_up_logs(err, verbose=False)
     with err.status("asking"):
         err.print("[bold]Nothing[/bold] is loaded yet")
-    assert caplog.messages == ["Nothing is loaded yet"]
+    err.print("Serving [feeds.x]", markup=False)
+    err.print("it waits", style="yellow")
+    err.print(Text("it is gone", style="red").append("; look", style="default"), "for it")
+    assert [(record.levelname, record.message) for record in caplog.records] == [
+        ("INFO", "Nothing is loaded yet"),
+        ("INFO", "Serving [feeds.x]"),
+        ("WARNING", "it waits"),
+        ("ERROR", "it is gone; look"),
+        ("INFO", "for it"),
+    ]
+
+
+def test_what_an_audit_finds_is_an_error_in_the_log(stores: Stores) -> None:
+    """Whoever collects logs learns of it though nobody looks at the table."""
+    put_pages(stores.raw, BTC, DAYS, [kline(at) for at in range(DAYS.start_ms, DAYS.end_ms, 60_000)])
+    clean_pages(stores, Partition(BTC, DAYS))
+    load(stores, Partition(BTC, DAYS), "test")
+    stores.archive.write(BTC, DAYS, empty_candles())
+    done = run("audit", CHANDLER_LOG_FORMAT="json")
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert done.returncode == 1
+    assert any(line["level"] == "error" and f"chandler audit {BTC}" in line["message"] for line in lines), lines

@@ -24,6 +24,8 @@ from etl.spelling import nearest
 
 VARIABLE = "CHANDLER_LOG_FORMAT"
 log = logging.getLogger("chandler")
+# Of what is said in a colour as a whole; what has none, or another one, is INFO.
+_LEVELS = {"red": logging.ERROR, "yellow": logging.WARNING}
 
 
 class LogFormat(StrEnum):
@@ -45,12 +47,12 @@ class Stderr(Console):
         if not self.is_log:
             super().print(*objects, style=style, **options)
             return
+        read = Text.from_markup if options.get("markup", True) else Text
         for one in objects:
             if isinstance(one, str | Text):
-                is_warning = isinstance(one, Text) and one.style == "yellow"
-                is_marked = isinstance(one, str) and options.get("markup", True)
-                plain = Text.from_markup(str(one)).plain if is_marked else str(one)
-                log.log(logging.WARNING if is_warning else logging.INFO, "%s", plain)
+                text = read(one) if isinstance(one, str) else one
+                words = f"{style} {text.style}".split()
+                log.log(max(_LEVELS.get(word, logging.INFO) for word in words), "%s", text.plain)
 
 
 class JsonLines(logging.Formatter):
@@ -87,7 +89,7 @@ def _parts(given: object) -> tuple[object, ...]:
 
 
 def set_up_logs(err: Stderr, *, verbose: bool) -> None:
-    """Let records go to stderr.
+    """Let records go to stderr: warnings and worse, what each step does if `verbose`, and whatever is said to people.
 
     Raises:
         ConfigError: CHANDLER_LOG_FORMAT is none.
@@ -100,6 +102,7 @@ def set_up_logs(err: Stderr, *, verbose: bool) -> None:
     else:
         handler = RichHandler(console=err, show_path=False, show_time=verbose, markup=False, highlighter=None)
         handler.setFormatter(logging.Formatter("%(message)s"))
+    log.setLevel(logging.INFO if err.is_log else logging.NOTSET)
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler])
     for noisy in ("alembic", "aiohttp"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
