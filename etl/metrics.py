@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from etl.answers import BOUNDS_S, Answers
 from etl.incidents import Severity
@@ -21,6 +21,7 @@ from etl.traffic import read_traffic
 from etl.warehouse import (
     SeriesTotals,
     Warehouse,
+    begin_reading,
     count_present_incidents,
     read_backlog,
     read_champions,
@@ -31,7 +32,6 @@ from etl.warehouse import (
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
-_LONGEST = "15s"
 _OF_SERIES = ("exchange", "symbol", "timeframe")
 _MESSAGES = ("waiting", "sending", "dead")
 
@@ -39,16 +39,14 @@ Samples = Iterable[tuple[Sequence[str], float]]
 
 
 def metrics_text(warehouse: Warehouse, settings: Settings, now: datetime) -> bytes:
-    """Return all metrics in Prometheus' text format.
+    """Return all metrics in Prometheus' text format, as of one moment: what belongs together adds up.
 
     Raises:
         StoreError: The warehouse does not answer; so that a scrape fails, and `up` says so.
     """
     from prometheus_client import CollectorRegistry, generate_latest
 
-    with warehouse.begin() as connection:
-        connection.execute(text("SET TRANSACTION READ ONLY"))
-        connection.execute(text(f"SET LOCAL statement_timeout = '{_LONGEST}'"))
+    with begin_reading(warehouse) as connection:
         families = [
             *_of_series(read_totals(connection), settings, now),
             *_of_exchanges(connection, settings, now),

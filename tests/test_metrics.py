@@ -6,21 +6,24 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from sqlalchemy import insert, text
+from sqlalchemy import event, insert, text
 
 from etl.accounting import account_for_loads
 from etl.answers import Answers, Outcome
 from etl.ingest import ingest
 from etl.metrics import metrics_text
 from etl.replay import RecordedMarket, ReplayServer
+from etl.series import TimeRange
 from etl.settings import Feed, Settings, load_settings
 from etl.stores import Partition, Stores
 from etl.timeframe import Timeframe
-from etl.warehouse import add_requests, fold_requests, read_pauses
+from etl.warehouse import Quality, add_requests, ensure_series, fold_requests, read_pauses
 from etl.warehouse.incident_tables import channels
+from etl.warehouse.quality import write_quality
 from etl.warehouse.tables import pauses
 from models.registry import Draft, State
 from models.registry import decide as decide_model
@@ -150,6 +153,22 @@ def test_totals_never_fall(stores: Stores) -> None:
     buckets = [value(before, "chandler_request_duration_seconds_bucket", **of, le=le) for le in ("0.05", "0.1", "0.25")]
     assert buckets == [1, 1, 2]
     assert value(before, "chandler_request_duration_seconds_sum", **of) == pytest.approx(80.25)
+
+
+def test_a_scrape_is_of_one_moment(stores: Stores) -> None:
+    """A series that is committed once the series are read belongs to the next scrape."""
+
+    def commit_another(*what: Any) -> None:
+        if "FROM series" in what[2] and not done:
+            done.append(True)
+            with stores.warehouse.begin() as connection:
+                days = TimeRange(DAYS.start, DAYS.start + timedelta(days=1))
+                write_quality(connection, ensure_series(connection, BTC), days, {DAYS.start.date(): Quality(1, 1)})
+
+    done: list[bool] = []
+    event.listen(stores.warehouse.engine, "after_cursor_execute", commit_another)
+    names = [{name for name, _ in scrape(stores, stores.settings)} for _ in range(2)]
+    assert ["chandler_candles_expected" in each for each in names] == [False, True]
 
 
 def test_the_guide_names_what_is_there(loaded: Stores) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from sqlalchemy import Connection, Engine, create_engine, inspect, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from etl.errors import ConfigError, SchemaMismatchError, StoreError, StoreUnavailableError
 from etl.settings import Settings
@@ -22,6 +24,11 @@ log = logging.getLogger(__name__)
 MIGRATIONS = Path(__file__).parent / "migrations"
 HEAD = "0009"
 _HAS_CHUNKS = "SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'timescaledb')"
+_CONNECT_S = 10
+
+
+class TooLongError(StoreUnavailableError):
+    """The warehouse answers, and has given up what it was asked for, as that took too long."""
 
 
 class Warehouse:
@@ -32,11 +39,13 @@ class Warehouse:
         address: Where it is, without a password, for people.
         idle: Connections that loads have left to the next ones.
         has_chunks: Whether TimescaleDB may keep the candles, as far as was known when it was opened.
+        limits: What each transaction is begun with that `begin` opens: SQL, or nothing.
     """
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.has_chunks = False
+        self.limits = ""
         self.idle: deque[Connection] = deque()
         self.address = engine.url.render_as_string(hide_password=True)
 
@@ -52,9 +61,12 @@ class Warehouse:
 
         Raises:
             StoreUnavailableError: The server cannot be reached, or went away; what was not committed is not there.
+            TooLongError: A statement took longer than it may.
             StoreError: The server refuses a statement.
         """
         with self.translated(), self.engine.begin() as connection:
+            if self.limits:
+                connection.exec_driver_sql(self.limits)
             yield connection
 
     @contextmanager
@@ -62,9 +74,15 @@ class Warehouse:
         """Turn the driver's errors into ours, once."""
         try:
             yield
+        except PoolTimeoutError as error:
+            message = f"all connections to the warehouse at {self.address} are in use; run this again"
+            raise StoreUnavailableError(message) from error
         except (DBAPIError, psycopg.Error) as error:
             cause = error.orig if isinstance(error, DBAPIError) else error
             detail = " ".join(str(cause).split())[:200]
+            if isinstance(cause, psycopg.errors.QueryCanceled):
+                message = f"the warehouse at {self.address} gave up what took too long ({detail}); ask for less"
+                raise TooLongError(message) from error
             if isinstance(cause, (psycopg.OperationalError, psycopg.InterfaceError)):
                 code = getattr(cause, "sqlstate", None) or ""
                 # It answers, that it lacks room or that another transaction went first.
@@ -76,35 +94,61 @@ class Warehouse:
 
 
 @contextmanager
-def open_warehouse(settings: Settings) -> Iterator[Warehouse]:
+def open_warehouse(
+    settings: Settings, *, wait_s: int | None = None, longest_s: int | None = None
+) -> Iterator[Warehouse]:
     """Connect to the warehouse and bring its tables up to date; start the embedded server if no address is set.
+
+    Args:
+        wait_s: For so long at most wait for the server, and for what somebody else holds: connections, locks, tables
+            that are just migrated. Without, for as long as it takes, but not for ever for a server that is silent.
+        longest_s: For so long at most a statement goes on, but for a migration's. Without, for as long as it takes.
 
     Raises:
         ConfigError: The address is none.
         StoreUnavailableError: The server cannot be reached.
         SchemaMismatchError: The tables are newer than this version.
     """
-    if settings.warehouse_url is None:
-        with embedded_postgres(settings.home / "postgres", "warehouse") as url, _connected(url) as warehouse:
-            yield warehouse
-    else:
-        with _connected(settings.warehouse_url) as warehouse:
-            yield warehouse
+    with ExitStack() as stack:
+        url = settings.warehouse_url
+        if url is None:
+            url = stack.enter_context(embedded_postgres(settings.home / "postgres", "warehouse"))
+        warehouse = stack.enter_context(_connected(url, wait_s))
+        warehouse.limits = _limits(wait_s, longest_s)
+        yield warehouse
 
 
 @contextmanager
-def _connected(url: str) -> Iterator[Warehouse]:
+def _connected(address: str, wait_s: int | None) -> Iterator[Warehouse]:
     try:
+        url = make_url(address).set(drivername="postgresql+psycopg")
+        own = {name: value for name, value in _patience(wait_s).items() if name not in url.query}
+        pool = {} if wait_s is None else {"pool_timeout": wait_s}
         # A connection is kept, since loads are many and short; one that a restarted server has forgotten is no error.
-        engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+        engine = create_engine(url, pool_pre_ping=True, connect_args=own, **pool)
     except (ArgumentError, NoSuchModuleError, ValueError) as error:
         raise ConfigError("the warehouse's address is none; write postgresql://user:password@host:5432/db") from error
     warehouse = Warehouse(engine)
+    warehouse.limits = _limits(wait_s, None)
     try:
         migrate(warehouse)
         yield warehouse
     finally:
         warehouse.close()
+
+
+def _patience(wait_s: int | None) -> dict[str, Any]:
+    """Return how long libpq waits for a server, unless the address says so."""
+    if wait_s is None:
+        return {"connect_timeout": _CONNECT_S}
+    # So that a connection that is kept is given up, too, once nothing comes through any more.
+    return {"connect_timeout": wait_s, "tcp_user_timeout": 2000 * wait_s, "keepalives_idle": wait_s}
+
+
+def _limits(wait_s: int | None, longest_s: int | None) -> str:
+    """Return what keeps a transaction from waiting, and a statement from going on, for longer than that."""
+    limits = {"lock_timeout": wait_s, "statement_timeout": longest_s}
+    return "; ".join(f"SET LOCAL {name} = '{int(of)}s'" for name, of in limits.items() if of is not None)
 
 
 def migrate(warehouse: Warehouse) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import threading
+from contextlib import ExitStack
 
 import psycopg
 import pyarrow as pa
@@ -12,6 +14,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
+from sqlalchemy import text
 
 from etl.audit import audit, is_sound
 from etl.errors import ConfigError, SchemaMismatchError, StoreUnavailableError
@@ -21,10 +24,18 @@ from etl.series import TimeRange
 from etl.settings import Settings
 from etl.stores import Partition, Stores
 from etl.timeframe import from_ms, to_ms
-from etl.warehouse import known_series, merge, open_warehouse, read_absences, read_accounts, read_checkpoints
+from etl.warehouse import (
+    begin_reading,
+    known_series,
+    merge,
+    open_warehouse,
+    read_absences,
+    read_accounts,
+    read_checkpoints,
+)
 from etl.warehouse.around import days_of
 from etl.warehouse.copying import copy_in, copy_out, fetch_out
-from etl.warehouse.database import HEAD, MIGRATIONS
+from etl.warehouse.database import HEAD, MIGRATIONS, TooLongError
 from etl.warehouse.reading import cursor_of, driver_of
 from etl.warehouse.tables import metadata
 from tests.candles import candle_tables
@@ -214,6 +225,7 @@ def test_a_warehouse_that_is_not_there_is_a_clear_error(
     [
         (psycopg.errors.DeadlockDetected, "cannot do this just now.*run this again"),
         (psycopg.errors.DiskFull, "cannot do this just now.*run this again"),
+        (psycopg.errors.QueryCanceled, "gave up what took too long.*ask for less"),
         (psycopg.errors.AdminShutdown, "does not answer.*start it"),
     ],
 )
@@ -229,3 +241,33 @@ def test_a_password_is_in_no_message(settings: Settings) -> None:
     with pytest.raises(StoreUnavailableError) as caught, open_warehouse(elsewhere):
         pass
     assert "hunter2" not in str(caught.value)
+
+
+def test_who_has_no_time_waits_for_nobody(settings: Settings) -> None:
+    """Not for a server that is silent, nor for a migration, a connection, a lock or an answer."""
+    url = str(settings.warehouse_url)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        there = f"postgresql://127.0.0.1:{silent.getsockname()[1]}/none"
+        with pytest.raises(StoreUnavailableError, match="does not answer"):
+            _open_and_close(settings.model_copy(update={"warehouse_url": there}))
+    with psycopg.connect(url) as other:
+        with open_warehouse(settings, wait_s=1, longest_s=2) as warehouse:
+            other.execute("LOCK TABLE candles")
+            with pytest.raises(StoreUnavailableError, match="cannot do this just now"), warehouse.begin() as connection:
+                connection.execute(text("SELECT count(*) FROM candles"))
+            with pytest.raises(TooLongError, match="ask for less"), begin_reading(warehouse) as connection:
+                connection.execute(text("SELECT pg_sleep(9)"))
+            with ExitStack() as all_of_them, pytest.raises(StoreUnavailableError, match="are in use; run this again"):
+                for _ in range(99):
+                    all_of_them.enter_context(warehouse.begin())
+        other.rollback()
+        other.execute("UPDATE alembic_version SET version_num = '0001'")
+        other.commit()
+        other.execute("SELECT pg_advisory_lock(hashtext('chandler migrations'))")
+        with pytest.raises(StoreUnavailableError, match="cannot do this just now"):
+            _open_and_close(settings)
+
+
+def _open_and_close(settings: Settings) -> None:
+    with open_warehouse(settings, wait_s=1):
+        pass

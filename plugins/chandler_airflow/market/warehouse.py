@@ -7,20 +7,23 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 from fastapi import HTTPException
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from chandler_airflow.connections import read_settings
-from etl.errors import ChandlerError, ConfigError
+from etl.errors import ChandlerError, ConfigError, StoreUnavailableError
 from etl.settings import Settings
-from etl.warehouse import Warehouse, open_warehouse
+from etl.warehouse import Warehouse, begin_reading, open_warehouse
+from etl.warehouse.database import TooLongError
 
 log = logging.getLogger(__name__)
 
 _SETTINGS_FOR_S = 5.0
-_LONGEST = "15s"  # what takes longer is given up, so that no page can keep the database busy
+# What takes longer is given up, so that no page can keep the database busy, nor all of the server's threads.
+_WAIT_S = 5
+_LONGEST_S = 15
 
 
 class _Kept:
@@ -34,7 +37,7 @@ class _Kept:
         self._opened: tuple[str, Warehouse] | None = None
 
     def settings(self) -> Settings:
-        with self._lock:
+        with self._locked():
             if self._settings is None or time.monotonic() - self._read_at > _SETTINGS_FOR_S:
                 self._settings, self._read_at = read_settings(), time.monotonic()
             return self._settings
@@ -42,18 +45,32 @@ class _Kept:
     def warehouse(self, settings: Settings) -> Warehouse | None:
         """Return the database by its address; None if it is the one that is started when it is wanted."""
         url = settings.warehouse_url
-        with self._lock:
+        with self._locked():
             if self._opened is not None and self._opened[0] == url:
                 return self._opened[1]
             self.close()
             if url is None:
                 return None
-            self._opened = url, self._open.enter_context(open_warehouse(settings))
+            self._opened = url, self._open.enter_context(_open(settings))
             return self._opened[1]
 
     def close(self) -> None:
         self._opened = None
         self._open.close()
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Be alone; no longer than one may wait for a database, since whoever is may be waiting for one."""
+        if not self._lock.acquire(timeout=_WAIT_S):
+            raise StoreUnavailableError("somebody else is still opening the warehouse; ask again")
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+
+def _open(settings: Settings) -> AbstractContextManager[Warehouse]:
+    return open_warehouse(settings, wait_s=_WAIT_S, longest_s=_LONGEST_S)
 
 
 _kept = _Kept()
@@ -65,18 +82,22 @@ def opened_warehouse() -> Iterator[tuple[Warehouse, Settings]]:
     """Yield the warehouse and the settings.
 
     Raises:
-        HTTPException: 503, it cannot be read; the log says why. 422 for nonsense that was asked for.
+        HTTPException: 503, it cannot be read; the log says why. 504, what was asked for takes too long. 422 for
+            nonsense that was asked for.
     """
     with ExitStack() as own:
         try:
             settings = _kept.settings()
-            warehouse = _kept.warehouse(settings) or own.enter_context(open_warehouse(settings))
+            warehouse = _kept.warehouse(settings) or own.enter_context(_open(settings))
         except ChandlerError as error:
             raise _unreadable(error) from error
         try:
             yield warehouse, settings
         except ConfigError as error:
             raise HTTPException(422, error.message) from error
+        except TooLongError as error:
+            log.warning("%s", error)
+            raise HTTPException(504, f"that took longer than {_LONGEST_S} s; ask for less") from error
         except ChandlerError as error:
             raise _unreadable(error) from error
 
@@ -89,8 +110,6 @@ def _unreadable(error: ChandlerError) -> HTTPException:
 
 @contextmanager
 def reading() -> Iterator[tuple[Connection, Settings]]:
-    """Yield a transaction that writes nothing; see `opened_warehouse`."""
-    with opened_warehouse() as (warehouse, settings), warehouse.begin() as connection:
-        connection.execute(text(f"SET LOCAL statement_timeout = '{_LONGEST}'"))
-        connection.execute(text("SET TRANSACTION READ ONLY"))
+    """Yield a transaction that writes nothing, and sees one moment; see `opened_warehouse`."""
+    with opened_warehouse() as (warehouse, settings), begin_reading(warehouse) as connection:
         yield connection, settings
