@@ -10,6 +10,7 @@ import subprocess
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from etl.accounting import account_for_loads
 from etl.answers import BOUNDS_S, Answers, Outcome
 from etl.errors import ConfigError
 from etl.ingest import clean_pages, ingest, load
-from etl.replay import RecordedMarket, ReplayServer
+from etl.replay import MadeUpMarket, RecordedMarket, ReplayServer
 from etl.series import Series, TimeRange
 from etl.settings import load_settings
 from etl.stores import Partition, Stores, open_stores
@@ -198,6 +199,28 @@ def test_the_chart_shows_candles_as_they_are(
         _, _, highs, lows, _, volumes = zip(*rows, strict=True)
         assert (max(highs), min(lows)) == (high, low)
         assert sum(volumes) == pytest.approx(volume)
+
+
+def test_time_without_a_listing_makes_no_series_look_short(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A series that is loaded from before its listing to after its delisting is held altogether."""
+    listed = TimeRange(DAYS.start, DAYS.start + timedelta(hours=6))
+    market = MadeUpMarket(symbols=["BTC/USDT"], listed={"BTC/USDT": (listed.start_ms, listed.end_ms)})
+    day = timedelta(days=1)
+    with ReplayServer(market) as server:
+        monkeypatch.setenv("CHANDLER_EXCHANGES__BINANCE__BASE_URL", server.url)
+        stores = replace(stores, settings=load_settings())
+        ingest(stores, Partition(BTC, TimeRange(listed.start - day, listed.end + day)), "grafana")
+    shown = {}
+    with reader_of(stores.warehouse.engine.url) as reader:
+        kinds = reader.execute("SELECT DISTINCT jsonb_object_keys(absent) FROM quality ORDER BY 1").fetchall()
+        for query in QUERIES:
+            if query.dashboard == "chandler-quality" and query.place in {"panel Held", "panel Series"}:
+                columns, (row,) = ask(reader, query, LONG, timedelta(hours=1))
+                shown[query.place] = dict(zip([column.name for column in columns], row, strict=True))
+    assert kinds == [("delisted",), ("not_listed",)]
+    assert shown["panel Held"] == {"held": 100}
+    of_series = shown["panel Series"]
+    assert (of_series["held"], of_series["expected"], of_series["stored"]) == (100, 360, 360)
 
 
 def test_grafana_may_look_and_do_nothing_else(
