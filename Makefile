@@ -57,7 +57,7 @@ bench-models: .venv/dev.stamp ## compare the ways to judge candles on recordings
 	@$(BIN)/python -m bench models $(ARGS)
 
 screenshots: .venv/dev.stamp ## take the pictures of Airflow and of the market page anew, as the tests in a browser do
-	@CHANDLER_SCREENSHOTS=$(CURDIR)/docs/img $(BIN)/python -m pytest tests/browser $(ARGS)
+	@CHANDLER_SCREENSHOTS=$(CURDIR)/docs/img $(BIN)/python -m pytest tests/stage $(ARGS)
 
 audit: $(DEV) ## ask PyPI and npm whether anything that is locked has a known hole
 	$(UV) tool run pip-audit --disable-pip --require-hashes --strict -r requirements.txt

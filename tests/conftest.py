@@ -23,7 +23,7 @@ hypothesis.settings.load_profile("chandler")
 
 REPOSITORY = Path(__file__).parent.parent
 BTC = Series.parse("binance:BTC/USDT:1m")
-STACKS = ("tests/browser/", "tests/stack/")
+STACKS = ("tests/stage/", "tests/stack/")
 """Tests that start a whole Airflow: one after the other, and first, since nothing else takes as long."""
 
 

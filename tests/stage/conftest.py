@@ -1,29 +1,30 @@
-"""One stack and one browser for all tests of the browser, and the pages of those who are logged in."""
+"""One stack for all tests here; one browser for those that want one, and the pages of those who are logged in."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.browser import stage as stages
-from tests.browser.airflow_ui import log_in
-from tests.browser.chromium import find_chromium, opened_chromium
-from tests.browser.watched import Watched, watched_page
+from tests.stage import stage as stages
+from tests.stage.airflow_ui import log_in
+from tests.stage.chromium import find_chromium, opened_chromium
+from tests.stage.watched import Watched, watched_page
+
+
+@pytest.fixture(scope="package")
+def stage(recording: Path) -> Iterator[stages.Stage]:
+    """A stack that is up, with two days in it."""
+    with stages.raised_stage(recording) as raised:
+        yield raised
 
 
 @pytest.fixture(scope="module")
 def chromium() -> str:
-    """The program; the tests are skipped where there is none, before anything is started."""
+    """The program; the tests are skipped where there is none."""
     return find_chromium()
-
-
-@pytest.fixture(scope="module")
-def stage(chromium: str) -> Iterator[stages.Stage]:
-    """A stack that is up, with two days in it."""
-    with stages.raised_stage() as raised:
-        yield raised
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import re
 
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.airflow_ui import (
+from tests.stage.airflow_ui import (
     RUN_MS,
     choose_appearance,
     clear_what_is_shown,
@@ -15,11 +15,11 @@ from tests.browser.airflow_ui import (
     rows_of_runs,
     state_of,
 )
-from tests.browser.chromium import take_picture
-from tests.browser.crash import write_crash
-from tests.browser.market_ui import click_at, in_frame, nameless, number, open_day, open_market, point_at, width_of
-from tests.browser.stage import BTC, ETH, MAJORS, OTHERS, SOL, XRP, Stage
-from tests.browser.watched import PHONE, Watched, watched_page
+from tests.stage.chromium import take_picture
+from tests.stage.crash import write_crash
+from tests.stage.market_ui import click_at, in_frame, nameless, number, open_day, open_market, point_at, width_of
+from tests.stage.stage import BTC, ETH, MAJORS, OTHERS, SOL, XRP, Stage
+from tests.stage.watched import PHONE, Watched, watched_page
 
 
 def test_somebody_logs_in_and_finds_the_page(admin: Page, stage: Stage) -> None:

@@ -1,4 +1,7 @@
-"""What the browser looks at: a whole stack behind whose exchange there is a week with a hole, a failure and a crash."""
+"""A whole stack, started once. Behind one exchange is a week with a hole, a failure and a crash, to be looked at.
+
+Behind two others, what there was years ago: days that are recorded, and months.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from etl.replay import FaultPlan, RecordedMarket, ReplayServer
+from etl.replay import FaultPlan, MadeUpMarket, RecordedMarket, ReplayServer
 from etl.schema import to_columns
 from etl.series import Series, TimeRange
 from stack.home import Home
@@ -28,6 +32,7 @@ from tests.models.made_up import walk
 from tests.stack.sparing import SPARING
 
 MAJORS, OTHERS = "ingest_majors", "ingest_others"
+RECORDED, HISTORY = "ingest_recorded", "history_past"
 BTC, ETH, SOL, XRP = (Series.parse(f"binance:{base}/USDT:1m") for base in ("BTC", "ETH", "SOL", "XRP"))
 FEEDS = """
 [feeds.majors]
@@ -41,6 +46,22 @@ exchange = "binance"
 symbols = ["SOL/USDT", "XRP/USDT"]
 timeframes = ["1m"]
 start = {start:%Y-%m-%d}
+
+[feeds.recorded]
+exchange = "replay"
+symbols = ["BTC/USDT", "ETH/USDT"]
+timeframes = ["1m"]
+start = 2024-01-01
+
+[feeds.past]
+exchange = "madeup"
+symbols = ["BTC/USDT"]
+timeframes = ["15m"]
+start = 2024-06-01
+
+[exchanges]
+replay = {{ protocol = "binance" }}
+madeup = {{ protocol = "binance" }}
 """
 DAY = timedelta(days=1)
 MINUTE = timedelta(minutes=1)
@@ -83,17 +104,25 @@ class Days:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A stack that is up, behind it an exchange.
+    """A stack that is up, behind it exchanges.
 
     Attributes:
-        faults: What the exchange does wrong from now on.
+        faults: What the exchange of this week does wrong from now on.
+        faults_then: What that of the recorded days does.
+        made_up: The exchange that has a past.
         passwords: Of each user.
+        strangers: Processes that were there before it.
+        stop: Stops it.
     """
 
     stack: Stack
     faults: FaultPlan
+    faults_then: FaultPlan
+    made_up: ReplayServer
     days: Days
     passwords: dict[str, str]
+    strangers: list[psutil.Process]
+    stop: ExitStack
 
     @property
     def url(self) -> str:
@@ -102,34 +131,45 @@ class Stage:
 
 
 @contextmanager
-def raised_stage() -> Iterator[Stage]:
-    """Start everything, and load yesterday, of which one series is red, and a day with a hole."""
+def raised_stage(recording: Path) -> Iterator[Stage]:
+    """Start everything, and load yesterday, of which one series is red, and a day with a hole.
+
+    Args:
+        recording: Of two days.
+    """
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     days = Days.before(today)
+    strangers = psutil.Process().children(recursive=True)
     with ExitStack() as stop:
         folder = stop.enter_context(folder_for_postgres())
         (folder / "feeds.toml").write_text(FEEDS.format(start=today - 13 * DAY), encoding="utf-8")
         _record(folder / "recording", TimeRange(today - _RECORDED_DAYS * DAY, today + DAY), days.peak)
-        faults = FaultPlan()
+        faults, faults_then = FaultPlan(), FaultPlan()
         market = RecordedMarket(folder / "recording")
         server = stop.enter_context(ReplayServer(market, faults=faults, limits=False))
+        then = stop.enter_context(ReplayServer(RecordedMarket(recording), faults=faults_then))
+        made_up = stop.enter_context(ReplayServer(MadeUpMarket()))
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("CHANDLER_FEEDS", str(folder / "feeds.toml"))
             for name, value in SPARING.items():
                 patch.setenv(name, value)
             patch.setenv("CHANDLER_EXCHANGES__BINANCE__BASE_URL", server.url)
+            patch.setenv("CHANDLER_EXCHANGES__REPLAY__BASE_URL", then.url)
+            patch.setenv("CHANDLER_EXCHANGES__MADEUP__BASE_URL", made_up.url)
+            patch.setenv("CHANDLER_EXCHANGES__MADEUP__BULK_URL", made_up.url + "/data")
             home = Home(folder / "home")
             screen = Screen(Console(file=io.StringIO()))
             starting = local_stack(home, screen, threading.Event(), with_replay=False, is_paused_at_creation=True)
             stack = stop.enter_context(starting)
-        stage = Stage(stack, faults, days, home.passwords(()))
+        stage = Stage(stack, faults, faults_then, made_up, days, home.passwords(()), strangers, stop)
         _load(stage)
         yield stage
 
 
 def _load(stage: Stage) -> None:
     stack = stage.stack
-    ensure_pool(stack.api, "binance")
+    for exchange in ("binance", "replay", "madeup"):
+        ensure_pool(stack.api, exchange)
     stage.faults.add("html", times=None, symbol=XRP.symbol)
     for dag in (MAJORS, OTHERS):
         wait_for_dag(stack, dag)

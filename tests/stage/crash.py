@@ -9,8 +9,8 @@ from etl import read_candles
 from etl.incidents import Fired, Kind, Numbers, Scope, Witness
 from etl.schema import to_columns
 from etl.warehouse import open_warehouse
-from tests.browser.stage import BTC, CRASH_VOLUME, MINUTE, Stage
 from tests.made_incidents import CRASH, ELSEWHERE, found, have
+from tests.stage.stage import BTC, CRASH_VOLUME, MINUTE, Stage
 
 _NAMES = ("open", "high", "low", "close", "volume")
 
