@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 from playwright.sync_api import Browser, Page, expect
 
@@ -104,6 +105,14 @@ def test_a_day_with_a_hole_is_seen_understood_and_filled(admin: Page, stage: Sta
     expect(market.locator(".legend [data-kind=stored]")).to_be_visible()
     expect(market.locator(".legend [data-kind=halted]")).to_have_count(0)
     expect(point_at(market, BTC, day)).to_contain_text("1,440 of 1,440 stored")
+
+
+def test_a_click_far_back_opens_the_day_under_the_mouse(admin: Page, stage: Stage) -> None:
+    """What the keyboard would begin with stays out of sight: nothing moves between pressing and letting go."""
+    market, day = open_market(admin), stage.days.red - timedelta(days=700)
+    market.get_by_role("button", name="1 y").click()
+    open_day(market, BTC, day)
+    expect(market.locator(".heading p")).to_have_text(f"{day:%a, %-d %b %Y}")
 
 
 def test_a_day_that_nobody_has_loaded_is_backfilled_by_a_dag_that_was_off(admin: Page, stage: Stage) -> None:

@@ -53,7 +53,9 @@ export function followHand(hand) {
   frame.addEventListener("wheel", (event) => zoomByWheel(event, frame, view, zoom), { passive: false });
   map.addEventListener("keydown", (event) => press(event, hand));
   map.addEventListener("focus", () => {
-    view.cursor ??= { row: view.rows.findIndex((row) => row.group === null), day: view.days - 1 };
+    // A mouse points by itself: what is scrolled into sight now would move away under it.
+    if (!map.matches(":focus-visible")) return;
+    view.cursor ??= lastDay(view);
     tell(hand);
   });
   map.addEventListener("blur", () => {
@@ -85,7 +87,8 @@ function zoomByWheel(event, frame, view, zoom) {
  */
 function press(event, hand) {
   const { map, view, zoom } = hand;
-  if (event.target !== map || !view.cursor || event.altKey || event.ctrlKey || event.metaKey) return;
+  if (event.target !== map || event.altKey || event.ctrlKey || event.metaKey) return;
+  view.cursor ??= lastDay(view);
   const step = STEPS[event.key];
   if (step) move(view, step[0], step[1]);
   else if (event.key === "+" || event.key === "=") zoom(1 / 1.5, 0.5);
@@ -95,6 +98,9 @@ function press(event, hand) {
   event.preventDefault();
   tell(hand);
 }
+
+/** @param {View} view Where the keyboard begins: the last day of the first series. */
+const lastDay = ({ rows, days }) => ({ row: rows.findIndex((row) => row.group === null), day: days - 1 });
 
 /**
  * @param {View} view

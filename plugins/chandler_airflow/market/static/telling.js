@@ -19,7 +19,9 @@ export function tellChart(place, { bars }, seen, marks) {
   const incidents = marks.incidents.filter((one) => isWithin(seen, one.start));
   const parts = [
     `${plural(inside.length, "candle")} of ${bars.width}, from ${moment(seen.start * 1000)} to ${moment(seen.end * 1000)}`,
-    last === undefined ? "none of them closed here" : `last close ${price(bars.close[last] ?? 0, decimals(bars.close))}`,
+    last === undefined
+      ? "none of them closed here"
+      : `last close ${price(bars.close[last] ?? 0, decimals(bars.close))}`,
     `${plural(incidents.length, "incident")}`,
     ...incidents.slice(0, 5).map((one) => `${one.severity} ${words(one.kind)} at ${moment(one.peak)}`),
     ...marks.absences
