@@ -19,7 +19,7 @@ from etl.retention import retire_candles
 from etl.schema import to_columns
 from etl.series import Series, TimeRange, subtract
 from etl.stores import Stores
-from etl.timeframe import EPOCH
+from etl.timeframe import EPOCH, Timeframe
 from etl.traffic import KEPT
 from etl.warehouse import (
     adapt,
@@ -119,20 +119,23 @@ def retire(stores: Stores, moment: datetime) -> Done:
 
 def make_days(stores: Stores, moment: datetime) -> Done:
     """Make the candles of days that an earlier version has counted, which made none."""
-    with stores.warehouse.begin() as connection:
-        pieces = [
-            (series, series_id, piece)
-            for series, series_id in known_series(connection).items()
-            for span in days_without_candle(connection, series_id)
-            for piece in span.windows(_AT_ONCE // timedelta(milliseconds=1))
-        ]
-    made, problems = 0, []
-    for series, series_id, piece in pieces:
-        try:
-            made += _make_days(stores, series, series_id, piece)
-        except StoreError as error:
-            problems.append(f"{series} {piece}: {error.message}")
+    made, problems, waiting = 0, [], _days_without_candle(stores)
+    for series, series_id, spans in waiting:
+        for piece in (piece for span in spans for piece in span.windows(_AT_ONCE // timedelta(milliseconds=1))):
+            try:
+                made += _make_days(stores, series, series_id, piece)
+            except StoreError as error:
+                problems.append(f"{series} {piece}: {error.message}")
+    for series, _, spans in _days_without_candle(stores) if waiting else ():
+        days, within = sum(span.count(Timeframe.D1) for span in spans), TimeRange(spans[0].start, spans[-1].end)
+        problems.append(f"{series} {within}: {days:,} days stay without a candle; chandler audit {series}")
     return Done(f"the candles of {made:,} days made, that were counted without", problems)
+
+
+def _days_without_candle(stores: Stores) -> list[tuple[Series, int, list[TimeRange]]]:
+    with stores.warehouse.begin() as connection:
+        found = [(*one, days_without_candle(connection, one[1])) for one in known_series(connection).items()]
+    return [one for one in found if one[2]]
 
 
 def _make_days(stores: Stores, series: Series, series_id: int, days: TimeRange) -> int:

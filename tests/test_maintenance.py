@@ -22,6 +22,7 @@ from etl.ingest import clean_pages, load
 from etl.keeping import Keep
 from etl.maintenance import (
     STEPS,
+    Done,
     fold_raw,
     maintain,
     make_days,
@@ -171,6 +172,19 @@ def test_days_that_an_earlier_version_has_counted_get_their_candle(stores: Store
     _forget_candles(stores)
     assert make_days(stores, NOW).what.startswith("the candles of 3 days")
     assert _quality(stores) == made
+
+
+def test_days_whose_candles_are_gone_are_told_each_night(stores: Stores) -> None:
+    """How many, where, and what says more: nothing is made of nothing, and nobody takes it for done."""
+    _load(stores, DAYS)
+    short = stores.settings.model_copy(update={"keep": Keep(warehouse=timedelta(days=1))})
+    retire(replace(stores, settings=short), NOW)
+    _forget_candles(stores)
+    (march,) = Path(stores.settings.home).rglob("2024-03.parquet")
+    march.unlink()
+    told = [f"{BTC} [2024-03-01 00:00, 2024-03-03 00:00): 2 days stay without a candle; chandler audit {BTC}"]
+    assert make_days(stores, NOW) == Done("the candles of 1 days made, that were counted without", told)
+    assert make_days(stores, NOW).problems == told
 
 
 def _quality(stores: Stores) -> dict[date, Quality]:
