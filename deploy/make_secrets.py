@@ -30,7 +30,11 @@ _OURS = "airflow"  # the folder that only our own user reads; in others' contain
 
 
 def make_secrets(root: Path, environment: Mapping[str, str]) -> dict[str, str]:
-    """Make what is missing below `root`, and return all by name."""
+    """Make what is missing below `root`, and return all by name.
+
+    Raises:
+        SystemExit: A file is empty; it says which, and what to do.
+    """
     found = {name: _find(root, name, folders, environment) for name, folders in SECRETS.items()}
     for name, folders in SECRETS.items():
         for folder in folders:
@@ -60,7 +64,10 @@ def addresses(found: Mapping[str, str], postgres: str, redis: str) -> dict[str, 
 def _find(root: Path, name: str, folders: tuple[str, ...], environment: Mapping[str, str]) -> str:
     for folder in folders:
         if (path := root / folder / name).exists():
-            return path.read_text(encoding="utf-8").strip()
+            if text := path.read_text(encoding="utf-8").strip():
+                return text
+            remedy = f"put back what you kept of it, or `docker compose run --rm --no-deps secrets rm {path}`"
+            raise SystemExit(f"{path} is empty: {remedy}, and start again, which makes another one")
     if given := environment.get(f"SECRET_{name.upper()}"):
         return given
     # URL-safe base64 of 32 bytes is what a Fernet key has to be, and does for all others.
@@ -73,10 +80,20 @@ def _write(path: Path, text: str) -> None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}")
-    temporary.write_text(text, encoding="utf-8")
-    # A volume that only one container has mounted is closed enough, whoever the user is in it.
-    temporary.chmod(0o400 if path.parent.name == _OURS else 0o444)
+    # One that a kill has left may be read-only, to us as well.
+    temporary.unlink(missing_ok=True)
+    with temporary.open("x", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        # A volume that only one container has mounted is closed enough, whoever the user is in it.
+        os.fchmod(file.fileno(), 0o400 if path.parent.name == _OURS else 0o444)
+        os.fsync(file.fileno())
     temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 if __name__ == "__main__":

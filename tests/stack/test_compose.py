@@ -140,6 +140,24 @@ def test_secrets_are_made_once_and_for_those_who_need_them(tmp_path: Path) -> No
     assert {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "airflow").iterdir()} == {0o400}
 
 
+def test_what_a_kill_left_is_no_obstacle_and_no_secret(tmp_path: Path) -> None:
+    """A temporary file makes room, whatever its rights; an empty one is named, and not taken for a password."""
+    left = tmp_path / "airflow" / ".fernet_key"
+    left.parent.mkdir()
+    (tmp_path / "other_name_of_it").write_text("half a k")
+    left.hardlink_to(tmp_path / "other_name_of_it")
+    left.chmod(0o400)
+    made = make_secrets(tmp_path, {})
+    assert not left.exists()
+    assert (tmp_path / "other_name_of_it").read_text() == "half a k", "it was opened instead of removed"
+    key = tmp_path / "airflow" / "fernet_key"
+    assert key.read_text() == made["fernet_key"]
+    key.unlink()
+    key.touch()
+    with pytest.raises(SystemExit, match=r"airflow/fernet_key is empty: put back .* rm .*/airflow/fernet_key"):
+        make_secrets(tmp_path, {})
+
+
 def test_a_password_with_any_sign_in_it_makes_an_address() -> None:
     """What a person gives may hold what an address does not."""
     found = dict.fromkeys(SECRETS, "p@ss/w:rd")
