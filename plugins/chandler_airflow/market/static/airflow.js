@@ -9,6 +9,9 @@ import { leave } from "./route.js";
 
 export const FETCH = "partition.fetch";
 export const LOAD = "partition.load";
+const ACCOUNT = "account";
+// The index of a task that is not mapped.
+const WHOLE = -1;
 
 /** @param {string} dag */
 const dagPath = (dag) => `/api/v2/dags/${encodeURIComponent(dag)}`;
@@ -53,7 +56,18 @@ export async function findTask(dag, run, task, series, signal) {
 }
 
 /**
- * Return the states of a partition's tasks by their short names: fetch, clean, load.
+ * Return the state of a run: queued, running, success or failed.
+ * @param {string} dag
+ * @param {string} run
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<string>}
+ */
+export async function readRunState(dag, run, signal) {
+  return (await getJson(`${dagPath(dag)}/dagRuns/${encodeURIComponent(run)}`, {}, signal)).state;
+}
+
+/**
+ * Return the states of a partition's tasks by their short names, and of what follows them all: fetch, clean, load, account.
  * @param {string} dag
  * @param {string} run
  * @param {number} index
@@ -61,9 +75,11 @@ export async function findTask(dag, run, task, series, signal) {
  * @returns {Promise<Record<string, string | null>>}
  */
 export async function readStates(dag, run, index, signal) {
-  const { task_instances } = await getJson(tasksPath(dag, run), { map_index: index, limit: 100 }, signal);
-  const ours = task_instances.filter((/** @type {Task} */ one) => one.task_id.startsWith("partition."));
-  return Object.fromEntries(ours.map((/** @type {Task} */ one) => [one.task_id.slice("partition.".length), one.state]));
+  const query = { map_index: [`${index}`, `${WHOLE}`], limit: 100 };
+  const { task_instances } = await getJson(tasksPath(dag, run), query, signal);
+  const isOurs = (/** @type {Task} */ one) => one.map_index === index || one.task_id === ACCOUNT;
+  const ours = task_instances.filter(isOurs);
+  return Object.fromEntries(ours.map((/** @type {Task} */ one) => [one.task_id.replace("partition.", ""), one.state]));
 }
 
 /**
@@ -79,11 +95,14 @@ export async function isPaused(dag, signal) {
 export const taskPage = ({ dag_id, dag_run_id, task_id, map_index }) =>
   `${runPage(dag_id, dag_run_id)}/tasks/${encodeURIComponent(task_id)}/mapped/${map_index}`;
 
+/** @param {string} dag */
+export const dagPage = (dag) => `/dags/${encodeURIComponent(dag)}`;
+
 /**
  * @param {string} dag
  * @param {string} run
  */
-export const runPage = (dag, run) => `/dags/${encodeURIComponent(dag)}/runs/${encodeURIComponent(run)}`;
+export const runPage = (dag, run) => `${dagPage(dag)}/runs/${encodeURIComponent(run)}`;
 
 /**
  * Make a link to a page of Airflow's, which takes the whole tab.

@@ -1,7 +1,7 @@
 // Loads a day again, or for the first time, through Airflow's own API: as who is logged in, by the DAGs' own tasks.
 
-import { FETCH, findRun, findTask, isPaused, readStates, runPage } from "./airflow.js";
-import { sendJson } from "./api.js";
+import { dagPage, FETCH, findRun, findTask, isPaused, readRunState, readStates, runPage } from "./airflow.js";
+import { ApiError, sendJson } from "./api.js";
 
 /** @typedef {import("../types/answers.d.ts").FeedOfDay} FeedOfDay */
 /** @typedef {{ dag: string, from: string, isMonth: boolean }} Plan */
@@ -15,6 +15,9 @@ import { sendJson } from "./api.js";
  */
 
 const PAUSE_MS = 1000;
+const LOOKS = 5;
+// How many looks in a row may fail, as they do while Airflow's server starts anew.
+const MOST_FAILED = 10;
 const ENDED = new Set(["success", "failed", "upstream_failed", "skipped", "removed"]);
 
 /**
@@ -59,7 +62,13 @@ export async function refetch(plan, series, day, tell, signal) {
   } else {
     tell({ text: `Asking ${dag} for a backfill of ${plan.isMonth ? "the month" : "the day"} …` });
     await backfill(plan);
-    run = await waitForRun(dag, day, tell, signal);
+    run = await findMade(dag, day, signal);
+    if (!run) {
+      const why = `It has one whose logical date is ${plan.from}, but which loads other days`;
+      const text = `${dag} began no run. ${why}: somebody triggered it. Delete that run in Airflow, then try again.`;
+      tell({ text, page: dagPage(dag), isOver: true, isWrong: true });
+      return false;
+    }
   }
   return watch(dag, run.dag_run_id, series, tell, signal);
 }
@@ -97,21 +106,23 @@ function backfill({ dag, from }) {
 }
 
 /**
+ * Return the run that a backfill has made. Airflow makes it before it answers, so it is there soon or never: it makes
+ * none whose logical date another has, whatever days that one loads.
  * @param {string} dag
  * @param {string} day
- * @param {(told: Told) => void} tell
  * @param {AbortSignal} signal
  */
-async function waitForRun(dag, day, tell, signal) {
-  for (;;) {
-    const run = await findRun(dag, day, signal);
+async function findMade(dag, day, signal) {
+  for (let look = 1; look <= LOOKS; look += 1) {
+    const run = await patiently(() => findRun(dag, day, signal), signal);
     if (run) return run;
-    tell({ text: "Waiting for Airflow to begin the run …" });
     await pause(signal);
   }
+  return null;
 }
 
 /**
+ * Tell of a partition until it is loaded and accounted for, or never will be.
  * @param {string} dag
  * @param {string} run
  * @param {string} series
@@ -122,24 +133,69 @@ async function watch(dag, run, series, tell, signal) {
   const page = runPage(dag, run);
   /** @type {number | null} */
   let index = null;
-  for (;;) {
+  const look = async () => {
+    // The run first: once that has ended, so have all of its tasks.
+    const isOver = ENDED.has(await readRunState(dag, run, signal));
     index ??= (await findTask(dag, run, FETCH, series, signal))?.map_index ?? null;
-    const states = index === null ? {} : await readStates(dag, run, index, signal);
-    const load = states.load ?? "";
-    if (ENDED.has(load)) {
-      const isWrong = load !== "success";
-      const text = isWrong ? "It failed. The task's log in Airflow says why." : "Loaded.";
-      tell({ text, page, isOver: true, isWrong });
-      return !isWrong;
-    }
-    tell({ text: index === null ? "Waiting for the first task …" : inWords(states), page });
+    return { isOver, states: index === null ? {} : await readStates(dag, run, index, signal) };
+  };
+  for (;;) {
+    const { isOver, states } = await patiently(look, signal);
+    const end = endOf(states, isOver);
+    tell({ page, ...(end ?? { text: index === null ? "Waiting for the first task …" : inWords(states) }) });
+    if (end) return states.load === "success";
     await pause(signal);
   }
 }
 
+/**
+ * Say how it has ended; null while it goes on.
+ * @param {Record<string, string | null>} states
+ * @param {boolean} isOver Whether the run is.
+ * @returns {Told | null}
+ */
+function endOf({ load, account }, isOver) {
+  if (load === "success") {
+    // Why candles are absent is judged after all loads, so that the day is what it will be only then.
+    if (account === "failed") {
+      const text =
+        "Loaded; why candles are absent the next run judges, as account failed: its log in Airflow says why.";
+      return { text, isOver: true, isWrong: true };
+    }
+    return isOver || ENDED.has(account ?? "") ? { text: "Loaded.", isOver: true } : null;
+  }
+  if (ENDED.has(load ?? "")) {
+    return { text: "It failed. The task's log in Airflow says why.", isOver: true, isWrong: true };
+  }
+  if (!isOver) return null;
+  const text =
+    "The run has ended without loading this series. Clear the run in Airflow: then it loads all of its series.";
+  return { text, isOver: true, isWrong: true };
+}
+
 /** @param {Record<string, string | null>} states */
 function inWords(states) {
-  return ["fetch", "clean", "load"].map((task) => `${task}: ${states[task] ?? "waiting"}`).join(" · ");
+  const tasks = states.load === "success" ? ["load", "account"] : ["fetch", "clean", "load"];
+  return tasks.map((task) => `${task}: ${states[task] ?? "waiting"}`).join(" · ");
+}
+
+/**
+ * Ask again where it is the server that could not answer.
+ * @template T
+ * @param {() => Promise<T>} ask
+ * @param {AbortSignal} signal
+ * @returns {Promise<T>}
+ */
+async function patiently(ask, signal) {
+  for (let failed = 1; ; failed += 1) {
+    try {
+      return await ask();
+    } catch (error) {
+      const isPassing = error instanceof ApiError && (error.status === 0 || error.status >= 500);
+      if (!isPassing || failed > MOST_FAILED) throw error;
+    }
+    await pause(signal);
+  }
 }
 
 /**
@@ -148,10 +204,15 @@ function inWords(states) {
  */
 function pause(signal) {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(resolve, PAUSE_MS);
-    signal.addEventListener("abort", () => {
+    signal.throwIfAborted();
+    const stop = () => {
       clearTimeout(timer);
       reject(signal.reason);
-    });
+    };
+    const timer = setTimeout(() => {
+      signal.removeEventListener("abort", stop);
+      resolve();
+    }, PAUSE_MS);
+    signal.addEventListener("abort", stop, { once: true });
   });
 }
