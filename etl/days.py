@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime
 from typing import TypeVar
 
 from sqlalchemy import Connection
 
 from etl.schema import AbsenceKind
-from etl.series import Series, TimeRange, clip
+from etl.series import Series, TimeRange, clip, utc_day
 from etl.timeframe import Timeframe
 from etl.warehouse import (
     Absence,
@@ -151,8 +151,7 @@ def read_day(connection: Connection, series: Series, day: date, most: int = 200)
         ConfigError: The series was never loaded.
     """
     series_id = find_series(connection, series)
-    start = datetime.combine(day, time(), UTC)
-    span = TimeRange(start, start + timedelta(days=1))
+    span = utc_day(day)
     absences = [_to_absence(one, span, series.timeframe) for one in read_absences(connection, series_id, span)]
     wanted = Wanted([series], time_range=span)
     loads = loads_within(connection, series, span)[::-1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time, timedelta
 
 from etl.errors import ConfigError
 from etl.timeframe import Timeframe, from_ms, to_ms
@@ -142,6 +142,12 @@ class TimeRange:
     def to_dict(self) -> dict[str, str]:
         """Return the bounds as ISO 8601, for JSON."""
         return {"start": self.start.isoformat(), "end": self.end.isoformat()}
+
+
+def utc_day(day: date) -> TimeRange:
+    """Return the range of a UTC day."""
+    midnight = datetime.combine(day, time(), UTC)
+    return TimeRange(midnight, midnight + timedelta(days=1))
 
 
 def clip(span: TimeRange, other: TimeRange) -> TimeRange | None:

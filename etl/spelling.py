@@ -6,7 +6,7 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Iterable
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
@@ -37,12 +37,8 @@ def _to_duration(value: object) -> object:
 
 
 def _to_moment(value: object) -> object:
-    if isinstance(value, date) and not isinstance(value, datetime):
-        return datetime.combine(value, time(), UTC)
-    if isinstance(value, datetime):
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
     try:
-        return parse_moment(str(value))
+        return parse_moment(value.isoformat() if isinstance(value, date) else str(value))
     except ConfigError as error:
         raise ValueError(error.message) from error
 
@@ -51,13 +47,13 @@ def parse_moment(text: str) -> datetime:
     """Read a date or an ISO 8601 moment; without an offset it is UTC.
 
     Raises:
-        ConfigError: It is neither.
+        ConfigError: It is neither, or before or after all that the calendar has.
     """
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError as error:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         raise ConfigError(f"{text!r} is no moment; write 2024-01-31 or 2024-01-31T12:00") from error
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def read_toml(path: Path, variable: str) -> dict[str, Any]:

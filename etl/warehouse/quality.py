@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 from sqlalchemy import Connection, Row, select
 
 from etl.schema import RULE_FLAGS, AbsenceKind, Flag
-from etl.series import TimeRange, clip, united
+from etl.series import TimeRange, clip, united, utc_day
 from etl.timeframe import Timeframe, from_ms
 from etl.warehouse import tables
 from etl.warehouse.around import Accounts, days_of, read_accounts
@@ -97,8 +97,7 @@ def days_without_candle(connection: Connection, series_id: int) -> list[TimeRang
     """Return the days of which something is stored and an earlier version has made no candle: ascending, united."""
     own = tables.quality.c
     days = select(own.day).where(own.series_id == series_id, own.stored > 0, own.open.is_(None))
-    midnights = (datetime.combine(day, time(), UTC) for day in connection.execute(days).scalars())
-    return united(TimeRange(midnight, midnight + timedelta(days=1)) for midnight in midnights)
+    return united(utc_day(day) for day in connection.execute(days).scalars())
 
 
 def write_day_candles(connection: Connection, series_id: int, candles: Mapping[date, DayCandle]) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from html import escape
 from typing import Annotated
 
@@ -12,16 +11,18 @@ from fastapi.responses import HTMLResponse
 
 from chandler_airflow.incidents import incident_page, list_page
 from chandler_airflow.links import INCIDENT_PATH, INCIDENTS_PATH, QUALITY_PATH, REPORT_PATH
+from chandler_airflow.market.answers import AskedMoment, to_range, to_series
 from chandler_airflow.market.gate import may_look
 from chandler_airflow.market.warehouse import opened_warehouse, reading
 from etl.dossiers import open_dossier
 from etl.errors import ConfigError
 from etl.quality import COLUMNS, NUMBERS, SeriesQuality, quality_rows, report_quality
-from etl.series import Series, TimeRange
-from etl.spelling import Moment
-from etl.warehouse import Quality, Wish, count_incidents, list_incidents
+from etl.series import TimeRange
+from etl.timeframe import Timeframe
+from etl.warehouse import Quality, Wish, count_incidents, days_of, list_incidents
 
 _MOST_LISTED = 100
+_MOST_LINES = 20_000
 
 _STYLE = """
 :root { color-scheme: light dark; --line: light-dark(#d9dde3, #353b45); --quiet: light-dark(#69707d, #98a1b0);
@@ -43,10 +44,11 @@ router = APIRouter(dependencies=[Depends(may_look)])
 
 
 @router.get(QUALITY_PATH)
-def show_quality(series: Annotated[list[str], Query()], start: Moment, end: Moment) -> HTMLResponse:
+def show_quality(series: Annotated[list[str], Query()], start: AskedMoment, end: AskedMoment) -> HTMLResponse:
     """Show the quality of each day that `[start, end)` touches, for each of `series`; without a zone, UTC."""
-    with _refusing_nonsense():
-        wanted, time_range = [Series.parse(one) for one in series], TimeRange(start, end)
+    wanted, time_range = {to_series(one) for one in series}, to_range(start, end)
+    if len(wanted) * days_of(time_range).count(Timeframe.D1) > _MOST_LINES:
+        raise HTTPException(422, f"ask for fewer days or series: {_MOST_LINES:,} lines are the most that is shown")
     with opened_warehouse() as (warehouse, _):
         reports = report_quality(warehouse, wanted, time_range)
     return HTMLResponse(_page(time_range, reports), headers=_HEADERS)
@@ -67,8 +69,7 @@ def show_report(model: Annotated[int, Query(ge=1, lt=2**63)]) -> HTMLResponse:
 @router.get(INCIDENTS_PATH)
 def show_incidents(series: Annotated[list[str] | None, Query()] = None) -> HTMLResponse:
     """List the latest incidents, of some series or of all; those of history too."""
-    with _refusing_nonsense():
-        wish = Wish([Series.parse(one) for one in series or []])
+    wish = Wish([to_series(one) for one in series or []])
     with reading() as (connection, _):
         found = list_incidents(connection, wish, _MOST_LISTED)
         more = count_incidents(connection, wish) - len(found)
@@ -84,14 +85,6 @@ def show_incident(incident: Annotated[int, Query(alias="id", ge=1, lt=2**63)]) -
         except ConfigError as error:
             raise HTTPException(404, str(error)) from error
     return HTMLResponse(incident_page(dossier), headers=_PICTURE_HEADERS)
-
-
-@contextmanager
-def _refusing_nonsense() -> Iterator[None]:
-    try:
-        yield
-    except (ConfigError, ValueError) as error:
-        raise HTTPException(422, str(error)) from error
 
 
 def _page(time_range: TimeRange, reports: Sequence[SeriesQuality]) -> str:

@@ -29,12 +29,12 @@ class Remark(BaseModel):
     """What somebody writes.
 
     Attributes:
-        note: Kept with the incident; empty leaves the one that is there.
+        note: Kept with the incident; empty leaves the one that is there. Of all characters the database lacks NUL.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    note: str = Field(default="", max_length=1000)
+    note: str = Field(default="", max_length=1000, pattern=r"^[^\x00]*$")
 
 
 class Judgement(Remark):

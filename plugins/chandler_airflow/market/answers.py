@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, time, timedelta
-from typing import Annotated, Any
+from datetime import date, datetime, timedelta
+from typing import Annotated, Any, TypeVar
 
 import orjson
 from fastapi import Depends, HTTPException, Query
@@ -11,7 +11,7 @@ from fastapi.responses import Response
 from pydantic import AfterValidator
 
 from etl.errors import ConfigError
-from etl.series import Series, TimeRange
+from etl.series import Series, TimeRange, utc_day
 from etl.spelling import Moment
 
 LONGEST = timedelta(days=366 * 20)
@@ -19,9 +19,13 @@ LONGEST = timedelta(days=366 * 20)
 
 
 def as_json(content: Any) -> Response:
-    """Return JSON of dataclasses, arrays and aware moments as they are; what is no number is null."""
+    """Return JSON of dataclasses, arrays, enums and aware moments as they are; what is no number is null.
+
+    Raises:
+        TypeError: Something in it is none of these.
+    """
     options = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
-    return Response(orjson.dumps(content, default=str, option=options), media_type="application/json")
+    return Response(orjson.dumps(content, option=options), media_type="application/json")
 
 
 def to_series(series: str) -> Series:
@@ -36,16 +40,19 @@ def to_series(series: str) -> Series:
         raise HTTPException(422, error.message) from error
 
 
-AskedSeries = Annotated[Series, Depends(to_series)]
-AskedDay = Annotated[date, AfterValidator(lambda day: _sane(day)), Query(description="YYYY-MM-DD, UTC")]
-AskedMoment = Annotated[Moment, AfterValidator(lambda moment: moment if _sane(moment.date()) else moment)]
+_Day = TypeVar("_Day", bound=date)
 
 
-def _sane(day: date) -> date:
-    """Return a day that moments can be counted to and from without an end of time in the way."""
+def _sane(day: _Day) -> _Day:
+    """Return a day or a moment that others can be counted to and from without an end of time in the way."""
     if not 1970 <= day.year <= 9000:
         raise ValueError(f"{day} is no day that anything is known of")
     return day
+
+
+AskedSeries = Annotated[Series, Depends(to_series)]
+AskedDay = Annotated[date, AfterValidator(_sane), Query(description="YYYY-MM-DD, UTC")]
+AskedMoment = Annotated[Moment, AfterValidator(_sane)]
 
 
 def to_range(start: datetime, end: datetime) -> TimeRange:
@@ -63,4 +70,4 @@ def to_days(start: date | None, end: date | None, *, usual: int, today: date) ->
     """Return whole UTC days from `start` to `end`, both included; without them the `usual` last ones up to today."""
     last = end or today
     first = start or last - timedelta(days=usual - 1)
-    return to_range(datetime.combine(first, time(), UTC), datetime.combine(last, time(), UTC) + timedelta(days=1))
+    return to_range(utc_day(first).start, utc_day(last).end)

@@ -18,7 +18,7 @@ from etl.coverage import read_coverage
 from etl.days import read_day, read_series
 from etl.incidents import Incident, IncidentState, Kind, Scope, Severity
 from etl.marks import read_marks
-from etl.series import Series
+from etl.series import Series, utc_day
 from etl.settings import Settings
 from etl.traffic import read_traffic
 from etl.warehouse import Wish, count_incidents, known_series, list_incidents
@@ -71,8 +71,7 @@ def show_day(series: AskedSeries, day: AskedDay) -> Response:
     """Give the account of one day, with the DAGs that could load it again."""
     with reading() as (connection, settings):
         account = read_day(connection, series, day)
-        span = to_days(day, day, usual=1, today=day)
-        found = list_incidents(connection, Wish([series], time_range=span), _MOST_INCIDENTS)
+        found = list_incidents(connection, Wish([series], time_range=utc_day(day)), _MOST_INCIDENTS)
     feeds = [
         {"dag_id": _INGEST + name, "history_dag_id": _HISTORY + name, "start": settings.feeds[name].start.date()}
         for name in _feeds(settings, series)

@@ -78,6 +78,8 @@ NONSENSE = (
     "1e999",
     "0001-01-01",
     "9999-12-31",
+    "0001-01-01T00:00+05:00",
+    "9999-12-31T12:00",
     "2021-02-30",
     "١٢٣",
     "{{7*7}}",
@@ -190,6 +192,17 @@ def test_nonsense_in_a_parameter_is_nonsense(served: Served, place: str) -> None
         assert known_series(connection), "the tables stand"
 
 
+def test_no_page_shows_more_than_a_browser_can(served: Served) -> None:
+    """Neither decades, nor years of many series."""
+    years = {"start": "2001-01-01", "end": "2020-01-01"}
+    for asked in (
+        [("series", str(BTC)), ("start", "2001-01-01"), ("end", "2031-01-01")],
+        [*(("series", f"binance:X{number}/USDT:1m") for number in range(3)), *years.items()],
+    ):
+        assert served.airflow.send(f"/chandler/quality?{urlencode(asked)}", "viewer")["status"] == 422
+    assert served.airflow.send(f"/chandler/quality?{urlencode(RANGE | years)}", "viewer")["status"] == 200
+
+
 def test_paths_lead_nowhere_else(served: Served) -> None:
     """Of files, those that belong to the page; of incidents, numbers that there can be."""
     for name in (*NONSENSE, "../gate.py", "%2e%2e%2fgate.py", "..%5cgate.py", "package.json", "market.js%00.css"):
@@ -209,6 +222,7 @@ def test_nonsense_that_is_sent_changes_nothing(served: Served, body: str) -> Non
     page = f"/chandler/api/incidents/{served.crash}/judge"
     assert served.airflow.send(page, "admin", method="POST", headers=OURS, body=body)["status"] in {400, 422}
     assert served.post(page, "admin", {"is_false": True, "note": "x" * 1001}) == 422
+    assert served.post(page, "admin", {"is_false": True, "note": "\0"}) == 422
     assert served.post("/chandler/api/incidents/999999/judge", "admin", {"is_false": True}) == 404
     assert changes(served) == before
 
