@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -183,8 +183,12 @@ def _tell_what_it_took(containers: Containers) -> None:
     """Print what each service has taken; `pytest -s` shows it."""
     for name in containers.processes._running:
         members = containers.leader(name).members()
-        seconds = sum(sum(member.cpu_times()[:4]) for member in members)
-        megabytes = sum(member.memory_full_info().pss for member in members) / 2**20
+        seconds = megabytes = 0.0
+        for member in members:
+            # One that was forked for a while may have ended by now.
+            with suppress(psutil.Error):
+                seconds += sum(member.cpu_times()[:4])
+                megabytes += member.memory_full_info().pss / 2**20
         print(f"{name}: {len(members)} processes, {megabytes:.0f} MB, {seconds:.0f} s of CPU")  # noqa: T201
 
 
