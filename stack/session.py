@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import threading
 from collections.abc import Iterable
@@ -145,6 +146,15 @@ def _places(stack: Stack, archive: str) -> Iterable[tuple[str, str]]:
     yield "warehouse", _psql(make_url(stack.warehouse_url))
     yield "archive", archive
     yield "logs", str(stack.home.logs)
+    yield "terminal", terminal_line(stack.home)
+
+
+def terminal_line(home: Home) -> str:
+    """Return what a terminal in this folder is told first, for `chandler` to work on the same feeds and stores."""
+    variables = {"CHANDLER_HOME": home.root}
+    if feeds_path() != Path.cwd() / "feeds.toml":
+        variables["CHANDLER_FEEDS"] = feeds_path()
+    return "export " + " ".join(f"{name}={shlex.quote(str(value))}" for name, value in variables.items())
 
 
 def _psql(url: URL) -> str:

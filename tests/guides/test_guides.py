@@ -26,7 +26,7 @@ from etl.spelling import parse_moment
 from etl.stores import Partition, Stores, open_stores
 from etl.timeframe import Timeframe
 from tests.conftest import BTC, REPOSITORY
-from tests.guides.blocks import Block, command_of, is_assignment, read_blocks, statements
+from tests.guides.blocks import Block, command_of, is_assignment, read_blocks, statements, words
 from tests.guides.commands_server import command_folder
 from tests.guides.sessions import is_as_shown, run_guide
 from tests.guides.shown import CHECKS, unknown_commands
@@ -37,6 +37,8 @@ GUIDES = sorted((REPOSITORY / "docs" / "guides").glob("*.md"))
 RECORDED = TimeRange(parse_moment("2024-01-01"), parse_moment("2024-01-07"))
 SYMBOLS = ("BTC/USDT", "ETH/USDT", "SOL/USDT", "XRP/USDT")
 LIVE = {"exchanges-and-keys"}  # guides that ask an exchange what it does now
+STARTS_REPLAY = "chandler replay "
+STORELESS = {"exchanges", "feeds", "replay"}  # commands that open no stores
 EXCHANGES = ("binance", "coinbase", "kraken", "replay")
 
 
@@ -126,8 +128,25 @@ def test_a_guide_does_what_it_says(
     """
     if guide.stem in LIVE:
         monkeypatch.setenv("CHANDLER_EXCHANGES__BINANCE__BASE_URL", live.url)
+    blocks = [block for block in read_blocks(guide) if is_run(block)]
     swaps = {"127.0.0.1:8900": exchange.url.removeprefix("http://"), "9000": str(free_port())}
-    run_guide([block for block in read_blocks(guide) if is_run(block)], reader, commands, swaps)
+    if any(STARTS_REPLAY in block.body for block in blocks):
+        port = free_port()
+        # A guide that starts an exchange asks that one, once it listens.
+        swaps |= {STARTS_REPLAY: f"{STARTS_REPLAY}--port {port} ", "127.0.0.1:8900": f"127.0.0.1:{port}"}
+        swaps |= {"sleep 2": f"until (: > /dev/tcp/127.0.0.1/{port}) 2> /dev/null; do sleep 0.1; done"}
+    run_guide(blocks, reader, commands, swaps)
+
+
+@pytest.mark.parametrize(
+    "page", [REPOSITORY / "README.md", REPOSITORY / "docs" / "running.md", *GUIDES], ids=lambda g: g.stem
+)
+def test_commands_work_on_the_stores_that_the_page_has_named(page: Path) -> None:
+    """Before the first command that opens stores stands which: else it would make empty ones, and report success."""
+    lines = [one for block in read_blocks(page) if block.language == "sh" for one in statements(block.body)]
+    named = next((n for n, one in enumerate(lines) if "CHANDLER_HOME=" in one), len(lines))
+    calls = [[word for word in words(command_of(one)) if not word.startswith("-")][:2] for one in lines[:named]]
+    assert [call for call in calls if call[:1] == ["chandler"] and call[1] not in STORELESS] == []
 
 
 def test_what_is_not_run_is_checked_otherwise() -> None:
