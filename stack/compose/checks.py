@@ -27,6 +27,7 @@ _PORTS: Mapping[str, tuple[int, ...]] = {
 _SCHEDULER_HEALTH = 8974
 _ADDRESS = re.compile(r"(?<![\w.@-])([a-z][a-z0-9-]*|127\.0\.0\.1|localhost):(\d{2,5})\b")
 _SECRET = re.compile(r"PASSWORD|SECRET|TOKEN|_KEY$|CONN$|BROKER_URL|RESULT_BACKEND|WAREHOUSE_URL", re.IGNORECASE)
+_MOUNTED = re.compile(r"/secrets(/.*)?")
 _URL_PASSWORD = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
 
 
@@ -92,20 +93,19 @@ def check_ports(compose: Compose) -> Iterator[str]:
     """Whatever is spoken to listens there, and nothing is published but on this machine."""
     listening = {name: set(_ports(service)) for name, service in compose.services.items()}
     for service in compose.services.values():
-        for published in service.raw.get("ports") or ():
-            address, _, inside = str(published).rpartition(":")
-            if not address.startswith("127.0.0.1:"):
-                yield f"{service.name}: {published} is open to the network; write 127.0.0.1: before it"
-            if int(inside) not in listening[service.name]:
-                yield f"{service.name}: nothing listens on its port {inside}"
+        for port in service.ports:
+            if port.address != "127.0.0.1":
+                yield f"{service.name}: {port.outside}:{port.inside} is open to the network; write 127.0.0.1: before it"
+            if port.inside not in listening[service.name]:
+                yield f"{service.name}: nothing listens on its port {port.inside}"
         for text in (*service.command, *service.environment.values(), *service.health):
-            for host, port in _ADDRESS.findall(text):
+            for host, number in _ADDRESS.findall(text):
                 at = service.name if host in {"127.0.0.1", "localhost"} else host
                 # What the outside sees, in an address for people, is published by one of them.
-                if at in listening and int(port) not in set().union(listening[at], _published(compose)):
-                    yield f"{service.name}: nothing listens at {host}:{port}"
+                if at in listening and int(number) not in set().union(listening[at], _published(compose)):
+                    yield f"{service.name}: nothing listens at {host}:{number}"
                 elif at not in listening:
-                    yield f"{service.name}: there is no service {host!r} to speak to at port {port}"
+                    yield f"{service.name}: there is no service {host!r} to speak to at port {number}"
 
 
 def check_order(compose: Compose) -> Iterator[str]:
@@ -124,7 +124,8 @@ def check_secrets(compose: Compose) -> Iterator[str]:
     """No secret stands in the file: what is one comes from a file, or from a variable that is empty by default."""
     for service in compose.services.values():
         for name, value in service.environment.items():
-            if _SECRET.search(name) and value and not name.endswith("_FILE") and not value.startswith("/"):
+            is_place = name.endswith("_FILE") or _MOUNTED.fullmatch(value)
+            if _SECRET.search(name) and value and not is_place:
                 yield f"{service.name}: {name} holds a value; name a file by {name}__FILE"
         for text in (*service.command, *service.environment.values(), *service.health):
             if _URL_PASSWORD.search(text):
@@ -156,8 +157,7 @@ def _ports(service: Service) -> Iterator[int]:
 
 def _published(compose: Compose) -> set[int]:
     """Return the ports of this machine that lead to a service."""
-    published = (str(text) for service in compose.services.values() for text in service.raw.get("ports") or ())
-    return {int(text.split(":")[-2]) for text in published}
+    return {port.outside for service in compose.services.values() for port in service.ports}
 
 
 CHECKS: tuple[Check, ...] = (

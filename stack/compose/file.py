@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from stack.errors import StackError
 
 # $$, ${NAME}, ${NAME:-default}; what else Compose understands we do not use.
 _VARIABLE = re.compile(r"\$(?:(\$)|\{([A-Z][A-Z0-9_]*)(?::-([^}]*))?\})")
+_VOLUME = re.compile(r"[^:]+:/[^:]*(:ro|:rw)?")
+_PORT = re.compile(r"(.+:)?\d+:\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,21 @@ class Mount:
 
 
 @dataclass(frozen=True, slots=True)
+class Published:
+    """A port of a container that leads outside.
+
+    Attributes:
+        address: Of the machine; empty for all that it has.
+        outside: The machine's port.
+        inside: The container's.
+    """
+
+    address: str
+    outside: int
+    inside: int
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     """One service.
 
@@ -53,6 +71,7 @@ class Service:
     command: tuple[str, ...]
     environment: Mapping[str, str]
     mounts: tuple[Mount, ...]
+    ports: tuple[Published, ...]
     health: tuple[str, ...]
     depends_on: Mapping[str, str]
     raw: Mapping[str, Any]
@@ -92,7 +111,7 @@ def read_compose(path: Path, given: Mapping[str, str] | None = None) -> Compose:
         given: Values of variables; the others have their defaults.
 
     Raises:
-        StackError: It is no YAML, or has no services.
+        StackError: It is no YAML, has no services, or says something in a form that we do not use.
     """
     text = path.read_text(encoding="utf-8")
     try:
@@ -132,17 +151,46 @@ def _fill(node: Any, given: Mapping[str, str], variables: dict[str, str | None])
     return _VARIABLE.sub(value_of, node)
 
 
-def _to_service(name: str, raw: Mapping[str, Any]) -> Service:
+def _are(pattern: re.Pattern[str], texts: Any) -> bool:
+    return isinstance(texts, list) and all(isinstance(one, str) and pattern.fullmatch(one) for one in texts)
+
+
+def _is_order(others: Any) -> bool:
+    return isinstance(others, dict) and all(isinstance(it, dict) and "condition" in it for it in others.values())
+
+
+def _is_health(check: Any) -> bool:
+    return isinstance(check, dict) and isinstance(check.get("test"), list) and check["test"][:1] in _TESTS
+
+
+_TESTS = (["CMD"], ["CMD-SHELL"])
+# Of what Compose lets one say in several forms: whether it is the one that we use, and how that looks.
+_FORMS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "command": (lambda command: isinstance(command, str | list), "[program, argument]"),
+    "environment": (lambda variables: isinstance(variables, dict), "{NAME: value}"),
+    "volumes": (partial(_are, _VOLUME), "[volume-or-path:/target:ro]"),
+    "ports": (partial(_are, _PORT), '["127.0.0.1:8080:8080"]'),
+    "healthcheck": (_is_health, "{test: [CMD, program, argument]}"),
+    "depends_on": (_is_order, "{other: {condition: service_healthy}}"),
+}
+
+
+def _to_service(name: str, raw: Any) -> Service:
+    if not isinstance(raw, dict):
+        raise StackError(f"services.{name} says nothing; write {{image: ...}}")
+    for key, (is_ours, example) in _FORMS.items():
+        if raw.get(key) is not None and not is_ours(raw[key]):
+            raise StackError(f"services.{name}.{key} has a form that is not read here; write {key}: {example}")
     environment = {key: "" if value is None else str(value) for key, value in (raw.get("environment") or {}).items()}
-    depends = raw.get("depends_on") or {}
     return Service(
         name,
         str(raw.get("image", "")),
         _to_command(raw.get("command") or ()),
         environment,
         tuple(_to_mount(text) for text in raw.get("volumes") or ()),
+        tuple(_to_published(text) for text in raw.get("ports") or ()),
         _to_health((raw.get("healthcheck") or {}).get("test") or ()),
-        {other: str(facts["condition"]) for other, facts in depends.items()},
+        {other: str(facts["condition"]) for other, facts in (raw.get("depends_on") or {}).items()},
         raw,
     )
 
@@ -160,3 +208,8 @@ def _to_health(test: Sequence[str]) -> tuple[str, ...]:
 def _to_mount(text: str) -> Mount:
     source, target, *mode = text.split(":")
     return Mount(source, target, "ro" not in mode)
+
+
+def _to_published(text: str) -> Published:
+    *address, outside, inside = text.rsplit(":", 2)
+    return Published("".join(address), int(outside), int(inside))

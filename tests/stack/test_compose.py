@@ -23,6 +23,7 @@ from stack.compose.checks import (
 )
 from stack.compose.commands import check_commands
 from stack.compose.file import read_compose
+from stack.errors import StackError
 from tests.conftest import REPOSITORY
 
 TEXT = (REPOSITORY / "docker-compose.yaml").read_text(encoding="utf-8")
@@ -89,6 +90,12 @@ def test_the_compose_file_names_nothing_that_does_not_exist() -> None:
         ),
         (
             check_secrets,
+            "SECRET_FERNET_KEY: ${SECRET_FERNET_KEY:-}",
+            "SECRET_FERNET_KEY: /Jq0xVw=",
+            "SECRET_FERNET_KEY holds a value",
+        ),
+        (
+            check_secrets,
             "POSTGRES_ADDRESS: postgres:5432",
             "POSTGRES_ADDRESS: a://b:c@postgres:5432",
             "has a password in it",
@@ -126,6 +133,26 @@ def test_what_is_wrong_is_told(tmp_path: Path, check: Check, was: str, becomes: 
     (folder / "docker-compose.yaml").write_text(TEXT.replace(was, becomes), encoding="utf-8")
     found = list(check(read_compose(folder / "docker-compose.yaml")))
     assert any(re.search(told, problem) for problem in found), found
+
+
+@pytest.mark.parametrize(
+    ("key", "form"),
+    [
+        ("environment", "[NAME=value]"),
+        ("depends_on", "[redis]"),
+        ("ports", '["8080"]'),
+        ("ports", "[{target: 8080, published: 8080}]"),
+        ("volumes", "[{type: volume, source: raw, target: /data/raw}]"),
+        ("volumes", "[/data]"),
+        ("healthcheck", "{test: pg_isready}"),
+    ],
+)
+def test_a_form_that_is_not_ours_is_refused_by_its_place(tmp_path: Path, key: str, form: str) -> None:
+    """What Compose would take and the checks do not read is never passed over, and what to write is said."""
+    path = tmp_path / "docker-compose.yaml"
+    path.write_text(f"services: {{web: {{image: 'a:1', {key}: {form}}}}}", encoding="utf-8")
+    with pytest.raises(StackError, match=rf"^services\.web\.{key} has a form .* write {key}: "):
+        read_compose(path)
 
 
 def test_secrets_are_made_once_and_for_those_who_need_them(tmp_path: Path) -> None:
