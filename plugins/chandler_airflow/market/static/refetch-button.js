@@ -2,7 +2,7 @@
 
 import { outward } from "./airflow.js";
 import { h, put } from "./dom.js";
-import { DAY_MS, isoDay, monthText } from "./numbers.js";
+import { DAY_MS, isoDay, moment, monthText } from "./numbers.js";
 import { planRefetch, refetch, switchOn } from "./refetch.js";
 import { failure } from "./waiting.js";
 
@@ -17,9 +17,12 @@ import { failure } from "./waiting.js";
  */
 export function refetchButton({ feeds, series, day, loads }, mayAct, again, signal) {
   const plan = planRefetch(feeds, day);
-  if (!plan) {
-    const command = `chandler ingest ${series} --start ${day} --end ${isoDay(Date.parse(day) + DAY_MS)}`;
-    return h("p", { class: "bar" }, "No feed has this series. In a terminal: ", h("code", {}, command));
+  if (!plan) return byTerminal("No feed has this series.", series, day);
+  // Airflow makes runs of what has ended, and of nothing else.
+  if (Date.now() < plan.end) {
+    const end = moment(plan.end);
+    if (plan.isMonth) return byTerminal(`${plan.dag} loads whole months, and this one ends at ${end}.`, series, day);
+    return h("p", { class: "bar" }, `This day ends at ${end}; ${plan.dag} loads it then.`);
   }
   if (!mayAct) {
     return h("p", { class: "bar quiet" }, "Your role may look, not act: ask for one that may to load this day again.");
@@ -39,6 +42,16 @@ export function refetchButton({ feeds, series, day, loads }, mayAct, again, sign
   };
   button.addEventListener("click", act);
   return h("div", { class: "bar" }, button, says);
+}
+
+/**
+ * @param {string} why
+ * @param {string} series
+ * @param {string} day
+ */
+function byTerminal(why, series, day) {
+  const command = `chandler ingest ${series} --start ${day} --end ${isoDay(Date.parse(day) + DAY_MS)}`;
+  return h("p", { class: "bar" }, `${why} In a terminal: `, h("code", {}, command));
 }
 
 /**

@@ -2,9 +2,10 @@
 
 import { dagPage, FETCH, findRun, findTask, isPaused, readRunState, readStates, runPage } from "./airflow.js";
 import { ApiError, sendJson } from "./api.js";
+import { DAY_MS } from "./numbers.js";
 
 /** @typedef {import("../types/answers.d.ts").FeedOfDay} FeedOfDay */
-/** @typedef {{ dag: string, from: string, isMonth: boolean }} Plan */
+/** @typedef {{ dag: string, from: string, end: number, isMonth: boolean }} Plan `end`: when its data interval does. */
 /**
  * @typedef {object} Told What is said while it goes on.
  * @property {string} text
@@ -28,9 +29,12 @@ const ENDED = new Set(["success", "failed", "upstream_failed", "skipped", "remov
  */
 export function planRefetch(feeds, day) {
   const daily = feeds.find((feed) => feed.start <= day);
-  if (daily) return { dag: daily.dag_id, from: day, isMonth: false };
+  if (daily) return { dag: daily.dag_id, from: day, end: Date.parse(day) + DAY_MS, isMonth: false };
   const feed = feeds[0];
-  return feed ? { dag: feed.history_dag_id, from: `${day.slice(0, 7)}-01`, isMonth: true } : null;
+  if (!feed) return null;
+  const [year, month] = day.split("-").map(Number);
+  const end = Date.UTC(year ?? 0, month ?? 0);
+  return { dag: feed.history_dag_id, from: `${day.slice(0, 7)}-01`, end, isMonth: true };
 }
 
 /**
