@@ -89,6 +89,7 @@ async function show() {
   }
   if (place.dataset.view !== route.view) put(place);
   place.dataset.view = route.view;
+  place.setAttribute("aria-busy", "true");
   tellAirflow();
   try {
     const { show: draw } = await view.view();
@@ -98,6 +99,8 @@ async function show() {
     if (signal.aborted) return;
     console.error(error);
     put(place, failure(error, show));
+  } finally {
+    if (!signal.aborted) place.removeAttribute("aria-busy");
   }
 }
 

@@ -15,7 +15,9 @@ const PATIENCE_MS = 200;
  * @param {(answer: T) => void} draw
  */
 export async function load(place, signal, read, draw) {
-  const timer = setTimeout(() => put(place, h("p", { class: "quiet", role: "status" }, "Loading …")), PATIENCE_MS);
+  if (signal.aborted) return;
+  const wait = () => signal.aborted || put(place, h("p", { class: "quiet", role: "status" }, "Loading …"));
+  const timer = setTimeout(wait, PATIENCE_MS);
   place.setAttribute("aria-busy", "true");
   try {
     const answer = await read();
@@ -29,7 +31,8 @@ export async function load(place, signal, read, draw) {
     );
   } finally {
     clearTimeout(timer);
-    place.removeAttribute("aria-busy");
+    // By then it is the next view's.
+    if (!signal.aborted) place.removeAttribute("aria-busy");
   }
 }
 
