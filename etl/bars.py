@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 from datetime import date, datetime
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -17,15 +18,15 @@ from sqlalchemy import Connection
 
 from etl.errors import ConfigError
 from etl.schema import Flag
-from etl.series import Series, TimeRange, united
-from etl.timeframe import Timeframe, to_ms
+from etl.series import Series, TimeRange, united, utc_day
+from etl.timeframe import Timeframe
 from etl.warehouse import (
     DayCandle,
     Quality,
+    days_of,
     find_series,
     make_day_candles,
     read_counted,
-    read_extents,
     read_quality,
     retired_ranges,
 )
@@ -34,7 +35,7 @@ WIDTHS = (Timeframe.M1, Timeframe.M5, Timeframe.M15, Timeframe.H1, Timeframe.H4,
 """What bars are made of other candles for, the narrower first."""
 
 MOST_READ = 90_000
-"""Stored candles that are read for one answer at most: two months of `1m`."""
+"""Stored candles that are read for one answer at most, whole bars at its ends aside: two months of `1m`."""
 
 _DAY_MS = Timeframe.D1.ms
 
@@ -49,9 +50,7 @@ class Bars:
         end: Its exclusive end.
         as_of: The moment as of which they stood; None for now.
         is_made: Whether they are made of narrower ones.
-        is_retired: Whether the archive alone keeps some of the candles, so that there is no more than one of each day.
-        first: When the first candle of the series opens.
-        last: When the last one does.
+        is_retired: Whether the archive alone keeps some candles of its days, so that there is no more than one a day.
         time_s: int64, when each opens, seconds since the epoch.
         candles: int64, of how many stored candles each is.
         flags: int64, bits of `Flag` that any of them has. Of a day, those of rules, and whether any was revised.
@@ -64,8 +63,6 @@ class Bars:
     as_of: datetime | None
     is_made: bool
     is_retired: bool
-    first: datetime | None
-    last: datetime | None
     time_s: NDArray[np.int64]
     open: NDArray[np.float64]
     high: NDArray[np.float64]
@@ -79,7 +76,11 @@ class Bars:
 def read_bars(
     connection: Connection, series: Series, time_range: TimeRange, most: int = 1500, as_of: datetime | None = None
 ) -> Bars:
-    """Return the bars of a range, of the finest width of which no more than `most` are needed.
+    """Return the bars of a range, of the finest width of which no more than `most` are needed, or else days.
+
+    Days, too, of a range of more than MOST_READ candles, and where the archive alone keeps some. Those that an earlier
+    version has counted are made of no more than MOST_READ candles: the newest of them, until `chandler maintain` has
+    made the others.
 
     Args:
         time_range: It may end anywhere; bars are whole.
@@ -90,7 +91,7 @@ def read_bars(
         ConfigError: The series was never loaded, or nobody can tell how so much stood then.
     """
     series_id = find_series(connection, series)
-    is_retired = bool(retired_ranges(connection, series_id, time_range))
+    is_retired = bool(retired_ranges(connection, series_id, days_of(time_range)))
     width = _choose_width(series.timeframe, time_range, most)
     if as_of is not None:
         _check_as_of(series, time_range, is_retired)
@@ -103,10 +104,8 @@ def read_bars(
         bars = _of_days(connection, series_id, span)
     else:
         bars = coarsen(read_counted(connection, series_id, span), width)
-    [extent] = read_extents(connection, [series_id])
     is_made = width is not series.timeframe
-    first, last = extent.first, extent.last
-    return Bars(str(series), width, span.start, span.end, as_of, is_made, is_retired, first, last, **bars)
+    return Bars(str(series), width, span.start, span.end, as_of, is_made, is_retired, **bars)
 
 
 def coarsen(columns: Mapping[str, NDArray[Any]], width: Timeframe) -> dict[str, NDArray[Any]]:
@@ -157,11 +156,11 @@ def _check_as_of(series: Series, time_range: TimeRange, is_retired: bool) -> Non
 def _of_days(connection: Connection, series_id: int, days: TimeRange) -> dict[str, NDArray[Any]]:
     known = {day: one for day, one in read_quality(connection, series_id, days).items() if one.stored}
     candles = {day: one.candle for day, one in known.items() if one.candle is not None}
-    candles |= _uncounted(connection, series_id, [day for day in known if day not in candles])
+    candles |= _uncounted(connection, series_id, {day: one.stored for day, one in known.items() if day not in candles})
     shown = sorted(candles)
     values = np.array([astuple(candles[day]) for day in shown], dtype=np.float64).reshape(-1, 5).T.copy()
     return {
-        "time_s": np.array([to_ms(_day(day).start) // 1000 for day in shown], dtype=np.int64),
+        "time_s": np.array([utc_day(day).start_ms // 1000 for day in shown], dtype=np.int64),
         "open": values[0],
         "high": values[1],
         "low": values[2],
@@ -172,17 +171,18 @@ def _of_days(connection: Connection, series_id: int, days: TimeRange) -> dict[st
     }
 
 
-def _uncounted(connection: Connection, series_id: int, days: list[date]) -> dict[date, DayCandle]:
-    """Return the candles of days that an earlier version has counted, made of what the warehouse holds of them."""
+def _uncounted(connection: Connection, series_id: int, stored: Mapping[date, int]) -> dict[date, DayCandle]:
+    """Return the candles of days that an earlier version has counted, made of what the warehouse holds of them.
+
+    Args:
+        stored: How many candles each day has; of the newest days so many are read as MOST_READ allows.
+    """
+    newest = sorted(stored, reverse=True)
+    in_all = accumulate(stored[day] for day in newest)
     made: dict[date, DayCandle] = {}
-    for span in united(_day(day) for day in days):
-        for piece in span.windows(90 * _DAY_MS):
-            made |= make_day_candles(piece, read_counted(connection, series_id, piece))
+    for span in united(utc_day(day) for day, count in zip(newest, in_all, strict=True) if count <= MOST_READ):
+        made |= make_day_candles(span, read_counted(connection, series_id, span))
     return made
-
-
-def _day(day: date) -> TimeRange:
-    return TimeRange.from_ms(start := int(np.datetime64(day, "ms").astype(np.int64)), start + _DAY_MS)
 
 
 def _flags(quality: Quality) -> int:

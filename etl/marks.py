@@ -4,38 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from sqlalchemy import Connection
 
 from etl.series import Series, TimeRange
-from etl.timeframe import to_ms
 from etl.warehouse import (
     AbsenceMark,
+    AnomalyMark,
     IncidentMark,
+    RevisionMark,
     find_series,
     mark_absences,
     mark_anomalies,
     mark_incidents,
     mark_revisions,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class AnomalyPoint:
-    """A candle that a model flags; its open time in seconds since the epoch, and the incident that it belongs to."""
-
-    open_time_s: int
-    score: float
-    incident: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class RevisionPoint:
-    """A candle that was revised, and how often; its open time in seconds since the epoch."""
-
-    open_time_s: int
-    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +33,10 @@ class Marks:
         more: How many are left out, by the names of these; those of which none is are not in it.
     """
 
-    anomalies: Sequence[AnomalyPoint]
+    anomalies: Sequence[AnomalyMark]
     incidents: Sequence[IncidentMark]
     absences: Sequence[AbsenceMark]
-    revisions: Sequence[RevisionPoint]
+    revisions: Sequence[RevisionMark]
     more: dict[str, int]
 
 
@@ -75,13 +58,9 @@ def read_marks(connection: Connection, series: Series, time_range: TimeRange, mo
         "revisions": more_revisions,
     }
     return Marks(
-        anomalies=[AnomalyPoint(_to_s(one.open_time), one.score, one.incident) for one in anomalies],
+        anomalies=anomalies,
         incidents=incidents,
         absences=absences,
-        revisions=[RevisionPoint(_to_s(one.open_time), one.count) for one in revisions],
+        revisions=revisions,
         more={name: count for name, count in more.items() if count},
     )
-
-
-def _to_s(moment: datetime) -> int:
-    return to_ms(moment) // 1000

@@ -9,12 +9,21 @@ from sqlalchemy import Connection, text
 
 from etl.errors import ConfigError
 from etl.incidents import Detector, Severity
-from etl.marks import AnomalyPoint, RevisionPoint, read_marks
+from etl.marks import read_marks
 from etl.schema import AbsenceKind
 from etl.series import Series, TimeRange
 from etl.stores import Stores
 from etl.timeframe import Timeframe, to_ms
-from etl.warehouse import AbsenceMark, Asking, Finding, ensure_series, record_absences, withdraw_incident
+from etl.warehouse import (
+    AbsenceMark,
+    AnomalyMark,
+    Asking,
+    Finding,
+    RevisionMark,
+    ensure_series,
+    record_absences,
+    withdraw_incident,
+)
 from etl.warehouse.incident_lists import find_incident
 from etl.warehouse.scorings import Anomaly, replace_anomalies
 from tests.conftest import BTC
@@ -82,17 +91,17 @@ def test_what_stands_out_is_marked(stores: Stores) -> None:
 
         marks = read_marks(connection, BTC, DAY)
         assert marks.anomalies == [
-            AnomalyPoint(_s(101), 5.0, ids[100]),
-            AnomalyPoint(_s(200), 4.0, ids[200]),
-            AnomalyPoint(_s(300), 7.0, None),
-            AnomalyPoint(_s(401), 3.5, None),
-            AnomalyPoint(_s(500), 6.0, None),
+            AnomalyMark(_s(101), 5.0, ids[100]),
+            AnomalyMark(_s(200), 4.0, ids[200]),
+            AnomalyMark(_s(300), 7.0, None),
+            AnomalyMark(_s(401), 3.5, None),
+            AnomalyMark(_s(500), 6.0, None),
         ], "no model has found a spread, and of what was withdrawn nobody is told"
         assert [one.id for one in marks.incidents] == [ids[-2], ids[100], ids[200], ids[300]]
         assert [(one.start, one.end) for one in marks.absences] == [
             (_at(first), _at(end)) for first, end in ((-3, 2), (600, 610), (700, 701), (800, 803))
         ]
-        assert marks.revisions[1] == RevisionPoint(_s(11), 3)
+        assert marks.revisions[1] == RevisionMark(_s(11), 3)
         assert marks.more == {}
 
         few = read_marks(connection, BTC, DAY, 2)
@@ -100,7 +109,7 @@ def test_what_stands_out_is_marked(stores: Stores) -> None:
         assert [one.id for one in few.incidents] == [ids[200], ids[300]], "by severity, then by score"
         kind = AbsenceKind.REFUSED
         assert few.absences == [AbsenceMark(_at(-3), _at(2), kind), AbsenceMark(_at(600), _at(610), kind)]
-        assert few.revisions == [RevisionPoint(_s(11), 3), RevisionPoint(_s(12), 2)]
+        assert few.revisions == [RevisionMark(_s(11), 3), RevisionMark(_s(12), 2)]
         assert few.more == {"anomalies": 3, "incidents": 2, "absences": 2, "revisions": 2}
 
 

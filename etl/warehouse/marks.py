@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row, text
 from etl.incidents import IncidentState, Kind, Scope, Severity
 from etl.schema import AbsenceKind
 from etl.series import TimeRange
+from etl.timeframe import to_ms
 
 # An incident is told of an anomaly if one of the same detector holds its candle; incidents of one never overlap.
 _ANOMALIES = """
@@ -48,11 +49,12 @@ class AnomalyMark:
     """A candle that a model flags.
 
     Attributes:
+        open_time_s: Seconds since the epoch.
         score: log10 of once in so many candles.
         incident: The number of the incident that it belongs to; None if that was withdrawn, or is not made yet.
     """
 
-    open_time: datetime
+    open_time_s: int
     score: float
     incident: int | None
 
@@ -89,9 +91,9 @@ class AbsenceMark:
 
 @dataclass(frozen=True, slots=True)
 class RevisionMark:
-    """A candle whose value was replaced, and how often."""
+    """A candle whose value was replaced, and how often; its open time in seconds since the epoch."""
 
-    open_time: datetime
+    open_time_s: int
     count: int
 
 
@@ -101,10 +103,10 @@ def mark_anomalies(
     """Return the highest scores of candles that open in a range, ascending in time, and how many are left out."""
 
     def to_mark(row: Row[Any]) -> AnomalyMark:
-        return AnomalyMark(row.open_time, row.score, row.incident)
+        return AnomalyMark(to_ms(row.open_time) // 1000, row.score, row.incident)
 
     marks, more = _read(connection, _ANOMALIES, series_id, time_range, most, to_mark)
-    return sorted(marks, key=lambda mark: mark.open_time), more
+    return sorted(marks, key=lambda mark: mark.open_time_s), more
 
 
 def mark_incidents(
@@ -138,10 +140,10 @@ def mark_revisions(
     """Return the candles of a range that were revised most often, ascending in time, and how many are left out."""
 
     def to_mark(row: Row[Any]) -> RevisionMark:
-        return RevisionMark(row.open_time, row.revisions)
+        return RevisionMark(to_ms(row.open_time) // 1000, row.revisions)
 
     marks, more = _read(connection, _REVISIONS, series_id, time_range, most, to_mark)
-    return sorted(marks, key=lambda mark: mark.open_time), more
+    return sorted(marks, key=lambda mark: mark.open_time_s), more
 
 
 def _read(

@@ -123,8 +123,6 @@ export interface Bars {
   is_made: boolean;
   /** The archive alone keeps the candles, so that there is no more than one of each day. */
   is_retired: boolean;
-  first: string | null;
-  last: string | null;
   time_s: number[];
   open: number[];
   high: number[];
