@@ -19,6 +19,7 @@ from stack.session import run_demo, run_feeds
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 
+_KEPT = REPOSITORY / ".chandler"
 _INTERRUPTED = 128 + signal.SIGINT
 
 
@@ -47,7 +48,13 @@ def run() -> None:
 
 
 def _home_folder(name: str) -> Path:
-    return Path(os.environ.get("CHANDLER_HOME", REPOSITORY / ".chandler" / name)).expanduser().absolute()
+    """Return where a command keeps everything: never where the other one does, as made-up candles are no real ones."""
+    folder = Path(os.environ.get("CHANDLER_HOME", _KEPT / name)).expanduser().absolute()
+    other = "demo" if name == "run" else "run"
+    if folder == _KEPT / other:
+        told = f"that is what `make {other}` keeps; unset it, or name another folder"
+        raise typer.BadParameter(told, param_hint=f"CHANDLER_HOME={folder}")
+    return folder
 
 
 def _guard(work: Callable[[Screen, threading.Event], None]) -> None:
