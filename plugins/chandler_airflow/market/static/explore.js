@@ -3,7 +3,7 @@
 import { ApiError, address, getJson } from "./api.js";
 import { fillChart, fillOther } from "./chart.js";
 import { put } from "./dom.js";
-import { gridOf, placeOf, secondsOf, timeAt, widthFor, withMargin } from "./grid.js";
+import { gridOf, placeOf, secondsOf, timeAt, widthFor, within, withMargin } from "./grid.js";
 import { incidentOf, markersOf, NO_MARKS } from "./marks.js";
 import { moment } from "./numbers.js";
 import { remember } from "./route.js";
@@ -24,6 +24,9 @@ const WAIT_MS = 150;
 // What is asked for on either side of what is seen, and how little of it may be left before more is asked for.
 const MARGIN = 0.9;
 const LEAST_LEFT = 0.25;
+// How many candles are seen at least.
+const FEWEST = 2;
+const UNMARKED = "Absences, revisions, anomalies and incidents are known as of now, so that none is marked.";
 
 export class Explorer {
   #made;
@@ -40,6 +43,8 @@ export class Explorer {
   #beside = null;
   /** @type {Grid | null} */
   #grid = null;
+  /** @type {string | null} The moment as of which that is. */
+  #asOf = null;
   /** @type {Span} What was asked for; what is loaded covers it. */
   #loaded = { start: 0, end: 0 };
   /** In seconds, as wide as candles should be; those that come may be wider. */
@@ -63,10 +68,10 @@ export class Explorer {
     this.#parts = parts;
     this.#series = series;
     this.#bounds = bounds;
-    this.#seen = seen;
     this.#choices = choices;
     this.#signal = signal;
     this.#finest = secondsOf(timeframe);
+    this.#seen = within(seen, FEWEST * this.#finest, bounds);
     this.#scale = made.chart.timeScale();
     this.#scale.subscribeVisibleLogicalRangeChange((range) => this.#moved(range));
     made.chart.subscribeCrosshairMove(({ time }) => this.#tellCursor(time ? Number(time) : null));
@@ -84,8 +89,8 @@ export class Explorer {
 
   /** @param {Span} span */
   go(span) {
-    this.#place(span);
-    remember({ start: iso(span.start), end: iso(span.end) });
+    this.#place(within(span, FEWEST * this.#finest, this.#bounds));
+    remember({ start: iso(this.#seen.start), end: iso(this.#seen.end) });
     this.#ask();
   }
 
@@ -99,23 +104,37 @@ export class Explorer {
     this.#asking.abort();
     this.#asking = new AbortController();
     const signal = AbortSignal.any([this.#signal, this.#asking.signal]);
-    const want = withMargin(this.#seen, MARGIN, this.#bounds);
+    const [want, { asOf }] = [this.#wanted(), this.#choices];
     this.#width = widthFor(want, this.#finest, MOST);
     try {
       const answers = await this.#read(want, signal);
       if (signal.aborted) return;
       put(this.#parts.trouble);
       this.#loaded = want;
-      [this.#marks, this.#beside] = [answers.marks, answers.beside];
+      [this.#marks, this.#beside, this.#asOf] = [answers.marks, answers.beside, asOf];
+      // The archive alone has days, however little of them is asked for.
+      const least = FEWEST * secondsOf(answers.bars.width);
+      if (this.#seen.end - this.#seen.start < least) this.#seen = within(this.#seen, least, this.#bounds);
       this.#draw(answers.bars);
     } catch (error) {
       if (signal.aborted) return;
       if (!(error instanceof ApiError)) console.error(error);
+      // What is shown may stay, but not as another moment than it is of.
+      if (asOf !== this.#asOf) {
+        this.#asOf = null;
+        this.#tellPast();
+        this.#empty("");
+      }
       put(
         this.#parts.trouble,
         failure(error, () => this.#ask()),
       );
     }
+  }
+
+  /** What is asked for: of the past, which takes longer to find out, no more than what is seen. */
+  #wanted() {
+    return withMargin(this.#seen, this.#choices.asOf ? 0 : MARGIN, this.#bounds);
   }
 
   /**
@@ -124,11 +143,13 @@ export class Explorer {
    */
   async #read(want, signal) {
     const range = { start: iso(want.start), end: iso(want.end) };
+    const { asOf } = this.#choices;
     const read = (/** @type {string} */ series) =>
-      getJson("/chandler/api/bars", { series, ...range, most: MOST, as_of: this.#choices.asOf }, signal);
+      getJson("/chandler/api/bars", { series, ...range, most: MOST, as_of: asOf }, signal);
     const [bars, marks, beside] = await Promise.all([
       read(this.#series),
-      getJson("/chandler/api/marks", { series: this.#series, ...range }, signal),
+      // Marks are those of now, whenever it is looked at from.
+      asOf ? NO_MARKS : getJson("/chandler/api/marks", { series: this.#series, ...range }, signal),
       this.#choices.with ? read(this.#choices.with) : null,
     ]);
     return { bars, marks, beside };
@@ -136,37 +157,54 @@ export class Explorer {
 
   /** @param {Bars} bars */
   #draw(bars) {
-    const { chart, says, under } = this.#parts;
+    const { chart } = this.#parts;
     this.#tellPast();
     [chart.dataset.width, chart.dataset.bars] = [bars.width, String(bars.time_s.length)];
     this.#grid = gridOf(bars);
     if (!this.#grid) {
-      for (const series of [this.#made.candles, this.#made.volume, this.#made.other]) series.setData([]);
-      this.#made.markers.setMarkers([]);
-      says.textContent = under.textContent = "No candle is held in this range.";
+      this.#empty("No candle is held in this range.");
       return;
     }
-    this.#isMine = true;
-    fillChart(this.#made, this.#grid);
-    fillOther(this.#made, this.#grid, this.#beside);
-    this.#made.markers.setMarkers(markersOf(this.#marks, this.#grid));
-    this.#made.bands.show(this.#grid, this.#marks.absences, readColours());
+    const [made, grid, marks] = [this.#made, this.#grid, this.#marks];
+    this.#move(() => {
+      fillChart(made, grid);
+      fillOther(made, grid, this.#beside);
+      made.markers.setMarkers(markersOf(marks, grid));
+      made.bands.show(grid, marks.absences, readColours());
+    });
     this.#place(this.#seen);
     this.#tell();
+  }
+
+  /** @param {string} why */
+  #empty(why) {
+    this.#grid = null;
+    this.#move(() => {
+      for (const series of [this.#made.candles, this.#made.volume, this.#made.other]) series.setData([]);
+      this.#made.markers.setMarkers([]);
+    });
+    this.#parts.says.textContent = this.#parts.under.textContent = why;
   }
 
   /** @param {Span} span */
   #place(span) {
     this.#seen = span;
     if (!this.#grid) return;
+    const [from, to] = [placeOf(this.#grid, span.start), placeOf(this.#grid, span.end) - 1];
+    // Until finer candles have come, less than one of them may be wanted.
+    this.#move(() => this.#scale.setVisibleLogicalRange({ from, to: Math.max(from, to) }));
+  }
+
+  /** @param {() => void} change What the chart is to take for our doing, and not for the user's. */
+  #move(change) {
     this.#isMine = true;
-    this.#scale.setVisibleLogicalRange({
-      from: placeOf(this.#grid, span.start),
-      to: placeOf(this.#grid, span.end) - 1,
-    });
-    requestAnimationFrame(() => {
-      this.#isMine = false;
-    });
+    try {
+      change();
+    } finally {
+      requestAnimationFrame(() => {
+        this.#isMine = false;
+      });
+    }
   }
 
   /** @param {{ from: number, to: number } | null} range */
@@ -182,7 +220,7 @@ export class Explorer {
     const { start, end } = this.#seen;
     remember({ start: iso(start), end: iso(end) });
     this.#tell();
-    const want = withMargin(this.#seen, MARGIN, this.#bounds);
+    const want = this.#wanted();
     const isWide = this.#loaded.end - this.#loaded.start > 2 * (want.end - want.start);
     const least = (end - start) * LEAST_LEFT;
     const isShort =
@@ -204,9 +242,9 @@ export class Explorer {
 
   #tellPast() {
     const { past, chart } = this.#parts;
-    past.hidden = !this.#choices.asOf;
-    past.textContent = `The past is shown: what was held on ${moment(this.#choices.asOf ?? 0)}.`;
-    chart.classList.toggle("is-past", this.#choices.asOf !== null);
+    past.hidden = !this.#asOf;
+    past.textContent = `The past is shown: what was held on ${moment(this.#asOf)}. ${UNMARKED}`;
+    chart.classList.toggle("is-past", this.#asOf !== null);
   }
 }
 

@@ -81,6 +81,19 @@ export const timeAt = ({ start, step }, place) => start + place * step;
 export const placeOf = ({ start, step }, time) => (time - start) / step;
 
 /**
+ * Return a span as it can be shown: around the same middle, as wide as `least` at least, and within the bounds.
+ * @param {Span} span
+ * @param {number} least In seconds.
+ * @param {Span} bounds
+ * @returns {Span}
+ */
+export function within({ start, end }, least, bounds) {
+  const width = Math.max(Math.min(end - start, bounds.end - bounds.start), least);
+  const from = Math.max(Math.min((start + end - width) / 2, bounds.end - width), bounds.start);
+  return { start: from, end: from + width };
+}
+
+/**
  * Return what is seen with a margin on either side, as far as there is anything.
  * @param {Span} seen
  * @param {number} margin As a share of what is seen.

@@ -22,7 +22,7 @@ export function tellChart(place, { bars }, seen, marks) {
     last === undefined
       ? "none of them closed here"
       : `last close ${price(bars.close[last] ?? 0, decimals(bars.close))}`,
-    `${plural(incidents.length, "incident")}`,
+    bars.as_of ? "nothing is marked" : plural(incidents.length, "incident"),
     ...incidents.slice(0, 5).map((one) => `${one.severity} ${words(one.kind)} at ${moment(one.peak)}`),
     ...marks.absences
       .filter((one) => isWithin(seen, one.start))
