@@ -57,16 +57,25 @@ const filter = h("input", {
 });
 const tabs = TABS.map((name) => h("a", { href: `#${name}` }, VIEWS[name]?.title));
 
+const FRESH_MS = 30_000;
 /** @type {Promise<SeriesInfo[]> | null} */
 let known = null;
+let askedAt = 0;
 let leaving = new AbortController();
 
-function allSeries() {
-  known ??= getJson("/chandler/api/series").catch((error) => {
+/** Ask what there is by now, as a view does. */
+function askForSeries() {
+  askedAt = Date.now();
+  known = getJson("/chandler/api/series").catch((error) => {
     known = null;
     throw error;
   });
   return known;
+}
+
+/** To find a name, what there was half a minute ago will do. */
+function allSeries() {
+  return known && Date.now() - askedAt < FRESH_MS ? known : askForSeries();
 }
 
 async function show() {
@@ -94,7 +103,7 @@ async function show() {
   try {
     const { show: draw } = await view.view();
     if (signal.aborted) return;
-    await draw({ place, route, signal, series: allSeries, dag: shell.get("dag"), filter });
+    await draw({ place, route, signal, series: askForSeries, dag: shell.get("dag"), filter });
   } catch (error) {
     if (signal.aborted) return;
     console.error(error);
@@ -139,7 +148,7 @@ function start() {
     h("footer", {}, "All times are UTC."),
   );
   filter.addEventListener("change", choose);
-  filter.addEventListener("focus", fillFilter, { once: true });
+  filter.addEventListener("focus", fillFilter);
   window.addEventListener("hashchange", show);
   const task = shell.get("task") && !location.hash;
   if (task)
