@@ -6,6 +6,7 @@ import { has } from "./heatmap.js";
 import { legend } from "./legend.js";
 import { CoverageMap } from "./map.js";
 import { plural } from "./numbers.js";
+import { parseRoute } from "./route.js";
 import { sumLine, sumTable } from "./sums.js";
 import { load, note } from "./waiting.js";
 
@@ -107,8 +108,10 @@ function nothingYet(dag) {
  * @param {Coverage} shown
  * @param {string | null} kind
  */
-function drawMap({ signal, route }, body, shown, kind) {
-  const days = Number(route.query.get("days")) || (innerWidth < NARROW ? DAYS_WHERE_NARROW : DAYS);
+function drawMap({ signal }, body, shown, kind) {
+  // Of the address as it is by now: zooming changes it.
+  const asked = Number(parseRoute(location.hash).query.get("days"));
+  const days = asked || (innerWidth < NARROW ? DAYS_WHERE_NARROW : DAYS);
   const map = new CoverageMap(shown, kind, Math.min(days, shown.days));
   put(body, map.zoomer, map.map, map.says, sumTable(shown.series));
   map.begin(signal);
