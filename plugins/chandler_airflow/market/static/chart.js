@@ -31,6 +31,8 @@ export function bareChart(place, signal) {
     layout: { attributionLogo: false, fontFamily: "system-ui, sans-serif", fontSize: 11 },
     timeScale: { timeVisible: true, secondsVisible: false, minBarSpacing: 0.2, rightOffset: 2 },
     crosshair: { mode: 0 },
+    // A finger that goes up or down scrolls the page.
+    handleScroll: { vertTouchDrag: false },
   });
   const wear = () => {
     const { ground: color = "", quiet = "", line = "" } = readColours();
@@ -136,7 +138,11 @@ export function smallChart(place, bars, absences, signal) {
   place.replaceChildren();
   const made = candleChart(place, signal);
   made.chart.applyOptions({ handleScroll: false, handleScale: false });
-  fillChart(made, grid);
-  made.bands.show(grid, absences, readColours());
+  const draw = () => {
+    fillChart(made, grid);
+    made.bands.show(grid, absences, readColours());
+  };
+  draw();
+  document.addEventListener("theme", draw, { signal });
   made.chart.timeScale().fitContent();
 }

@@ -86,12 +86,14 @@ function drawMetric(place, models, signal) {
   );
   const chart = bareChart(place, signal);
   const line = chart.addSeries(LineSeries, {
-    color: readColours().accent ?? "",
     lineWidth: 2,
     pointMarkersVisible: true,
     priceFormat: { type: "price", precision: 3, minMove: 0.001 },
   });
   line.setData(points.map(([night, value]) => ({ time: /** @type {UTCTimestamp} */ (night), value })));
+  const wear = () => line.applyOptions({ color: readColours().accent ?? "" });
+  wear();
+  document.addEventListener("theme", wear, { signal });
   chart.applyOptions({ handleScroll: false, handleScale: false });
   chart.timeScale().fitContent();
 }

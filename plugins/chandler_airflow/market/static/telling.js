@@ -16,7 +16,7 @@ import { labelOf } from "./states.js";
 export function tellChart(place, { bars }, seen, marks) {
   const inside = bars.time_s.flatMap((time, index) => (time >= seen.start && time < seen.end ? [index] : []));
   const last = inside.at(-1);
-  const incidents = marks.incidents.filter((one) => isWithin(seen, one.start));
+  const incidents = marks.incidents.filter((one) => isSeen(seen, one));
   const parts = [
     `${plural(inside.length, "candle")} of ${bars.width}, from ${moment(seen.start * 1000)} to ${moment(seen.end * 1000)}`,
     last === undefined
@@ -25,7 +25,7 @@ export function tellChart(place, { bars }, seen, marks) {
     bars.as_of ? "nothing is marked" : plural(incidents.length, "incident"),
     ...incidents.slice(0, 5).map((one) => `${one.severity} ${words(one.kind)} at ${moment(one.peak)}`),
     ...marks.absences
-      .filter((one) => isWithin(seen, one.start))
+      .filter((one) => isSeen(seen, one))
       .slice(0, 5)
       .map((one) => `absent from ${moment(one.start)} to ${moment(one.end)}: ${labelOf(one.kind)}`),
   ];
@@ -43,11 +43,10 @@ export function lastSeen({ bars, start }, seen) {
 
 /**
  * @param {Span} seen
- * @param {string} time
+ * @param {{ start: string, end: string }} one What may have begun before, and may end after.
  */
-function isWithin(seen, time) {
-  const at = Date.parse(time) / 1000;
-  return at >= seen.start && at < seen.end;
+function isSeen(seen, { start, end }) {
+  return Date.parse(start) / 1000 < seen.end && Date.parse(end) / 1000 > seen.start;
 }
 
 /**
