@@ -81,8 +81,8 @@ def test_law_2_a_worker_that_is_killed_leaves_what_one_clean_run_leaves(running:
     assert _candles(running.warehouse) == _candles(running.load_undisturbed(DAYS[1], DAYS[0]))
 
 
-def test_workers_share_the_exchange_s_budget(running: Composed) -> None:
-    """Two workers, and those who died at it, never asked for more than the exchange allows."""
+def test_the_exchange_refused_nothing(running: Composed) -> None:
+    """What two workers asked for, and those who died at it, is counted in one place: all of it was answered."""
     with psycopg.connect(running.warehouse) as connection:
         outcomes = dict(connection.execute("SELECT outcome, sum(requests) FROM requests GROUP BY outcome").fetchall())
     assert outcomes.keys() == {"ok"}, outcomes
