@@ -5,7 +5,17 @@ from models.registry.champions import Judging, load_champion, read_good
 from models.registry.changing import Draft, prune, register
 from models.registry.deciding import decide, environment, promote, roll_back
 from models.registry.eras import Era, can_judge, era_of, eras_of
-from models.registry.records import Change, Model, State, champion, find_model, list_models, model_of, read_changes
+from models.registry.records import (
+    Change,
+    Model,
+    State,
+    champion,
+    find_model,
+    latest_models,
+    list_models,
+    model_of,
+    read_changes,
+)
 
 __all__ = [
     "Change",
@@ -23,6 +33,7 @@ __all__ = [
     "export_blob",
     "find_model",
     "import_blob",
+    "latest_models",
     "list_models",
     "model_of",
     "load_champion",

@@ -8,7 +8,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Date, Row, cast, func, or_, select
+from sqlalchemy.dialects.postgresql import JSONPATH
 
 from etl.errors import ConfigError
 from etl.series import Series, TimeRange
@@ -90,6 +91,15 @@ _COLUMNS = [column for column in models.c if column.name not in _BLOBS] + [
     models.c[name].is_not(None).label(f"has_{name}") for name in _BLOBS
 ]
 
+# As `metrics`, but of the night nothing than how the model itself did: few bytes of many.
+_OWN = func.jsonb_build_object("model", models.c.metrics["model"])
+_OWN_METRICS = func.jsonb_build_object(
+    "model",
+    models.c.metrics["model"],
+    "summaries",
+    func.jsonb_path_query_array(models.c.metrics, cast("$.summaries[*] ? (@.model == $model)", JSONPATH), _OWN),
+).label("metrics")
+
 
 def list_models(
     connection: Connection, target: Target | None = None, *, state: State | None = None, scorer: str | None = None
@@ -103,6 +113,23 @@ def list_models(
     if scorer is not None:
         query = query.where(own.scorer == scorer)
     return [_to_model(row) for row in connection.execute(query.order_by(own.id.desc()))]
+
+
+def latest_models(connection: Connection, nights: int) -> tuple[list[Model], int]:
+    """Return the champions and the models of each target's latest nights, newest first, and how many more there are.
+
+    Args:
+        nights: UTC days in which a model was registered; of its metrics, those of other models are left out.
+    """
+    own = models.c
+    day = cast(func.timezone("UTC", own.created_at), Date)
+    night = func.dense_rank().over(partition_by=(own.timeframe, own.scope), order_by=day.desc())
+    ranked = select(own.id, night.label("night")).subquery()
+    columns = [*(column for column in _COLUMNS if column.name != "metrics"), _OWN_METRICS]
+    query = select(*columns).join_from(models, ranked, ranked.c.id == own.id)
+    query = query.where(or_(ranked.c.night <= nights, own.state == State.CHAMPION.value)).order_by(own.id.desc())
+    found = [_to_model(row) for row in connection.execute(query)]
+    return found, connection.execute(select(func.count()).select_from(models)).scalar_one() - len(found)
 
 
 def champion(connection: Connection, target: Target) -> Model | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -18,6 +19,7 @@ from models.registry import (
     champion,
     decide,
     find_model,
+    latest_models,
     list_models,
     read_changes,
     read_report,
@@ -105,6 +107,24 @@ def test_a_first_night_that_was_overtaken_by_another(warehouse: Warehouse) -> No
     (late,) = decide(warehouse, drafts_of(2), against=None, run="late", max_bytes=LIMIT, environment={})
     assert late.state is State.REJECTED
     assert "compared when there was no champion, and 1m/1 became champion meanwhile" in late.reason
+
+
+def test_the_latest_nights_are_told_apart_from_the_rest(warehouse: Warehouse) -> None:
+    """Those of each target, with how a model did itself; and who judges, however long ago it was trained."""
+    metrics = {"model": "a", "summaries": [{"model": name, "vus_pr": vus_pr} for name, vus_pr in (("b", 1), ("a", 2))]}
+    champion_of_all = crown(warehouse, 1, metrics=metrics)
+    for seed in range(2, 6):
+        nights = drafts_of(seed, states=(State.REJECTED,), metrics=metrics)
+        decide(warehouse, nights, against=champion_of_all, run="night", max_bytes=LIMIT, environment={})
+    crown(warehouse, 6, series=[BTC], scope=str(BTC))
+    with warehouse.begin() as connection:
+        connection.exec_driver_sql("UPDATE models SET created_at = created_at - (6 - id) * interval '1 day'")
+        latest, more = latest_models(connection, 2)
+        whole = list_models(connection)
+    assert [model.name for model in latest] == [f"{BTC}/1", "1m/5", "1m/4", "1m/1"]
+    assert more == 2
+    assert latest[1].metrics == {"model": "a", "summaries": [{"model": "a", "vus_pr": 2}]}
+    assert latest[1] == replace(whole[1], metrics=latest[1].metrics)
 
 
 @pytest.mark.parametrize("step", STEPS)

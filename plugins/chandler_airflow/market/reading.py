@@ -26,6 +26,7 @@ from etl.warehouse import Wish, count_incidents, known_series, list_incidents
 router = APIRouter(prefix="/api", dependencies=[Depends(may_look)])
 
 _SHOWN_DAYS = 730
+_SHOWN_NIGHTS = 90
 _MOST_INCIDENTS = 200
 _INGEST, _HISTORY = "ingest_", "history_"
 _NO_MODEL = "No model judges yet: chandler train makes one, and DAG train_models does each night."
@@ -131,12 +132,12 @@ def show_incidents(  # noqa: PLR0913  # a filter each
 
 @router.get("/models")
 def show_models() -> Response:
-    """List the models: who judges, how each compared, and why it is where it is."""
-    from models.registry import State, list_models
+    """List the models of the latest nights: who judges, how each compared, and why it is where it is."""
+    from models.registry import State, latest_models
     from models.show import model_json, summary_of
 
     with reading() as (connection, _):
-        found = list_models(connection)
+        found, more = latest_models(connection, _SHOWN_NIGHTS)
     champions = [model.id for model in found if model.state is State.CHAMPION]
     left_out = {"metrics", "environment", "data_hash", "sha256"}
     told = [
@@ -144,7 +145,7 @@ def show_models() -> Response:
         | {"name": model.name, "metrics": summary_of(model)}
         for model in found
     ]
-    return as_json({"models": told, "champions": champions, "next": None if champions else _NO_MODEL})
+    return as_json({"models": told, "more": more, "champions": champions, "next": None if champions else _NO_MODEL})
 
 
 @router.get("/exchanges")
