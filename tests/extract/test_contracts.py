@@ -26,7 +26,8 @@ from etl.series import Series, TimeRange
 from etl.settings import ExchangeSettings, Settings
 from etl.timeframe import Timeframe, to_ms
 from etl.validate import ReceivedRows, clean
-from tests.extract.other_venues import SYMBOLS, TOO_MUCH, OtherVenues, candles
+from tests.extract.other_venues import TOO_MUCH, OtherVenues
+from tests.extract.venue_candles import SYMBOLS, candles
 
 MINUTE_MS = 60_000
 # Some hours after the made-up market was silent for long, and in the middle of a minute that has trades.

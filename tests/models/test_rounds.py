@@ -12,9 +12,9 @@ import pytest
 from sqlalchemy import delete
 
 from etl.alerting import Alerting
-from etl.incidents import Detector, IncidentState, Kind, Scope, Severity
+from etl.incidents import IncidentState, Scope, Severity
 from etl.schema import from_columns, to_columns
-from etl.series import Series, TimeRange
+from etl.series import TimeRange
 from etl.settings import Settings
 from etl.warehouse import Warehouse, open_warehouse
 from etl.warehouse.incident_tables import (
@@ -48,7 +48,6 @@ from tests.models.scored import (
     score_all,
     slot,
     told_of,
-    wicked,
     with_cut,
 )
 
@@ -71,14 +70,6 @@ def warehouse(settings: Settings, calm: pa.Table) -> Iterator[Warehouse]:
         crown(opened, {HERE: calm, THERE: market(1)})
         score_all(opened, settings)
         yield opened
-
-
-def dearer(candles: pa.Table, share: float) -> pa.Table:
-    """Return the candles with prices that are a share higher for half an hour."""
-    columns = {name: values.copy() for name, values in to_columns(candles).items()}
-    for name in ("open", "high", "low", "close"):
-        columns[name][CRASH : CRASH + 6] *= 1 + share
-    return from_columns(columns)
 
 
 def test_what_a_load_brought_is_one_incident_and_one_alert(
@@ -124,19 +115,6 @@ def test_a_live_load_over_a_backfilled_day_alerts_nobody(
     load(warehouse, HERE, crashed(calm, CRASH))
     score_all(warehouse, settings, HERE)
     assert incidents_of(warehouse, [HERE])[0].is_history
-    assert not told_of(warehouse)
-
-
-def test_a_spread_of_a_backfilled_day_alerts_nobody_later(
-    warehouse: Warehouse, settings: Settings, calm: pa.Table
-) -> None:
-    """Nor does the next day's run, which fetches that day again on both exchanges."""
-    candles = {HERE: calm, THERE: dearer(calm, 0.03)}
-    for is_history in (True, False):
-        for series in (HERE, THERE):
-            load(warehouse, series, candles[series], is_history=is_history)
-        score_all(warehouse, settings)
-    assert {one.is_history for one in incidents_of(warehouse) if one.found.detector is Detector.SPREAD} == {True}
     assert not told_of(warehouse)
 
 
@@ -272,41 +250,6 @@ def test_each_candle_is_judged_by_the_champion_of_its_time(
         (noon, 2, False),
     ]
     assert rows[0].is_hindsight
-
-
-def test_another_exchange_bears_witness_when_its_candles_come(
-    warehouse: Warehouse, settings: Settings, calm: pa.Table
-) -> None:
-    """Unconfirmed as long as nobody can tell; then a bad print is the venue's own, with the other's numbers."""
-    load(warehouse, HERE, wicked(calm, CRASH))
-    score_all(warehouse, settings, HERE)
-    assert incidents_of(warehouse, [HERE])[0].found.scope is Scope.UNCONFIRMED
-    load(warehouse, THERE, calm)
-    score_all(warehouse, settings, THERE)
-    found = incidents_of(warehouse, [HERE])[0].found
-    assert (found.scope, found.kind) == (Scope.VENUE, "data_fault")
-    (witness,) = found.evidence.witnesses
-    assert witness.numbers is not None
-    assert witness.numbers.close == pytest.approx(float(to_columns(calm)["close"][CRASH]))
-    assert not [one for one in incidents_of(warehouse, [THERE]) if not one.is_history]
-
-
-@pytest.mark.parametrize("order", [(HERE, THERE), (THERE, HERE)], ids=["its own last", "its own first"])
-def test_a_spread_is_one_incident_of_the_venue_that_left_whoever_is_scored_first(
-    warehouse: Warehouse, settings: Settings, calm: pa.Table, order: tuple[Series, Series]
-) -> None:
-    """Prices that are apart for half an hour are told of once, though both series look for it."""
-    candles = {HERE: calm, THERE: dearer(calm, 0.03)}
-    for series in order:
-        load(warehouse, series, candles[series])
-        score_all(warehouse, settings, series)
-    spreads = [one for one in incidents_of(warehouse) if one.found.detector is Detector.SPREAD]
-    assert [(one.found.series, one.found.kind, one.is_history) for one in spreads] == [(THERE, Kind.SPREAD, False)]
-    assert [kind for kind, _ in told_of(warehouse)].count("spread") == 1
-    whole = contents(warehouse)
-    for series in (HERE, THERE):
-        score_again(warehouse, settings, Alerting(), series, TODAY, run="again", now=NOW)
-    assert contents(warehouse)["incidents"] == whole["incidents"]
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -1,4 +1,4 @@
-"""A night on a small market in a real warehouse: what it learns from, what it decides, what it leaves behind."""
+"""A night on a small market in a real warehouse: what it decides, and what it leaves behind."""
 
 from __future__ import annotations
 
@@ -14,26 +14,21 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import text, update
+from sqlalchemy import update
 
 from etl.cli import main
-from etl.errors import ConfigError, InsufficientHistoryError
+from etl.errors import InsufficientHistoryError
 from etl.learning import Learning
-from etl.read import read_candles
-from etl.schema import to_columns
-from etl.series import TimeRange
 from etl.settings import Settings
 from etl.timeframe import Timeframe
-from etl.warehouse import Warehouse, ensure_series, known_series, open_warehouse, vouch
-from etl.warehouse.copying import copy_in
-from etl.warehouse.reading import cursor_of
+from etl.warehouse import Warehouse, open_warehouse
 from etl.warehouse.tables import models as models_table
 from models import scorers, training
-from models.lessons import read_lessons, split_history
+from models.lessons import split_history
 from models.registry import State, list_models, load_champion, read_report
 from models.targets import Target, targets_of
 from models.trained import Trained
-from tests.models.nights import BTC, END, ETH, LEARNING, TARGET, market, store, wild, with_learning
+from tests.models.nights import BTC, END, ETH, LEARNING, TARGET, market, store, with_learning
 
 LEARNED, BASELINE = "ewma_z", "seasonal_z"
 DAY = timedelta(days=1)
@@ -91,32 +86,6 @@ def test_a_first_night_ends_with_a_champion_that_judges(warehouse: Warehouse, le
     assert judging.artifact.held_out == split_history(TARGET.timeframe, END, LEARNING).held_out
     with warehouse.begin() as connection:
         assert read_report(connection, trained.candidate.id) == "report of night"
-
-
-def test_the_very_candles_can_be_read_again(learning: Settings) -> None:
-    """As of the moment that is kept with a model, whatever was stored later; a load under way counts as later."""
-    candles = market(1)
-    with open_warehouse(learning) as warehouse:
-        store(warehouse, BTC, candles.slice(0, candles.num_rows - 50))
-        with warehouse.begin() as loading, cursor_of(loading) as cursor:
-            cursor.execute("SELECT 1")  # a load has begun, and stores after the night has read
-            lessons = read_lessons(warehouse, learning, TARGET, END, lambda _: None)
-            copy_in(cursor, "candles", ensure_series(loading, BTC), candles.slice(candles.num_rows - 50))
-        again = read_candles(BTC, lessons.split.whole, as_of=lessons.as_of, settings=learning)
-        assert again.num_rows == candles.num_rows - 50
-        assert again.equals(lessons.candles[BTC])
-        assert read_lessons(warehouse, learning, TARGET, END, lambda _: None).data_hash != lessons.data_hash
-
-
-def test_nothing_that_opens_at_or_after_the_end_is_looked_at(warehouse: Warehouse, learning: Settings) -> None:
-    """A rerun of a past night learns the same, whatever has come since."""
-    late = learning.model_copy(update={"models": LEARNING.model_copy(update={"history": 22 * DAY})})
-    before = read_lessons(warehouse, late, TARGET, END - DAY, lambda _: None)
-    with warehouse.begin() as connection:
-        connection.execute(text("DELETE FROM candles WHERE open_time >= :end"), {"end": END - DAY})
-    after = read_lessons(warehouse, late, TARGET, END - DAY, lambda _: None)
-    assert after.data_hash == before.data_hash
-    assert after.split == before.split
 
 
 def test_a_night_that_is_no_better_changes_nothing(warehouse: Warehouse, learning: Settings) -> None:
@@ -180,20 +149,6 @@ def test_what_the_cut_of_the_champion_gave_is_counted(warehouse: Warehouse, lear
     assert (since.series, round(since.weeks * 7, 1)) == (BTC, 3.0)
     asked = f"{first.champion.scorer} {first.champion.name} was asked for 1.0 incidents per series and week, and gave"
     assert any(line.startswith(asked) for line in second.lines)
-
-
-def test_what_the_archive_alone_keeps_is_not_learned_and_said(warehouse: Warehouse, learning: Settings) -> None:
-    """Its candles cannot be read as of a moment, so learning begins after them."""
-    early = TimeRange(END - 30 * DAY, END - 22 * DAY)
-    with warehouse.begin() as connection:
-        series_id = known_series(connection)[BTC]
-        vouch(connection, series_id, TARGET.timeframe, early, "load", ())
-        connection.execute(text("UPDATE checkpoints SET is_retired = true"))
-    lessons = read_lessons(warehouse, learning, TARGET, END, lambda _: None)
-    assert int(to_columns(lessons.candles[BTC])["open_time"].min()) >= early.end_ms
-    assert lessons.remarks == (
-        f"{BTC}: the archive alone keeps what is older than {early.end:%Y-%m-%d %H:%M}; not learned",
-    )
 
 
 def test_too_little_history_is_an_error_that_says_of_whom_and_what_to_do(
@@ -262,18 +217,6 @@ def test_two_at_once_end_with_one_champion(
     assert "became champion meanwhile" in slower.verdict
 
 
-def test_the_parts_of_a_history_follow_one_another() -> None:
-    """What is compared comes after what thresholds are from, and that after what is learned: whole days of the end."""
-    split = split_history(Timeframe.M1, END + timedelta(hours=4, minutes=30, seconds=7), Learning())
-    end = END + timedelta(hours=4, minutes=30)
-    assert split.whole == TimeRange(end - 90 * DAY, end)
-    assert (split.learned.end, split.calm.end) == (end - 21 * DAY, end - 7 * DAY)
-    assert (split.calm.start, split.test.start) == (split.learned.end, split.calm.end)
-    assert split.held_out == TimeRange(end - 21 * DAY, end)
-    with pytest.raises(ConfigError, match="held_out must be shorter"):
-        split_history(Timeframe.M1, END, Learning(held_out=30 * DAY))
-
-
 def test_the_feeds_say_what_is_trained() -> None:
     """A model for each timeframe of any feed, finest first; by setting, one for each series."""
     feed = {
@@ -289,17 +232,6 @@ def test_the_feeds_say_what_is_trained() -> None:
     assert names[:2] == ["binance:BTC/USDT:5m", "binance:ETH/USDT:5m"]
     assert len(names) == 8
     assert [Target.parse(name) for name in names] == targets_of(own)
-
-
-def test_flagged_candles_are_not_learned(warehouse: Warehouse, learning: Settings) -> None:
-    """They are there and are judged, but what is normal is found without them."""
-    store(warehouse, ETH, wild(market(1), each=200))
-    lessons = read_lessons(warehouse, learning, TARGET, END, lambda _: None)
-    calm, odd = lessons.tracks[BTC], lessons.tracks[ETH]
-    assert odd.is_held.sum() == calm.is_held.sum()
-    is_wild = odd.close / calm.close > 1.3
-    assert is_wild.sum() == calm.is_held.sum() // 200
-    assert not odd.is_clean[is_wild].any()
 
 
 @pytest.fixture
