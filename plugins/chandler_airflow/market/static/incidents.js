@@ -108,14 +108,15 @@ function filters(query, choices) {
  * @param {Incident[]} all
  */
 function listOf(context, all) {
-  return incidentTable(all, (one) => judgement(one, () => show(context)));
+  return incidentTable(all, (one) => judgement(one, () => show(context), context.signal));
 }
 
 /**
  * @param {Incident} one
  * @param {() => void} again
+ * @param {AbortSignal} signal
  */
-function judgement(one, again) {
+function judgement(one, again, signal) {
   const said = [];
   if (one.is_false) said.push(h("span", { class: "verdict" }, "false alarm"));
   if (one.acknowledged_at)
@@ -123,7 +124,7 @@ function judgement(one, again) {
   if (one.note) said.push(h("q", {}, one.note));
   if (!me.may_act) return h("span", {}, ...said);
   const act = (/** @type {string} */ name, /** @type {import("./judge.js").Verdict} */ verdict) =>
-    h("button", { type: "button", class: "small", onclick: () => judge(one, verdict, again) }, name);
+    h("button", { type: "button", class: "small", onclick: () => judge(one, verdict, again, signal) }, name);
   return h(
     "span",
     { class: "acts" },

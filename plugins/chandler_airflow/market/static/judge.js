@@ -28,12 +28,14 @@ const VERDICTS = {
  * @param {Incident} one
  * @param {Verdict} verdict
  * @param {() => void} done
+ * @param {AbortSignal} signal
  */
-export function judge(one, verdict, done) {
+export function judge(one, verdict, done, signal) {
   const { title, help, name } = VERDICTS[verdict];
   const note = h("textarea", { id: "judge-note", rows: 3, maxlength: 1000 }, one.note ?? "");
   const says = h("div", { role: "status" });
   const send = h("button", { type: "button", class: "primary" }, name);
+  const close = () => dialog.close();
   const dialog = h(
     "dialog",
     { id: "judge", "aria-labelledby": "judge-title" },
@@ -42,20 +44,25 @@ export function judge(one, verdict, done) {
     h("label", { for: "judge-note" }, "Note, for others to read"),
     note,
     says,
-    h("div", { class: "bar" }, send, h("button", { type: "button", onclick: () => dialog.close() }, "Cancel")),
+    h("div", { class: "bar" }, send, h("button", { type: "button", onclick: close }, "Cancel")),
   );
   send.addEventListener("click", async () => {
     send.disabled = true;
     try {
       await tell(one.id, verdict, note.value.trim());
-      dialog.close();
+      close();
       done();
     } catch (error) {
       put(says, failure(error));
       send.disabled = false;
+      send.focus();
     }
   });
-  dialog.addEventListener("close", () => dialog.remove());
+  signal.addEventListener("abort", close);
+  dialog.addEventListener("close", () => {
+    signal.removeEventListener("abort", close);
+    dialog.remove();
+  });
   document.body.append(dialog);
   dialog.showModal();
   note.focus();
