@@ -2,6 +2,7 @@
 
 import { getJson } from "./api.js";
 import { h, put } from "./dom.js";
+import { restoreFocus } from "./focus.js";
 import { has } from "./heatmap.js";
 import { legend } from "./legend.js";
 import { CoverageMap } from "./map.js";
@@ -43,12 +44,14 @@ function draw(context, answer) {
   put(place, heading(answer, dag), legend(answer, route.query), body);
   let drawn = new AbortController();
   const fill = () => {
+    const before = document.activeElement;
     drawn.abort();
     drawn = new AbortController();
     const shown = wanted(answer.series, filter.value, kind);
     const both = { ...context, signal: AbortSignal.any([signal, drawn.signal]) };
     if (shown.length) drawMap(both, body, { ...answer, series: shown }, kind);
     else put(body, note("No series is like that", h("button", { type: "button", onclick: all }, "Show all")));
+    restoreFocus(before);
   };
   const all = () => {
     filter.value = "";

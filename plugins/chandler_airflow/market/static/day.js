@@ -21,23 +21,33 @@ export function show(context) {
     put(place, note("That is no day", h("a", { href: "#coverage" }, "Choose one from the coverage")));
     return undefined;
   }
-  return load(
-    place,
-    signal,
-    () => getJson("/chandler/api/day", { series, day }, signal),
-    (/** @type {Day} */ answer) => draw(context, answer),
-  );
+  // One for all drawings, so that what is told last is not gone with the drawing before.
+  const says = h("span", { id: "refetch-says", role: "status" });
+  let drawn = new AbortController();
+  const fill = () =>
+    load(
+      place,
+      signal,
+      () => getJson("/chandler/api/day", { series, day }, signal),
+      (/** @type {Day} */ answer) => {
+        drawn.abort();
+        drawn = new AbortController();
+        draw(place, answer, says, fill, AbortSignal.any([signal, drawn.signal]));
+      },
+    );
+  return fill();
 }
 
 /**
- * @param {Context} context
+ * @param {HTMLElement} place
  * @param {Day} facts
+ * @param {HTMLElement} says
+ * @param {() => void} again
+ * @param {AbortSignal} signal
  */
-function draw(context, facts) {
-  const { place, signal } = context;
+function draw(place, facts, says, again, signal) {
   const { series, day } = facts;
   const chart = h("div", { class: "small-chart", role: "img", "aria-label": `Candles of ${series} on ${day}` });
-  const again = () => show(context);
   put(
     place,
     h(
@@ -50,7 +60,7 @@ function draw(context, facts) {
       h("a", { href: qualityPage(series, day) }, "Quality report"),
     ),
     numbers(facts),
-    refetchButton(facts, me.may_act, again, signal),
+    refetchButton(facts, me.may_act, says, again, signal),
     chart,
     absences(facts),
     refused(facts),
@@ -68,11 +78,8 @@ function draw(context, facts) {
  */
 function neighbour(series, day, step) {
   const other = isoDay(Date.parse(day) + step * DAY_MS);
-  return h(
-    "a",
-    { href: hashOf("day", [series, other]), rel: step < 0 ? "prev" : "next" },
-    step < 0 ? `← ${other}` : `${other} →`,
-  );
+  const [rel, text] = step < 0 ? ["prev", `← ${other}`] : ["next", `${other} →`];
+  return h("a", { id: `${rel}-day`, href: hashOf("day", [series, other]), rel }, text);
 }
 
 /**

@@ -127,7 +127,10 @@ export class Explorer {
       }
       put(
         this.#parts.trouble,
-        failure(error, () => this.#ask()),
+        failure(error, () => {
+          this.#parts.chart.focus();
+          this.#ask();
+        }),
       );
     }
   }

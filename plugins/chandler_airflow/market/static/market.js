@@ -96,7 +96,10 @@ async function show() {
       tab.scrollIntoView({ block: "nearest", inline: "nearest" });
     } else tab.removeAttribute("aria-current");
   }
-  if (place.dataset.view !== route.view) put(place);
+  if (place.dataset.view !== route.view) {
+    if (place.contains(document.activeElement)) place.focus({ preventScroll: true });
+    put(place);
+  }
   place.dataset.view = route.view;
   place.setAttribute("aria-busy", "true");
   tellAirflow();

@@ -12,10 +12,11 @@ import { failure } from "./waiting.js";
 /**
  * @param {Day} facts
  * @param {boolean} mayAct
+ * @param {HTMLElement} says Where it is told how it goes.
  * @param {() => void} again What shows the day anew.
  * @param {AbortSignal} signal
  */
-export function refetchButton({ feeds, series, day, loads }, mayAct, again, signal) {
+export function refetchButton({ feeds, series, day, loads }, mayAct, says, again, signal) {
   const plan = planRefetch(feeds, day);
   if (!plan) return byTerminal("No feed has this series.", series, day);
   // Airflow makes runs of what has ended, and of nothing else.
@@ -28,16 +29,18 @@ export function refetchButton({ feeds, series, day, loads }, mayAct, again, sign
     return h("p", { class: "bar quiet" }, "Your role may look, not act: ask for one that may to load this day again.");
   }
   const name = nameOf(plan.isMonth, loads.length > 0, day);
-  const says = h("span", { id: "refetch-says", role: "status" });
   const button = h("button", { type: "button", id: "refetch", class: "primary" }, name);
   const act = async () => {
-    button.disabled = true;
+    // One that is disabled would lose the focus.
+    if (button.ariaDisabled) return;
+    button.ariaDisabled = "true";
+    button.focus();
     try {
       if (await refetch(plan, series, day, (told) => say(says, told, act), signal)) again();
     } catch (error) {
       if (!signal.aborted) put(says, failure(error));
     } finally {
-      button.disabled = false;
+      button.ariaDisabled = null;
     }
   };
   button.addEventListener("click", act);

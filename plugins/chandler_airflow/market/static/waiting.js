@@ -2,6 +2,7 @@
 
 import { ApiError, address } from "./api.js";
 import { h, put } from "./dom.js";
+import { restoreFocus } from "./focus.js";
 import { airflow, leave } from "./route.js";
 
 const PATIENCE_MS = 200;
@@ -16,6 +17,7 @@ const PATIENCE_MS = 200;
  */
 export async function load(place, signal, read, draw) {
   if (signal.aborted) return;
+  const before = document.activeElement;
   const wait = () => signal.aborted || put(place, h("p", { class: "quiet", role: "status" }, "Loading …"));
   const timer = setTimeout(wait, PATIENCE_MS);
   place.setAttribute("aria-busy", "true");
@@ -31,8 +33,11 @@ export async function load(place, signal, read, draw) {
     );
   } finally {
     clearTimeout(timer);
-    // By then it is the next view's.
-    if (!signal.aborted) place.removeAttribute("aria-busy");
+    // If the view was left, the place is the next one's by now.
+    if (!signal.aborted) {
+      place.removeAttribute("aria-busy");
+      restoreFocus(before);
+    }
   }
 }
 
