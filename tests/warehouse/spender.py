@@ -22,11 +22,16 @@ from etl.warehouse.budget import SharedBudget
 WEIGHT, AT_ONCE = 2, 6
 
 
-async def spend(warehouse_url: str, exchange_url: str, terms: dict[str, Any], begin: float, end: float) -> Counter[str]:
-    """Ask from `begin` to `end`, seconds since the epoch, and return how often each status was answered."""
+async def spend(warehouse_url: str, exchange_url: str, terms: dict[str, Any]) -> Counter[str]:
+    """Ask from one moment to another, and return how often each status was answered.
+
+    The two, seconds since the epoch, are read from the input, once it is said that all is ready.
+    """
     statuses: Counter[str] = Counter()
     with open_warehouse(Settings(warehouse_url=warehouse_url)) as warehouse:
         async with SharedBudget(warehouse, "binance", **terms) as budget, aiohttp.ClientSession() as session:
+            print("ready", flush=True)  # noqa: T201  # what the parent waits for
+            begin, end = json.loads(await asyncio.to_thread(sys.stdin.readline))
 
             async def ask() -> None:
                 while time.time() < end:

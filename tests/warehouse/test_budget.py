@@ -76,12 +76,19 @@ class ClockExchange:
 def test_four_processes_use_it_up_and_no_more(warehouse: Warehouse, warehouse_url: str) -> None:
     """What four processes spend never exceeds what is permitted, nearly reaches it, and meets no 429."""
     terms = {"weight_limit": 200, "interval_s": 2.0, "share": 0.9}
-    begin = (time.time() + 5) // 2 * 2 + 2
     with closing(ClockExchange(200, 2.0, weight=2)) as exchange:
         arguments = {"warehouse_url": warehouse_url, "exchange_url": exchange.url, "terms": terms}
-        arguments |= {"begin": begin, "end": begin + 6}
         command = [sys.executable, "-m", "tests.warehouse.spender", json.dumps(arguments)]
-        children = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(4)]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        children = [subprocess.Popen(command, text=True, **pipes) for _ in range(4)]
+        for child in children:
+            assert child.stdout is not None
+            assert child.stdout.readline() == "ready\n"
+        begin = time.time() // 2 * 2 + 2
+        for child in children:
+            assert child.stdin is not None
+            child.stdin.write(f"[{begin}, {begin + 6}]\n")
+            child.stdin.flush()
         statuses = [Counter(json.loads(child.communicate()[0])) for child in children]
     assert set().union(*statuses) == {"200"}
     assert most_within(rows_of(warehouse), 2.0) <= 180
