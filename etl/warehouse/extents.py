@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -38,7 +37,6 @@ _EXTENTS = text(
     LEFT JOIN LATERAL (
         SELECT range_agg(tstzrange(range_start, range_end)) AS spans FROM checkpoints WHERE series_id = series.id
     ) covered ON true
-    WHERE CAST(:ids AS integer[]) IS NULL OR series.id = ANY(:ids)
     """
 )
 
@@ -63,13 +61,9 @@ class Extent:
     ended: datetime | None
 
 
-def read_extents(connection: Connection, only: Sequence[int] | None = None) -> list[Extent]:
-    """Return how far series reach, in the order of their names.
-
-    Args:
-        only: Which, by their numbers; all without.
-    """
-    rows = connection.execute(_EXTENTS, {"ids": None if only is None else list(only)})
+def read_extents(connection: Connection) -> list[Extent]:
+    """Return how far each series reaches, in the order of their names."""
+    rows = connection.execute(_EXTENTS)
     found = [
         Extent(
             Series(row.exchange, row.symbol, Timeframe(row.timeframe)),
