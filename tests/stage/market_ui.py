@@ -16,12 +16,34 @@ _PLACE = """(map, [series, day]) => {
 _AFTER_A_FRAME = """(place) => new Promise((done) =>
     requestAnimationFrame(() => requestAnimationFrame(() => done(place.textContent))))"""
 _NAMELESS = """(body) => {
-    const labels = (one) => [...(one.labels ?? [])].map((label) => label.innerText);
-    const texts = (one) => [one.ariaLabel, one.title, one.textContent, ...labels(one)];
+    const controls = "select, input, textarea";
+    const without = (label) => {
+        const copy = label.cloneNode(true);
+        for (const control of copy.querySelectorAll(controls)) control.remove();
+        return copy.textContent;
+    };
+    // What stands in a control is what was chosen or written, and names nothing.
+    const own = (one) => (one.matches(controls) ? [...one.labels].map(without) : [one.textContent]);
+    const texts = (one) => [one.ariaLabel, one.title, ...own(one)];
     const all = body.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex='0']");
     return [...all].filter((one) => !texts(one).some((text) => text?.trim())).map((one) => one.outerHTML.slice(0, 200));
 }"""
 _INSIDE, _STEP = 10, 6
+
+VIEWS = ("Coverage", "Series", "Incidents", "Models", "Exchanges")
+
+
+def open_view(market: FrameLocator, name: str) -> None:
+    """Choose one of VIEWS, and wait until it has loaded."""
+    market.get_by_role("link", name=name, exact=True).click()
+    expect(market.locator(f"main[data-view={name.lower()}]:not([aria-busy]) h1")).to_have_text(name)
+
+
+def open_chart(market: FrameLocator, series: Series) -> None:
+    """Choose a series from the list of all, and wait for its candles."""
+    open_view(market, "Series")
+    market.locator(f"main a[data-series='{series}']").click()
+    expect(market.locator("#chart[data-bars] canvas").first).to_be_visible()
 
 
 def open_market(page: Page) -> FrameLocator:
@@ -43,9 +65,10 @@ def point_at(market: FrameLocator, series: Series, day: datetime) -> Locator:
     return market.locator(".tip")
 
 
-def open_day(market: FrameLocator, series: Series, day: datetime) -> None:
-    """Click on a cell of the heat map, and wait for the page of that day."""
-    market.locator("#map").click(position=_place(market, series, day))
+def open_day(market: FrameLocator, series: Series, day: datetime, *, is_tapped: bool = False) -> None:
+    """Click or tap on a cell of the heat map, and wait for the page of that day."""
+    shown = market.locator("#map")
+    (shown.tap if is_tapped else shown.click)(position=_place(market, series, day))
     expect(market.get_by_role("heading", level=1)).to_have_text(str(series))
 
 
@@ -74,10 +97,10 @@ def nameless(market: FrameLocator) -> list[str]:
     return found
 
 
-def width_of(market: FrameLocator) -> int:
-    """Return how wide the frame is; what is wider would have to be scrolled sideways."""
-    width: int = market.locator("html").evaluate("(html) => html.clientWidth")
-    return width
+def expect_no_overflow(market: FrameLocator) -> None:
+    """Expect the page to be no wider than the frame: nobody has to scroll it sideways."""
+    page = market.locator("html")
+    expect(page).to_have_js_property("scrollWidth", page.evaluate("(html) => html.clientWidth"))
 
 
 def _place(market: FrameLocator, series: Series, day: datetime) -> Any:

@@ -18,9 +18,21 @@ from tests.stage.airflow_ui import (
 )
 from tests.stage.chromium import take_picture
 from tests.stage.crash import write_crash
-from tests.stage.market_ui import click_at, in_frame, nameless, number, open_day, open_market, point_at, width_of
+from tests.stage.market_ui import (
+    VIEWS,
+    click_at,
+    expect_no_overflow,
+    in_frame,
+    nameless,
+    number,
+    open_chart,
+    open_day,
+    open_market,
+    open_view,
+    point_at,
+)
 from tests.stage.stage import BTC, ETH, MAJORS, OTHERS, SOL, XRP, Stage
-from tests.stage.watched import PHONE, Watched, watched_page
+from tests.stage.watched import Watched, watched_page
 
 
 def test_somebody_logs_in_and_finds_the_page(admin: Page, stage: Stage) -> None:
@@ -100,19 +112,13 @@ def test_a_day_with_a_hole_is_seen_understood_and_filled(admin: Page, stage: Sta
     expect(market.locator("#refetch-says")).to_contain_text("fetch: ")
     expect(number(market, "stored")).to_have_text("1,440", timeout=RUN_MS)
     expect(market.locator("#absences")).to_contain_text("No candle is absent.")
+    expect(market.locator("#refetch-says")).to_contain_text("Loaded.")
+    expect(market.get_by_role("button", name="Refetch this day")).to_be_focused()
     take_picture(admin, "market-filled")
     market.get_by_role("link", name="Coverage", exact=True).click()
     expect(market.locator(".legend [data-kind=stored]")).to_be_visible()
     expect(market.locator(".legend [data-kind=halted]")).to_have_count(0)
     expect(point_at(market, BTC, day)).to_contain_text("1,440 of 1,440 stored")
-
-
-def test_a_click_far_back_opens_the_day_under_the_mouse(admin: Page, stage: Stage) -> None:
-    """What the keyboard would begin with stays out of sight: nothing moves between pressing and letting go."""
-    market, day = open_market(admin), stage.days.red - timedelta(days=700)
-    market.get_by_role("button", name="1 y").click()
-    open_day(market, BTC, day)
-    expect(market.locator(".heading p")).to_have_text(f"{day:%a, %-d %b %Y}")
 
 
 def test_a_day_that_nobody_has_loaded_is_backfilled_by_a_dag_that_was_off(admin: Page, stage: Stage) -> None:
@@ -129,6 +135,15 @@ def test_a_day_that_nobody_has_loaded_is_backfilled_by_a_dag_that_was_off(admin:
     market.get_by_role("button", name=f"Switch {OTHERS} on").click()
     expect(number(market, "stored")).to_have_text("1,440", timeout=RUN_MS)
     assert stage.stack.api.get(f"/dags/{OTHERS}")["is_paused"] is False
+
+
+def test_a_click_far_back_opens_the_day_under_the_mouse(admin: Page, stage: Stage) -> None:
+    """What the keyboard would begin with stays out of sight: nothing moves between pressing and letting go."""
+    market, day = in_frame(admin), stage.days.red - timedelta(days=700)
+    open_view(market, "Coverage")
+    market.get_by_role("button", name="1 y").click()
+    open_day(market, BTC, day)
+    expect(market.locator(".heading p")).to_have_text(f"{day:%a, %-d %b %Y}")
 
 
 def test_tabs_lead_from_airflow_to_the_series_and_the_day_and_back(admin: Page, stage: Stage) -> None:
@@ -245,24 +260,48 @@ def test_the_page_is_of_use_without_a_mouse(admin: Page, stage: Stage) -> None:
     admin.keyboard.press("Enter")
     expect(market.get_by_role("heading", level=1)).to_have_text(str(ETH))
     assert nameless(market) == []
-    for name in ("Coverage", "Series", "Incidents", "Models", "Exchanges"):
-        market.get_by_role("link", name=name, exact=True).click()
-        expect(market.locator(f"main[data-view={name.lower()}]:not([aria-busy]) h1")).to_have_text(name)
+    for name in VIEWS:
+        open_view(market, name)
         assert nameless(market) == [], name
+    open_chart(market, BTC)
+    assert nameless(market) == []
+
+
+def test_the_focus_is_never_lost(admin: Page) -> None:
+    """What is chosen keeps it, a dialog gives it back, and where it was on what is gone the content has it."""
+    market = in_frame(admin)
+    open_view(market, "Coverage")
+    stored = market.locator(".legend [data-kind=stored]")
+    stored.press("Enter")
+    expect(stored).to_have_attribute("aria-pressed", "true")
+    expect(stored).to_be_focused()
+    market.locator("#map").press("Enter")
+    expect(market.locator("main[data-view=day]")).to_be_focused()
+    open_view(market, "Incidents")
+    judged = market.get_by_role("button", name="False alarm")
+    judged.press("Enter")
+    expect(market.get_by_role("dialog")).to_be_visible()
+    assert nameless(market) == []
+    admin.keyboard.press("Escape")
+    expect(judged).to_be_focused()
 
 
 def test_the_page_is_of_use_on_a_phone(browser: Browser, admin: Page, stage: Stage, watched: Watched) -> None:
     """Nothing of it lies outside of a narrow screen, and a tap on a day opens it."""
-    with watched_page(browser, watched, PHONE) as phone:
+    with watched_page(browser, watched, is_phone=True) as phone:
         log_in(phone, stage.url, "admin", stage.passwords["admin"])
         phone.goto(f"{stage.url}/plugin/market")
         market = in_frame(phone)
         expect(market.locator("#map canvas").first).to_be_visible()
         take_picture(phone, "market-phone")
-        expect(market.locator("html")).to_have_js_property("scrollWidth", width_of(market))
-        open_day(market, BTC, stage.days.holed)
+        open_day(market, BTC, stage.days.holed, is_tapped=True)
         expect(number(market, "stored")).to_be_visible()
-        expect(market.locator("html")).to_have_js_property("scrollWidth", width_of(market))
+        expect_no_overflow(market)
+        for name in VIEWS:
+            open_view(market, name)
+            expect_no_overflow(market)
+        open_chart(market, BTC)
+        expect_no_overflow(market)
 
 
 def test_the_page_asks_nobody_else_and_complains_of_nothing(admin: Page, stage: Stage, watched: Watched) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from playwright.sync_api import Browser, ConsoleMessage, Error, Page, expect
 
-WIDE, PHONE = (1280, 800), (390, 844)
+_WIDE, _PHONE = (1280, 800), (390, 844)
 _PATIENCE_MS = 60_000  # for what a click brings; the machine may be busy
 
 
@@ -36,11 +36,16 @@ class Watched:
 
 
 @contextmanager
-def watched_page(browser: Browser, watched: Watched, size: tuple[int, int] = WIDE) -> Iterator[Page]:
-    """Yield a page of a fresh profile."""
-    width, height = size
+def watched_page(browser: Browser, watched: Watched, *, is_phone: bool = False) -> Iterator[Page]:
+    """Yield a page of a fresh profile; of a phone it is narrow, and is touched."""
+    width, height = _PHONE if is_phone else _WIDE
     context = browser.new_context(
-        viewport={"width": width, "height": height}, timezone_id="UTC", locale="en-GB", reduced_motion="reduce"
+        viewport={"width": width, "height": height},
+        is_mobile=is_phone,
+        has_touch=is_phone,
+        timezone_id="UTC",
+        locale="en-GB",
+        reduced_motion="reduce",
     )
     context.set_default_timeout(_PATIENCE_MS)
     expect.set_options(timeout=_PATIENCE_MS)
