@@ -43,7 +43,7 @@ def open_chart(market: FrameLocator, series: Series) -> None:
     """Choose a series from the list of all, and wait for its candles."""
     open_view(market, "Series")
     market.locator(f"main a[data-series='{series}']").click()
-    expect(market.locator("#chart[data-bars] canvas").first).to_be_visible()
+    expect(market.locator("#chart[data-width] canvas").first).to_be_visible()
 
 
 def open_market(page: Page) -> FrameLocator:
