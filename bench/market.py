@@ -25,7 +25,7 @@ from sqlalchemy import Connection, column, func, select, table, text
 from bench.load import database
 from bench.market_rows import fill
 from bench.other_loads import MONTH, START_MS, made_up
-from etl.bars import read_bars
+from etl.coarse import read_coarse
 from etl.coverage import read_coverage
 from etl.days import read_day, read_series
 from etl.marks import read_marks
@@ -88,12 +88,12 @@ def readers(warehouse: Warehouse, end: datetime) -> Iterator[tuple[str, Reader]]
     zooms = {"6 hours": last(hours=6), "1 day": last(days=1), "5 days": last(days=5), "15 days": last(days=15)}
     zooms |= {f"{days} days": last(days=days) for days in (60, 90, 250, 730)}
     for name, span in zooms.items():
-        yield f"bars, {name}", lambda connection, series, span=span: read_bars(connection, series, span)
+        yield f"candles, {name}", lambda connection, series, span=span: read_coarse(connection, series, span)
     for name in ("1 day", "60 days"):
         span, moment = zooms[name], datetime.now(UTC)
         yield (
-            f"bars, {name}, as of a moment",
-            lambda connection, series, span=span, moment=moment: read_bars(connection, series, span, as_of=moment),
+            f"candles, {name}, as of a moment",
+            lambda connection, series, span=span, moment=moment: read_coarse(connection, series, span, as_of=moment),
         )
     for name in ("1 day", "90 days", "730 days"):
         yield f"marks, {name}", lambda connection, series, span=zooms[name]: read_marks(connection, series, span)
@@ -101,7 +101,7 @@ def readers(warehouse: Warehouse, end: datetime) -> Iterator[tuple[str, Reader]]
     yield "one day", lambda connection, series: read_day(connection, series, (end - timedelta(days=99)).date())
     for view, name in (("candles_1h", "60 days"), ("candles_1d", "90 days"), ("candles_1d", "730 days")):
         yield (
-            f"instead of bars: {view}, {name}",
+            f"instead of candles: {view}, {name}",
             lambda connection, series, view=view, span=zooms[name]: read_view(connection, series, view, span),
         )
     yield (

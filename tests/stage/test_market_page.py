@@ -225,7 +225,7 @@ def test_strangers_are_let_in_nowhere(browser: Browser, stage: Stage) -> None:
     """Whoever is not logged in gets 401 at each address of the page."""
     context = browser.new_context()
     paths = ["market", "static/market.js", "metrics", "quality", "incident?id=1", "incidents", "models/report?model=1"]
-    paths += [f"api/{name}" for name in ("me", "series", "coverage", "day", "bars", "marks", "incidents", "models")]
+    paths += [f"api/{name}" for name in ("me", "series", "coverage", "day", "candles", "marks", "incidents", "models")]
     got = {path: context.request.get(f"{stage.url}/chandler/{path}").status for path in [*paths, "api/exchanges"]}
     assert got == dict.fromkeys(got, 401)
     answer = context.request.post(f"{stage.url}/chandler/api/incidents/1/acknowledge", data={"note": ""})
@@ -306,7 +306,7 @@ def test_the_page_is_of_use_on_a_phone(browser: Browser, admin: Page, stage: Sta
 
 def test_the_page_asks_nobody_else_and_complains_of_nothing(admin: Page, stage: Stage, watched: Watched) -> None:
     """In all that went before there was no request to another host, and no error on the browser's console."""
-    assert any("/chandler/api/bars" in url for url in watched.asked)
+    assert any("/chandler/api/candles" in url for url in watched.asked)
     assert [url for url in watched.asked if not url.startswith((stage.url + "/", "data:", "blob:"))] == []
     assert watched.complaints == []
 

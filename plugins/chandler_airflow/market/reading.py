@@ -13,7 +13,7 @@ from fastapi.responses import Response
 from chandler_airflow.market.answers import AskedDay, AskedMoment, AskedSeries, as_json, to_days, to_range, to_series
 from chandler_airflow.market.gate import Viewer, is_acting, may_look
 from chandler_airflow.market.warehouse import reading
-from etl.bars import read_bars
+from etl.coarse import read_coarse
 from etl.coverage import read_coverage
 from etl.days import read_day, read_series
 from etl.incidents import Incident, IncidentState, Kind, Scope, Severity
@@ -80,8 +80,8 @@ def show_day(series: AskedSeries, day: AskedDay) -> Response:
     return as_json(asdict(account) | {"feeds": feeds, "incidents": [incident_json(one) for one in found]})
 
 
-@router.get("/bars")
-def show_bars(
+@router.get("/candles")
+def show_candles(
     series: AskedSeries,
     start: AskedMoment,
     end: AskedMoment,
@@ -90,7 +90,7 @@ def show_bars(
 ) -> Response:
     """Give candles of a range, so wide that there are not too many; as they stood at a moment if that is asked."""
     with reading() as (connection, _):
-        return as_json(read_bars(connection, series, to_range(start, end), most, as_of))
+        return as_json(read_coarse(connection, series, to_range(start, end), most, as_of))
 
 
 @router.get("/marks")

@@ -40,7 +40,7 @@ READ = {
     "/chandler/api/series": {},
     "/chandler/api/coverage": {"end": DAY},
     "/chandler/api/day": {"series": str(BTC), "day": DAY},
-    "/chandler/api/bars": RANGE,
+    "/chandler/api/candles": RANGE,
     "/chandler/api/marks": RANGE,
     "/chandler/api/incidents": {},
     "/chandler/api/models": {},
@@ -55,7 +55,7 @@ TAKES = {
     "market": "dag",
     "api/coverage": "start end dag",
     "api/day": "series day",
-    "api/bars": "series start end most as_of",
+    "api/candles": "series start end most as_of",
     "api/marks": "series start end",
     "api/incidents": "series severity kind scope state history acknowledged false limit offset",
     "quality": "series start end",
@@ -285,8 +285,8 @@ def test_the_page_is_answered_what_the_warehouse_holds(served: Served) -> None:
     assert day["quality"]["stored"] == candles().num_rows
     assert [one["id"] for one in day["incidents"]] == [served.crash]
     assert day["feeds"] == [{"dag_id": "ingest_majors", "history_dag_id": "history_majors", "start": "2021-01-01"}]
-    bars = served.get("/chandler/api/bars", **RANGE)
-    assert (bars["width"], len(bars["time_s"])) == ("1m", candles().num_rows)
+    found = served.get("/chandler/api/candles", **RANGE)
+    assert (found["width"], len(found["time_s"])) == ("1m", candles().num_rows)
     assert [one["id"] for one in served.get("/chandler/api/marks", **RANGE)["incidents"]] == [served.crash]
     listed = served.get("/chandler/api/incidents", kind="crash")
     assert (listed["total"], listed["incidents"][0]["id"]) == (1, served.crash)

@@ -12,7 +12,7 @@ import {
 import { decimals, price } from "./numbers.js";
 import { readColours } from "./states.js";
 
-/** @typedef {import("../types/answers.d.ts").Bars} Bars */
+/** @typedef {import("../types/answers.d.ts").Candles} Candles */
 /** @typedef {import("./grid.js").Grid} Grid */
 /** @typedef {import("./bands.js").Absence} Absence */
 /** @typedef {ReturnType<typeof candleChart>} CandleChart */
@@ -87,7 +87,7 @@ export function candleChart(place, signal) {
  * @param {Grid} grid
  */
 export function fillChart({ candles, volume, other }, grid) {
-  const { open, high, low, close, volume: volumes } = grid.bars;
+  const { open, high, low, close, volume: volumes } = grid.candles;
   const { up = "", down = "" } = readColours();
   const precision = decimals([...close, ...high]);
   const formatter = (/** @type {number} */ value) => price(value, precision);
@@ -115,7 +115,7 @@ export function fillChart({ candles, volume, other }, grid) {
  * Draw another venue's closes as a line, where both have a candle.
  * @param {CandleChart} made
  * @param {Grid} grid
- * @param {Bars | null} beside
+ * @param {Candles | null} beside
  */
 export function fillOther({ other }, grid, beside) {
   const pairs = beside?.time_s.map((time, index) => /** @type {[number, number]} */ ([time, beside.close[index] ?? 0]));
@@ -127,12 +127,12 @@ export function fillOther({ other }, grid, beside) {
 /**
  * Draw a day once, as large as its place: nothing in it moves.
  * @param {HTMLElement} place
- * @param {Bars} bars
+ * @param {Candles} candles
  * @param {Absence[]} absences
  * @param {AbortSignal} signal
  */
-export function smallChart(place, bars, absences, signal) {
-  const grid = gridOf(bars);
+export function smallChart(place, candles, absences, signal) {
+  const grid = gridOf(candles);
   place.hidden = !grid;
   if (!grid) return;
   place.replaceChildren();

@@ -11,7 +11,7 @@ import { load, note } from "./waiting.js";
 
 /** @typedef {import("./market.js").Context} Context */
 /** @typedef {import("../types/answers.d.ts").Day} Day */
-/** @typedef {import("../types/answers.d.ts").Bars} Bars */
+/** @typedef {import("../types/answers.d.ts").Candles} Candles */
 
 /** @param {Context} context */
 export function show(context) {
@@ -139,6 +139,6 @@ function drawChart(place, { series, day, quality, absences: holes }, signal) {
     return;
   }
   const query = { series, start: `${day}T00:00Z`, end: `${isoDay(Date.parse(day) + DAY_MS)}T00:00Z`, most: 300 };
-  const drawBars = (/** @type {Bars} */ bars) => smallChart(place, bars, holes, signal);
-  load(place, signal, () => getJson("/chandler/api/bars", query, signal), drawBars);
+  const drawCandles = (/** @type {Candles} */ candles) => smallChart(place, candles, holes, signal);
+  load(place, signal, () => getJson("/chandler/api/candles", query, signal), drawCandles);
 }

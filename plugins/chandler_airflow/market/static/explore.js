@@ -12,7 +12,7 @@ import { lastSeen, tellChart, tellCursor } from "./telling.js";
 import { failure } from "./waiting.js";
 
 /** @typedef {import("../types/answers.d.ts").SeriesInfo} SeriesInfo */
-/** @typedef {import("../types/answers.d.ts").Bars} Bars */
+/** @typedef {import("../types/answers.d.ts").Candles} Candles */
 /** @typedef {import("./chart.js").CandleChart} CandleChart */
 /** @typedef {import("./grid.js").Grid} Grid */
 /** @typedef {import("./grid.js").Span} Span */
@@ -39,7 +39,7 @@ export class Explorer {
   #seen;
   #scale;
   #marks = NO_MARKS;
-  /** @type {Bars | null} Another venue's. */
+  /** @type {Candles | null} Another venue's. */
   #beside = null;
   /** @type {Grid | null} */
   #grid = null;
@@ -83,7 +83,7 @@ export class Explorer {
       const span = pressed(event, this.#seen, bounds);
       if (span) this.go(span);
     });
-    document.addEventListener("theme", () => this.#grid && this.#draw(this.#grid.bars), { signal });
+    document.addEventListener("theme", () => this.#grid && this.#draw(this.#grid.candles), { signal });
     this.#ask();
   }
 
@@ -113,9 +113,9 @@ export class Explorer {
       this.#loaded = want;
       [this.#marks, this.#beside, this.#asOf] = [answers.marks, answers.beside, asOf];
       // The archive alone has days, however little of them is asked for.
-      const least = FEWEST * secondsOf(answers.bars.width);
+      const least = FEWEST * secondsOf(answers.candles.width);
       if (this.#seen.end - this.#seen.start < least) this.#seen = within(this.#seen, least, this.#bounds);
-      this.#draw(answers.bars);
+      this.#draw(answers.candles);
     } catch (error) {
       if (signal.aborted) return;
       if (!(error instanceof ApiError)) console.error(error);
@@ -148,22 +148,22 @@ export class Explorer {
     const range = { start: iso(want.start), end: iso(want.end) };
     const { asOf } = this.#choices;
     const read = (/** @type {string} */ series) =>
-      getJson("/chandler/api/bars", { series, ...range, most: MOST, as_of: asOf }, signal);
-    const [bars, marks, beside] = await Promise.all([
+      getJson("/chandler/api/candles", { series, ...range, most: MOST, as_of: asOf }, signal);
+    const [candles, marks, beside] = await Promise.all([
       read(this.#series),
       // Marks are those of now, whenever it is looked at from.
       asOf ? NO_MARKS : getJson("/chandler/api/marks", { series: this.#series, ...range }, signal),
       this.#choices.with ? read(this.#choices.with) : null,
     ]);
-    return { bars, marks, beside };
+    return { candles, marks, beside };
   }
 
-  /** @param {Bars} bars */
-  #draw(bars) {
+  /** @param {Candles} candles */
+  #draw(candles) {
     const { chart } = this.#parts;
     this.#tellPast();
-    [chart.dataset.width, chart.dataset.bars] = [bars.width, String(bars.time_s.length)];
-    this.#grid = gridOf(bars);
+    [chart.dataset.width, chart.dataset.candles] = [candles.width, String(candles.time_s.length)];
+    this.#grid = gridOf(candles);
     if (!this.#grid) {
       this.#empty("No candle is held in this range.");
       return;

@@ -1,7 +1,7 @@
 // Candles on an even grid. The chart counts what it is given, so an absent candle keeps its place as a blank: then
 // time is linear in the chart's own counting, and any place on it can be named before its candles have come.
 
-/** @typedef {import("../types/answers.d.ts").Bars} Bars */
+/** @typedef {import("../types/answers.d.ts").Candles} Candles */
 /** @typedef {import("./lightweight-charts.mjs").UTCTimestamp} UTCTimestamp */
 /** @typedef {{ start: number, end: number }} Span Seconds since the epoch. */
 /**
@@ -9,8 +9,8 @@
  * @property {number} start Seconds since the epoch of the place number 0.
  * @property {number} step
  * @property {number} length
- * @property {Bars} bars
- * @property {Map<number, number>} at Index in `bars` by time.
+ * @property {Candles} candles
+ * @property {Map<number, number>} at Index in `candles` by time.
  */
 
 /** @type {[string, number][]} */
@@ -43,15 +43,15 @@ export function widthFor(span, finest, most) {
 }
 
 /**
- * @param {Bars} bars
+ * @param {Candles} candles
  * @returns {Grid | null} Null if there is no candle.
  */
-export function gridOf(bars) {
-  const [first, last] = [bars.time_s[0], bars.time_s.at(-1)];
+export function gridOf(candles) {
+  const [first, last] = [candles.time_s[0], candles.time_s.at(-1)];
   if (first === undefined || last === undefined) return null;
-  const step = secondsOf(bars.width);
-  const at = new Map(bars.time_s.map((time, index) => [time, index]));
-  return { start: first, step, length: Math.round((last - first) / step) + 1, bars, at };
+  const step = secondsOf(candles.width);
+  const at = new Map(candles.time_s.map((time, index) => [time, index]));
+  return { start: first, step, length: Math.round((last - first) / step) + 1, candles, at };
 }
 
 /**

@@ -8,7 +8,7 @@
 //   legend buttons [data-kind]; the table of sums: details#sums
 // - day: [data-number=expected|stored|absent|refused|flagged|revised], #refetch, #refetch-says, #absences, #refused,
 //   #revisions, #loads, #incidents-of-day
-// - series: #chart [data-width=1m..1d] [data-bars], #under-cursor, #presets button[data-span], #with, #as-of, #chart-says
+// - series: #chart [data-width=1m..1d] [data-candles], #under-cursor, #presets button[data-span], #with, #as-of, #chart-says
 // - incidents: #incidents tr[data-incident], its buttons by name; the dialog: dialog#judge
 // - models: [data-model], exchanges: [data-exchange]
 

@@ -4,7 +4,7 @@ import { address, getJson } from "./api.js";
 import { bareChart } from "./chart.js";
 import { h, put, section, table } from "./dom.js";
 import { LineSeries } from "./lightweight-charts.mjs";
-import { dayText, fixed, isoDay, moment, words } from "./numbers.js";
+import { dayText, fixed, isoDay, moment, plural, words } from "./numbers.js";
 import { readColours } from "./states.js";
 import { load, note } from "./waiting.js";
 
@@ -35,7 +35,7 @@ export function show({ place, signal }) {
  * @param {Models} answer
  * @param {AbortSignal} signal
  */
-function draw(place, { models, champions, next }, signal) {
+function draw(place, { models, more, champions, next }, signal) {
   if (!models.length) {
     put(place, h("h1", {}, "Models"), note("There is no model yet", next));
     return;
@@ -47,6 +47,10 @@ function draw(place, { models, champions, next }, signal) {
     const champion = members.find((one) => champions.includes(one.id));
     place.append(section(name, champion ? summary(champion) : null, chart, listOf(members, champions)));
     drawMetric(chart, members, signal);
+  }
+  if (more) {
+    const older = `${plural(more, "older model")} not shown; `;
+    place.append(h("p", { class: "quiet" }, older, h("code", {}, "chandler models list"), " has them."));
   }
 }
 

@@ -13,23 +13,24 @@ import { labelOf } from "./states.js";
  * @param {Span} seen
  * @param {Marks} marks
  */
-export function tellChart(place, { bars }, seen, marks) {
-  const inside = bars.time_s.flatMap((time, index) => (time >= seen.start && time < seen.end ? [index] : []));
+export function tellChart(place, { candles }, seen, marks) {
+  const inside = candles.time_s.flatMap((time, index) => (time >= seen.start && time < seen.end ? [index] : []));
   const last = inside.at(-1);
   const incidents = marks.incidents.filter((one) => isSeen(seen, one));
   const parts = [
-    `${plural(inside.length, "candle")} of ${bars.width}, from ${moment(seen.start * 1000)} to ${moment(seen.end * 1000)}`,
+    `${plural(inside.length, "candle")} of ${candles.width}, from ${moment(seen.start * 1000)} to ${moment(seen.end * 1000)}`,
+    candles.is_retired && "the archive alone has narrower ones",
     last === undefined
       ? "none of them closed here"
-      : `last close ${price(bars.close[last] ?? 0, decimals(bars.close))}`,
-    bars.as_of ? "nothing is marked" : plural(incidents.length, "incident"),
+      : `last close ${price(candles.close[last] ?? 0, decimals(candles.close))}`,
+    candles.as_of ? "nothing is marked" : plural(incidents.length, "incident"),
     ...incidents.slice(0, 5).map((one) => `${one.severity} ${words(one.kind)} at ${moment(one.peak)}`),
     ...marks.absences
       .filter((one) => isSeen(seen, one))
       .slice(0, 5)
       .map((one) => `absent from ${moment(one.start)} to ${moment(one.end)}: ${labelOf(one.kind)}`),
   ];
-  place.textContent = `${parts.join("; ")}.`;
+  place.textContent = `${parts.filter(Boolean).join("; ")}.`;
 }
 
 /**
@@ -37,8 +38,8 @@ export function tellChart(place, { bars }, seen, marks) {
  * @param {Grid} grid
  * @param {Span} seen
  */
-export function lastSeen({ bars, start }, seen) {
-  return bars.time_s.findLast((time) => time < seen.end) ?? start;
+export function lastSeen({ candles, start }, seen) {
+  return candles.time_s.findLast((time) => time < seen.end) ?? start;
 }
 
 /**
@@ -56,7 +57,7 @@ function isSeen(seen, { start, end }) {
  * @param {number} at Time of a place on the grid.
  */
 export function tellCursor(place, grid, marks, at) {
-  const { bars } = grid;
+  const { candles } = grid;
   const index = grid.at.get(at);
   if (index === undefined) {
     const hole = marks.absences.find(
@@ -65,16 +66,16 @@ export function tellCursor(place, grid, marks, at) {
     place.textContent = `${moment(at * 1000)}  absent${hole ? `: ${labelOf(hole.kind)}` : ""}`;
     return;
   }
-  const digits = decimals(bars.close);
+  const digits = decimals(candles.close);
   const value = (/** @type {number[]} */ of) => price(of[index] ?? 0, digits);
-  const [open = 0, close = 0] = [bars.open[index], bars.close[index]];
+  const [open = 0, close = 0] = [candles.open[index], candles.close[index]];
   const move = open ? (100 * (close - open)) / open : 0;
   const made =
-    (bars.candles[index] ?? 1) > 1 || bars.is_made ? ` of ${plural(bars.candles[index] ?? 1, "candle")}` : "";
+    (candles.counts[index] ?? 1) > 1 || candles.is_made ? ` of ${plural(candles.counts[index] ?? 1, "candle")}` : "";
   const strange = marks.anomalies.some((one) => one.open_time_s >= at && one.open_time_s < at + grid.step)
     ? "  anomaly"
     : "";
-  const numbers = `O ${value(bars.open)}  H ${value(bars.high)}  L ${value(bars.low)}  C ${value(bars.close)}`;
-  const rest = `V ${compact(bars.volume[index] ?? 0)}  ${move >= 0 ? "+" : ""}${move.toFixed(2)} %`;
-  place.textContent = `${moment(at * 1000)}  ${bars.width}${made}  ${numbers}  ${rest}${strange}`;
+  const numbers = `O ${value(candles.open)}  H ${value(candles.high)}  L ${value(candles.low)}  C ${value(candles.close)}`;
+  const rest = `V ${compact(candles.volume[index] ?? 0)}  ${move >= 0 ? "+" : ""}${move.toFixed(2)} %`;
+  place.textContent = `${moment(at * 1000)}  ${candles.width}${made}  ${numbers}  ${rest}${strange}`;
 }

@@ -114,7 +114,7 @@ export interface Day {
   more?: Record<string, number>;
 }
 
-export interface Bars {
+export interface Candles {
   series: string;
   width: string;
   start: string;
@@ -129,7 +129,8 @@ export interface Bars {
   low: number[];
   close: number[];
   volume: number[];
-  candles: number[];
+  /** Of how many stored candles each is. */
+  counts: number[];
   flags: number[];
 }
 
@@ -198,6 +199,8 @@ export interface Model {
 
 export interface Models {
   models: Model[];
+  /** How many older ones there are. */
+  more: number;
   champions: number[];
   next: string | null;
 }

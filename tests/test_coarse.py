@@ -1,4 +1,4 @@
-"""Bars are what a recount of the stored candles gives, at every width, of every range, now and at a moment."""
+"""Wider candles are what a recount of the stored candles gives, at every width, of every range, now and at a moment."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sqlalchemy import text
 
-from etl.bars import MOST_READ, WIDTHS, Bars, read_bars
+from etl.coarse import MOST_READ, WIDTHS, CoarseCandles, read_coarse
 from etl.errors import ConfigError
 from etl.keeping import Keep
 from etl.retention import retire_candles
@@ -31,7 +31,7 @@ MINUTE_MS, DAY_MS = 60_000, 86_400_000
 FIRST = datetime(2024, 1, 1, 7, 13, tzinfo=UTC)
 HELD = TimeRange(FIRST, FIRST + timedelta(days=95))
 HALVES = Series.parse("kraken:BTC/USD:30m")
-COLUMNS = ("open", "high", "low", "close", "volume", "candles", "flags")
+COLUMNS = ("open", "high", "low", "close", "volume", "counts", "flags")
 
 
 def _random_candles(span: TimeRange, timeframe: Timeframe) -> dict[str, NDArray[Any]]:
@@ -72,29 +72,29 @@ def minutes(stores: Stores) -> dict[str, NDArray[Any]]:
 
 
 def _recount(columns: dict[str, NDArray[Any]], span: TimeRange, width: Timeframe) -> dict[int, tuple[float, ...]]:
-    """Return the bars by their open time in seconds, made one candle at a time."""
-    bars: dict[int, list[float]] = {}
+    """Return wider candles by their open time in seconds, made one candle at a time."""
+    made: dict[int, list[float]] = {}
     is_inside = (columns["open_time"] >= span.start_ms) & (columns["open_time"] < span.end_ms)
     rows = zip(*(columns[name][is_inside].tolist() for name in ("open_time", *COLUMNS[:5], "flags")), strict=True)
     for at, opened, high, low, close, volume, flags in rows:
-        bar = bars.setdefault(at // width.ms * width.ms // 1000, [opened, high, low, close, 0.0, 0, 0])
-        bar[1], bar[2], bar[3] = max(bar[1], high), min(bar[2], low), close
-        bar[4], bar[5], bar[6] = bar[4] + volume, bar[5] + 1, int(bar[6]) | flags
-    return {at: tuple(bar) for at, bar in bars.items()}
+        one = made.setdefault(at // width.ms * width.ms // 1000, [opened, high, low, close, 0.0, 0, 0])
+        one[1], one[2], one[3] = max(one[1], high), min(one[2], low), close
+        one[4], one[5], one[6] = one[4] + volume, one[5] + 1, int(one[6]) | flags
+    return {at: tuple(one) for at, one in made.items()}
 
 
-def _shown(bars: Bars) -> dict[int, tuple[float, ...]]:
-    lists = [getattr(bars, name).tolist() for name in COLUMNS]
-    return dict(zip(bars.time_s.tolist(), zip(*lists, strict=True), strict=True))
+def _shown(found: CoarseCandles) -> dict[int, tuple[float, ...]]:
+    lists = [getattr(found, name).tolist() for name in COLUMNS]
+    return dict(zip(found.time_s.tolist(), zip(*lists, strict=True), strict=True))
 
 
-def _check(bars: Bars, columns: dict[str, NDArray[Any]]) -> None:
-    whole = TimeRange(bars.start, bars.end)
-    expected = _recount(columns, whole, bars.width)
-    shown = _shown(bars)
+def _check(found: CoarseCandles, columns: dict[str, NDArray[Any]]) -> None:
+    whole = TimeRange(found.start, found.end)
+    expected = _recount(columns, whole, found.width)
+    shown = _shown(found)
     assert list(shown) == list(expected)
-    for at, bar in shown.items():
-        assert bar == pytest.approx(expected[at], rel=1e-12), from_ms(at * 1000)
+    for at, one in shown.items():
+        assert one == pytest.approx(expected[at], rel=1e-12), from_ms(at * 1000)
 
 
 @given(
@@ -104,14 +104,14 @@ def _check(bars: Bars, columns: dict[str, NDArray[Any]]) -> None:
     seconds=st.integers(0, 59),
 )
 @examples(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20)
-def test_bars_are_what_a_recount_gives(
+def test_wider_candles_are_what_a_recount_gives(
     start: int, length: int, most: int, seconds: int, minutes: dict[str, NDArray[Any]], stores: Stores
 ) -> None:
     """Of the finest width of which no more are needed, whole ones; unless that takes more candles than are read."""
     asked = TimeRange.from_ms(HELD.start_ms + start * MINUTE_MS, HELD.start_ms + (start + length) * MINUTE_MS)
     asked = TimeRange(asked.start + timedelta(seconds=seconds), asked.end + timedelta(seconds=seconds))
     with stores.warehouse.begin() as connection:
-        bars = read_bars(connection, BTC, asked, most)
+        found = read_coarse(connection, BTC, asked, most)
     fitting = [
         one
         for one in WIDTHS
@@ -119,10 +119,10 @@ def test_bars_are_what_a_recount_gives(
         and asked.count(BTC.timeframe) <= MOST_READ
     ]
     finest = fitting[0] if fitting else Timeframe.D1
-    assert bars.width is finest
-    assert (bars.start, bars.end) == (finest.floor(asked.start), finest.ceil(asked.end))
-    assert bars.is_made == (finest is not BTC.timeframe)
-    _check(bars, minutes)
+    assert found.width is finest
+    assert (found.start, found.end) == (finest.floor(asked.start), finest.ceil(asked.end))
+    assert found.is_made == (finest is not BTC.timeframe)
+    _check(found, minutes)
 
 
 def _load(stores: Stores, columns: dict[str, NDArray[Any]], span: TimeRange) -> None:
@@ -146,16 +146,16 @@ def test_a_series_keeps_its_own_width(minutes: dict[str, NDArray[Any]], stores: 
             (40, 40, "1d"),
             (95, 5000, "30m"),
         ):
-            bars = read_bars(connection, HALVES, TimeRange(FIRST, FIRST + timedelta(days=days)), most)
-            assert (bars.width, bars.is_made) == (width, width != "30m")
-            _check(bars, own)
+            found = read_coarse(connection, HALVES, TimeRange(FIRST, FIRST + timedelta(days=days)), most)
+            assert (found.width, found.is_made) == (width, width != "30m")
+            _check(found, own)
         year = TimeRange(FIRST - timedelta(days=200), FIRST + timedelta(days=100))
-        assert read_bars(connection, BTC, TimeRange(FIRST, FIRST + timedelta(days=60)), 9000).width is Timeframe.M15
-        assert read_bars(connection, BTC, year, 9000).width is Timeframe.D1, "too many to make others of"
-        nothing = read_bars(connection, BTC, TimeRange(FIRST - timedelta(days=3), FIRST - timedelta(days=2)))
+        assert read_coarse(connection, BTC, TimeRange(FIRST, FIRST + timedelta(days=60)), 9000).width is Timeframe.M15
+        assert read_coarse(connection, BTC, year, 9000).width is Timeframe.D1, "too many to make others of"
+        nothing = read_coarse(connection, BTC, TimeRange(FIRST - timedelta(days=3), FIRST - timedelta(days=2)))
         assert nothing.time_s.tolist() == []
         with pytest.raises(ConfigError, match="never loaded; nearest: binance:BTC/USDT:1m"):
-            read_bars(connection, Series.parse("binance:BTC/USDC:1m"), HELD)
+            read_coarse(connection, Series.parse("binance:BTC/USDC:1m"), HELD)
 
 
 def test_days_that_an_earlier_version_has_counted_are_made_of_their_candles(
@@ -164,10 +164,10 @@ def test_days_that_an_earlier_version_has_counted_are_made_of_their_candles(
     """Whoever has not tidied up since the upgrade sees the same; of the newest days, if all of them are too many."""
     with stores.warehouse.begin() as connection:
         connection.execute(text("UPDATE quality SET open = NULL WHERE day <> '2024-01-05'"))
-        bars = read_bars(connection, BTC, TimeRange(FIRST, FIRST + timedelta(days=60)), 100)
-        assert bars.width is Timeframe.D1
-        _check(bars, minutes)
-        many = read_bars(connection, BTC, HELD, 100)
+        found = read_coarse(connection, BTC, TimeRange(FIRST, FIRST + timedelta(days=60)), 100)
+        assert found.width is Timeframe.D1
+        _check(found, minutes)
+        many = read_coarse(connection, BTC, HELD, 100)
     expected = _recount(minutes, TimeRange(many.start, many.end), Timeframe.D1)
     counted, *newest = many.time_s.tolist()
     assert counted == to_ms(datetime(2024, 1, 5, tzinfo=UTC)) // 1000
@@ -189,17 +189,17 @@ def test_of_what_the_archive_alone_keeps_there_are_days(stores: Stores) -> None:
         refresh_quality(connection, 1, BTC.timeframe, span)
         for hours in (0, -7):  # what is held of the day, and what is not
             start = span.start + timedelta(hours=hours)
-            bars = read_bars(connection, BTC, TimeRange(start, start + timedelta(hours=5)))
-            assert (bars.width, bars.is_retired) == (Timeframe.D1, True)
-            _check(bars, columns)
-        kept = read_bars(connection, BTC, TimeRange(span.end - timedelta(hours=5), span.end))
+            found = read_coarse(connection, BTC, TimeRange(start, start + timedelta(hours=5)))
+            assert (found.width, found.is_retired) == (Timeframe.D1, True)
+            _check(found, columns)
+        kept = read_coarse(connection, BTC, TimeRange(span.end - timedelta(hours=5), span.end))
         assert (kept.width, kept.is_retired) == (Timeframe.M1, False)
         _check(kept, columns)
         with pytest.raises(ConfigError, match="the archive alone keeps candles of this range"):
-            read_bars(connection, BTC, span, as_of=datetime.now(UTC))
+            read_coarse(connection, BTC, span, as_of=datetime.now(UTC))
 
 
-def test_bars_as_they_stood_at_a_moment(stores: Stores) -> None:
+def test_candles_as_they_stood_at_a_moment(stores: Stores) -> None:
     """At every width, before a revision and after it; not of more than can be found out in a blink."""
     span = TimeRange(FIRST, FIRST + timedelta(days=2))
     columns = _random_candles(span, BTC.timeframe)
@@ -212,12 +212,12 @@ def test_bars_as_they_stood_at_a_moment(stores: Stores) -> None:
     flagged = {**changed, "flags": changed["flags"] | np.where(is_other, int(Flag.REVISED), 0).astype(np.int16)}
     with stores.warehouse.begin() as connection:
         for most in (5000, 600, 50, 3):
-            _check(read_bars(connection, BTC, span, most, before), columns)
-            now = read_bars(connection, BTC, span, most)
+            _check(read_coarse(connection, BTC, span, most, before), columns)
+            now = read_coarse(connection, BTC, span, most)
             if now.width is Timeframe.D1:
-                now = read_bars(connection, BTC, span, most, datetime.now(UTC))
+                now = read_coarse(connection, BTC, span, most, datetime.now(UTC))
             _check(now, flagged)
         with pytest.raises(
             ConfigError, match="more than 62 days stood at a moment takes too long to find out; zoom in"
         ):
-            read_bars(connection, BTC, TimeRange(FIRST, FIRST + timedelta(days=91)), as_of=before)
+            read_coarse(connection, BTC, TimeRange(FIRST, FIRST + timedelta(days=91)), as_of=before)

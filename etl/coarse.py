@@ -1,7 +1,7 @@
 """Candles for a chart: of any range, as wide as it takes for there to be few enough, in a blink.
 
 Wider ones are made here of the stored candles; those of a day stand with the day's quality, so that years need no more
-than a row a day. Nothing is written, and nothing is made up: a bar is of what is stored.
+than a row a day. Nothing is written, and nothing is made up: what is drawn is of what is stored.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ from etl.warehouse import (
 )
 
 WIDTHS = (Timeframe.M1, Timeframe.M5, Timeframe.M15, Timeframe.H1, Timeframe.H4, Timeframe.D1)
-"""What bars are made of other candles for, the narrower first."""
+"""What candles are made of others for, the narrower first."""
 
 MOST_READ = 90_000
-"""Stored candles that are read for one answer at most, whole bars at its ends aside: two months of `1m`."""
+"""Stored candles that are read for one answer at most, whole candles at its ends aside: two months of `1m`."""
 
 _DAY_MS = Timeframe.D1.ms
 
 
 @dataclass(frozen=True, slots=True)
-class Bars:
+class CoarseCandles:
     """Candles of one width, ascending; arrays are (n,) each, prices in quote and volume in base currency.
 
     Attributes:
         series: Its text.
-        start: What was asked for, in whole bars: no bar is cut off.
+        start: What was asked for, in whole candles: none is cut off.
         end: Its exclusive end.
         as_of: The moment as of which they stood; None for now.
         is_made: Whether they are made of narrower ones.
         is_retired: Whether the archive alone keeps some candles of its days, so that there is no more than one a day.
         time_s: int64, when each opens, seconds since the epoch.
-        candles: int64, of how many stored candles each is.
+        counts: int64, of how many stored candles each is.
         flags: int64, bits of `Flag` that any of them has. Of a day, those of rules, and whether any was revised.
     """
 
@@ -69,21 +69,21 @@ class Bars:
     low: NDArray[np.float64]
     close: NDArray[np.float64]
     volume: NDArray[np.float64]
-    candles: NDArray[np.int64]
+    counts: NDArray[np.int64]
     flags: NDArray[np.int64]
 
 
-def read_bars(
+def read_coarse(
     connection: Connection, series: Series, time_range: TimeRange, most: int = 1500, as_of: datetime | None = None
-) -> Bars:
-    """Return the bars of a range, of the finest width of which no more than `most` are needed, or else days.
+) -> CoarseCandles:
+    """Return the candles of a range, of the finest width of which no more than `most` are needed, or else days.
 
     Days, too, of a range of more than MOST_READ candles, and where the archive alone keeps some. Those that an earlier
     version has counted are made of no more than MOST_READ candles: the newest of them, until `chandler maintain` has
     made the others.
 
     Args:
-        time_range: It may end anywhere; bars are whole.
+        time_range: It may end anywhere; candles are whole.
         most: If days are too many still, they are returned nonetheless.
         as_of: As they stood at that moment, by the warehouse's clock; for ranges of MOST_READ candles at most.
 
@@ -99,17 +99,17 @@ def read_bars(
         width = Timeframe.D1
     span = TimeRange(width.floor(time_range.start), width.ceil(time_range.end))
     if as_of is not None:
-        bars = coarsen(read_counted(connection, series_id, span, as_of), width)
+        columns = coarsen(read_counted(connection, series_id, span, as_of), width)
     elif width is Timeframe.D1:
-        bars = _of_days(connection, series_id, span)
+        columns = _of_days(connection, series_id, span)
     else:
-        bars = coarsen(read_counted(connection, series_id, span), width)
+        columns = coarsen(read_counted(connection, series_id, span), width)
     is_made = width is not series.timeframe
-    return Bars(str(series), width, span.start, span.end, as_of, is_made, is_retired, **bars)
+    return CoarseCandles(str(series), width, span.start, span.end, as_of, is_made, is_retired, **columns)
 
 
 def coarsen(columns: Mapping[str, NDArray[Any]], width: Timeframe) -> dict[str, NDArray[Any]]:
-    """Return the columns of bars that stored candles make: of each slot of `width` that has any.
+    """Return the columns of wider candles that stored ones make: of each slot of `width` that has any.
 
     Args:
         columns: (n,) each, ascending by `open_time`; COUNTED_COLUMNS, as `etl.schema.to_columns`.
@@ -129,7 +129,7 @@ def coarsen(columns: Mapping[str, NDArray[Any]], width: Timeframe) -> dict[str, 
         "low": reduced(np.minimum, "low"),
         "close": columns["close"][ends - 1],
         "volume": reduced(np.add, "volume"),
-        "candles": ends - starts,
+        "counts": ends - starts,
         "flags": reduced(np.bitwise_or, "flags").astype(np.int64),
     }
 
@@ -166,7 +166,7 @@ def _of_days(connection: Connection, series_id: int, days: TimeRange) -> dict[st
         "low": values[2],
         "close": values[3],
         "volume": values[4],
-        "candles": np.array([known[day].stored for day in shown], dtype=np.int64),
+        "counts": np.array([known[day].stored for day in shown], dtype=np.int64),
         "flags": np.array([_flags(known[day]) for day in shown], dtype=np.int64),
     }
 
