@@ -86,10 +86,10 @@ def readers(warehouse: Warehouse, end: datetime) -> Iterator[tuple[str, Reader]]
     yield "coverage, 730 days of all series", lambda connection, _: read_coverage(connection, last(days=730))
     yield "coverage, 90 days of all series", lambda connection, _: read_coverage(connection, last(days=90))
     zooms = {"6 hours": last(hours=6), "1 day": last(days=1), "5 days": last(days=5), "15 days": last(days=15)}
-    zooms |= {f"{days} days": last(days=days) for days in (60, 90, 250, 730)}
+    zooms |= {f"{days} days": last(days=days) for days in (45, 90, 250, 730)}
     for name, span in zooms.items():
         yield f"candles, {name}", lambda connection, series, span=span: read_coarse(connection, series, span)
-    for name in ("1 day", "60 days"):
+    for name in ("1 day", "45 days"):
         span, moment = zooms[name], datetime.now(UTC)
         yield (
             f"candles, {name}, as of a moment",
@@ -99,7 +99,7 @@ def readers(warehouse: Warehouse, end: datetime) -> Iterator[tuple[str, Reader]]
         yield f"marks, {name}", lambda connection, series, span=zooms[name]: read_marks(connection, series, span)
     yield "metrics for Prometheus", lambda *_: metrics_text(warehouse, Settings(), end)
     yield "one day", lambda connection, series: read_day(connection, series, (end - timedelta(days=99)).date())
-    for view, name in (("candles_1h", "60 days"), ("candles_1d", "90 days"), ("candles_1d", "730 days")):
+    for view, name in (("candles_1h", "45 days"), ("candles_1d", "90 days"), ("candles_1d", "730 days")):
         yield (
             f"instead of candles: {view}, {name}",
             lambda connection, series, view=view, span=zooms[name]: read_view(connection, series, view, span),

@@ -48,7 +48,9 @@ _ROWS = {
     "a model": """
         INSERT INTO models (timeframe, scope, version, scorer, state, learned, held_out, as_of, data_hash, metrics,
             environment, reason, run, artifact_sha256, artifact_bytes)
-        VALUES ('1m', 'all', 1, 'lstm', 'retired', 'empty', 'empty', now(), '', '{{}}', '{{}}', '', 'bench', '', 0)
+        VALUES ('1m', 'all', 1, 'lstm', 'retired', tstzrange({start}, {start} + interval '90 d'),
+            tstzrange({start} + interval '76 d', {start} + interval '90 d'), now(),
+            '', '{{}}', '{{}}', '', 'bench', '', 0)
     """,
     "scorings": """
         INSERT INTO scorings (series_id, span, model_id, is_hindsight, anomalies, changed, run)

@@ -34,8 +34,8 @@ from etl.warehouse import (
 WIDTHS = (Timeframe.M1, Timeframe.M5, Timeframe.M15, Timeframe.H1, Timeframe.H4, Timeframe.D1)
 """What candles are made of others for, the narrower first."""
 
-MOST_READ = 90_000
-"""Stored candles that are read for one answer at most, whole candles at its ends aside: two months of `1m`."""
+MOST_READ = 65_000
+"""Stored candles that are read for one answer at most, whole candles at its ends aside: 45 days of `1m`."""
 
 _DAY_MS = Timeframe.D1.ms
 

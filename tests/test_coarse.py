@@ -150,7 +150,7 @@ def test_a_series_keeps_its_own_width(minutes: dict[str, NDArray[Any]], stores: 
             assert (found.width, found.is_made) == (width, width != "30m")
             _check(found, own)
         year = TimeRange(FIRST - timedelta(days=200), FIRST + timedelta(days=100))
-        assert read_coarse(connection, BTC, TimeRange(FIRST, FIRST + timedelta(days=60)), 9000).width is Timeframe.M15
+        assert read_coarse(connection, BTC, TimeRange(FIRST, FIRST + timedelta(days=40)), 9000).width is Timeframe.M15
         assert read_coarse(connection, BTC, year, 9000).width is Timeframe.D1, "too many to make others of"
         nothing = read_coarse(connection, BTC, TimeRange(FIRST - timedelta(days=3), FIRST - timedelta(days=2)))
         assert nothing.time_s.tolist() == []
@@ -164,7 +164,7 @@ def test_days_that_an_earlier_version_has_counted_are_made_of_their_candles(
     """Whoever has not tidied up since the upgrade sees the same; of the newest days, if all of them are too many."""
     with stores.warehouse.begin() as connection:
         connection.execute(text("UPDATE quality SET open = NULL WHERE day <> '2024-01-05'"))
-        found = read_coarse(connection, BTC, TimeRange(FIRST, FIRST + timedelta(days=60)), 100)
+        found = read_coarse(connection, BTC, TimeRange(FIRST, FIRST + timedelta(days=44)), 100)
         assert found.width is Timeframe.D1
         _check(found, minutes)
         many = read_coarse(connection, BTC, HELD, 100)
@@ -218,6 +218,6 @@ def test_candles_as_they_stood_at_a_moment(stores: Stores) -> None:
                 now = read_coarse(connection, BTC, span, most, datetime.now(UTC))
             _check(now, flagged)
         with pytest.raises(
-            ConfigError, match="more than 62 days stood at a moment takes too long to find out; zoom in"
+            ConfigError, match="more than 45 days stood at a moment takes too long to find out; zoom in"
         ):
             read_coarse(connection, BTC, TimeRange(FIRST, FIRST + timedelta(days=91)), as_of=before)
