@@ -16,7 +16,7 @@ from etl.series import TimeRange
 from stack.api import AirflowApi, Json
 from stack.errors import ApiError, StackError
 
-_POLL_S = 0.5
+_POLL_S = 1.0
 _CONFLICT_LIMIT_S = 120.0
 _SHOWN_FAILURES = 3
 _SHOWN_LINES = 12
@@ -76,7 +76,7 @@ def run_backfill(
     """Let Airflow load the days, and wait for it.
 
     Args:
-        on_progress: Told how far it is, twice a second.
+        on_progress: Told how far it is, once a second.
         pause: Waits so many seconds; what it raises ends the wait.
 
     Returns:

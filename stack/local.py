@@ -28,7 +28,7 @@ REPLAY_PORT = 8900
 _POOL_SLOTS = 4
 _MIGRATE_LIMIT_S = 180.0
 _HEALTH_LIMIT_S = 180.0
-_POLL_S = 0.2
+_POLL_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)

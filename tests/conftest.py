@@ -27,17 +27,19 @@ STACKS = ("tests/stage/", "tests/stack/")
 """Tests that start a whole Airflow: one after the other, and first, since nothing else takes as long."""
 
 
-class StacksInARow(LoadFileScheduling):
-    """Gives each file of tests to one process, and all stacks to the same."""
+class Scheduling(LoadFileScheduling):
+    """Gives each file of tests to one process, all stacks to the same, and all models: TensorFlow is slow to import."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "stacks" if nodeid.startswith(STACKS) else super()._split_scope(nodeid)
+        if nodeid.startswith(STACKS):
+            return "stacks"
+        return "models" if nodeid.startswith("tests/models/") else super()._split_scope(nodeid)
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> StacksInARow:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
     """Say which process has what to do."""
-    return StacksInARow(config, log)
+    return Scheduling(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -69,7 +69,7 @@ CRASH_VOLUME = 12.0
 """How many times the usual volume is traded while it crashes."""
 
 _RECORDED_DAYS = 14
-_POLL_S = 0.2
+_POLL_S = 0.5
 _PRICES = {BTC: 60_000, ETH: 3_000, SOL: 150, XRP: 2}
 _PRICE_COLUMNS = ("open", "high", "low", "close")
 

@@ -82,7 +82,7 @@ def wait_for_runs(stack: Stack, dag_id: str) -> list[Json]:
         runs = stack.api.collect(f"/dags/{dag_id}/dagRuns", "dag_runs")
         if all(run["end_date"] for run in runs):
             return runs
-        stack.processes.pause(0.2)
+        stack.processes.pause(0.5)
 
 
 def test_a_backfill_runs_to_its_end_and_says_how_far_it_is(stage: Stage, backfilled: Backfilled) -> None:
