@@ -88,7 +88,8 @@ class Answers:
         lower_s, below = 0.0, 0
         for bound_s, count in zip(BOUNDS_S, self.within, strict=True):
             if count >= rank:
-                return min(self.slowest_s, lower_s + (bound_s - lower_s) * (rank - below) / (count - below))
+                # A sum of shares may come out a bit above the bound.
+                return min(self.slowest_s, bound_s, lower_s + (bound_s - lower_s) * (rank - below) / (count - below))
             lower_s, below = bound_s, count
         return self.slowest_s
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import tenacity
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from sqlalchemy import insert, select, text
 
@@ -252,6 +252,7 @@ def test_old_hours_go_with_the_maintenance(stores: Stores) -> None:
 
 
 @given(st.lists(st.floats(0, 60), min_size=1, max_size=60), st.sampled_from([0.5, 0.95, 1.0]))
+@example([0.0] * 3 + [1.0] * 3, 0.5)
 def test_a_quantile_lies_between_the_bounds_around_it(seconds: list[float], share: float) -> None:
     """What is read off the counts is never out by more than the bounds are apart, and never above the slowest."""
     answers = took(*seconds)

@@ -30,6 +30,7 @@ from etl.replay import RecordedMarket, ReplayServer
 from etl.series import Series, TimeRange, clip
 from etl.stores import Partition, open_stores
 from etl.warehouse import Warehouse, Wish, list_incidents, open_warehouse
+from stack.backfill import Backfill, run_backfill
 from stack.home import Home
 from stack.local import Stack, ensure_pool, local_stack, wait_for_dag
 from stack.screen import Screen
@@ -121,7 +122,7 @@ def told(real_data: Path) -> Iterator[Told]:
         day = [one for one in _incidents(warehouse) if one.found.time_range.start >= CRASH_DAY.start]
         stages = _stages(warehouse, hook.requests[0].arrived_at)
         arrived = [*hook.requests], [*mail.mails], [*chat.requests]
-        _backfill_again(stack)
+        _backfill(stack, "ingest_live", CRASH_DAY, is_again=True)
         _settle(stack)
         after = len(hook.requests) + len(chat.requests) + len(mail.mails) - sum(map(len, arrived))
         yield Told(hook, mail, chat, before, after, past, day, stages)
@@ -212,25 +213,26 @@ def _start(stop: ExitStack, folder: Path, hook: WebReceiver, mail: MailReceiver,
 
 
 def _load_the_past(stack: Stack) -> None:
-    """Backfill November of one exchange; what follows, and the last days of the other, are just there."""
+    """Backfill November of one exchange by the month, what follows by the day; the other just has its last days."""
     month = {"from_date": "2021-11-01T00:00:00Z", "to_date": "2021-11-01T00:00:00Z"}
     stack.api.post("/backfills", {"dag_id": "history_live", **month, "reprocess_behavior": "none"})
-    last_days = TimeRange(CRASH_DAY.start - timedelta(days=2), CRASH_DAY.end)
     with open_stores(stack.settings) as stores:
-        for feed, time_range in (("live", DAYS_BEFORE), ("witness", last_days)):
-            for series in stack.settings.feed(feed).series:
-                partition = Partition(series, time_range)
-                fetch(stores, partition)
-                clean_pages(stores, partition)
-                load(stores, partition, "past", is_history=True)
+        for series in stack.settings.feed("witness").series:
+            partition = Partition(series, TimeRange(CRASH_DAY.start - timedelta(days=2), CRASH_DAY.end))
+            fetch(stores, partition)
+            clean_pages(stores, partition)
+            load(stores, partition, "witness", is_history=True)
+    _backfill(stack, "ingest_live", DAYS_BEFORE)
     _settle(stack)
 
 
-def _backfill_again(stack: Stack) -> None:
-    """Backfill the day that was loaded."""
-    body = {"dag_id": "ingest_live", "from_date": CRASH_DAY.start.isoformat(), "to_date": CRASH_DAY.start.isoformat()}
-    stack.api.post("/backfills", {**body, "reprocess_behavior": "completed"})
-    _settle(stack, "ingest_live")
+def _backfill(stack: Stack, dag: str, days: TimeRange, *, is_again: bool = False) -> None:
+    if is_again:
+        body = {"dag_id": dag, "from_date": days.start.isoformat(), "to_date": days.start.isoformat()}
+        stack.api.post("/backfills", {**body, "reprocess_behavior": "completed"})
+        _settle(stack, dag)
+        return
+    assert run_backfill(stack.api, Backfill(dag, days, len(SYMBOLS)), lambda _: None, stack.processes.pause)
 
 
 def _train(stack: Stack, warehouse: Warehouse) -> None:
