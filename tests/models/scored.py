@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,7 +17,7 @@ from etl.schema import from_columns, to_columns
 from etl.series import Series, TimeRange
 from etl.settings import Settings
 from etl.timeframe import Timeframe, from_ms
-from etl.warehouse import LoadReport, Warehouse, Wish, ensure_series, list_incidents
+from etl.warehouse import LoadReport, Warehouse, Wish, ensure_series, list_incidents, open_warehouse
 from etl.warehouse.copying import copy_in
 from etl.warehouse.incident_tables import alerts, anomalies, replaced_anomalies, scorings
 from etl.warehouse.loads import write_load
@@ -41,6 +42,7 @@ SLOTS = 288
 LEARNED = TimeRange(START, START + 9 * DAY)
 HELD_OUT = TimeRange(START + 9 * DAY, START + 20 * DAY)
 TODAY = TimeRange(START + 20 * DAY, START + 21 * DAY)
+PAST = TimeRange(START, TODAY.start)
 NOW = TODAY.end + timedelta(minutes=5)
 Change = Callable[[dict[str, Any]], None]
 
@@ -167,3 +169,14 @@ def incidents_of(warehouse: Warehouse, series: Sequence[Series] = ()) -> list[An
     """Return the incidents, the latest first."""
     with warehouse.begin() as connection:
         return list_incidents(connection, Wish(series=series))
+
+
+@contextmanager
+def scored_warehouse(settings: Settings, calm: pa.Table) -> Iterator[Warehouse]:
+    """Yield two exchanges with twenty days that were scored, and a champion that knows both."""
+    with open_warehouse(settings) as warehouse:
+        for series in (HERE, THERE):
+            load(warehouse, series, calm, PAST, is_history=True)
+        crown(warehouse, {HERE: calm, THERE: market(1)})
+        score_all(warehouse, settings)
+        yield warehouse

@@ -19,15 +19,9 @@ from etl.warehouse import Warehouse, ensure_series, known_series, open_warehouse
 from etl.warehouse.copying import copy_in
 from etl.warehouse.reading import cursor_of
 from models.lessons import read_lessons, split_history
-from tests.models.nights import BTC, END, ETH, LEARNING, TARGET, market, store, wild, with_learning
+from tests.models.nights import BTC, END, ETH, LEARNING, TARGET, market, store, wild
 
 DAY = timedelta(days=1)
-
-
-@pytest.fixture
-def learning(settings: Settings) -> Settings:
-    """Settings for so short a history as that of `market`."""
-    return with_learning(settings)
 
 
 @pytest.fixture

@@ -46,12 +46,12 @@ from tests.models.scored import (
     load,
     market,
     score_all,
+    scored_warehouse,
     slot,
     told_of,
     with_cut,
 )
 
-PAST = TimeRange(START, TODAY.start)
 CRASH = slot(12)
 
 
@@ -64,11 +64,7 @@ def calm() -> pa.Table:
 @pytest.fixture
 def warehouse(settings: Settings, calm: pa.Table) -> Iterator[Warehouse]:
     """Two exchanges with twenty days that were scored, and a champion that knows both."""
-    with open_warehouse(settings) as opened:
-        for series in (HERE, THERE):
-            load(opened, series, calm, PAST, is_history=True)
-        crown(opened, {HERE: calm, THERE: market(1)})
-        score_all(opened, settings)
+    with scored_warehouse(settings, calm) as opened:
         yield opened
 
 

@@ -10,28 +10,26 @@ import pytest
 from etl.alerting import Alerting
 from etl.incidents import Detector, Kind, Scope
 from etl.schema import from_columns, to_columns
-from etl.series import Series, TimeRange
+from etl.series import Series
 from etl.settings import Settings
-from etl.warehouse import Warehouse, open_warehouse
+from etl.warehouse import Warehouse
 from models.rounds import score_again
 from tests.models.scored import (
     HERE,
     NOW,
-    START,
     THERE,
     TODAY,
     contents,
-    crown,
     incidents_of,
     load,
     market,
     score_all,
+    scored_warehouse,
     slot,
     told_of,
     wicked,
 )
 
-PAST = TimeRange(START, TODAY.start)
 CRASH = slot(12)
 
 
@@ -44,11 +42,7 @@ def calm() -> pa.Table:
 @pytest.fixture
 def warehouse(settings: Settings, calm: pa.Table) -> Iterator[Warehouse]:
     """Two exchanges with twenty days that were scored, and a champion that knows both."""
-    with open_warehouse(settings) as opened:
-        for series in (HERE, THERE):
-            load(opened, series, calm, PAST, is_history=True)
-        crown(opened, {HERE: calm, THERE: market(1)})
-        score_all(opened, settings)
+    with scored_warehouse(settings, calm) as opened:
         yield opened
 
 

@@ -47,12 +47,6 @@ def _take_few(put: Callable[..., None]) -> None:
 
 
 @pytest.fixture
-def learning(settings: Settings) -> Settings:
-    """Settings for so short a history as that of `market`."""
-    return with_learning(settings)
-
-
-@pytest.fixture
 def warehouse(learning: Settings) -> Iterator[Warehouse]:
     """A warehouse with some weeks of one series."""
     with open_warehouse(learning) as opened:
