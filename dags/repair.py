@@ -16,8 +16,9 @@ least once.
 again. One run at a time; a `chandler repair` on a terminal is waited for by leaving the exchange to it.
 
 **When it is red** `repair_<exchange>`: the log ends with what happened and what to do about it. The absences stay due,
-and the next hour asks again. A red `announce` or `note_announced` is made up for by the next run. `finished` is there
-to let a run fail though its last tasks have told what there was to tell.
+and the next hour asks again. A red `judge` names the series whose absences cannot be classified; those of all others
+are. A red `announce` or `note_announced` is made up for by the next run. `finished` is there to let a run fail though
+its last tasks have told what there was to tell.
 """
 
 from datetime import UTC, datetime

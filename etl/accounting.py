@@ -5,12 +5,12 @@ Each asks the warehouse what is left to do, so that a run that was killed in bet
 
 from __future__ import annotations
 
-from etl.judging import judge_loads
+from etl.judging import Judged, judge_loads
 from etl.stores import Stores
 from etl.warehouse import refresh_aggregates
 
 
-def account_for_loads(stores: Stores, exchange: str | None, run: str) -> int:
+def account_for_loads(stores: Stores, exchange: str | None, run: str) -> Judged:
     """Judge the absences around what was loaded, and bring the aggregates up to date.
 
     Args:
@@ -18,11 +18,11 @@ def account_for_loads(stores: Stores, exchange: str | None, run: str) -> int:
         run: What to call this run where a change of kind is recorded.
 
     Returns:
-        How many stretches are of another kind now.
+        What was judged, and the series that cannot be judged, which stop nothing else.
 
     Raises:
         StoreError: The warehouse refuses or went away; what is not done will be.
     """
-    changes = judge_loads(stores, exchange, run)
+    judged = judge_loads(stores, exchange, run)
     refresh_aggregates(stores.warehouse)
-    return changes
+    return judged

@@ -97,6 +97,10 @@ class QuarantineLimitError(DataQualityError):
     """So many rows of a partition were refused that the exchange, or a rule, must be wrong."""
 
 
+class ClassificationError(DataQualityError):
+    """The absences of a series cannot be told apart by kind; they keep the kinds that they have."""
+
+
 class StoreError(ChandlerError):
     """The archive, the raw pages or the warehouse cannot be read or written."""
 

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 
 import numpy as np
+import psycopg
 from numpy.typing import NDArray
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
-from etl.errors import ConfigError
+from etl.errors import ClassificationError, ConfigError, StoreError
 from etl.exchanges import ANY
 from etl.schema import AbsenceKind
 from etl.series import Series, TimeRange, clip, united
@@ -26,6 +29,7 @@ from etl.settings import Settings
 from etl.stores import Stores
 from etl.timeframe import Timeframe
 from etl.validate import Presence, judge, surroundings
+from etl.validate.silence import BUCKET
 from etl.warehouse import (
     Absence,
     Finding,
@@ -35,6 +39,7 @@ from etl.warehouse import (
     known_series,
     lock_series,
     mark_judged,
+    mark_unjudged,
     read_absences,
     read_open_times,
     read_retired_times,
@@ -47,18 +52,30 @@ log = logging.getLogger(__name__)
 
 _SILENT = frozenset({AbsenceKind.PENDING, AbsenceKind.NO_TRADES, AbsenceKind.OUTAGE, AbsenceKind.HALTED})
 _TOGETHER = 2  # pieces; the server has as much to do as we have
-_AT_ONCE = timedelta(days=31)  # how much of a `1m` series is judged in one go; others in proportion
+_MAX_SLOTS_PER_PIECE = 31 * BUCKET  # a month of `1m`; of any other timeframe as many slots
 
 
-def judge_loads(stores: Stores, exchange: str | None, run: str) -> int:
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Outcome of judging the absences around loads.
+
+    Attributes:
+        changes: How many stretches are of another kind now.
+        failures: By series that cannot be judged. Their loads count as unjudged, so that the next run tries again.
+    """
+
+    changes: int
+    failures: Mapping[Series, ClassificationError]
+
+
+def judge_loads(stores: Stores, exchange: str | None, run: str) -> Judged:
     """Judge the absences around all that was loaded since this was last done.
+
+    A series that cannot be judged stops no other: its error is logged with its traceback and returned.
 
     Args:
         exchange: Of which exchange; None for all.
         run: What to call this run where a change of kind is recorded.
-
-    Returns:
-        How many stretches are of another kind now.
 
     Raises:
         StoreError: The warehouse refuses or went away; what is not judged will be.
@@ -69,17 +86,44 @@ def judge_loads(stores: Stores, exchange: str | None, run: str) -> int:
     for load in loads:
         by_market[load.series.exchange, load.series.timeframe].append(load)
     changes = 0
+    failed = _Failures()
     for (name, timeframe), group in by_market.items():
-        reach = (surroundings(load.time_range, timeframe) for load in group)
-        width_ms = _AT_ONCE * timeframe.ms // Timeframe.M1.ms // timedelta(milliseconds=1)
-        pieces = [piece for span in united(reach) for piece in span.windows(width_ms)]
-        with ThreadPoolExecutor(_TOGETHER) as threads:
-            changes += sum(threads.map(partial(_judge_market, stores, name, timeframe, run), pieces))
+        reach = united(surroundings(load.time_range, timeframe) for load in group)
+        with failed.contained({load.series for load in group}):
+            pieces = [piece for span in reach for piece in span.windows(_MAX_SLOTS_PER_PIECE * timeframe.ms)]
+            with ThreadPoolExecutor(_TOGETHER) as threads:
+                changes += sum(threads.map(partial(_judge_market, stores, name, timeframe, run, failed), pieces))
         with stores.warehouse.begin() as connection:
             mark_judged(connection, group)
+            for series in failed.by_series:
+                if (series.exchange, series.timeframe) == (name, timeframe):
+                    mark_unjudged(connection, series, reach)
     if changes:
         log.info("%d stretches of absent candles are of another kind now", changes)
-    return changes
+    return Judged(changes, failed.by_series)
+
+
+@dataclass(slots=True)
+class _Failures:
+    """The series that cannot be judged, each with its first error."""
+
+    by_series: dict[Series, ClassificationError] = field(default_factory=dict)
+
+    @contextmanager
+    def contained(self, concerned: Iterable[Series]) -> Iterator[None]:
+        """Log what goes wrong and note it for the series concerned; errors of the warehouse stop everything."""
+        try:
+            yield
+        except (StoreError, SQLAlchemyError, psycopg.Error):
+            raise
+        except Exception as error:
+            for series in concerned:
+                message = (
+                    f"absences cannot be classified: {type(error).__name__}: {error}; "
+                    "the candles are stored, and every run tries again; report this with the traceback in the log"
+                )
+                log.exception("%s: absences cannot be classified", series)
+                self.by_series.setdefault(series, ClassificationError(message, series=series))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +141,9 @@ class _Silence:
     hull: TimeRange
 
 
-def _judge_market(stores: Stores, exchange: str, timeframe: Timeframe, run: str, time_range: TimeRange) -> int:
+def _judge_market(
+    stores: Stores, exchange: str, timeframe: Timeframe, run: str, failed: _Failures, time_range: TimeRange
+) -> int:
     """Judge what is silent in `time_range`, of all series of an exchange and timeframe."""
     with stores.warehouse.begin() as connection:
         members = {
@@ -105,17 +151,22 @@ def _judge_market(stores: Stores, exchange: str, timeframe: Timeframe, run: str,
             for series, series_id in known_series(connection).items()
             if (series.exchange, series.timeframe) == (exchange, timeframe)
         }
-        silences = [
-            found
-            for series, series_id in members.items()
-            if (found := _find_silence(connection, stores.settings, series, series_id, time_range)) is not None
-        ]
+        silences = []
+        for series, series_id in members.items():
+            with failed.contained([series]):
+                found = _find_silence(connection, stores.settings, series, series_id, time_range)
+                silences += [] if found is None else [found]
         if not silences:
             return 0
         hull = TimeRange(min(s.hull.start for s in silences), max(s.hull.end for s in silences))
-        presence = _read_presence(connection, stores.settings, members, surroundings(hull, timeframe))
+        presence = _read_presence(connection, stores.settings, members, surroundings(hull, timeframe), failed)
     prints_empty = _prints_empty(stores.settings, exchange)
-    return sum(_judge_series(stores, presence, silence, prints_empty, run) for silence in silences)
+    changes = 0
+    for silence in silences:
+        if silence.series not in failed.by_series:
+            with failed.contained([silence.series]):
+                changes += _judge_series(stores, presence, silence, prints_empty, run)
+    return changes
 
 
 def _find_silence(
@@ -158,31 +209,34 @@ def _judge_series(stores: Stores, presence: Presence, silence: _Silence, prints_
 
 
 def _read_presence(
-    connection: Connection, settings: Settings, members: dict[Series, int], time_range: TimeRange
+    connection: Connection, settings: Settings, members: dict[Series, int], time_range: TimeRange, failed: _Failures
 ) -> Presence:
+    """Read which slots of the members are held and covered; one that cannot be read is left out."""
     timeframe = next(iter(members)).timeframe
     n_slots = time_range.count(timeframe)
     names, held, covered = [], [], []
     for series, series_id in members.items():
-        asked = _mask(n_slots, time_range, timeframe, covered_ranges(connection, series_id))
-        if not asked.any():
-            continue
-        came = np.zeros(n_slots, dtype=np.bool_)
-        times = read_open_times(connection, series_id, time_range)
-        # What was retired came, too: a candle is no less there because the archive alone keeps it.
-        retired = read_retired_times(connection, series_id, timeframe, time_range)
-        came[(np.concatenate([times, retired]) - time_range.start_ms) // timeframe.ms] = True
-        settle = settings.settle_of(series)
-        for absence in read_absences(connection, series_id, time_range):
-            here = _slots(time_range.start_ms, timeframe, clip(absence.span, time_range) or absence.span)
-            if absence.kind is AbsenceKind.REFUSED:
-                came[here] = True
-            elif absence.kind not in _SILENT or _settled(absence, settle, timeframe) != absence.span:
-                asked[here] = False
-        names.append(series.symbol)
-        held.append(came)
-        covered.append(asked | came)
-    return Presence(timeframe, time_range.start_ms, names, np.array(held), np.array(covered))
+        with failed.contained([series]):
+            asked = _mask(n_slots, time_range, timeframe, covered_ranges(connection, series_id))
+            if not asked.any():
+                continue
+            came = np.zeros(n_slots, dtype=np.bool_)
+            times = read_open_times(connection, series_id, time_range)
+            # What was retired came, too: a candle is no less there because the archive alone keeps it.
+            retired = read_retired_times(connection, series_id, timeframe, time_range)
+            came[(np.concatenate([times, retired]) - time_range.start_ms) // timeframe.ms] = True
+            settle = settings.settle_of(series)
+            for absence in read_absences(connection, series_id, time_range):
+                here = _slots(time_range.start_ms, timeframe, clip(absence.span, time_range) or absence.span)
+                if absence.kind is AbsenceKind.REFUSED:
+                    came[here] = True
+                elif absence.kind not in _SILENT or _settled(absence, settle, timeframe) != absence.span:
+                    asked[here] = False
+            names.append(series.symbol)
+            held.append(came)
+            covered.append(asked | came)
+    shape = (len(names), n_slots)
+    return Presence(timeframe, time_range.start_ms, names, np.reshape(held, shape), np.reshape(covered, shape))
 
 
 def _mask(n_slots: int, time_range: TimeRange, timeframe: Timeframe, spans: Iterable[TimeRange]) -> NDArray[np.bool_]:

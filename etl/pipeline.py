@@ -68,7 +68,9 @@ def ingest_all(stores: Stores, wanted: Wanted, watcher: Watcher) -> None:
     """Ingest what is wanted and not there yet, and judge what is absent; failures are the watcher's."""
     asyncio.run(_ingest_all(stores, wanted, watcher))
     for exchange in sorted({series.exchange for series in wanted.series}):
-        account_for_loads(stores, exchange, wanted.run)
+        for series, failure in account_for_loads(stores, exchange, wanted.run).failures.items():
+            if series in wanted.series:
+                watcher.failed(series, failure)
 
 
 async def _ingest_all(stores: Stores, wanted: Wanted, watcher: Watcher) -> None:

@@ -106,16 +106,18 @@ def run_rebuild(
     """Load what is planned, two series side by side, and give account of all of it.
 
     Returns:
-        What could not be rebuilt: a file each, or the rest of a series whose candles in the warehouse are others.
+        What could not be rebuilt: a file each, the rest of a series whose candles in the warehouse are others, or a
+        series whose absences cannot be judged.
 
     Raises:
         StoreUnavailableError: A store went away. What was rebuilt stays; the same again goes on.
     """
     with ThreadPoolExecutor(_AT_ONCE) as threads:
         failed = list(threads.map(lambda plan: _rebuild(stores, plan, on_rebuilt), plans))
+    found: list[ChandlerError] = [failure for failures in failed for failure in failures]
     for exchange in sorted({plan.series.exchange for plan in plans}):
-        account_for_loads(stores, exchange, REBUILT)
-    return [failure for failures in failed for failure in failures]
+        found += account_for_loads(stores, exchange, REBUILT).failures.values()
+    return found
 
 
 def _plan(stores: Stores, series: Series) -> SeriesPlan:

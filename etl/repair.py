@@ -17,10 +17,11 @@ from sqlalchemy import text
 
 from etl.accounting import account_for_loads
 from etl.archive import spans
-from etl.errors import ChandlerError, RateLimitError, SourceUnavailableError
+from etl.errors import ChandlerError, ClassificationError, RateLimitError, SourceUnavailableError
 from etl.exchanges import Traits
 from etl.fetching import Exchange, open_exchange
 from etl.ingest import clean_pages, fetch_partition, load
+from etl.judging import Judged
 from etl.schema import AbsenceKind
 from etl.series import Series, TimeRange
 from etl.stores import Partition, Stores
@@ -42,7 +43,7 @@ class RepairReport:
         filled: Candles that have appeared.
         left: Absent candles that are due still, for the next run.
         rejudged: Stretches that are of another kind now.
-        failures: Probes that failed; their absences stay due.
+        failures: Probes that failed, whose absences stay due, and series that cannot be judged, each once.
         is_elsewhere: Whether nothing was done since another repair of the exchange is under way.
     """
 
@@ -53,6 +54,12 @@ class RepairReport:
     rejudged: int = 0
     failures: list[ChandlerError] = field(default_factory=list)
     is_elsewhere: bool = False
+
+    def judged(self, outcome: Judged) -> None:
+        """Add what judging has changed, and the series that it could not judge."""
+        known = {failure.series for failure in self.failures if isinstance(failure, ClassificationError)}
+        self.rejudged += outcome.changes
+        self.failures += [failure for series, failure in outcome.failures.items() if series not in known]
 
 
 OnProbe = Callable[[Partition, int, int], None]
@@ -91,7 +98,7 @@ def repair(
             log.info("another repair of %s is under way", exchange)
             report.is_elsewhere = True
             return report
-        report.rejudged = account_for_loads(stores, exchange, run)
+        report.judged(account_for_loads(stores, exchange, run))
         due = _due(stores, exchange, now, only, within)
         probes, left = plan_probes(
             due, stores.settings.traits(exchange), stores.settings.exchange(exchange).repair_share
@@ -101,7 +108,7 @@ def repair(
         if probes:
             log.info("%s: %d candles to ask for again, in %d probes", exchange, report.due, len(probes))
             asyncio.run(_probe_all(stores, exchange, probes, run, report, on_probe, is_announced))
-            report.rejudged += account_for_loads(stores, exchange, run)
+            report.judged(account_for_loads(stores, exchange, run))
     log.info("%s: %d candles have appeared, %d are left for later", exchange, report.filled, report.left)
     return report
 

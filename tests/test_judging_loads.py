@@ -14,7 +14,7 @@ from etl.ingest import clean_pages, load
 from etl.judging import judge_loads
 from etl.series import Series, TimeRange
 from etl.stores import Partition, Stores
-from etl.timeframe import to_ms
+from etl.timeframe import Timeframe, to_ms
 from etl.warehouse import known_series, read_absences, read_quality, unjudged_loads
 from tests.markets import kline, put_pages
 
@@ -47,7 +47,7 @@ def test_the_kinds_do_not_depend_on_who_was_loaded_first(order: tuple[Series, ..
         judge_loads(stores, "binance", "test")
     assert _kinds(stores, BTC) == _kinds(stores, XRP) == [("outage", 300, 420)]
     assert _kinds(stores, ETH) == [("outage", 300, 420), ("halted", 600, 660)]
-    assert judge_loads(stores, "binance", "test") == 0, "what is judged is left alone"
+    assert judge_loads(stores, "binance", "test").changes == 0, "what is judged is left alone"
     with stores.warehouse.begin() as connection:
         assert unjudged_loads(connection) == []
         (day,) = read_quality(connection, known_series(connection)[ETH]).values()
@@ -76,7 +76,7 @@ def test_what_is_young_is_not_judged_until_it_is_asked_for_again(stores: Stores)
     hour_ms = 3_600_000
     _load(stores, BTC, set(OUTAGE), asked_after_ms=hour_ms)
     _load(stores, ETH, set(OUTAGE), asked_after_ms=hour_ms)
-    assert judge_loads(stores, None, "test") == 0
+    assert judge_loads(stores, None, "test").changes == 0
     assert _kinds(stores, BTC) == [("pending", 300, 420)]
     with stores.warehouse.begin() as connection:
         (absence,) = read_absences(connection, known_series(connection)[BTC])
@@ -107,3 +107,64 @@ def test_a_judged_absence_keeps_its_kind_when_it_is_asked_for_again(stores: Stor
     assert filled == ("outage", DAY.start + timedelta(minutes=310))
     assert to_ms(filled[1]) % MINUTE_MS == 0
     assert np.diff([end for *_, end in _kinds(stores, BTC)]).all()
+
+
+def test_a_series_that_cannot_be_judged_stops_no_other(stores: Stores, caplog: pytest.LogCaptureFixture) -> None:
+    """Its error is logged and returned, the others are judged, and it is judged once its accounts are whole again."""
+    for series in (BTC, ETH):
+        _load(stores, series, set(OUTAGE))
+    with stores.warehouse.begin() as connection:
+        connection.exec_driver_sql(
+            "CREATE TABLE lost AS WITH gone AS (DELETE FROM checkpoints "
+            "WHERE series_id = (SELECT id FROM series WHERE symbol = 'ETH/USDT') RETURNING *) SELECT * FROM gone"
+        )
+    judged = judge_loads(stores, None, "test")
+    assert list(judged.failures) == [ETH]
+    assert "binance:ETH/USDT:1m: absences cannot be classified: ValueError" in str(judged.failures[ETH])
+    assert "Traceback" in caplog.text
+    assert _kinds(stores, BTC) == [("outage", 300, 420)]
+    assert _kinds(stores, ETH) == [("pending", 300, 420)]
+    with stores.warehouse.begin() as connection:
+        assert {load.series for load in unjudged_loads(connection)} == {ETH}
+        connection.exec_driver_sql("INSERT INTO checkpoints SELECT * FROM lost")
+    assert not judge_loads(stores, None, "test").failures
+    assert _kinds(stores, ETH) == [("outage", 300, 420)]
+
+
+def test_a_series_that_fails_beside_a_load_of_another_is_judged_later(stores: Stores) -> None:
+    """What a load of its neighbour means for it is made up for, although it had no load of its own to be judged by."""
+    _load(stores, ETH, set(HALT))
+    judge_loads(stores, None, "test")
+    with stores.warehouse.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE lost AS WITH gone AS (DELETE FROM checkpoints RETURNING *) TABLE gone")
+    _load(stores, BTC, set())
+    assert list(judge_loads(stores, None, "test").failures) == [ETH]
+    assert _kinds(stores, ETH) == [("outage", 600, 660)]
+    with stores.warehouse.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO checkpoints SELECT * FROM lost")
+    assert not judge_loads(stores, None, "test").failures
+    assert _kinds(stores, ETH) == [("halted", 600, 660)]
+
+
+def test_absences_of_every_timeframe_are_judged(stores: Stores) -> None:
+    """A slot that lacks the candle of one of two series is no longer pending, however wide the slots are."""
+    for timeframe in Timeframe:
+        span = TimeRange(DAY.start, DAY.start + 48 * timeframe.delta)
+        for base, lacks in (("BTC", {span.start_ms + 20 * timeframe.ms}), ("ETH", set())):
+            series = Series("binance", f"{base}/USDT", timeframe)
+            rows = [kline(at) for at in range(span.start_ms, span.end_ms, timeframe.ms) if at not in lacks]
+            put_pages(stores.raw, series, span, rows)
+            clean_pages(stores, Partition(series, span))
+            load(stores, Partition(series, span), "test")
+    judged = judge_loads(stores, None, "test")
+    assert (judged.changes, judged.failures) == (len(Timeframe), {})
+    with stores.warehouse.begin() as connection:
+        found = {
+            series: [(absence.kind, absence.span) for absence in read_absences(connection, series_id)]
+            for series, series_id in known_series(connection).items()
+        }
+    for timeframe in Timeframe:
+        start = DAY.start + 20 * timeframe.delta
+        expected = [("halted", TimeRange(start, start + timeframe.delta))]
+        assert found[Series("binance", "BTC/USDT", timeframe)] == expected
+        assert found[Series("binance", "ETH/USDT", timeframe)] == []

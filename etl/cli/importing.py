@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from etl.cli.terminal import AsJson, err, opened_stores, out, run_name
+from etl.cli.terminal import AsJson, complain, err, opened_stores, out, run_name
 from etl.series import Series
 
 if TYPE_CHECKING:
@@ -46,15 +46,18 @@ def import_candles(
             planned = plan_import(stores, file, whose)
         steps = run_import(stores, planned)
         imported = list(track(steps, description=str(whose), total=len(planned.left), console=err, transient=True))
-        account_for_loads(stores, whose.exchange, run_name())
+        judged = account_for_loads(stores, whose.exchange, run_name())
+    before = len(planned.partitions) - len(planned.left)
     if as_json:
         out.print_json(data=_to_json(planned, imported))
-        return
-    if imported:
+    elif imported:
         out.print(Outcome([(one.partition, one.loaded) for one in imported]).to_table())
         err.print(_account(imported))
-    if before := len(planned.partitions) - len(planned.left):
+    if before and not as_json:
         err.print(f"{before} of {len(planned.partitions)} partitions were imported from this file before.")
+    if (failure := judged.failures.get(whose)) is not None:
+        complain(failure)
+        raise typer.Exit(1)
 
 
 def _account(imported: Sequence[Imported]) -> str:

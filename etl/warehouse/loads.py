@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 import psycopg
-from sqlalchemy import ColumnElement, Connection, select, update
+from sqlalchemy import ColumnElement, Connection, or_, select, update
 
 from etl.series import Series, TimeRange
 from etl.timeframe import Timeframe
@@ -122,6 +122,14 @@ def mark_judged(connection: Connection, loads: Iterable[LoggedLoad]) -> None:
     """Note that absences were judged by what these loads brought."""
     own = tables.loads
     connection.execute(update(own).where(own.c.id.in_([load.id for load in loads])).values(is_judged=True))
+
+
+def mark_unjudged(connection: Connection, series: Series, time_ranges: Iterable[TimeRange]) -> None:
+    """Note that the absences of a series are still to be judged by its loads that overlap the ranges."""
+    own = tables.loads
+    overlap = or_(*(own.c.span.op("&&")(to_sql_range(one)) for one in time_ranges))
+    of_series = own.c.series_id == select(tables.series.c.id).where(_is(series)).scalar_subquery()
+    connection.execute(update(own).where(of_series, overlap).values(is_judged=False))
 
 
 def mark_announced(connection: Connection, loads: Iterable[LoggedLoad]) -> None:

@@ -6,11 +6,13 @@ import logging
 from collections.abc import Iterable
 
 from airflow.sdk import AssetAlias, get_current_context, task
+from airflow.sdk.exceptions import AirflowFailException
 
 from chandler_airflow.connections import read_settings
 from chandler_airflow.failures import failing_at_once
 from chandler_airflow.partitions import CANDLES
 from chandler_airflow.tasks import data_interval
+from etl.errors import ClassificationError
 
 # A task emits one event of an asset itself, but as many as it likes through an alias.
 ANNOUNCED = AssetAlias("candles_announced")
@@ -45,21 +47,29 @@ def build_repairs(exchanges: Iterable[str]) -> None:
     judged, announced = judge(), announce()
     noted = note_announced(announced)  # type: ignore[arg-type]  # a promise of the value: Airflow passes it on
     ended = finished()
-    judged >> announced
+    judged >> [announced, ended]
     noted >> ended
     for exchange in exchanges:
-        repair = task(task_id=f"repair_{exchange}", pool=exchange)(repair_exchange)(exchange)
+        # A series that cannot be judged keeps no exchange from being asked.
+        asked = task(task_id=f"repair_{exchange}", pool=exchange, trigger_rule="all_done")
+        repair = asked(repair_exchange)(exchange)
         judged >> repair >> [announced, ended]
 
 
 def judge_all() -> None:
-    """Judge the absences around all that was loaded since it was last done, by whomever."""
+    """Judge the absences around all that was loaded since it was last done, by whomever.
+
+    Raises:
+        AirflowFailException: The absences of some series cannot be classified; those of all others are.
+    """
     from etl.accounting import account_for_loads
     from etl.stores import open_stores
 
     with failing_at_once(), open_stores(read_settings()) as stores:
-        changed = account_for_loads(stores, None, run=str(get_current_context()["run_id"]))
-    log.info("judged: %d stretches are of another kind now", changed)
+        judged = account_for_loads(stores, None, run=str(get_current_context()["run_id"]))
+    log.info("judged: %d stretches are of another kind now", judged.changes)
+    if judged.failures:
+        raise AirflowFailException("\n".join(str(failure) for failure in judged.failures.values()))
 
 
 def repair_exchange(exchange: str) -> None:
@@ -79,9 +89,11 @@ def repair_exchange(exchange: str) -> None:
             return
         if not report.due:
             log.info("nothing to do: nothing of %s is absent and due by %s", exchange, f"{now:%Y-%m-%d %H:%M}")
-        if report.failures:
+        # `judge` has told of what cannot be judged.
+        failures = [error for error in report.failures if not isinstance(error, ClassificationError)]
+        if failures:
             # One that a retry may help lets Airflow try again, and then all that has failed is asked for again.
-            raise next((error for error in report.failures if error.is_retryable), report.failures[0])
+            raise next((error for error in failures if error.is_retryable), failures[0])
 
 
 def announce_loads() -> list[int]:

@@ -83,6 +83,9 @@ def account_for(series: Sequence[str]) -> None:
 
     Args:
         series: Of one exchange, as `str(Series)` writes them.
+
+    Raises:
+        AirflowFailException: The absences of some of them cannot be classified; the others' are.
     """
     from etl.accounting import account_for_loads
     from etl.stores import open_stores
@@ -92,8 +95,10 @@ def account_for(series: Sequence[str]) -> None:
         wanted = [Series.parse(one) for one in series]
         exchange = wanted[0].exchange
         with open_stores(read_settings(exchange)) as stores:
-            account_for_loads(stores, exchange, run=str(context["run_id"]))
+            judged = account_for_loads(stores, exchange, run=str(context["run_id"]))
             tell_quality(context, stores, wanted, data_interval(context))
+    if failures := [judged.failures[one] for one in wanted if one in judged.failures]:
+        raise AirflowFailException("\n".join(str(failure) for failure in failures))
 
 
 def warn_of_fallbacks(series: Sequence[str]) -> None:
