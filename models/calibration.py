@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etl.timeframe import Timeframe
-from models.incidents import MERGE, find_incidents
+from models.incidents import find_incidents, merge_at
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -25,6 +25,7 @@ LEAST = 200
 
 _TAIL = 0.01  # the share of scores beyond which the tail is fitted ...
 _LEAST_PEAKS = 20  # ... or more of them, where that is fewer peaks than this
+_CLUSTERS = 5  # scores in the tail for each incident that is asked for: they come in clusters
 _WEEK_MS = 7 * 86_400_000
 _USUAL_SHAPE, _USUAL_COUNTS = 0.2, 300  # what is known of tails before a score was seen, and for how many it counts
 _WIDEST_SHAPE = 0.9  # beyond, the distribution has hardly a mean, and one wild week would push the cut out of reach
@@ -94,11 +95,13 @@ def find_cut(joined: Floats, budget_per_week: float, timeframe: Timeframe) -> fl
     if len(known) < LEAST:
         return np.inf
     weeks = len(known) * timeframe.ms / _WEEK_MS
-    start = float(np.quantile(known, 1 - _tail_share(len(known))))
-    peaks = np.array([np.nanmax(joined[first : last + 1]) for first, last in find_incidents(joined > start, MERGE)])
+    asked = weeks * budget_per_week
+    start = float(np.quantile(known, 1 - min(max(_tail_share(len(known)), _CLUSTERS * asked / len(known)), 0.5)))
+    clusters = find_incidents(joined > start, merge_at(timeframe))
+    peaks = np.array([np.nanmax(joined[first : last + 1]) for first, last in clusters])
     if not len(peaks):
         return float(np.nextafter(start, np.inf))
-    excess = len(peaks) / weeks / budget_per_week
+    excess = len(peaks) / asked
     shape, scale = _fit_pareto(peaks - start)
     return start + (scale * math.log(excess) if shape == 0 else scale / shape * (excess**shape - 1))
 

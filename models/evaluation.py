@@ -19,7 +19,7 @@ from etl.timeframe import Timeframe
 from models.artifact import Artifact
 from models.blocks import rows_of
 from models.features import Track, to_track
-from models.incidents import find_incidents
+from models.incidents import find_incidents, merge_at
 from models.metrics import BUFFER, TOLERANCE, average_precision, match, vus_pr
 from models.planting import SPACING, Kind, Planted, plant
 from models.results import Evaluation, Example, Given, Outcome
@@ -77,8 +77,8 @@ def evaluate(
             watch((number + turn / len(seeds)) / len(candles))
     if not outcomes:
         raise InsufficientHistoryError(
-            f"nothing can be planted to compare models by: it takes {SPACING} candles with a good hour before them; "
-            "raise held_out in [models]",
+            f"nothing can be planted to compare models by: it takes {SPACING} slots, most of which hold candles, as do "
+            "those before; raise held_out in [models]",
             time_range=test,
         )
     budget = next(iter(artifacts.values())).budget
@@ -97,7 +97,7 @@ def take_example(
         scores.open_time_ms,
         scores.joined,
         scores.threshold,
-        find_incidents(scores.is_anomaly),
+        find_incidents(scores.is_anomaly, merge_at(series.timeframe)),
         tuple((str(one.kind), str(one.size), one.first_slot, one.last_slot) for one in planted),
     )
 
@@ -116,12 +116,13 @@ def _score_all(
 
 def _given(name: str, scores: Scores) -> Given:
     weeks = float((~np.isnan(scores.joined)).sum() * scores.series.timeframe.ms / _WEEK_MS)
-    return Given(name, scores.series, weeks, len(find_incidents(scores.is_anomaly)))
+    return Given(name, scores.series, weeks, len(find_incidents(scores.is_anomaly, merge_at(scores.series.timeframe))))
 
 
 def _judge(name: str, scores: Scores, planted: Sequence[Planted], seed: int) -> Outcome:
     ranges = np.array([(one.first_slot, one.last_slot) for one in planted], dtype=np.int64)
-    incidents = find_incidents(scores.is_anomaly)
+    merge = merge_at(scores.series.timeframe)
+    incidents = find_incidents(scores.is_anomaly, merge)
     events = match(incidents, ranges)
     cells = [f"{one.kind}/{one.size}" for one in planted]
     return Outcome(
@@ -135,7 +136,7 @@ def _judge(name: str, scores: Scores, planted: Sequence[Planted], seed: int) -> 
         found=dict(Counter(cell for cell, is_found in zip(cells, events.is_found, strict=True) if is_found)),
         incidents=len(incidents),
         hits=int(events.is_hit.sum()),
-        curve=tuple(_curve(scores.joined, ranges)),
+        curve=tuple(_curve(scores.joined, ranges, merge)),
     )
 
 
@@ -149,9 +150,9 @@ def _by_kind(scores: Floats, ranges: NDArray[np.int64], kinds: Sequence[Kind]) -
         yield str(kind), round(vus_pr(scores, ranges[is_own], leave_out=leave_out), 6)
 
 
-def _curve(scores: Floats, ranges: NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:
+def _curve(scores: Floats, ranges: NDArray[np.int64], merge: int) -> Iterator[tuple[int, int, int]]:
     known = np.sort(scores[~np.isnan(scores)])[::-1]
     for share in SHARES:
-        incidents = find_incidents(scores >= known[int(share * (len(known) - 1))])
+        incidents = find_incidents(scores >= known[int(share * (len(known) - 1))], merge)
         events = match(incidents, ranges)
         yield len(incidents), int(events.is_hit.sum()), int(events.is_found.sum())

@@ -10,7 +10,7 @@ import numpy as np
 from etl.series import Series, TimeRange
 from models.artifact import Artifact
 from models.features import Track
-from models.incidents import find_incidents
+from models.incidents import find_incidents, merge_at
 from models.results import Given
 from models.scoring import score_track
 
@@ -37,4 +37,4 @@ def given_since(name: str, artifact: Artifact, tracks: Mapping[Series, Track], e
 def _count(name: str, artifact: Artifact, series: Series, track: Track, since: TimeRange) -> Given:
     scores = score_track(track, artifact, series, since)
     weeks = int((~np.isnan(scores.joined)).sum()) * track.timeframe.ms / _WEEK_MS
-    return Given(name, series, weeks, len(find_incidents(scores.is_anomaly)))
+    return Given(name, series, weeks, len(find_incidents(scores.is_anomaly, merge_at(track.timeframe))))

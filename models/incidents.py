@@ -14,15 +14,24 @@ A crash that takes a breath for a few candles is one crash to whoever is woken b
 `1m` is news again. Five lies between, and is as much as `models.metrics` tolerates.
 """
 LULL_MS = 30 * 60_000
+_DAY_MS = 86_400_000
+
+
+def merge_at(timeframe: Timeframe) -> int:
+    """Return the most slots from one anomaly of an incident to its next: MERGE, or the fewer that a day has.
+
+    Five daily candles are most of a week, in which one event follows another; two days in a row are one.
+    """
+    return min(MERGE, _DAY_MS // timeframe.ms)
 
 
 def lull(timeframe: Timeframe) -> int:
     """Return the most slots from one anomaly to the next, of what people are told of as one incident.
 
-    MERGE, or as many as half an hour has if that is more: a crash pauses for a quarter of an hour, and is no other one
-    when it goes on. An alert budget counts by MERGE alone, and so allows for what is told and a little more.
+    As `merge_at`, or as many as half an hour has if that is more: a crash pauses for a quarter of an hour, and is no
+    other one when it goes on. An alert budget counts by `merge_at`, and so allows for what is told and a little more.
     """
-    return max(MERGE, LULL_MS // timeframe.ms)
+    return max(merge_at(timeframe), LULL_MS // timeframe.ms)
 
 
 def find_incidents(is_anomaly: NDArray[np.bool_], merge: int = MERGE) -> NDArray[np.int64]:

@@ -164,7 +164,7 @@ class RangeJudge:
         """Return the budget that a model's cuts were made for; the present one, if its blob is gone."""
         model = model_of(connection, model_id)
         artifact = read_good(connection, model, self.settings.models.max_artifact_bytes) if model.has_blob else None
-        return self.settings.models.incidents_per_series_per_week if artifact is None else artifact.budget
+        return self.settings.models.budget_at(self.series.timeframe) if artifact is None else artifact.budget
 
     def _is_recent(self, found: Found) -> bool:
         return found.time_range.end > self.now - self.alerting.news

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import numpy as np
 import pyarrow as pa
 from sqlalchemy import Connection, text
 
 from etl.errors import ConfigError, InsufficientHistoryError
-from etl.learning import Learning
+from etl.learning import Learning, TrainingSpans
 from etl.read import read_candles
 from etl.schema import value_hash
 from etl.series import Series, TimeRange
@@ -29,7 +31,7 @@ _CLOCK = text(
     "SELECT least(now(), min(xact_start)) - interval '1 microsecond' FROM pg_stat_activity "
     "WHERE datname = current_database()"
 )
-_ADVICE = "load more of the past (history_<feed>, or chandler ingest --start), or lower least_history in [models]"
+_ADVICE = "Load more of the past (history_<feed>, or chandler ingest --start)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,18 +87,17 @@ def split_history(timeframe: Timeframe, end: datetime, learning: Learning) -> Sp
     Raises:
         ConfigError: The settings leave nothing to learn from.
     """
-    if learning.held_out >= min(learning.history, learning.least_history):
+    spans = learning.spans_at(timeframe)
+    if spans.held_out >= min(spans.history, spans.least_history):
         raise ConfigError("[models] held_out must be shorter than history and least_history: the rest is learned")
-    third = learning.held_out / 3
+    third = spans.held_out / 3
     last = timeframe.floor(end)
     bounds = [
-        timeframe.floor(last - learning.history),
-        timeframe.floor(last - learning.held_out),
+        timeframe.floor(last - spans.history),
+        timeframe.floor(last - spans.held_out),
         timeframe.floor(last - (third - third % _DAY or third)),
         last,
     ]
-    if sorted(set(bounds)) != bounds:
-        raise ConfigError(f"[models] held_out is too short for candles of {timeframe}")
     return Split(*(TimeRange(start, stop) for start, stop in zip(bounds, bounds[1:], strict=False)))
 
 
@@ -112,7 +113,7 @@ def read_lessons(
     Raises:
         InsufficientHistoryError: No series has enough candles; the message says which has how many.
     """
-    split = split_history(target.timeframe, end, settings.models)
+    split, spans = split_history(target.timeframe, end, settings.models), settings.models.spans_at(target.timeframe)
     with warehouse.begin() as connection:
         as_of: datetime = connection.execute(_CLOCK).scalar_one()
         ranges = {
@@ -128,13 +129,16 @@ def read_lessons(
             continue
         found = read_candles(series, time_range, as_of=as_of, settings=settings)
         track = to_track(found, target.timeframe, split.whole)
-        if (why := _lacks(track, split, settings.models)) is None:
+        if (why := _lacks(track, split, spans)) is None:
             candles[series], tracks[series] = found, track
         elif found.num_rows:
             left_out[series] = why
     if not tracks:
         whose = "; ".join(f"{series}: {why}" for series, why in left_out.items()) or "there are no candles"
-        raise InsufficientHistoryError(f"too little of {target} to learn from: {whose}. {_ADVICE.capitalize()}")
+        advice = _ADVICE
+        if settings.models.least_history >= spans.least_history:
+            advice += ", or lower least_history in [models]"
+        raise InsufficientHistoryError(f"too little of {target} to learn from: {whose}. {advice}")
     remarks = tuple(
         f"{series}: the archive alone keeps what is older than {time_range.start:%Y-%m-%d %H:%M}; not learned"
         for series, time_range in ranges.items()
@@ -150,18 +154,41 @@ def _in_warehouse(connection: Connection, series_id: int, time_range: TimeRange)
     return TimeRange(start, time_range.end) if start < time_range.end else None
 
 
-def _lacks(track: Track, split: Split, learning: Learning) -> str | None:
-    """Return what a series lacks to be learned; None if nothing."""
-    held, needed = int(track.is_held.sum()), int(learning.least_history / track.timeframe.delta)
+def _lacks(track: Track, split: Split, spans: TrainingSpans) -> str | None:
+    """Return what a series lacks to be learned, and how many days of it would do; None if nothing."""
+    held, needed = int(track.is_held.sum()), int(spans.least_history / track.timeframe.delta)
+    if not held:
+        return "no candle but filled ones"
+    first = int(np.argmax(track.is_held))
     if held < needed:
-        return f"{held:,} candles, of the {needed:,} that {learning.least_history.days} days hold"
+        return _takes(track, held, needed, held / (len(track) - first), split.whole.end, spans)
     for purpose, part in (("learn", split.learned), ("find thresholds", split.calm), ("compare models", split.test)):
         piece = track.cut(part)
         there = int(piece.is_clean.sum())
-        least = max(int(_LEAST_SHARE * len(piece)), 0 if part == split.test else LEAST)
+        # What lies before a series' first candle says nothing of how thin its market is.
+        slots = len(track) - first - split.held_out.count(track.timeframe) if part == split.learned else len(piece)
+        least = max(int(_LEAST_SHARE * slots), 0 if part == split.test else LEAST)
         if there < least:
-            return f"{there:,} candles to {purpose} in {part} that no rule flags, and {least:,} are needed"
+            lack = f"{there:,} candles to {purpose} in {part} that no rule flags, and {least:,} are needed"
+            if part == split.learned or not there:
+                return lack
+            return f"{lack}; raise held_out in [models] to {_days(spans.held_out * least / there):,} days"
     return None
+
+
+def _takes(track: Track, held: int, needed: int, share: float, end: datetime, spans: TrainingSpans) -> str:
+    """Return how many days it takes to hold enough candles, where so large a share of the slots holds one."""
+    said = f"{held:,} candles, of the {needed:,} that {_days(spans.least_history):,} days hold"
+    span = needed * track.timeframe.delta / share
+    if _days(span) > _days(spans.least_history):
+        said += f"; with candles in {share:.0%} of its slots it takes {_days(span):,} days"
+    if span > spans.history:
+        return f"{said}: raise history in [models] to that"
+    return f"{said}, from {end - span:%Y-%m-%d} on"
+
+
+def _days(span: timedelta) -> int:
+    return math.ceil(span / _DAY)
 
 
 def _hash(candles: Mapping[Series, pa.Table]) -> str:

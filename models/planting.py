@@ -1,10 +1,11 @@
 """Anomalies planted into candles, so that what is found can be counted.
 
-Sizes are multiples of what was usual in the day before, so that a size means the same in a calm market and in a wild
-one: of the median range of a candle over its close (a wick of 8 is about half a percent in a common minute of BTC), and
-of the median volume. They were set by what people who trade call strange, before any scorer had seen them, and are not
-to be changed to suit one: a small one would be looked at twice on a chart, a middle one ends up in a chat, a large one
-wakes somebody. Crashes spread over candles, so they are deeper than wicks are long. What a feed does wrong (frozen
+Sizes are multiples of what was usual in the day before (at coarse timeframes, in the 64 slots before), so that a size
+means the same in a calm market and in a wild one: of the median range of a candle over its close (a wick of 8 is about
+half a percent in a common minute of BTC), and of the median volume. They were set by what people who trade call
+strange, before any scorer had seen them, and are not to be changed to suit one: a small one would be looked at twice on
+a chart, a middle one ends up in a chat, a large one wakes somebody. Crashes spread over candles, so they are deeper
+than wicks are long. What a feed does wrong (frozen
 prices) and what traders do among themselves (wash volume) is no wilder when it is worse, but lasts longer.
 """
 
@@ -30,6 +31,7 @@ APART = 64
 """... so many of them are left alone behind it, so that each is judged for itself."""
 
 _DAY_MS = 86_400_000
+_LEAST_SLOTS = 64  # of what came before, where a day has fewer
 _ENOUGH = 32  # candles before, to know what is usual
 _HELD = 0.75  # of the slots of an anomaly
 _SQUEEZE = 0.25
@@ -106,7 +108,7 @@ class Planted:
 
 @dataclass(frozen=True, slots=True)
 class Usual:
-    """What was usual in the day before: the median range of a candle over its close, and the median volume."""
+    """What was usual just before: the median range of a candle over its close, and the median volume."""
 
     width: float
     volume: float
@@ -166,8 +168,8 @@ def _draw_place(random: np.random.Generator, held: NDArray[np.int64], start: int
 def _usual(
     columns: Columns, timeframe: Timeframe, is_held: NDArray[np.bool_], slots: NDArray[np.int64], place: int
 ) -> Usual | None:
-    """Return what was usual in the day before a slot, as far as candles of it are given; None with too few."""
-    first, end = np.searchsorted(slots, (place - _DAY_MS // timeframe.ms, place))
+    """Return what was usual before a slot, as far as candles are given; None with too few."""
+    first, end = np.searchsorted(slots, (place - max(_DAY_MS // timeframe.ms, _LEAST_SLOTS), place))
     traded = np.flatnonzero(is_held[first:end] & (columns["volume"][first:end] > 0)) + first
     if len(traded) < _ENOUGH:
         return None

@@ -104,7 +104,7 @@ def _fit_all(
                     scope=target.scope,
                     as_of=lessons.as_of,
                     data_hash=lessons.data_hash,
-                    budget=settings.models.incidents_per_series_per_week,
+                    budget=settings.models.budget_at(target.timeframe),
                 )
             except InsufficientHistoryError as error:
                 if is_learned:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,12 +30,24 @@ Weights = Mapping[str, NDArray[Any]]
 
 _LSTM = "lstm"
 _CONTEXT = 64  # steps of a row that are seen and not learned; the row before has learned them
+_SHORTEST = 128  # steps of a row, where the history has few candles
+_FEW_ROWS = 16  # so few rows are cut into shorter ones
 _BATCH = 32
+_BATCHES = 6  # in an epoch at least, by smaller batches where there are few rows
 _SHARE_KEPT_BACK = 0.1  # of the rows, the latest: they say whether anything is gained
 _PATIENCE = 3
 _RATE, _RATE_LATER = 3e-3, 1e-3  # of learning from nothing, and from what was learned before
 _LIGHTEST_TAIL = 1.5  # degrees of freedom, at the least
 _Batch = tuple[Floats, Floats, Floats, NDArray[np.bool_]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """Consecutive steps of one lesson, by its number, from `start` to before `stop`."""
+
+    lesson: int
+    start: int
+    stop: int
 
 
 def shapes() -> dict[str, tuple[int, ...]]:
@@ -58,22 +71,26 @@ def learn(lessons: Sequence[Lesson], study: Study, begin_with: Weights | None) -
     and what foretold them best is returned.
 
     Raises:
-        InsufficientHistoryError: No lesson is as long as a row.
+        InsufficientHistoryError: The lessons are shorter than two of the shortest rows.
     """
     rows = _rows(lessons)
     kept_back = max(int(len(rows) * _SHARE_KEPT_BACK), 1)
     if len(rows) <= kept_back:
-        raise InsufficientHistoryError(f"too little to learn from: {STEPS} candles in a row are needed, twice at least")
+        least = 2 * _SHORTEST - _CONTEXT
+        raise InsufficientHistoryError(f"too little to learn from: {least} candles of one series are needed at least")
     learned, checked = rows[:-kept_back], rows[-kept_back:]
-    network = _Network(study.seed, begin_with, steps=study.epochs * math.ceil(len(learned) / _BATCH))
+    batch_size = min(_BATCH, max(len(learned) // _BATCHES, 1))
+    steps = study.epochs * math.ceil(len(learned) / batch_size)
+    network = _Network(study.seed, begin_with, steps, row_length=rows[0].stop - rows[0].start)
     order = np.random.default_rng(study.seed)
     best, best_loss, stale = network.weights(), math.inf, 0
     for epoch in range(study.epochs):
-        for number, batch in enumerate(_batches(lessons, [learned[i] for i in order.permutation(len(learned))])):
+        shuffled = [learned[i] for i in order.permutation(len(learned))]
+        for number, batch in enumerate(_batches(lessons, shuffled, batch_size)):
             network.step(batch)
-            done = epoch + (number + 1) * _BATCH / len(learned)
+            done = epoch + (number + 1) * batch_size / len(learned)
             study.watch(Progress(epoch + 1, study.epochs, min(done, epoch + 1) / study.epochs, _known(best_loss)))
-        loss = network.loss(_batches(lessons, checked))
+        loss = network.loss(_batches(lessons, checked, _BATCH))
         if loss < best_loss:
             best, best_loss, stale = network.weights(), loss, 0
         else:
@@ -87,14 +104,14 @@ def learn(lessons: Sequence[Lesson], study: Study, begin_with: Weights | None) -
 class _Network:
     """What is trained: one LSTM, a small layer for each head, and how heavy the tails are."""
 
-    def __init__(self, seed: int, begin_with: Weights | None, steps: int) -> None:
+    def __init__(self, seed: int, begin_with: Weights | None, steps: int, row_length: int) -> None:
         start_tensorflow()
         import keras
         import tensorflow as tf
 
         keras.utils.clear_session()  # gradients are summed in the order of layers' names, which count on otherwise
         keras.utils.set_random_seed(seed)
-        self._model = _model()
+        self._model = _model(row_length)
         # Keras has its own order of layers; ours is that of `shapes`.
         self._layers = [self._model.get_layer(name) for name in _layer_names()]
         self._tails = tf.Variable(np.full(len(HEADS), 2.0, np.float32))
@@ -107,8 +124,8 @@ class _Network:
         rate = keras.optimizers.schedules.CosineDecay(_RATE if begin_with is None else _RATE_LATER, steps)
         self._optimizer = keras.optimizers.Adam(rate, clipnorm=1.0)
         self._optimizer.build(self._variables)
-        shape = [tf.TensorSpec([None, STEPS, n]) for n in (len(SEEN), len(GIVEN), len(HEADS))]
-        shape.append(tf.TensorSpec([None, STEPS, len(HEADS)], tf.bool))
+        shape = [tf.TensorSpec([None, row_length, n]) for n in (len(SEEN), len(GIVEN), len(HEADS))]
+        shape.append(tf.TensorSpec([None, row_length, len(HEADS)], tf.bool))
         self._step = tf.function(self._descend, input_signature=shape)
         self._measure = tf.function(self._losses, input_signature=shape)
 
@@ -153,11 +170,11 @@ class _Network:
         return tf.reduce_sum(losses * counted, (0, 1)), tf.reduce_sum(counted, (0, 1))
 
 
-def _model() -> keras.Model:
+def _model(row_length: int) -> keras.Model:
     """Return the network: of steps 0 to n - 1 and what is given at 1 to n, the distributions at 1 to n."""
     import keras
 
-    seen, given = keras.Input((STEPS - 1, len(SEEN))), keras.Input((STEPS - 1, len(GIVEN)))
+    seen, given = keras.Input((row_length - 1, len(SEEN))), keras.Input((row_length - 1, len(GIVEN)))
     states = keras.layers.LSTM(UNITS, return_sequences=True, name=_LSTM)(seen)
     foretold = []
     for head in HEADS:
@@ -172,24 +189,31 @@ def _layer_names() -> list[str]:
     return [_LSTM, *(name for head in HEADS for name in (head.channel, f"{head.channel}_out"))]
 
 
-def _rows(lessons: Sequence[Lesson]) -> list[tuple[int, int]]:
-    """Return (lesson, first step) of all rows that hold anything to learn, the latest last."""
-    every = [
-        (number, start)
-        for number, lesson in enumerate(lessons)
-        for start in range(0, len(lesson.values) - STEPS + 1, STEPS - _CONTEXT)
-        if lesson.is_clean[start + _CONTEXT : start + STEPS].any()
-    ]
+def _rows(lessons: Sequence[Lesson]) -> list[_Row]:
+    """Cut lessons into rows of STEPS, or of fewer steps where that gives few rows; the latest row comes last."""
+    length = STEPS
+    while len(rows := _rows_of(lessons, length)) < _FEW_ROWS and length > _SHORTEST:
+        length //= 2
     # By how far it lies from its lesson's end, since lessons may begin at different times.
-    return sorted(every, key=lambda row: (row[1] - len(lessons[row[0]].values), row[0]))
+    return sorted(rows, key=lambda row: (row.start - len(lessons[row.lesson].values), row.lesson))
 
 
-def _batches(lessons: Sequence[Lesson], rows: Sequence[tuple[int, int]]) -> Iterator[_Batch]:
-    for first in range(0, len(rows), _BATCH):
-        here = rows[first : first + _BATCH]
-        values = np.stack([lessons[number].values[start : start + STEPS] for number, start in here])
+def _rows_of(lessons: Sequence[Lesson], length: int) -> list[_Row]:
+    """Return the rows of one length that hold anything to learn."""
+    return [
+        _Row(number, start, start + length)
+        for number, lesson in enumerate(lessons)
+        for start in range(0, len(lesson.values) - length + 1, length - _CONTEXT)
+        if lesson.is_clean[start + _CONTEXT : start + length].any()
+    ]
+
+
+def _batches(lessons: Sequence[Lesson], rows: Sequence[_Row], size: int) -> Iterator[_Batch]:
+    for first in range(0, len(rows), size):
+        here = rows[first : first + size]
+        values = np.stack([lessons[row.lesson].values[row.start : row.stop] for row in here])
         local = localise(values, NEAR)
-        is_clean = np.stack([lessons[number].is_clean[start : start + STEPS] for number, start in here])
+        is_clean = np.stack([lessons[row.lesson].is_clean[row.start : row.stop] for row in here])
         is_clean[:, :_CONTEXT] = False
         aims = aim(local)
         counts = is_clean[..., np.newaxis] & ~np.isnan(aims)
