@@ -20,13 +20,14 @@ something that cannot be meant. Nothing is lost: alerts stay in the outbox, and 
 
 from datetime import UTC, datetime, timedelta
 
-from airflow.sdk import DAG, AssetOrTimeSchedule, CronDataIntervalTimetable
+from airflow.sdk import DAG, AssetOrTimeSchedule
 from chandler_airflow.alerting import ALERTS, build_delivery
 from chandler_airflow.partitions import DEFAULTS
+from chandler_airflow.timetables import CronIntervals
 
 with DAG(
     "deliver_alerts",
-    schedule=AssetOrTimeSchedule(timetable=CronDataIntervalTimetable("*/5 * * * *", timezone="UTC"), assets=[ALERTS]),
+    schedule=AssetOrTimeSchedule(timetable=CronIntervals("*/5 * * * *"), assets=[ALERTS]),
     start_date=datetime(2024, 1, 1, tzinfo=UTC),
     catchup=False,
     is_paused_upon_creation=False,

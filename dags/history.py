@@ -20,16 +20,13 @@ about it. Clear the series' `fetch` with what follows (downstream), or run the b
 runs.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from airflow.sdk import DAG
-from chandler_airflow.partitions import DEFAULTS, build_partitions
+from chandler_airflow.partitions import BEGINNING, DEFAULTS, build_partitions
 from chandler_airflow.timetables import MonthsByBackfill
 
 from etl.settings import load_settings
-
-# Before any exchange: Airflow runs no task whose month begins before its DAG does.
-BEGINNING = datetime(2010, 1, 1, tzinfo=UTC)
 
 for name, feed in load_settings().feeds.items():
     with DAG(

@@ -11,8 +11,12 @@ series and range. A candle that is not there is recorded as an absence, a row th
 what is expected, stored, absent, refused and flagged; so does the page behind its button Quality (tab Details).
 
 **Safe to rerun?** Yes, any task, any run, as often as you like: what is equal is not written again, what the exchange
-has changed leaves a revision. To load days since the feed's `start` run a backfill (Trigger, then Backfill); for
-whole months, and for what is older, there is `history_<feed>`.
+has changed leaves a revision. To load days of the past run a backfill (Trigger, then Backfill); for whole months there
+is `history_<feed>`. A single run (Trigger) loads the day before its logical date, which cannot be in the future. Both
+load also what lies before the feed's `start`.
+
+**Which series?** `list_series` keeps the feed's series for the run. A task of an old run that is cleared loads the
+series that it is labelled with, whatever `feeds.toml` says by now. To take up a changed list, clear `list_series` too.
 
 **When it is red** The square names the series. Its log ends with what happened and what to do about it. Clear the
 series' `fetch` with what follows (downstream): that reruns this one partition and no other. What a retry cannot help
@@ -21,9 +25,10 @@ A red `account` leaves the run as it is: what it has not judged the next run doe
 People are told of a red square, and of a run that has not ended `late_after` it was due (`alerts.toml`).
 """
 
-from airflow.sdk import DAG, CronDataIntervalTimetable
+from airflow.sdk import DAG
 from chandler_airflow.alerting import late_load_alert
-from chandler_airflow.partitions import DEFAULTS, build_partitions
+from chandler_airflow.partitions import BEGINNING, DEFAULTS, build_partitions
+from chandler_airflow.timetables import CronIntervals
 
 from etl.settings import load_settings
 
@@ -33,8 +38,8 @@ PRIORITY = 20
 for name, feed in load_settings().feeds.items():
     with DAG(
         f"ingest_{name}",
-        schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
-        start_date=feed.start,
+        schedule=CronIntervals("0 0 * * *", earliest=feed.start),
+        start_date=BEGINNING,
         catchup=False,
         max_active_runs=4,
         deadline=late_load_alert(),

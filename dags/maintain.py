@@ -21,13 +21,14 @@ steps. What each step may say stands in `docs/stores.md`.
 
 from datetime import UTC, datetime
 
-from airflow.sdk import DAG, CronDataIntervalTimetable
+from airflow.sdk import DAG
 from chandler_airflow.maintenance import build_maintenance
 from chandler_airflow.partitions import DEFAULTS
+from chandler_airflow.timetables import CronIntervals
 
 with DAG(
     "maintain_stores",
-    schedule=CronDataIntervalTimetable("40 3 * * *", timezone="UTC"),
+    schedule=CronIntervals("40 3 * * *"),
     start_date=datetime(2024, 1, 1, tzinfo=UTC),
     catchup=False,
     is_paused_upon_creation=False,

@@ -23,15 +23,16 @@ its last tasks have told what there was to tell.
 
 from datetime import UTC, datetime
 
-from airflow.sdk import DAG, CronDataIntervalTimetable
+from airflow.sdk import DAG
 from chandler_airflow.partitions import DEFAULTS
 from chandler_airflow.repairs import build_repairs
+from chandler_airflow.timetables import CronIntervals
 
 from etl.settings import load_settings
 
 with DAG(
     "repair_gaps",
-    schedule=CronDataIntervalTimetable("20 * * * *", timezone="UTC"),
+    schedule=CronIntervals("20 * * * *"),
     start_date=datetime(2024, 1, 1, tzinfo=UTC),
     catchup=False,
     is_paused_upon_creation=False,

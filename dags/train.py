@@ -25,8 +25,9 @@ loads the past.
 
 from datetime import UTC, datetime
 
-from airflow.sdk import DAG, CronDataIntervalTimetable
+from airflow.sdk import DAG
 from chandler_airflow.partitions import DEFAULTS
+from chandler_airflow.timetables import CronIntervals
 from chandler_airflow.training import build_training
 
 from etl.settings import load_settings
@@ -34,7 +35,7 @@ from models.targets import targets_of
 
 with DAG(
     "train_models",
-    schedule=CronDataIntervalTimetable("30 4 * * *", timezone="UTC"),
+    schedule=CronIntervals("30 4 * * *"),
     # A night of the past can be trained too, by hand.
     start_date=datetime(2010, 1, 1, tzinfo=UTC),
     catchup=False,

@@ -7,8 +7,9 @@ from importlib import import_module
 from typing import Any, ClassVar
 
 from airflow.plugins_manager import AirflowPlugin
+from chandler_airflow.deadlines import ScheduledRunDue
 from chandler_airflow.links import PREFIX, IncidentsLink, QualityLink, ReportLink, market_views
-from chandler_airflow.timetables import MonthsByBackfill
+from chandler_airflow.timetables import CronIntervals, MonthsByBackfill
 
 _PAGES = "chandler_airflow.app"
 
@@ -32,10 +33,11 @@ class _Ahead:
 
 
 class ChandlerPlugin(AirflowPlugin):
-    """Makes our timetable known, so that the scheduler can read a DAG that has it, and our links and pages."""
+    """Registration of our timetables and deadlines, which the scheduler reads DAGs with, and of links and pages."""
 
     name = "chandler"
-    timetables: ClassVar = [MonthsByBackfill]
+    timetables: ClassVar = [CronIntervals, MonthsByBackfill]
+    deadline_references: ClassVar = [ScheduledRunDue]
     operator_extra_links: ClassVar = [QualityLink(), ReportLink(), IncidentsLink()]
     external_views: ClassVar = market_views()
     fastapi_apps: ClassVar = [{"app": _Pages(), "url_prefix": PREFIX, "name": "chandler"}]

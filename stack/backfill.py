@@ -142,8 +142,15 @@ def _progress(api: AirflowApi, backfill: Backfill) -> Progress:
 
 def _failures(api: AirflowApi, backfill: Backfill) -> str:
     path = f"/dags/{backfill.dag_id}/dagRuns/~/taskInstances"
-    failed = api.collect(path, "task_instances", state="failed", **backfill.dates)
-    lines = [f"{len(failed)} tasks of {backfill.dag_id} failed:"]
+    instances = api.collect(path, "task_instances", state="failed", **backfill.dates)
+    # The steps that follow a failed one fail too: the first of a partition says why.
+    firsts = {
+        (one["dag_run_id"], one["map_index"]): one
+        for one in sorted(instances, key=lambda one: one["start_date"] or "", reverse=True)
+    }
+    failed = sorted(firsts.values(), key=lambda one: one["start_date"] or "")
+    count = f"{len(failed)} task" if len(failed) == 1 else f"{len(failed)} tasks"
+    lines = [f"{count} of {backfill.dag_id} failed:"]
     for instance in failed[:_SHOWN_FAILURES]:
         label = instance["rendered_map_index"] or instance["map_index"]
         lines.append(f"{instance['task_id']} of {label}, run {instance['dag_run_id']}, try {instance['try_number']}:")

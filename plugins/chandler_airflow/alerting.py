@@ -15,11 +15,12 @@ from urllib.parse import quote
 
 from airflow.sdk import Asset, conf, get_current_context, task
 from airflow.sdk.definitions.callback import AsyncCallback
-from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
+from airflow.sdk.definitions.deadline import DeadlineAlert
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from chandler_airflow.connections import find_connection, read_settings
-from chandler_airflow.failures import failing_at_once
+from chandler_airflow.deadlines import ScheduledRunDue
+from chandler_airflow.failures import NothingHandedOverError, failing_at_once
 from chandler_airflow.tasks import is_backfill
 from etl.alerting import Alerting, load_alerting
 from etl.errors import ChandlerError, ConfigError
@@ -34,7 +35,6 @@ ALERTS = Asset("alerts")
 OPINION = "chandler_opinion"
 OPINION_VARIABLE = "CHANDLER_OPINION_KEY"
 _LONGEST = 300  # characters of an error in a message; its log has the rest
-_DAY = timedelta(days=1)  # a daily run is due when its data interval ends, so long after its logical date
 _PARTITION = {"fetch", "clean", "load"}
 
 log = logging.getLogger(__name__)
@@ -120,10 +120,14 @@ def deliver_alerts() -> None:
 def tell_of_failure(context: Context) -> None:
     """Put into the outbox that a task has failed for good; nothing if it is of a backfill or of history.
 
+    Nor of a task whose predecessor has left nothing: the failure of that one is what matters, and was put there.
+
     Airflow logs what this raises, and lets nothing else come of it.
     """
     instance: Any = context["ti"]
     if is_backfill(context) or instance.dag_id.startswith("history_"):
+        return
+    if isinstance(context.get("exception"), NothingHandedOverError):
         return
     label = str(context.get("series") or context.get("target") or getattr(instance, "rendered_map_index", None) or "")
     _put(failure_notice(instance, label, context.get("exception"), datetime.now(UTC)))
@@ -162,8 +166,8 @@ def failure_notice(instance: Any, label: str, error: BaseException | str | None,
 def late_load_alert() -> DeadlineAlert:
     """Return what makes Airflow tell of a daily load that has not ended long after it was due.
 
-    By the logical date, since a run whose deadline goes by when it was queued cannot be cleared in Airflow 3.3; by the
-    triggerer, since there callbacks in an executor are denied Connections.
+    Scheduled runs alone have the deadline. The triggerer runs the callback, since Airflow 3.3 denies Connections to
+    callbacks in an executor.
 
     Source: https://github.com/apache/airflow/issues/70368
     """
@@ -172,8 +176,8 @@ def late_load_alert() -> DeadlineAlert:
     except ConfigError:
         alerting = Alerting()  # what is wrong in alerts.toml keeps no candle; deliver_alerts says it
     return DeadlineAlert(
-        reference=DeadlineReference.DAGRUN_LOGICAL_DATE,
-        interval=_DAY + alerting.late_after,
+        reference=ScheduledRunDue(alerting.late_after.total_seconds()),
+        interval=timedelta(0),
         callback=AsyncCallback(tell_of_late_load),
     )
 

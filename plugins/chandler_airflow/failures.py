@@ -10,6 +10,22 @@ from airflow.sdk.exceptions import AirflowFailException
 from etl.errors import ChandlerError
 
 
+class NothingHandedOverError(AirflowFailException):
+    """A step has nothing to work on, since the step before it has left nothing.
+
+    Args:
+        step: The id of the task that has left nothing.
+        series: Whose partition it is about; None if it is about all of the run.
+    """
+
+    def __init__(self, step: str, series: str | None) -> None:
+        whose = "" if series is None else f" of {series}"
+        super().__init__(
+            f"{step}{whose} has left nothing to go on with: it has failed, or was marked as success without having "
+            f"run; clear {step}{whose} with what follows (downstream)"
+        )
+
+
 @contextmanager
 def failing_at_once() -> Iterator[None]:
     """Let a retryable error pass as it is, so that Airflow tries again; make any other error of ours final.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from airflow.sdk import Asset, Metadata, task, task_group
@@ -15,6 +15,8 @@ from chandler_airflow.tasks import account_for, clean_partition, fetch_partition
 from etl.settings import Feed
 
 CANDLES = Asset("candles")
+# Before any exchange: Airflow runs no task of a run that lies before its DAG's start, and calls such a run a success.
+BEGINNING = datetime(2010, 1, 1, tzinfo=UTC)
 accounting_task = partial(task_decorator_factory, decorated_operator_class=AccountingOperator)
 DEFAULTS: Mapping[str, object] = {
     "owner": "chandler",
@@ -27,7 +29,11 @@ DEFAULTS: Mapping[str, object] = {
 
 
 def build_partitions(feed: Feed, settle: timedelta, *, is_history: bool = False) -> None:
-    """Build fetch, clean and load in the DAG at hand, mapped: a row of three tasks for each series; then two for all.
+    """Build in the current DAG fetch, clean and load, mapped over the feed's series; then two tasks for all of them.
+
+    The first task keeps the list of series for its run: the map index of a task means the same series for as long as
+    the run exists, whatever becomes of the feed. `clean` and `load` run even if the step before them has failed. They
+    fail too, at once, but by then they are labelled with their series: Airflow labels a task when it runs.
 
     Those that talk to the exchange share the pool that is named like it. A load emits `CANDLES` with series and range.
     `account` and `warn` are teardowns: they run however the loads have ended, and whether the run has failed is for the
@@ -37,30 +43,35 @@ def build_partitions(feed: Feed, settle: timedelta, *, is_history: bool = False)
         settle: How far before its data interval a run fetches again what was loaded before.
         is_history: Whether nobody is to be told of what is strange in what it loads.
     """
+    names = [str(series) for series in feed.series]
+
+    @task
+    def list_series() -> list[str]:
+        return names
 
     @task(pool=feed.exchange, map_index_template="{{ series }}", multiple_outputs=False)
     def fetch(series: str) -> dict[str, str]:
-        return fetch_partition(series, settle)
+        return fetch_partition(series, settle, feed=names)
 
-    @task(map_index_template="{{ series }}", multiple_outputs=False)
-    def clean(partition: dict[str, str]) -> dict[str, str]:
-        return clean_partition(partition)
+    @task(map_index_template="{{ series }}", multiple_outputs=False, trigger_rule="all_done")
+    def clean(series: str, partition: dict[str, str] | None) -> dict[str, str]:
+        return clean_partition(series, partition)
 
-    @accounting_task(map_index_template="{{ series }}", outlets=[CANDLES])
-    def load(partition: dict[str, str]) -> Iterator[Metadata]:
-        yield Metadata(CANDLES, {**load_partition(partition, is_history=is_history)})
+    @accounting_task(map_index_template="{{ series }}", outlets=[CANDLES], trigger_rule="all_done")
+    def load(series: str, partition: dict[str, str] | None) -> Iterator[Metadata]:
+        yield Metadata(CANDLES, {**load_partition(series, partition, is_history=is_history)})
 
     @task_group
     def partition(series: str) -> None:
-        load(clean(fetch(series)))  # type: ignore[arg-type]  # a promise of the value: Airflow passes it on
+        load(series, clean(series, fetch(series)))  # type: ignore[arg-type]  # a promise of the value: Airflow passes it on
 
     @accounting_task()
-    def account(series: Sequence[str]) -> None:
+    def account(series: Sequence[str] | None) -> None:
         account_for(series)
 
     @task(on_failure_callback=None)  # of what waits `deliver_alerts` tells by itself, and once
-    def warn(series: Sequence[str]) -> None:
+    def warn(series: Sequence[str] | None) -> None:
         warn_of_fallbacks(series)
 
-    names = [str(series) for series in feed.series]
-    partition.expand(series=names) >> account(names).as_teardown() >> warn(names).as_teardown()
+    listed = list_series()
+    partition.expand(series=listed) >> account(listed).as_teardown() >> warn(listed).as_teardown()  # type: ignore[arg-type]

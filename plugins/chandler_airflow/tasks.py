@@ -5,29 +5,35 @@ Whatever is heavy is imported inside the functions, since DAG files import this 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from airflow.sdk import get_current_context
 from airflow.sdk.exceptions import AirflowFailException
 
 from chandler_airflow.accounts import tell_quality
 from chandler_airflow.connections import read_settings
-from chandler_airflow.failures import failing_at_once
+from chandler_airflow.failures import NothingHandedOverError, failing_at_once
 from etl.errors import ConfigError
 from etl.series import Series, TimeRange
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+_Value = TypeVar("_Value")
 
-def fetch_partition(series: str, settle: timedelta) -> dict[str, str]:
+log = logging.getLogger(__name__)
+
+
+def fetch_partition(series: str, settle: timedelta, *, feed: Collection[str]) -> dict[str, str]:
     """Bring the raw pages of `series` over the run's data interval to disk.
 
     Args:
         series: As `str(Series)` writes it; becomes the label of the mapped task.
         settle: How far before the interval to fetch again what was loaded before.
+        feed: The series that the feed has now. A task of an older run may have another one.
 
     Returns:
         The partition that was fetched, for the tasks that follow.
@@ -37,6 +43,12 @@ def fetch_partition(series: str, settle: timedelta) -> dict[str, str]:
 
     context = get_current_context()
     _label(context, series)
+    if series not in feed:
+        log.warning(
+            "%s has left the feed since this run began; the run keeps its list of series, so it is loaded "
+            "nevertheless; to take up the feed's present series, clear list_series with what follows",
+            series,
+        )
     with failing_at_once():
         wanted = Partition(Series.parse(series), data_interval(context))
         with open_stores(read_settings(wanted.series.exchange)) as stores:
@@ -45,32 +57,45 @@ def fetch_partition(series: str, settle: timedelta) -> dict[str, str]:
     return partition.to_dict()
 
 
-def clean_partition(facts: Mapping[str, str]) -> dict[str, str]:
-    """Judge the rows of the partition that `fetch_partition` returned, and return it."""
+def clean_partition(series: str, facts: Mapping[str, str] | None) -> dict[str, str]:
+    """Judge the rows of the partition that `fetch_partition` returned, and return it.
+
+    Args:
+        series: As `str(Series)` writes it; becomes the label of the mapped task.
+        facts: What `fetch_partition` returned; None if it did not come so far.
+
+    Raises:
+        NothingHandedOverError: `facts` is None.
+    """
     from etl import ingest
     from etl.stores import Partition, open_stores
 
-    _label(get_current_context(), facts["series"])
+    _label(get_current_context(), series)
     with failing_at_once():
-        partition = Partition.from_dict(facts)
+        partition = Partition.from_dict(_handed_over(facts, "partition.fetch", series))
         with open_stores(read_settings(partition.series.exchange)) as stores:
             ingest.clean_pages(stores, partition)
     return partition.to_dict()
 
 
-def load_partition(facts: Mapping[str, str], *, is_history: bool) -> dict[str, str]:
+def load_partition(series: str, facts: Mapping[str, str] | None, *, is_history: bool) -> dict[str, str]:
     """Make archive and warehouse hold the partition that `clean_partition` returned, tell its quality, return it.
 
     Args:
+        series: As `str(Series)` writes it; becomes the label of the mapped task.
+        facts: What `clean_partition` returned; None if it did not come so far.
         is_history: Whether nobody is to be told of what is strange in it; so it is of a backfill in any case.
+
+    Raises:
+        NothingHandedOverError: `facts` is None.
     """
     from etl import ingest
     from etl.stores import Partition, open_stores
 
     context = get_current_context()
-    _label(context, facts["series"])
+    _label(context, series)
     with failing_at_once():
-        partition = Partition.from_dict(facts)
+        partition = Partition.from_dict(_handed_over(facts, "partition.clean", series))
         with open_stores(read_settings(partition.series.exchange)) as stores:
             is_history = is_history or is_backfill(context)
             ingest.load(stores, partition, str(context["run_id"]), is_announced=True, is_history=is_history)
@@ -78,21 +103,22 @@ def load_partition(facts: Mapping[str, str], *, is_history: bool) -> dict[str, s
     return partition.to_dict()
 
 
-def account_for(series: Sequence[str]) -> None:
+def account_for(series: Sequence[str] | None) -> None:
     """Judge the absences around what was loaded, and tell the quality of all `series` over the run's data interval.
 
     Args:
-        series: Of one exchange, as `str(Series)` writes them.
+        series: Of one exchange, as `str(Series)` writes them; None if the run has no list of them.
 
     Raises:
         AirflowFailException: The absences of some of them cannot be classified; the others' are.
+        NothingHandedOverError: `series` is None.
     """
     from etl.accounting import account_for_loads
     from etl.stores import open_stores
 
     context = get_current_context()
     with failing_at_once():
-        wanted = [Series.parse(one) for one in series]
+        wanted = [Series.parse(one) for one in _handed_over(series, "list_series")]
         exchange = wanted[0].exchange
         with open_stores(read_settings(exchange)) as stores:
             judged = account_for_loads(stores, exchange, run=str(context["run_id"]))
@@ -101,20 +127,35 @@ def account_for(series: Sequence[str]) -> None:
         raise AirflowFailException("\n".join(str(failure) for failure in failures))
 
 
-def warn_of_fallbacks(series: Sequence[str]) -> None:
+def warn_of_fallbacks(series: Sequence[str] | None) -> None:
     """Look for candles of `series` that could not be written as Parquet and wait to become so.
+
+    Args:
+        series: As `str(Series)` writes them; None if the run has no list of them.
 
     Raises:
         AirflowFailException: There are some; it names each file, and the command that converts them.
+        NothingHandedOverError: `series` is None.
     """
     from etl.fallbacks import waiting_fallbacks, warning_of
     from etl.stores import open_stores
 
-    wanted = {Series.parse(one) for one in series}
+    wanted = {Series.parse(one) for one in _handed_over(series, "list_series")}
     with failing_at_once(), open_stores(read_settings()) as stores:
         waiting = waiting_fallbacks(stores, wanted)
     if waiting:
         raise AirflowFailException("\n".join(warning_of(fallback) for fallback in waiting))
+
+
+def _handed_over(value: _Value | None, step: str, series: str | None = None) -> _Value:
+    """Return what the task `step` of this run has returned.
+
+    Raises:
+        NothingHandedOverError: It has returned nothing.
+    """
+    if value is None:
+        raise NothingHandedOverError(step, series)
+    return value
 
 
 def _label(context: Context, series: str) -> None:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from functools import partial
 
-from airflow.sdk import Asset, get_current_context
+from airflow.sdk import Asset, get_current_context, task
 from airflow.sdk.bases.decorator import task_decorator_factory
 from airflow.sdk.exceptions import AirflowSkipException
 
@@ -27,8 +27,15 @@ log = logging.getLogger(__name__)
 def build_training(targets: Sequence[str]) -> None:
     """Build, in the DAG at hand, a task for each model that is to be trained; see `models.targets`.
 
+    The first task keeps the list of them for its run, so that a map index means the same for as long as the run exists.
+
     It emits `MODELS`: series that have waited for a model are scored.
     """
+    names = list(targets)
+
+    @task
+    def list_targets() -> list[str]:
+        return names
 
     @training_task(
         map_index_template="{{ target }}", outlets=[MODELS], priority_weight=PRIORITY, weight_rule="absolute"
@@ -36,7 +43,7 @@ def build_training(targets: Sequence[str]) -> None:
     def train(target: str) -> None:
         train_target(target)
 
-    train.expand(target=list(targets))
+    train.expand(target=list_targets())
 
 
 def train_target(target: str) -> None:

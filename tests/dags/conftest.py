@@ -42,6 +42,9 @@ def read_facts(tmp_path_factory: pytest.TempPathFactory) -> ReadFacts:
 
 @pytest.fixture(scope="session")
 def facts(read_facts: ReadFacts) -> dict[str, Any]:
-    """What dags/ is with the feeds that users are given, and one more of another exchange."""
-    more = '\n[feeds.more]\nexchange = "kraken"\nsymbols = ["SOL/USDT"]\ntimeframes = ["1h"]\nstart = 2024-01-01\n'
+    """What dags/ is with the feeds that users are given, one of another exchange, and one that begins much later."""
+    more = "".join(
+        f'\n[feeds.{name}]\nexchange = "kraken"\nsymbols = ["SOL/USDT"]\ntimeframes = ["1h"]\nstart = {start}\n'
+        for name, start in (("more", "2024-01-01"), ("future", "2999-02-20"))
+    )
     return read_facts((REPOSITORY / "feeds.toml").read_text(encoding="utf-8") + more)

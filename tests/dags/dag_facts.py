@@ -31,6 +31,7 @@ def facts_of(dag: Any) -> dict[str, Any]:
     nexts = [stored.next_dagrun_info(last_automated_run_info=last) for last in (None, *backfill[-1:])]
     return {
         "interval": [str(by_hand.start), str(by_hand.end)],
+        "refusals": refusals_of(stored),
         "backfill": [[str(bound) for bound in info.data_interval or ()] for info in backfill],
         "nexts": [info and str(info.run_after) for info in nexts],
         "is_backfillable": stored.timetable.periodic,
@@ -39,10 +40,7 @@ def facts_of(dag: Any) -> dict[str, Any]:
         "catchup": dag.catchup,
         "tags": sorted(dag.tags),
         "assets": sorted(key.name for key, _ in stored.timetable.asset_condition.iter_assets()),
-        "deadlines": [
-            {"reference": type(one.reference).__name__, "after_h": one.interval.total_seconds() / 3600}
-            for one in dag.deadline or []
-        ],
+        "deadlines": [deadline_hours(one.reference, one.interval) for one in dag.deadline or []],
         "start": dag.start_date.isoformat(),
         "doc_md": dag.doc_md,
         "tasks": {
@@ -64,6 +62,48 @@ def facts_of(dag: Any) -> dict[str, Any]:
             for task in dag.tasks
         },
     }
+
+
+def refusals_of(stored: Any) -> list[str]:
+    """Return what a user is told who triggers a run in the future: by logical date, and by data interval."""
+    from airflow._shared.timezones.timezone import coerce_datetime
+    from airflow.timetables.base import DataInterval
+    from airflow.utils.types import DagRunType
+
+    now = coerce_datetime(datetime.now(UTC))
+    tomorrow = now.add(days=1)
+    told = []
+    for trigger in (
+        lambda: stored.timetable.infer_manual_data_interval(run_after=tomorrow),
+        lambda: stored.timetable.generate_run_id(
+            run_type=DagRunType.MANUAL, run_after=now, data_interval=DataInterval(now, tomorrow)
+        ),
+    ):
+        try:
+            trigger()
+        except ValueError as error:
+            told.append(str(error))
+    return told
+
+
+def deadline_hours(reference: Any, interval: timedelta) -> dict[str, float | None]:
+    """Return by kind of run how long after it is due its deadline passes, as Airflow's server works it out."""
+    from airflow.serialization.decoders import decode_deadline_reference
+    from airflow.serialization.encoders import encode_deadline_reference
+
+    stored = decode_deadline_reference(encode_deadline_reference(reference))
+    now = datetime.now(UTC)
+    runs = {
+        "scheduled": ("scheduled", now),
+        "scheduled long ago": ("scheduled", now - timedelta(days=7)),
+        "backfilled": ("backfill", now),
+        "triggered": ("manual", now),
+    }
+    hours = {}
+    for name, (kind, due) in runs.items():
+        at = stored.evaluate_with(session=None, interval=interval, dag_id="a", run_id=f"{kind}__{due.isoformat()}")
+        hours[name] = None if at is None else round((at - due).total_seconds() / 3600, 6)
+    return hours
 
 
 def main() -> None:

@@ -107,6 +107,7 @@ class Stage:
     """A stack that is up, behind it exchanges.
 
     Attributes:
+        feeds: The file that configures the feeds.
         faults: What the exchange of this week does wrong from now on.
         faults_then: What that of the recorded days does.
         made_up: The exchange that has a past.
@@ -116,6 +117,7 @@ class Stage:
     """
 
     stack: Stack
+    feeds: Path
     faults: FaultPlan
     faults_then: FaultPlan
     made_up: ReplayServer
@@ -161,7 +163,9 @@ def raised_stage(recording: Path) -> Iterator[Stage]:
             screen = Screen(Console(file=io.StringIO()))
             starting = local_stack(home, screen, threading.Event(), with_replay=False, is_paused_at_creation=True)
             stack = stop.enter_context(starting)
-        stage = Stage(stack, faults, faults_then, made_up, days, home.passwords(()), strangers, stop)
+        stage = Stage(
+            stack, folder / "feeds.toml", faults, faults_then, made_up, days, home.passwords(()), strangers, stop
+        )
         _load(stage)
         yield stage
 

@@ -39,7 +39,7 @@ class Backfilled:
 
 @pytest.fixture(scope="module")
 def backfilled(stage: Stage) -> Backfilled:
-    """Let Airflow backfill a day, and clear what is red with what follows it."""
+    """Let Airflow backfill a day, and clear the red series with what follows when the feed no longer has it."""
     stack = stage.stack
     for dag_id in (RECORDED, HISTORY):
         wait_for_dag(stack, dag_id)
@@ -55,9 +55,14 @@ def backfilled(stage: Stage) -> Backfilled:
         "include_downstream": True,
         "only_failed": False,
     }
+    feeds = stage.feeds.read_text(encoding="utf-8")
+    before, recorded, after = feeds.partition("[feeds.recorded]")
+    without = after.replace('["BTC/USDT", "ETH/USDT"]', '["BTC/USDT"]', 1)
+    stage.feeds.write_text(before + recorded + without, encoding="utf-8")
     stack.api.post(f"/dags/{RECORDED}/clearTaskInstances", clear)
     progress: list[Progress] = []
     assert run_backfill(stack.api, DAY, progress.append, stack.processes.pause)
+    stage.feeds.write_text(feeds, encoding="utf-8")
     return Backfilled(str(failed.value), tasks, progress)
 
 
@@ -94,7 +99,7 @@ def test_a_backfill_runs_to_its_end_and_says_how_far_it_is(stage: Stage, backfil
 
 def test_every_task_is_labelled_with_its_series(stage: Stage, backfilled: Backfilled) -> None:
     """The grid shows names, not numbers."""
-    tasks = [task for task in tasks_of(stage.stack) if task["task_id"] not in {"account", "warn"}]
+    tasks = [task for task in tasks_of(stage.stack) if task["task_id"] not in {"list_series", "account", "warn"}]
     assert len(tasks) == 2 * 3
     assert {task["rendered_map_index"] for task in tasks} == SERIES
 
@@ -137,7 +142,10 @@ def test_a_red_partition_is_cleared_alone(stage: Stage, backfilled: Backfilled) 
     account = [task["state"] for task in backfilled.tasks if task["task_id"] == "account"]
     assert account == ["success"], "it runs though a load did not"
 
-    assert one_task(stage.stack, "load", "replay:ETH/USDT:1m")["state"] == "success"
+    loaded = one_task(stage.stack, "load", "replay:ETH/USDT:1m")
+    assert (loaded["state"], loaded["map_index"]) == ("success", red["map_index"])
+    log = "\n".join(read_log(stage.stack.api, one_task(stage.stack, "fetch", "replay:ETH/USDT:1m")))
+    assert "replay:ETH/USDT:1m has left the feed since this run began" in log, "a run keeps its own list of series"
     assert one_task(stage.stack, "fetch", "replay:ETH/USDT:1m")["try_number"] == 2
     for task in ("fetch", "clean", "load"):
         assert one_task(stage.stack, task, "replay:BTC/USDT:1m")["try_number"] == 1

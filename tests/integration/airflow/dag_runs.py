@@ -105,7 +105,7 @@ def late(facts: dict[str, Any]) -> dict[str, Any]:
 
     alert = late_load_alert()
     module, _, name = alert.callback.path.rpartition(".")
-    deadline = datetime.fromisoformat(facts["data_interval_start"]) + alert.interval
+    deadline = datetime.fromisoformat(facts["data_interval_end"]) + timedelta(seconds=alert.reference.late_after_s)
     context = {"dag_run": facts, "deadline": {"id": "1", "deadline_time": deadline}}
     asyncio.run(getattr(import_module(module), name)(context=context))
     return {}

@@ -179,13 +179,16 @@ def test_an_unknown_symbol_fails_at_once_and_alone(outcome: Outcome) -> None:
     tasks = outcome.typo.tasks
     assert outcome.typo.state == "failed"
     assert (tasks["partition.fetch", 1]["state"], tasks["partition.fetch", 1]["tries"]) == ("failed", 1)
-    assert tasks["partition.load", 1]["state"] == "upstream_failed"
+    for step, before in (("clean", "fetch"), ("load", "clean")):
+        after = tasks[f"partition.{step}", 1]
+        assert (after["state"], after["tries"], after["label"]) == ("failed", 1, "typo:BTD/USDT:1m")
+        assert f"clear partition.{before} of typo:BTD/USDT:1m with what follows" in outcome.typo.log
     assert [tasks["partition.load", index]["state"] for index in (0, 2)] == ["success", "success"]
 
 
 def test_a_failed_run_is_accounted_for_and_stays_failed(outcome: Outcome) -> None:
     """What was loaded beside a series that failed is judged and told of, and the run is red nevertheless."""
-    assert outcome.typo.states() == {"account": "success", "warn": "success"}
+    assert outcome.typo.states() == {"list_series": "success", "account": "success", "warn": "success"}
     assert outcome.typo.state == "failed"
     with open_stores(outcome.settings) as stores, stores.warehouse.begin() as connection:
         assert unjudged_loads(connection) == []
