@@ -21,6 +21,7 @@ GRAVITY = {
     AbsenceKind.UNFETCHED: "u",
     AbsenceKind.REFUSED: "e",
     AbsenceKind.PENDING: "p",
+    AbsenceKind.NOT_REQUESTED: "q",
     AbsenceKind.BEYOND_RETENTION: "b",
     AbsenceKind.OUTAGE: "o",
     AbsenceKind.HALTED: "h",

@@ -131,12 +131,13 @@ class SeriesFacts:
     watermark: datetime | None
     end: datetime | None
     ended: datetime | None
+    last_load: datetime | None
 
 
 def read_series(connection: Connection) -> list[SeriesFacts]:
     """Return how far each series reaches that was ever loaded, in the order of their names."""
     return [
-        SeriesFacts(str(one.series), one.first, one.last, one.watermark, one.end, one.ended)
+        SeriesFacts(str(one.series), one.first, one.last, one.watermark, one.end, one.ended, one.last_load)
         for one in read_extents(connection)
     ]
 

@@ -1,6 +1,7 @@
 """What Prometheus scrapes: the warehouse in numbers, in its text format.
 
-All of it is read from small tables, so that a scrape costs little however many candles there are. The names are an
+All of it is read from small tables, and the last candle of a series by its key, so that a scrape costs little however
+many candles there are. The names are an
 interface: `docs/guides/metrics.md` lists them, and alert rules of users go by them.
 """
 
@@ -19,12 +20,14 @@ from etl.series import Series
 from etl.settings import Settings
 from etl.traffic import read_traffic
 from etl.warehouse import (
+    Extent,
     SeriesTotals,
     Warehouse,
     begin_reading,
     count_present_incidents,
     read_backlog,
     read_champions,
+    read_extents,
     read_totals,
     total_requests,
 )
@@ -49,6 +52,7 @@ def metrics_text(warehouse: Warehouse, settings: Settings, now: datetime) -> byt
     with begin_reading(warehouse) as connection:
         families = [
             *_of_series(read_totals(connection), settings, now),
+            _of_extents(read_extents(connection)),
             *_of_exchanges(connection, settings, now),
             *_of_incidents(connection),
             *_of_backlog(connection, now),
@@ -118,6 +122,15 @@ def _of_series(totals: Mapping[Series, SeriesTotals], settings: Settings, now: d
         ((_labels(one), lag_s) for one, lag_s in _lags(totals, settings, now)),
     )
     yield from _of_loads(totals)
+
+
+def _of_extents(extents: Iterable[Extent]) -> Metric:
+    return _gauge(
+        "chandler_last_candle_timestamp_seconds",
+        "When the last candle opens that is held; of one that the archive alone keeps, its midnight.",
+        _OF_SERIES,
+        ((_labels(one.series), one.last.timestamp()) for one in extents if one.last is not None),
+    )
 
 
 def _of_loads(totals: Mapping[Series, SeriesTotals]) -> Iterator[Metric]:

@@ -23,6 +23,7 @@ PAUSES: Mapping[AbsenceKind, tuple[timedelta, ...]] = MappingProxyType(
     {
         AbsenceKind.PENDING: (),
         AbsenceKind.UNFETCHED: (*(_HOUR * 2**n for n in range(5)), *(_DAY for _ in range(25))),
+        AbsenceKind.NOT_REQUESTED: (),
         AbsenceKind.REFUSED: (_DAY, 7 * _DAY),
         AbsenceKind.NO_TRADES: (_DAY,),
         AbsenceKind.OUTAGE: (_DAY, 3 * _DAY, 9 * _DAY, 27 * _DAY),

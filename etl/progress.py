@@ -14,6 +14,7 @@ from rich.text import Text
 
 from etl.errors import ChandlerError
 from etl.series import Series
+from etl.show.parts import new_table
 from etl.stores import Partition
 from etl.warehouse import LoadReport
 
@@ -32,9 +33,7 @@ class Outcome:
 
     def to_table(self) -> Table:
         """Return a row for each load."""
-        table = Table("series", "from", "to", box=None, pad_edge=False)
-        for name in ("candles", "new", "revised", "absent", "quarantined"):
-            table.add_column(name, justify="right")
+        table = new_table("series", "from", "to", "candles", "new", "revised", "absent", "quarantined")
         for partition, report in self.loads:
             bounds = (f"{bound:%Y-%m-%d %H:%M}" for bound in (partition.time_range.start, partition.time_range.end))
             counts = (report.rows, report.new, report.revised, report.absent, report.quarantined)

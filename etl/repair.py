@@ -22,7 +22,7 @@ from etl.exchanges import Traits
 from etl.fetching import Exchange, open_exchange
 from etl.ingest import clean_pages, fetch_partition, load
 from etl.judging import Judged
-from etl.schema import AbsenceKind
+from etl.schema import UNLOADED, AbsenceKind
 from etl.series import Series, TimeRange
 from etl.stores import Partition, Stores
 from etl.warehouse import Absence, due_absences, known_series, read_absences
@@ -139,7 +139,7 @@ def plan_probes(due: Mapping[Series, Sequence[Absence]], traits: Traits, share: 
     left = 0
     for is_first in (True, False):
         for series, absences in due.items():
-            wanted = [absence for absence in absences if (absence.kind is AbsenceKind.UNFETCHED) is is_first]
+            wanted = [absence for absence in absences if (absence.kind in UNLOADED) is is_first]
             for span, candles in _spans(series, wanted, traits.page_limit):
                 needed = -(-span.count(series.timeframe) // traits.page_limit)
                 if needed > pages:

@@ -48,13 +48,15 @@ class Origin(IntEnum):
 class AbsenceKind(StrEnum):
     """Why an expected candle is not held.
 
-    PENDING: too young to judge, or not judged yet. UNFETCHED: nobody could ask for it, or has. REFUSED: the exchange
-    sent a row, and a rule refused it. NO_TRADES: the exchange prints no candle for an empty minute. OUTAGE: the
-    exchange as a whole was silent. HALTED: this symbol alone was. BEYOND_RETENTION: the exchange serves it no longer.
+    PENDING: too young to judge, or not judged yet. UNFETCHED: the fetch failed. NOT_REQUESTED: it lies between loaded
+    ranges, and no run has requested it. REFUSED: the exchange sent a row, and a rule refused it. NO_TRADES: the
+    exchange prints no candle for an empty minute. OUTAGE: the exchange as a whole was silent. HALTED: this symbol alone
+    was. BEYOND_RETENTION: the exchange serves it no longer.
     """
 
     PENDING = "pending"
     UNFETCHED = "unfetched"
+    NOT_REQUESTED = "not_requested"
     REFUSED = "refused"
     NO_TRADES = "no_trades"
     OUTAGE = "outage"
@@ -62,6 +64,10 @@ class AbsenceKind(StrEnum):
     NOT_LISTED = "not_listed"
     DELISTED = "delisted"
     BEYOND_RETENTION = "beyond_retention"
+
+
+UNLOADED = frozenset({AbsenceKind.UNFETCHED, AbsenceKind.NOT_REQUESTED})
+"""Kinds of slots that no checkpoint covers: no answer of the exchange says anything of them."""
 
 
 class ColumnKind(StrEnum):

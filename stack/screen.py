@@ -12,10 +12,10 @@ from datetime import time as dt_time
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
-from rich.table import Table
 
 from etl.archive import Archive
 from etl.quality import by_name
+from etl.show.parts import new_table
 from etl.warehouse import SeriesStatus
 from stack.backfill import Progress
 
@@ -65,11 +65,7 @@ class Screen:
 
     def show_series(self, statuses: Sequence[SeriesStatus], archive: Archive) -> None:
         """Print a row for each series: what is held, what is not and why."""
-        table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
-        for heading in ("series", "from", "to"):
-            table.add_column(heading, no_wrap=True)
-        for heading in ("candles", "absent", "quarantined", "archive"):
-            table.add_column(heading, justify="right", overflow="fold")
+        table = new_table("series", "from", "to", "candles", "absent", "quarantined", "archive")
         for status in statuses:
             size = sum(file.size_bytes for file in archive.files(status.series))
             absent = by_name(status.absent)

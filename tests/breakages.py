@@ -19,7 +19,7 @@ BREAKAGES = [
         20,
         30,
     ),
-    ("UPDATE absences SET kind = 'unfetched'", "10 candles of a loaded range are recorded as unfetched", 20, 30),
+    ("UPDATE absences SET kind = 'unfetched'", "10 candles of a loaded range are recorded as not loaded", 20, 30),
     ("UPDATE candles SET close = close + 1e-9 WHERE open_time = '2024-02-29 12:05Z'", "have other values", 5, 6),
     ("UPDATE candles SET trades = NULL WHERE open_time = '2024-02-29 12:05Z'", "have other values", 5, 6),
     (

@@ -195,13 +195,13 @@ def test_what_both_stores_have_lost_is_not_believed_to_have_never_been(loaded: S
 
 
 def test_holes_of_days_are_accounted_for(stores: Stores) -> None:
-    """Also the quality of days between loads, that nobody has asked for, is what a recount gives."""
+    """Also the quality of days between loads, which no run has requested, is what a recount gives."""
     _load(stores, _minutes(0, 10))
     later = TimeRange(START + timedelta(days=40), START + timedelta(days=40, minutes=10))
     _load(stores, later)
     (account,) = audit(stores)
     assert is_sound([account]), account.problems
-    assert account.absent == {"unfetched": 40 * 1440 - 10}
+    assert account.absent == {"not_requested": 40 * 1440 - 10}
 
 
 def test_what_was_loaded_before_it_had_closed_only_the_exchange_can_mend(loaded: Stores) -> None:
@@ -233,12 +233,12 @@ def test_a_load_cut_off_before_its_commit_is_found_and_taken_out(loaded: Stores)
 
 
 def test_a_hole_between_loads_that_nobody_recorded_is_found_and_recorded(stores: Stores) -> None:
-    """What lies between loaded ranges is to be ingested, or at least known to be unfetched."""
+    """What lies between loaded ranges is to be ingested, or at least known as not requested."""
     _load(stores, _minutes(0, 10))
     _load(stores, _minutes(40, 50))
     (account,) = audit(stores)
     assert is_sound([account]), account.problems
-    assert account.absent == {"unfetched": 30}
+    assert account.absent == {"not_requested": 30}
     _break(stores, "DELETE FROM absences")
     (problem, *_) = audit(stores)[0].problems
     assert (problem.time_range, problem.what) == (
@@ -248,7 +248,7 @@ def test_a_hole_between_loads_that_nobody_recorded_is_found_and_recorded(stores:
     assert problem.remedy.startswith(f"{AGAIN}12:10 --end 2024-02-29T12:40, or {FIX}")
     account = _mended(stores)
     assert is_sound([account]), account.problems
-    assert account.absent == {"unfetched": 30}
+    assert account.absent == {"not_requested": 30}
 
 
 def test_candles_that_only_the_warehouse_has_are_never_taken_out(loaded: Stores) -> None:

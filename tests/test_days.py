@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 import numpy as np
@@ -32,6 +32,7 @@ from etl.warehouse import (
     read_candles,
     read_quality,
     read_revisions,
+    read_status,
 )
 from tests.conftest import BTC
 from tests.markets import START, kline, put_pages
@@ -181,7 +182,7 @@ def test_the_account_of_a_day(stores: Stores) -> None:
 
 
 def test_how_far_each_series_reaches(stores: Stores) -> None:
-    """From days, checkpoints and what lies at either end; of a series that was only ever named, nothing."""
+    """From days, checkpoints and what lies at either end, with the newest load; of one only named, nothing."""
     half, other = (TimeRange(START + at * MINUTE, START + (at + 10) * MINUTE) for at in (6, 2880))
     for span in (half, other):
         _ingest(stores, span, 100.0, "test")
@@ -189,10 +190,19 @@ def test_how_far_each_series_reaches(stores: Stores) -> None:
         ensure_series(connection, ETH)
         ended = text("UPDATE series SET ended = :at WHERE symbol = 'BTC/USDT'")
         connection.execute(ended, {"at": other.end})
+        connection.execute(text("UPDATE checkpoints SET loaded_at = loaded_at - interval '1 day'"))
+        newest = connection.execute(
+            text("UPDATE checkpoints SET loaded_at = now() WHERE range_end = :end RETURNING loaded_at"),
+            {"end": half.end},
+        ).scalar_one()
         assert read_series(connection) == [
-            SeriesFacts(str(BTC), half.start, other.end - MINUTE, half.end, other.end, other.end),
-            SeriesFacts(str(ETH), None, None, None, None, None),
+            SeriesFacts(str(BTC), half.start, other.end - MINUTE, half.end, other.end, other.end, newest),
+            SeriesFacts(str(ETH), *[None] * 6),
         ]
+        status = read_status(connection)[0]
+        assert status.last_load == newest, "the newest load, though it was of an older range"
+        assert status.lag(other.end + 5 * MINUTE) is None, "of what has ended nothing is late"
+        assert replace(status, ended=None).lag(other.end + 5 * MINUTE) == 5 * MINUTE
         connection.execute(text("DELETE FROM candles"))
         first = read_series(connection)[0]
         assert (first.first, first.last) == tuple(Timeframe.D1.floor(one.start) for one in (half, other))

@@ -85,6 +85,8 @@ def test_a_scrape_gives_what_the_warehouse_holds(loaded: Stores) -> None:
     assert value(seen, "chandler_revisions", **OF_BTC) == 0
     assert value(seen, "chandler_watermark_timestamp_seconds", **OF_BTC) == DAYS.end.timestamp()
     assert value(seen, "chandler_lag_seconds", **OF_BTC) == 6 * 3600
+    last = DAYS.end - Timeframe.M1.delta
+    assert value(seen, "chandler_last_candle_timestamp_seconds", **OF_BTC) == last.timestamp()
     assert value(seen, "chandler_lag_seconds", **{**OF_BTC, "symbol": "ADA/USDT"}) == (NOW - DAYS.start).total_seconds()
     assert value(seen, "chandler_loads_total", **OF_BTC) == 1
     assert value(seen, "chandler_loaded_rows_total", **OF_BTC, change="new") == EXPECTED - LOST - 1

@@ -18,7 +18,7 @@ from etl.schema import AbsenceKind, empty_candles, from_columns
 from etl.series import Series, TimeRange
 from etl.stores import Stores
 from etl.timeframe import to_ms
-from etl.warehouse import Finding, ensure_series, record_absences, record_unfetched
+from etl.warehouse import Finding, ensure_series, record_absences, record_not_requested, record_unfetched
 from etl.warehouse.absences import Asking
 from etl.warehouse.incident_tables import alerts, channels
 from etl.watching import tell, watch
@@ -67,6 +67,17 @@ def test_what_was_history_when_it_was_missed_is_told_to_nobody(stores: Stores) -
     unfetched(stores, ETH, span(3))
     assert [notice.symbol for notice in watch(stores, ALERTING, LATER)] == ["ETH/USDT"]
     assert watch(stores, ALERTING, LATER + ALERTING.news + HOUR) == []
+
+
+def test_what_no_run_has_requested_is_no_gap(stores: Stores) -> None:
+    """Nobody is told of it however young it was; once a fetch of it fails, it is missed from then on."""
+    hole = span(3)
+    with stores.warehouse.begin() as connection:
+        series_id = ensure_series(connection, BTC)
+        record_not_requested(connection, series_id, BTC.timeframe, hole)
+    assert watch(stores, ALERTING, LATER) == []
+    unfetched(stores, BTC, hole)
+    assert [notice.symbol for notice in watch(stores, ALERTING, LATER)] == ["BTC/USDT"]
 
 
 def test_what_is_young_by_the_exchange_s_ways_is_no_gap(stores: Stores) -> None:

@@ -10,7 +10,7 @@ from etl.audit.findings import by_loading
 from etl.audit.grid import Slots, cut, times_of
 from etl.audit.pieces import Intact, read_stored
 from etl.audit.recount import recount
-from etl.schema import AbsenceKind, value_hash
+from etl.schema import UNLOADED, value_hash
 from etl.series import TimeRange, clip
 from etl.timeframe import Timeframe
 from etl.warehouse import Checkpoint, read_absences, read_quality
@@ -31,11 +31,11 @@ def check_slots(check: Check) -> None:
     for kind, mask in by_kind.items():
         if count := int((mask & expected).sum()):
             result.absent[kind.value] = result.absent.get(kind.value, 0) + count
-    unfetched = by_kind.get(AbsenceKind.UNFETCHED, slots.mask(()))
+    unloaded = slots.mask(absence.span for absence in piece.absences if absence.kind in UNLOADED)
     for mask, what in (
         (expected & ~held & ~claimed, "candles are neither stored nor recorded as absent"),
         (held & claimed, "candles are stored and recorded as absent at once"),
-        (unfetched & slots.mask(check.account.covered), "candles of a loaded range are recorded as unfetched"),
+        (unloaded & slots.mask(check.account.covered), "candles of a loaded range are recorded as not loaded"),
         (claimed & ~expected, "candles are recorded as absent outside every loaded range"),
     ):
         check.report_times(slots.times(mask), what)

@@ -19,7 +19,7 @@ class Account:
 
     Attributes:
         covered: What checkpoints vouch for.
-        accounted: That, and what is recorded as unfetched.
+        accounted: That, and what is recorded as unfetched or not requested.
     """
 
     covered: Sequence[TimeRange]

@@ -8,7 +8,7 @@ from datetime import datetime
 from etl.audit.grid import Slots, times_of
 from etl.audit.pieces import Scope, read_stored
 from etl.audit.series import find_holes, read_account
-from etl.schema import AbsenceKind, to_columns
+from etl.schema import UNLOADED, to_columns
 from etl.series import TimeRange, clip
 from etl.timeframe import from_ms, to_ms
 from etl.validate import FORMING, explain, find_absences
@@ -25,7 +25,7 @@ from etl.warehouse import (
     read_listing,
     read_quality,
     record_absences,
-    record_unfetched,
+    record_not_requested,
     refresh_quality,
     refused_rules,
     renew_checkpoint,
@@ -36,7 +36,7 @@ from etl.warehouse import (
 )
 
 RUN = "audit --fix"
-_UNASKED = "it lies between what was loaded, and nobody has asked for it"
+_UNVOUCHED = "it lies between loaded ranges, and no checkpoint covers it"
 
 
 def vouch_for(scope: Scope, spans: Iterable[TimeRange], *, is_lost: bool) -> Iterator[str]:
@@ -76,13 +76,13 @@ def _unfitting(scope: Scope, span: TimeRange) -> list[TimeRange]:
     held = slots.at(times_of(read_stored(scope, span)))
     absences = read_absences(scope.connection, scope.series_id, span)
     claimed = slots.mask(absence.span for absence in absences)
-    unfetched = slots.mask(absence.span for absence in absences if absence.kind is AbsenceKind.UNFETCHED)
+    unloaded = slots.mask(absence.span for absence in absences if absence.kind in UNLOADED)
     off_grid = [
         TimeRange(timeframe.floor(absence.span.start), timeframe.ceil(absence.span.end))
         for absence in absences
         if absence.span.start_ms % timeframe.ms or absence.span.end_ms % timeframe.ms
     ]
-    wrong = (held == claimed) | unfetched | slots.mask(off_grid)
+    wrong = (held == claimed) | unloaded | slots.mask(off_grid)
     return [span] if wrong.any() and not absences else slots.runs(wrong)
 
 
@@ -112,11 +112,11 @@ def _asked_at(scope: Scope, checkpoint: Checkpoint) -> datetime:
 
 
 def mend_holes(scope: Scope) -> Iterator[str]:
-    """Record that nobody has asked for what lies between loaded ranges."""
+    """Record as not requested what lies between loaded ranges, and is not recorded otherwise."""
     for hole in find_holes(read_account(scope)):
-        record_unfetched(scope.connection, scope.series_id, scope.series.timeframe, hole, _UNASKED, None)
+        record_not_requested(scope.connection, scope.series_id, scope.series.timeframe, hole, _UNVOUCHED)
         refresh_quality(scope.connection, scope.series_id, scope.series.timeframe, hole)
-        yield f"{hole}: recorded that nobody has asked for it"
+        yield f"{hole}: recorded as not requested"
 
 
 def mend_checkpoints(scope: Scope, touched: Sequence[TimeRange], doubtful: Collection[TimeRange]) -> Iterator[str]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from etl.audit.check import Check
 from etl.audit.grid import Slots, Times, times_of
-from etl.schema import RULE_FLAGS, AbsenceKind, Flag, to_column, to_columns
+from etl.schema import RULE_FLAGS, UNLOADED, Flag, to_column, to_columns
 from etl.series import TimeRange
 from etl.timeframe import Timeframe
 from etl.warehouse import DayCandle, Quality, count_refused
@@ -32,7 +32,7 @@ def recount(check: Check, days: TimeRange) -> dict[date, Quality]:
         for kind in sorted({absence.kind for absence in piece.absences})
     }
     covered = _by_day(slots.times(slots.mask(check.account.covered)), days)
-    expected = covered + absent.get(AbsenceKind.UNFETCHED.value, 0)
+    expected = covered + sum((absent[kind.value] for kind in UNLOADED if kind.value in absent), np.zeros_like(covered))
     flagged = {
         str(flag.name).lower(): _by_day(stored[(flags & flag) != 0], days) for flag in Flag if flag in RULE_FLAGS
     }

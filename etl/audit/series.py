@@ -11,7 +11,7 @@ from etl.audit.findings import SeriesAudit, by_loading, by_mending
 from etl.audit.pieces import Scope, Verdicts, read_piece
 from etl.audit.values import check_archive, check_flags, check_revisions
 from etl.series import TimeRange, clip, subtract, united
-from etl.warehouse import covered_ranges, span_of_absences, span_of_candles, unfetched_ranges
+from etl.warehouse import covered_ranges, span_of_absences, span_of_candles, unloaded_ranges
 
 
 def check_series(scope: Scope, within: TimeRange | None) -> SeriesAudit:
@@ -43,11 +43,11 @@ def check_series(scope: Scope, within: TimeRange | None) -> SeriesAudit:
 def read_account(scope: Scope) -> Account:
     """Read what of the series is accounted for."""
     covered = covered_ranges(scope.connection, scope.series_id)
-    return Account(covered, united([*covered, *unfetched_ranges(scope.connection, scope.series_id)]))
+    return Account(covered, united([*covered, *unloaded_ranges(scope.connection, scope.series_id)]))
 
 
 def find_holes(account: Account) -> list[TimeRange]:
-    """Return what lies between loaded ranges without being recorded as unfetched."""
+    """Return what lies between loaded ranges without being recorded as unfetched or not requested."""
     if not account.covered:
         return []
     return subtract(TimeRange(account.covered[0].start, account.covered[-1].end), account.accounted)
@@ -58,7 +58,7 @@ def _check_holes(result: SeriesAudit, account: Account, wanted: TimeRange) -> No
         inside = clip(hole, wanted)
         if inside is not None and (count := inside.count(result.series.timeframe)):
             loading = by_loading(result.series, inside, again=False)
-            remedy = f"{loading}, or {by_mending(result.series)} to record that nobody has"
+            remedy = f"{loading}, or {by_mending(result.series)} to record it as not requested"
             result.report(inside, f"{count} candles between loaded ranges are not accounted for", remedy)
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from etl.audit.grid import Slots, Times, cut, runs, times_of
 from etl.audit.pieces import Intact, Piece, Scope, Verdicts, differing, right_flags
-from etl.schema import VALUE_COLUMNS, AbsenceKind, empty_candles, from_columns, to_column, to_columns
+from etl.schema import UNLOADED, VALUE_COLUMNS, empty_candles, from_columns, to_column, to_columns
 from etl.series import TimeRange, clip
 from etl.warehouse import Checkpoint
 
@@ -118,7 +118,7 @@ def _unvouched_part(scope: Scope, piece: Piece, span: TimeRange, *, is_lost: boo
         return _Part(span, stored, archived, _no_times(), _no_times(), ())
     agreed = np.setdiff1d(times_of(stored), np.union1d(missing, other))
     slots = Slots.of(scope.series.timeframe, span)
-    absent = slots.mask(absence.span for absence in piece.absences if absence.kind is not AbsenceKind.UNFETCHED)
+    absent = slots.mask(absence.span for absence in piece.absences if absence.kind not in UNLOADED)
     known = runs(slots.times(slots.at(agreed) | absent), scope.series.timeframe)
     # What differs nobody can judge: it stays as it is in both.
     return _Part(span, stored, at(archived, other), agreed, extra, known)

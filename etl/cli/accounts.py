@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -11,7 +12,10 @@ from etl.series import Series
 
 
 def status(as_json: AsJson = False) -> None:
-    """Show, for each series: first, last, watermark, candles, absent by kind, refused and flagged by rule, last load.
+    """Show each series: how far it reaches, how fresh it is, what it holds, and what is absent, refused or flagged.
+
+    [bold]behind[/bold] is how long ago the last accounted-for range ended; [bold]complete up to[/bold] is where the
+    first gap between accounted-for ranges begins, or the end of the last one.
 
     Example: [bold]chandler status --json[/bold]
     """
@@ -21,11 +25,12 @@ def status(as_json: AsJson = False) -> None:
     with opened_stores() as stores:
         with stores.warehouse.begin() as connection:
             rows = read_status(connection)
+        now = datetime.now(UTC)
         sizes = {row.series: sum(file.size_bytes for file in stores.archive.files(row.series)) for row in rows}
     if as_json:
-        out.print_json(data=show.status_json(rows, sizes))
+        out.print_json(data=show.status_json(rows, sizes, now))
     elif rows:
-        out.print(show.status_table(rows, sizes))
+        out.print(show.status_table(rows, sizes, now))
     else:
         err.print("Nothing is loaded yet; try: chandler ingest --help")
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Column, Table
 
 from etl.cli.terminal import AsJson, SomeSeries, check_known, complain, err, opened_stores, out
 from etl.series import Series
@@ -51,7 +50,9 @@ def rebuild(series: SomeSeries = None, as_json: AsJson = False) -> None:
         failures = [str(failure) for failure in outcome.failures]
         out.print_json(data={"series": found, "failures": failures, "seconds": seconds})
     elif sums:
-        table = Table("series", *(Column(name, justify="right") for name in _COUNTS), box=None, pad_edge=False)
+        from etl.show.parts import new_table
+
+        table = new_table("series", *_COUNTS)
         for one, counts in sums.items():
             table.add_row(str(one), *(f"{counts[name]:,}" for name in _COUNTS))
         out.print(table)

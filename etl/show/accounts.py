@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from rich.table import Table
@@ -11,33 +12,35 @@ from rich.text import Text
 from etl.audit import SeriesAudit, is_sound
 from etl.quality import by_name
 from etl.series import Series
-from etl.show.parts import new_table, to_iso, to_minute
+from etl.show.parts import new_table, to_age, to_iso, to_minute
 from etl.warehouse import SeriesStatus
 
 
-def status_table(rows: Sequence[SeriesStatus], sizes: Mapping[Series, int]) -> Table:
+def status_table(rows: Sequence[SeriesStatus], sizes: Mapping[Series, int], now: datetime) -> Table:
     """Return a row a series; `sizes` are the archive's bytes."""
     table = new_table(
-        *("series", "first and last", "watermark", "candles", "absent"),
-        *("refused", "flagged", "revised", "archive", "loaded", "state"),
+        *("series", "first and last", "loaded", "behind", "complete up to", "candles", "absent"),
+        *("refused", "flagged", "revised", "archive", "state"),
     )
     for row in rows:
         table.add_row(
             str(row.series),
             f"{to_minute(row.first)}\n{to_minute(row.last)}",
+            to_minute(row.last_load),
+            to_age(row.lag(now)),
             to_minute(row.watermark),
             f"{row.candles:,}" + (f"\n{row.retired:,} archived" if row.retired else ""),
             *(by_name(counts).replace(", ", "\n") for counts in (row.absent, row.refused, row.flagged)),
             f"{row.revisions:,}",
             f"{sizes[row.series] / 1e6:.1f} MB",
-            to_minute(row.last_load),
             "" if row.ended is None else f"ended {to_minute(row.ended)}",
         )
     return table
 
 
-def status_json(rows: Sequence[SeriesStatus], sizes: Mapping[Series, int]) -> list[dict[str, Any]]:
+def status_json(rows: Sequence[SeriesStatus], sizes: Mapping[Series, int], now: datetime) -> list[dict[str, Any]]:
     """Return the same for a script; times as ISO 8601."""
+    lags = [row.lag(now) for row in rows]
     return [
         {
             "series": str(row.series),
@@ -55,10 +58,11 @@ def status_json(rows: Sequence[SeriesStatus], sizes: Mapping[Series, int]) -> li
             "revisions": row.revisions,
             "archive_bytes": sizes[row.series],
             "last_load": to_iso(row.last_load),
+            "lag_s": None if lag is None else round(lag.total_seconds()),
             "first_open": to_iso(row.first_open),
             "ended": to_iso(row.ended),
         }
-        for row in rows
+        for row, lag in zip(rows, lags, strict=True)
     ]
 
 

@@ -7,6 +7,7 @@ from etl.warehouse.absences import (
     due_absences,
     read_absences,
     record_absences,
+    record_not_requested,
     record_unfetched,
     record_verdicts,
 )
@@ -119,7 +120,7 @@ from etl.warehouse.proving import (
     released_times,
     revised_times,
     span_of_absences,
-    unfetched_ranges,
+    unloaded_ranges,
 )
 from etl.warehouse.quality import (
     Quality,
@@ -356,6 +357,7 @@ __all__ = [
     "read_unplanned",
     "rebuilt_spans",
     "record_absences",
+    "record_not_requested",
     "record_unfetched",
     "record_verdicts",
     "refresh_aggregates",
@@ -378,7 +380,7 @@ __all__ = [
     "tally",
     "total_requests",
     "unannounced_loads",
-    "unfetched_ranges",
+    "unloaded_ranges",
     "unjudged_loads",
     "unscored_loads",
     "update_incident",

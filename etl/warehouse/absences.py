@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import Range
 
 from etl.errors import StoreError
 from etl.probing import is_settled, next_probe
-from etl.schema import AbsenceKind
+from etl.schema import UNLOADED, AbsenceKind
 from etl.series import Series, TimeRange, clip
 from etl.timeframe import Timeframe
 from etl.warehouse import tables
@@ -26,6 +26,8 @@ from etl.warehouse.tables import absence_changes, absences, to_sql_range
 _COLUMNS = tuple(
     absences.c[field] for field in ("span", "kind", "evidence", "first_seen", "asked_at", "probes", "next_probe")
 )
+
+_NOT_REQUESTED = "it lies between loaded ranges, and no run has requested it"
 
 # What a judgement says of a silence. An exchange that is silent once more does not unsay it.
 JUDGED = frozenset({AbsenceKind.NO_TRADES, AbsenceKind.OUTAGE, AbsenceKind.HALTED})
@@ -136,31 +138,56 @@ def record_unfetched(
     timeframe: Timeframe,
     time_range: TimeRange,
     evidence: str,
-    tried_at: datetime | None,
-) -> bool:
-    """Say that nobody has the candles of `time_range`, where nothing else is said of them.
+    tried_at: datetime,
+) -> None:
+    """Record that a fetch of `time_range` failed, where nothing else is known of its candles.
 
     Args:
-        time_range: Nothing of it is accounted for, unless as unfetched.
-        tried_at: When somebody asked for them, in vain; None if nobody has, and nobody shall until somebody does.
-
-    Returns:
-        Whether that was not known of all of it.
+        time_range: No checkpoint covers any of it.
+        tried_at: When the fetch failed.
     """
     known = _read_around(connection, series_id, timeframe, time_range)
     inside = [clipped for absence in known if (clipped := _clipped(absence, time_range)) is not None]
     found = Finding(time_range, AbsenceKind.UNFETCHED, evidence)
     missed = [_missed(span, old, evidence, tried_at) for span, old, _ in overlay(inside, [found])]
     _rewrite(connection, series_id, known, time_range, missed, run="")
+
+
+def record_not_requested(
+    connection: Connection,
+    series_id: int,
+    timeframe: Timeframe,
+    time_range: TimeRange,
+    evidence: str = _NOT_REQUESTED,
+) -> bool:
+    """Record that no run has requested `time_range`, where nothing else is known of its candles.
+
+    Args:
+        time_range: It lies between loaded ranges, and no checkpoint covers any of it.
+
+    Returns:
+        Whether any of it was unknown before.
+    """
+    known = _read_around(connection, series_id, timeframe, time_range)
+    inside = [clipped for absence in known if (clipped := _clipped(absence, time_range)) is not None]
+    found = Finding(time_range, AbsenceKind.NOT_REQUESTED, evidence)
+    pieces = [
+        Absence(span, found.kind, found.evidence) if old is None else replace(old, span=span)
+        for span, old, _ in overlay(inside, [found])
+    ]
+    _rewrite(connection, series_id, known, time_range, pieces, run="")
     return sum(a.span.end_ms - a.span.start_ms for a in inside) < time_range.end_ms - time_range.start_ms
 
 
-def _missed(span: TimeRange, old: Absence | None, evidence: str, tried_at: datetime | None) -> Absence:
-    if old is not None and (tried_at is None or old.kind is not AbsenceKind.UNFETCHED):
+def _missed(span: TimeRange, old: Absence | None, evidence: str, tried_at: datetime) -> Absence:
+    if old is not None and old.kind not in UNLOADED:
         return replace(old, span=span)
-    probes = 0 if old is None or old.next_probe is None else old.probes + 1
-    due = None if tried_at is None else next_probe(AbsenceKind.UNFETCHED, probes, span, tried_at, timedelta(0))
-    return Absence(span, AbsenceKind.UNFETCHED, evidence, None if old is None else old.first_seen, None, probes, due)
+    # A range that was only not requested is missed from now on.
+    known = old if old is not None and old.kind is AbsenceKind.UNFETCHED else None
+    probes = 0 if known is None or known.next_probe is None else known.probes + 1
+    first_seen = None if known is None else known.first_seen
+    due = next_probe(AbsenceKind.UNFETCHED, probes, span, tried_at, timedelta(0))
+    return Absence(span, AbsenceKind.UNFETCHED, evidence, first_seen, None, probes, due)
 
 
 def due_absences(connection: Connection, exchange: str, now: datetime) -> dict[Series, list[Absence]]:

@@ -22,7 +22,7 @@ from etl.warehouse.embedded import embedded_postgres
 log = logging.getLogger(__name__)
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-HEAD = "0009"
+HEAD = "0010"
 _HAS_CHUNKS = "SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'timescaledb')"
 _CONNECT_S = 10
 

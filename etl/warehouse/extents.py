@@ -16,7 +16,7 @@ _EXTENTS = text(
     SELECT series.exchange, series.symbol, series.timeframe, series.ended,
            coalesce(opening.at, first.midnight) AS first, coalesce(closing.at, last.midnight) AS last,
            (SELECT upper(span) FROM unnest(covered.spans) AS span ORDER BY span LIMIT 1) AS watermark,
-           upper(covered.spans) AS end
+           upper(covered.spans) AS end, covered.last_load
     FROM series
     LEFT JOIN LATERAL (
         SELECT CAST(day AS timestamp) AT TIME ZONE 'UTC' AS midnight FROM quality
@@ -35,7 +35,8 @@ _EXTENTS = text(
         AND open_time >= last.midnight AND open_time < last.midnight + interval '24 hours'
     ) closing ON true
     LEFT JOIN LATERAL (
-        SELECT range_agg(tstzrange(range_start, range_end)) AS spans FROM checkpoints WHERE series_id = series.id
+        SELECT range_agg(tstzrange(range_start, range_end)) AS spans, max(loaded_at) AS last_load
+        FROM checkpoints WHERE series_id = series.id
     ) covered ON true
     """
 )
@@ -51,6 +52,7 @@ class Extent:
         watermark: The exclusive end of the contiguous accounted-for range that begins first.
         end: The exclusive end of the last accounted-for range.
         ended: When the last candle closed of a series that is traded no more.
+        last_load: When a load of the series was committed for the last time.
     """
 
     series: Series
@@ -59,6 +61,7 @@ class Extent:
     watermark: datetime | None
     end: datetime | None
     ended: datetime | None
+    last_load: datetime | None
 
 
 def read_extents(connection: Connection) -> list[Extent]:
@@ -67,7 +70,7 @@ def read_extents(connection: Connection) -> list[Extent]:
     found = [
         Extent(
             Series(row.exchange, row.symbol, Timeframe(row.timeframe)),
-            *(row.first, row.last, row.watermark, row.end, row.ended),
+            *(row.first, row.last, row.watermark, row.end, row.ended, row.last_load),
         )
         for row in rows
     ]

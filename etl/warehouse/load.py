@@ -21,7 +21,7 @@ from etl.errors import StoreError
 from etl.schema import AbsenceKind, to_column, to_columns
 from etl.series import Series, TimeRange, clip
 from etl.timeframe import from_ms, to_ms
-from etl.warehouse.absences import Asking, Finding, record_absences, record_unfetched
+from etl.warehouse.absences import Asking, Finding, record_absences, record_not_requested
 from etl.warehouse.around import Accounts, Around, ask_around, days_of, read_accounts
 from etl.warehouse.checkpoints import draft, renew, write_checkpoints
 from etl.warehouse.copying import COUNTED_COLUMNS, copy_in
@@ -34,8 +34,6 @@ from etl.warehouse.quality import Quality, refresh_quality, tally, write_quality
 from etl.warehouse.quarantine import QuarantineRow, leave_confirmed_alone, write_quarantine
 from etl.warehouse.retiring import ReadCandles, bring_back, with_retired
 from etl.warehouse.revising import reflag, revise
-
-_UNASKED = "it lies between what was loaded, and nobody has asked for it"
 
 
 def _no_archive(span: TimeRange) -> pa.Table:
@@ -184,12 +182,12 @@ class Load:
         return days, tally(days, accounts, self.series.timeframe, columns)
 
     def _record_holes(self, covered: Sequence[TimeRange]) -> None:
-        """Record that nobody has asked for what lies between what was loaded and its neighbours."""
+        """Record as not requested what lies between the loaded range and its neighbours."""
         for one, other in zip(covered, covered[1:], strict=False):
             if one.end < other.start and self.time_range.start <= other.start and one.end <= self.time_range.end:
                 hole = TimeRange(one.end, other.start)
                 timeframe = self.series.timeframe
-                if record_unfetched(self.connection, self.series_id, timeframe, hole, _UNASKED, None):
+                if record_not_requested(self.connection, self.series_id, timeframe, hole):
                     refresh_quality(self.connection, self.series_id, timeframe, hole)
 
 

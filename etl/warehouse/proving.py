@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Column, Connection, Date, Select, cast, func, select, text
 
-from etl.schema import AbsenceKind
+from etl.schema import UNLOADED
 from etl.series import TimeRange
 from etl.timeframe import to_ms
 from etl.warehouse import tables
@@ -39,11 +39,13 @@ FROM chain GROUP BY open_time ORDER BY open_time
 """
 
 
-def unfetched_ranges(connection: Connection, series_id: int) -> list[TimeRange]:
-    """Return what is recorded as unfetched: ascending, disjoint, and not touching each other."""
+def unloaded_ranges(connection: Connection, series_id: int) -> list[TimeRange]:
+    """Return the ranges recorded as unfetched or not requested: ascending, disjoint, and not touching each other."""
     own = tables.absences.c
     united = select(func.unnest(func.range_agg(own.span)).label("span"))
-    found = connection.execute(united.where(own.series_id == series_id, own.kind == AbsenceKind.UNFETCHED.value))
+    found = connection.execute(
+        united.where(own.series_id == series_id, own.kind.in_([kind.value for kind in UNLOADED]))
+    )
     return [TimeRange(row.span.lower, row.span.upper) for row in found]
 
 

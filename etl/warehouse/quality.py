@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from psycopg.types.json import Jsonb
 from sqlalchemy import Connection, Row, select
 
-from etl.schema import RULE_FLAGS, AbsenceKind, Flag
+from etl.schema import RULE_FLAGS, UNLOADED, Flag
 from etl.series import TimeRange, clip, united, utc_day
 from etl.timeframe import Timeframe, from_ms
 from etl.warehouse import tables
@@ -168,7 +168,7 @@ def tally(
         for day, slots in _slots_by_day(absence.span, days, timeframe):
             kinds = counted[day].absent
             kinds[absence.kind] = kinds.get(absence.kind, 0) + slots
-            if absence.kind is AbsenceKind.UNFETCHED:
+            if absence.kind in UNLOADED:
                 counted[day].expected += slots
     for span in accounts.covered:
         for day, slots in _slots_by_day(span, days, timeframe):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, select
 
@@ -28,7 +28,7 @@ class SeriesStatus:
     Attributes:
         start: Where the first accounted-for range begins.
         watermark: The exclusive end of the contiguous accounted-for range that begins there.
-        end: The exclusive end of the last accounted-for range; beyond the watermark there is something to load.
+        end: The exclusive end of the last accounted-for range; between the watermark and it something is not loaded.
         first: Open time of the first candle that is held.
         last: Open time of the last one.
         candles: How many are held.
@@ -36,6 +36,7 @@ class SeriesStatus:
         absent: Expected and not held, by kind.
         refused: Rows in quarantine, by rule; those that were released are not among them.
         flagged: Candles by rule; one may be flagged by several.
+        last_load: When a load of the series was committed for the last time, whatever range it was of.
         first_open: When the exchange's first candle opens, if it was asked.
         ended: When the last candle closed of a series that is traded no more.
     """
@@ -60,6 +61,10 @@ class SeriesStatus:
     def quarantined(self) -> int:
         """How many rows are in quarantine."""
         return sum(self.refused.values())
+
+    def lag(self, now: datetime) -> timedelta | None:
+        """Return how long ago the last accounted-for range ended; None if there is none or the series has ended."""
+        return None if self.end is None or self.ended is not None else max(now - self.end, timedelta(0))
 
 
 def read_status(connection: Connection) -> list[SeriesStatus]:
@@ -96,7 +101,7 @@ def _status(connection: Connection, series: Series, series_id: int) -> SeriesSta
         refused=count_quarantine(connection, Wanted([series], states=(State.OPEN, State.CONFIRMED))),
         flagged=known.flagged,
         revisions=count_revisions(connection, series_id),
-        last_load=checkpoints[-1].loaded_at if checkpoints else None,
+        last_load=max((checkpoint.loaded_at for checkpoint in checkpoints), default=None),
         first_open=first_open,
         ended=ended,
     )

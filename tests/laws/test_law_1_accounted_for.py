@@ -94,7 +94,7 @@ def test_what_is_expected_is_stored_or_absent(
     assert is_sound([account]), account.problems
     assert account.expected == len(between)
     assert account.stored == len(held)
-    assert account.absent.get("unfetched", 0) == len(set(between) - loaded), "what nobody asked for is said to be so"
+    assert account.absent.get("not_requested", 0) == len(set(between) - loaded)
     kinds = _recorded_absences(stores, series)
     assert set(kinds) == set(between) - held
     assert {minute for minute, kind in kinds.items() if kind == "refused"} == {

@@ -13,11 +13,20 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, text
 
 from etl.probing import PAUSES, next_probe
-from etl.schema import AbsenceKind
+from etl.schema import UNLOADED, AbsenceKind
 from etl.series import Series, TimeRange
 from etl.stores import Stores
 from etl.timeframe import Timeframe, from_ms, to_ms
-from etl.warehouse import Asking, Finding, ensure_series, overlay, read_absences, record_unfetched, record_verdicts
+from etl.warehouse import (
+    Asking,
+    Finding,
+    ensure_series,
+    overlay,
+    read_absences,
+    record_not_requested,
+    record_unfetched,
+    record_verdicts,
+)
 from etl.warehouse.absences import JUDGED, record_absences
 from tests.markets import START
 
@@ -35,7 +44,7 @@ steps = st.one_of(
     st.tuples(
         st.just("judge"), ranges, st.lists(st.none() | st.sampled_from(VERDICTS), min_size=WIDTH, max_size=WIDTH)
     ),
-    st.tuples(st.just("miss"), ranges, st.just(NOTHING)),
+    st.tuples(st.sampled_from(["miss", "skip"]), ranges, st.just(NOTHING)),
 )
 
 
@@ -79,12 +88,17 @@ class Account:
 
     def judge(self, slot: int, said: AbsenceKind | None) -> None:
         """Say why it is silent, of what was asked for and is absent."""
-        if said is not None and self.kinds.get(slot, AbsenceKind.UNFETCHED) is not AbsenceKind.UNFETCHED:
+        if said is not None and self.kinds.get(slot, AbsenceKind.UNFETCHED) not in UNLOADED:
             self.kinds[slot] = said
 
     def miss(self, slot: int, said: AbsenceKind | None) -> None:
-        """Say that nobody has it, if nothing is said yet."""
-        self.kinds.setdefault(slot, AbsenceKind.UNFETCHED)
+        """Say that a fetch failed, if nothing is said yet but that no run has requested it."""
+        if self.kinds.get(slot, AbsenceKind.NOT_REQUESTED) is AbsenceKind.NOT_REQUESTED:
+            self.kinds[slot] = AbsenceKind.UNFETCHED
+
+    def skip(self, slot: int, said: AbsenceKind | None) -> None:
+        """Say that no run has requested it, if nothing is said yet."""
+        self.kinds.setdefault(slot, AbsenceKind.NOT_REQUESTED)
 
 
 def _record(connection: Connection, series_id: int, what: str, slots: range, said: list[AbsenceKind | None]) -> None:
@@ -94,8 +108,10 @@ def _record(connection: Connection, series_id: int, what: str, slots: range, sai
         record_absences(connection, series_id, BTC.timeframe, span, findings, Asking(START + 3 * DAY, DAY, "load"))
     elif what == "judge":
         record_verdicts(connection, series_id, BTC.timeframe, findings, DAY, "judge")
-    else:
+    elif what == "miss":
         record_unfetched(connection, series_id, BTC.timeframe, span, "said to be unfetched", START)
+    else:
+        record_not_requested(connection, series_id, BTC.timeframe, span, "said to be not_requested")
 
 
 @given(history=st.lists(steps, max_size=6))

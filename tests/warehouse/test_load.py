@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from contextlib import ExitStack
+from importlib import import_module
 
 import psycopg
 import pyarrow as pa
@@ -32,6 +33,9 @@ from etl.warehouse import (
     read_absences,
     read_accounts,
     read_checkpoints,
+    read_quality,
+    record_unfetched,
+    refresh_quality,
 )
 from etl.warehouse.around import days_of
 from etl.warehouse.copying import copy_in, copy_out, fetch_out
@@ -150,7 +154,7 @@ def test_what_is_read_at_once_is_what_is_there(stores: Stores) -> None:
         told = read_accounts(driver_of(connection), series_id, days_of(span))
         absences, checkpoints = read_absences(connection, series_id), read_checkpoints(connection, series_id)
     assert told.absences == absences
-    assert {each.kind for each in absences} >= {"unfetched", "refused"}
+    assert {each.kind for each in absences} >= {"not_requested", "refused"}
     assert told.checkpoints == checkpoints
     assert any(each.loaded_at.microsecond % 1000 for each in checkpoints), "to the microsecond"
     assert told.covered == [each.time_range for each in checkpoints]
@@ -194,6 +198,27 @@ def test_the_migrations_make_the_tables(stores: Stores) -> None:
         )
         assert connection.exec_driver_sql(comments).scalar() == len(CANDLE_COLUMNS) + 1, "and stored_at"
     assert ScriptDirectory(str(MIGRATIONS)).get_current_head() == HEAD
+
+
+def test_what_was_not_requested_is_told_apart_from_what_failed(stores: Stores) -> None:
+    """A migration gives ranges of before their kind, and days count them so, as if they had been loaded today."""
+    for first, end in ((0, 10), (40, 50), (2000, 2010), (4500, 4510)):
+        _load(stores, _range(first, end), 100.0, "run")
+    with stores.warehouse.begin() as connection:
+        series_id = known_series(connection)[BTC]
+        record_unfetched(connection, series_id, BTC.timeframe, _range(4510, 5000), "it could not be fetched", START)
+        days = days_of(_range(0, 5000))
+        refresh_quality(connection, series_id, BTC.timeframe, days)
+        today = read_absences(connection, series_id), read_quality(connection, series_id)
+        assert {day.absent.get("not_requested", 0) for day in today[1].values()} == {700, 1430, 1440, 900}
+        old = "it lies between what was loaded, and nobody has asked for it"
+        connection.execute(
+            text("UPDATE absences SET kind = 'unfetched', evidence = :old WHERE kind = 'not_requested'"), {"old": old}
+        )
+        refresh_quality(connection, series_id, BTC.timeframe, days)
+        assert read_quality(connection, series_id) != today[1]
+        import_module("etl.warehouse.migrations.versions.0010_ranges_not_requested").separate(connection)
+        assert (read_absences(connection, series_id), read_quality(connection, series_id)) == today
 
 
 def test_tables_of_a_newer_version_are_left_alone(stores: Stores, settings: Settings) -> None:

@@ -1,6 +1,7 @@
-// Shades the stretches of a chart where candles are absent, in the colour of why.
+// Shades the stretches of a chart where candles are absent, in the colour of why, which an edge at the top has in full.
 
 import { placeOf } from "./grid.js";
+import { fillOf } from "./patterns.js";
 
 /** @typedef {import("./grid.js").Grid} Grid */
 /** @typedef {import("./lightweight-charts.mjs").ISeriesPrimitive} ISeriesPrimitive */
@@ -9,6 +10,8 @@ import { placeOf } from "./grid.js";
 /** @typedef {{ start: string, end: string, kind: string }} Absence */
 
 const LEAST_WIDTH = 2;
+const SHADE = 0.2;
+const EDGE = 6; // CSS pixels
 
 /** @implements {ISeriesPrimitive} */
 export class Bands {
@@ -56,12 +59,14 @@ export class Bands {
       const place = placeOf(grid, Date.parse(time) / 1000) - 0.5;
       return ((place - range.from + 0.5) / (range.to - range.from + 1)) * width * ratio;
     };
-    context.globalAlpha = 0.32;
     for (const { start, end, kind } of this.#absences) {
       const from = x(start);
-      context.fillStyle = this.#colours[kind] ?? this.#colours.delisted ?? "";
-      context.fillRect(from, 0, Math.max(x(end) - from, LEAST_WIDTH * ratio), bitmapSize.height);
+      const width = Math.max(x(end) - from, LEAST_WIDTH * ratio);
+      context.fillStyle = fillOf(context, this.#colours, kind, 1);
+      context.globalAlpha = SHADE;
+      context.fillRect(from, 0, width, bitmapSize.height);
+      context.globalAlpha = 1;
+      context.fillRect(from, 0, width, EDGE * ratio);
     }
-    context.globalAlpha = 1;
   }
 }

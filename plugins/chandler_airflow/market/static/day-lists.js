@@ -4,7 +4,7 @@ import { findTask, LOAD, outward, taskPage } from "./airflow.js";
 import { h, section, table } from "./dom.js";
 import { incidentTable } from "./incident-table.js";
 import { clock, count, moment, words } from "./numbers.js";
-import { KINDS, labelOf } from "./states.js";
+import { KINDS, labelOf, swatchOf } from "./states.js";
 
 /** @typedef {import("../types/answers.d.ts").Day} Day */
 
@@ -29,7 +29,7 @@ function list(id, title, none, columns, rows, more = 0) {
 /** @param {Day} facts */
 export function absences({ absences: all, day, more }) {
   const rows = all.map((one) => [
-    h("span", { class: "kind" }, h("i", { class: `swatch of-${one.kind}` }), labelOf(one.kind)),
+    h("span", { class: "kind" }, h("i", { class: swatchOf(one.kind) }), labelOf(one.kind)),
     `${clock(one.start, day)} – ${clock(one.end, day)}`,
     count(one.slots),
     one.evidence || (KINDS.find((kind) => kind.name === one.kind)?.help ?? ""),

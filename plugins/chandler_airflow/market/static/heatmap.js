@@ -1,5 +1,6 @@
 // Paints the heat map: series downwards, days across. Only what can be seen is painted, at each scroll anew.
 
+import { fillOf } from "./patterns.js";
 import { KINDS } from "./states.js";
 
 /** @typedef {import("../types/answers.d.ts").SeriesCoverage} SeriesCoverage */
@@ -153,7 +154,7 @@ function paintMissing(context, view, of, day, letter, x, top, width, height) {
     const n = kinds[name];
     if (!n) continue;
     const part = (height * share * n) / sum;
-    context.fillStyle = view.colours[name] ?? "";
+    context.fillStyle = fillOf(context, view.colours, name);
     context.fillRect(x, y, width, part);
     y += part;
   }
@@ -172,14 +173,15 @@ function paintMissing(context, view, of, day, letter, x, top, width, height) {
  */
 function paintMarks(context, view, of, day, x, top, width, height) {
   const size = Math.min(3, width / 2);
-  if (of.refused[day]) {
-    context.fillStyle = view.colours.refused ?? "";
-    context.fillRect(x, top + height - size - 1, size, size);
-  }
-  if (of.revised[day]) {
-    context.fillStyle = view.colours.revised ?? "";
-    context.fillRect(x + width - size, top + height - size - 1, size, size);
-  }
+  const dot = (/** @type {string | undefined} */ colour, /** @type {number} */ left) => {
+    // On the ground's own colour, since a dot may be of a colour much like that of the day.
+    context.fillStyle = view.colours.ground ?? "";
+    context.fillRect(left - 1, top + height - size - 2, size + 2, size + 2);
+    context.fillStyle = colour ?? "";
+    context.fillRect(left, top + height - size - 1, size, size);
+  };
+  if (of.refused[day]) dot(view.colours.refused, x);
+  if (of.revised[day]) dot(view.colours.revised, x + width - size);
 }
 
 /**

@@ -2,7 +2,7 @@
 
 import { h } from "./dom.js";
 import { hashOf } from "./route.js";
-import { KINDS, STORED } from "./states.js";
+import { KINDS, STORED, swatchOf } from "./states.js";
 
 /** @typedef {import("../types/answers.d.ts").Coverage} Coverage */
 /** @typedef {import("../types/answers.d.ts").SeriesCoverage} SeriesCoverage */
@@ -48,7 +48,7 @@ function button({ name, label, help }, shape, query) {
     location.hash = hashOf("coverage", [], next);
   };
   const attributes = { type: "button", "data-kind": name, "aria-pressed": String(isOn), title: help, onclick: go };
-  return h("button", attributes, h("i", { class: `swatch of-${name}${shape}` }), label);
+  return h("button", attributes, h("i", { class: swatchOf(name) + shape }), label);
 }
 
 /**

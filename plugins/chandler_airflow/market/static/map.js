@@ -4,6 +4,7 @@ import { paintAxis } from "./axis.js";
 import { h, oncePerFrame, prepareCanvas } from "./dom.js";
 import { followHand } from "./hand.js";
 import { paintCells, ROW } from "./heatmap.js";
+import { plural } from "./numbers.js";
 import { hashOf, remember } from "./route.js";
 import { readColours } from "./states.js";
 
@@ -127,7 +128,7 @@ export class CoverageMap {
     const step = (/** @type {string} */ text, /** @type {string} */ name, /** @type {number} */ factor) =>
       h("button", { type: "button", "aria-label": name, onclick: () => this.#zoom(this.#span * factor) }, text);
     const preset = (/** @type {number} */ days) => {
-      const name = days < 365 ? `${days} days` : `${days / 365} y`;
+      const name = days < 365 ? plural(days, "day") : plural(days / 365, "year");
       return h("button", { type: "button", "data-days": days, onclick: () => this.#zoom(days) }, name);
     };
     const steps = [step("−", "More days", 1.5), step("+", "Fewer days", 1 / 1.5)];

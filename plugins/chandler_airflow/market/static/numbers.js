@@ -107,5 +107,27 @@ export function clock(time, day) {
   return text.startsWith(day) ? text.slice(11) : text;
 }
 
+/**
+ * How long ago a moment was, in its two largest units: "3 h 5 min".
+ * @param {string | null} time
+ */
+export function lag(time) {
+  if (!time) return "–";
+  const minutes = Math.max(Math.round((Date.now() - Date.parse(time)) / 60_000), 0);
+  /** @type {[number, string][]} */
+  const parts = [
+    [Math.floor(minutes / 1440), "d"],
+    [Math.floor(minutes / 60) % 24, "h"],
+    [minutes % 60, "min"],
+  ];
+  const first = parts.findIndex(([n]) => n > 0);
+  if (first < 0) return "0 min";
+  return parts
+    .slice(first, first + 2)
+    .filter(([n]) => n > 0)
+    .map(([n, unit]) => `${n} ${unit}`)
+    .join(" ");
+}
+
 /** @param {string} kind */
 export const words = (kind) => kind.replaceAll("_", " ");

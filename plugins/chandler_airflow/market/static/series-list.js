@@ -1,7 +1,7 @@
 // All series, to choose one.
 
 import { h, put, table } from "./dom.js";
-import { moment } from "./numbers.js";
+import { lag, moment } from "./numbers.js";
 import { hashOf } from "./route.js";
 import { note } from "./waiting.js";
 
@@ -31,7 +31,9 @@ export function listSeries({ place, filter, signal }, all) {
 
 /** @param {SeriesInfo[]} shown */
 function rows(shown) {
-  const columns = ["Series", "Feeds", "First candle", "Accounted for up to", "Other venues"].map((name) => ({ name }));
+  const columns = [
+    ...["Series", "Feeds", "First candle", "Last candle", "Loaded", "Behind", "Complete up to", "Other venues"],
+  ].map((name) => ({ name }));
   return table(
     "Series",
     columns,
@@ -39,7 +41,10 @@ function rows(shown) {
       h("a", { href: hashOf("series", [one.series]), "data-series": one.series }, one.series),
       one.feeds.join(", ") || "none",
       moment(one.first),
-      one.ended ? `ended ${moment(one.ended)}` : moment(one.watermark),
+      moment(one.last),
+      moment(one.last_load),
+      one.ended ? "ended" : lag(one.end),
+      moment(one.ended ?? one.watermark),
       one.siblings.map((other) => other.split(":")[0]).join(", "),
     ]),
   );

@@ -3,7 +3,7 @@
 import { candleChart } from "./chart.js";
 import { h, put } from "./dom.js";
 import { Explorer } from "./explore.js";
-import { DAY_MS, isoDay, moment } from "./numbers.js";
+import { DAY_MS, isoDay, lag, moment } from "./numbers.js";
 import { hashOf, leave, remember } from "./route.js";
 import { listSeries } from "./series-list.js";
 import { load, note } from "./waiting.js";
@@ -13,10 +13,10 @@ import { load, note } from "./waiting.js";
 
 /** @type {[string, number][]} */
 const PRESETS = [
-  ["1d", 1],
-  ["1w", 7],
-  ["1m", 30],
-  ["1y", 365],
+  ["1 day", 1],
+  ["1 week", 7],
+  ["1 month", 30],
+  ["1 year", 365],
   ["all", Number.POSITIVE_INFINITY],
 ];
 
@@ -117,11 +117,20 @@ function startOf(query, bounds) {
   return { start: Math.max(bounds.end - 7 * 86400, bounds.start), end: bounds.end };
 }
 
-/** @param {SeriesInfo} info */
-function heldOf({ series, first, watermark, ended }) {
-  const until = ended ? `ended ${moment(ended)}` : `accounted for up to ${moment(watermark)}`;
-  const day = watermark && isoDay(Date.parse(watermark) - 1);
-  return [`since ${moment(first)}, ${until} `, day ? h("a", { href: hashOf("day", [series, day]) }, "last day") : ""];
+/**
+ * How fresh it is, and apart from that how far it is complete: a gap that no run has requested makes nothing old.
+ * @param {SeriesInfo} info
+ */
+function heldOf({ series, first, last, last_load, watermark, end, ended }) {
+  const fresh = ended ? `ended ${moment(ended)}` : `loaded ${moment(last_load)}, ${lag(end)} behind the clock`;
+  const day = (/** @type {string} */ text, /** @type {number} */ time) =>
+    h("a", { href: hashOf("day", [series, isoDay(time)]) }, text);
+  const gap = watermark && end && watermark !== end ? day("first gap", Date.parse(watermark)) : "";
+  return [
+    `since ${moment(first)}, last candle ${moment(last)}, ${fresh}; complete up to ${moment(watermark)} `,
+    ...(last ? [day("last day", Date.parse(last)), " "] : []),
+    gap,
+  ];
 }
 
 /** @param {SeriesInfo} info */

@@ -8,8 +8,8 @@ import { KINDS, labelOf } from "./states.js";
 /** @typedef {import("../types/answers.d.ts").SeriesCoverage} SeriesCoverage */
 /** @typedef {{ expected: number, stored: number, kinds: Record<string, number>, refused: number, revised: number }} Sums */
 
-// These say that there is nothing to have, so what is held is not the worse for them.
-const NOTHING_THERE = new Set(["not_listed", "delisted"]);
+// Of these no candle is due, so what is held is not the worse for them.
+const NOT_DUE = new Set(["not_listed", "delisted", "not_requested"]);
 
 /**
  * @param {SeriesCoverage} of
@@ -28,7 +28,7 @@ export function sumUp(of) {
     for (const [kind, n] of Object.entries(of_day)) {
       kinds[kind] = (kinds[kind] ?? 0) + n;
       missing += n;
-      if (NOTHING_THERE.has(kind)) nothing += n;
+      if (NOT_DUE.has(kind)) nothing += n;
     }
   }
   const [refused, revised] = [total(of.refused), total(of.revised)];

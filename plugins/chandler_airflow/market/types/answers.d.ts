@@ -21,6 +21,8 @@ export interface SeriesInfo {
   end: string | null;
   /** When it was traded no more. */
   ended: string | null;
+  /** When a load of it was committed for the last time. */
+  last_load: string | null;
   siblings: string[];
 }
 
