@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
@@ -131,10 +132,11 @@ def _at_commas(cell: RenderableType) -> RenderableType:
 
 
 def _fit(sizes: Sequence[Measurement], room: int) -> list[int] | None:
-    """Return a width for each column, the room that is left shared by what each lacks; None if there is too little."""
-    spare = room - sum(size.minimum for size in sizes)
-    if spare < 0:
-        return None
-    wanted = sum(size.maximum - size.minimum for size in sizes)
-    share = min(1.0, spare / wanted) if wanted else 0.0
-    return [size.minimum + int((size.maximum - size.minimum) * share) for size in sizes]
+    """Return a width for each column, the widest narrowed first; None if there is too little room for their words."""
+
+    def capped(cap: int) -> list[int]:
+        return [max(size.minimum, min(size.maximum, cap)) for size in sizes]
+
+    caps = range(max((size.maximum for size in sizes), default=0) + 1)
+    fitting = bisect_right(caps, room, key=lambda cap: sum(capped(cap)))
+    return capped(caps[fitting - 1]) if fitting else None
