@@ -43,7 +43,7 @@ class DashboardQuery:
 
 
 def dashboard_queries(folder: Path = DASHBOARDS) -> list[DashboardQuery]:
-    """Return the queries of all dashboards in a folder: of variables, annotations and panels."""
+    """Return the SQL of all dashboards in a folder: of variables, annotations and panels."""
     return [query for path in sorted(folder.glob("*.json")) for query in _queries(json.loads(path.read_text()))]
 
 
@@ -56,8 +56,9 @@ def _queries(board: Mapping[str, Any]) -> Iterator[DashboardQuery]:
         yield DashboardQuery(uid, f"annotation {one['name']}", "annotation", one["datasource"]["uid"], target["rawSql"])
     for panel in board["panels"]:
         for target in panel.get("targets", ()):
-            place = f"panel {panel['title']}"
-            yield DashboardQuery(uid, place, target["format"], target["datasource"]["uid"], target["rawSql"])
+            if "rawSql" in target:
+                place = f"panel {panel['title']}"
+                yield DashboardQuery(uid, place, target["format"], target["datasource"]["uid"], target["rawSql"])
 
 
 def expanded(

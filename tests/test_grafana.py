@@ -12,7 +12,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -246,10 +248,12 @@ def test_what_is_provisioned_is_there() -> None:
     (provider,) = yaml.safe_load((GRAFANA / "provisioning/dashboards/chandler.yaml").read_text())["providers"]
     compose = yaml.safe_load((REPOSITORY / "docker-compose.yaml").read_text())["services"]["grafana"]["volumes"]
     assert f"./deploy/grafana/dashboards:{provider['options']['path']}:ro" in compose
+    (metrics,) = yaml.safe_load((GRAFANA / "provisioning/datasources/prometheus.yaml").read_text())["datasources"]
     assert source["secureJsonData"] == {"password": "$__file{/secrets/grafana/grafana_password}"}
     assert {query.datasource for query in QUERIES} == {source["uid"]}
     boards = [json.loads(path.read_text()) for path in sorted(DASHBOARDS.glob("*.json"))]
-    assert len({board["uid"] for board in boards}) == len(boards) == 5
+    assert len({board["uid"] for board in boards}) == len(boards) == 6
+    assert {uid for board in boards for uid in uids_of(board)} == {source["uid"], metrics["uid"]}
     linked = set(re.findall(r"/d/([\w-]+)", json.dumps(boards)))
     assert linked <= {board["uid"] for board in boards}
     for board in boards:
@@ -260,6 +264,32 @@ def test_what_is_provisioned_is_there() -> None:
         assert used - {"__value"} == {one["name"] for one in board["templating"]["list"]}
         cells = [(x, y) for panel in board["panels"] for x, y in _cells(panel["gridPos"])]
         assert len(set(cells)) == len(cells), f"panels of {board['uid']} lie upon each other"
+
+
+def uids_of(board: dict[str, Any]) -> Iterator[str]:
+    """Yield the datasource of each panel that asks one, and of each of its targets."""
+    for panel in board["panels"]:
+        if panel["type"] != "row":
+            yield from (one["datasource"]["uid"] for one in (panel, *panel.get("targets", ())) if "datasource" in one)
+
+
+def test_prometheus_has_what_dashboards_and_rules_ask_it() -> None:
+    """Airflow sends what panels show, under the names of OpenTelemetry's exporter; the guide has our own metrics."""
+    template = resources.files("airflow._shared.observability.metrics").joinpath("metrics_template.yaml")
+    endings = {"counter": ("_total",), "gauge": ("",), "timer": ("_milliseconds_sum", "_milliseconds_count")}
+    sent = {
+        f"airflow_{metric['name'].replace('.', '_')}{ending}"
+        for metric in yaml.safe_load(template.read_text(encoding="utf-8"))["metrics"]
+        for ending in endings[metric["type"]]
+    }
+    guide = (REPOSITORY / "docs/guides/metrics.md").read_text(encoding="utf-8")
+    board = (DASHBOARDS / "airflow.json").read_text(encoding="utf-8")
+    rules = (REPOSITORY / "deploy/prometheus/rules.yaml").read_text(encoding="utf-8")
+    asked = set(re.findall(r"\bairflow_\w+", board))
+    assert len(asked) > 5
+    assert asked <= sent
+    assert {name for name in re.findall(r"\bchandler_\w+", rules) if f"`{name}`" not in guide} == set()
+    assert rules.partition("groups:")[2] in guide, "the guide quotes the rules"
 
 
 def _cells(place: dict[str, int]) -> Iterator[tuple[int, int]]:

@@ -28,6 +28,7 @@ _SCHEDULER_HEALTH = 8974
 _ADDRESS = re.compile(r"(?<![\w.@-])([a-z][a-z0-9-]*|127\.0\.0\.1|localhost):(\d{2,5})\b")
 _SECRET = re.compile(r"PASSWORD|SECRET|TOKEN|_KEY$|CONN$|BROKER_URL|RESULT_BACKEND|WAREHOUSE_URL", re.IGNORECASE)
 _MOUNTED = re.compile(r"/secrets(/.*)?")
+_SHORT_BIND_OF_VARIABLE = re.compile(r"^\s*-\s*[\"']?(\$\{[^}]+\}):/", re.MULTILINE)
 _URL_PASSWORD = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
 
 
@@ -54,7 +55,12 @@ def check_images(compose: Compose) -> Iterator[str]:
 def check_mounts(compose: Compose) -> Iterator[str]:
     """What is mounted is in the repository, or a volume that is declared; and no volume is declared in vain."""
     used = set()
+    for variable in _SHORT_BIND_OF_VARIABLE.findall(compose.path.read_text(encoding="utf-8")):
+        yield f"{variable}: a path that users give is mounted by the short form; write {{type: bind, source: ...}}"
     for service in compose.services.values():
+        for mount in service.raw.get("volumes") or ():
+            if isinstance(mount, dict) and (mount.get("bind") or {}).get("create_host_path", True):
+                yield f"{service.name}: {mount['source']} is made as a folder if missing; say create_host_path: false"
         for mount in service.mounts:
             used.add(mount.source)
             if mount.is_bind and not (compose.path.parent / mount.source).exists():
@@ -68,13 +74,16 @@ def check_mounts(compose: Compose) -> Iterator[str]:
 
 
 def check_variables(compose: Compose) -> Iterator[str]:
-    """Each variable has a default, and the guide knows it."""
+    """Each variable has a default, the guide knows it, and it means the same on this machine and in containers."""
     guide = GUIDE.read_text(encoding="utf-8")
     for name, default in sorted(compose.variables.items()):
         if default is None:
             yield f"${{{name}}} has no default; write ${{{name}:-...}}"
         if f"`{name}`" not in guide:
             yield f"${{{name}}} is not in {GUIDE.relative_to(REPOSITORY)}"
+        for service in compose.services.values():
+            if service.environment.get(name, default or "") != (default or ""):
+                yield f"{service.name}: {name} means another value here than on this machine; choose another name"
 
 
 def check_settings(compose: Compose) -> Iterator[str]:

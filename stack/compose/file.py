@@ -6,7 +6,6 @@ import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -151,8 +150,18 @@ def _fill(node: Any, given: Mapping[str, str], variables: dict[str, str | None])
     return _VARIABLE.sub(value_of, node)
 
 
-def _are(pattern: re.Pattern[str], texts: Any) -> bool:
-    return isinstance(texts, list) and all(isinstance(one, str) and pattern.fullmatch(one) for one in texts)
+def _are_ports(ports: Any) -> bool:
+    return isinstance(ports, list) and all(isinstance(one, str) and _PORT.fullmatch(one) for one in ports)
+
+
+def _are_mounts(mounts: Any) -> bool:
+    return isinstance(mounts, list) and all(_is_mount(one) for one in mounts)
+
+
+def _is_mount(mount: Any) -> bool:
+    if isinstance(mount, dict):
+        return mount.get("type") == "bind" and {"source", "target"} <= mount.keys()
+    return isinstance(mount, str) and _VOLUME.fullmatch(mount) is not None
 
 
 def _is_order(others: Any) -> bool:
@@ -168,8 +177,8 @@ _TESTS = (["CMD"], ["CMD-SHELL"])
 _FORMS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "command": (lambda command: isinstance(command, str | list), "[program, argument]"),
     "environment": (lambda variables: isinstance(variables, dict), "{NAME: value}"),
-    "volumes": (partial(_are, _VOLUME), "[volume-or-path:/target:ro]"),
-    "ports": (partial(_are, _PORT), '["127.0.0.1:8080:8080"]'),
+    "volumes": (_are_mounts, "[volume-or-path:/target:ro], or {type: bind, source: path, target: /target}"),
+    "ports": (_are_ports, '["127.0.0.1:8080:8080"]'),
     "healthcheck": (_is_health, "{test: [CMD, program, argument]}"),
     "depends_on": (_is_order, "{other: {condition: service_healthy}}"),
 }
@@ -187,7 +196,7 @@ def _to_service(name: str, raw: Any) -> Service:
         str(raw.get("image", "")),
         _to_command(raw.get("command") or ()),
         environment,
-        tuple(_to_mount(text) for text in raw.get("volumes") or ()),
+        tuple(_to_mount(one) for one in raw.get("volumes") or ()),
         tuple(_to_published(text) for text in raw.get("ports") or ()),
         _to_health((raw.get("healthcheck") or {}).get("test") or ()),
         {other: str(facts["condition"]) for other, facts in (raw.get("depends_on") or {}).items()},
@@ -205,8 +214,10 @@ def _to_health(test: Sequence[str]) -> tuple[str, ...]:
     return tuple(test[1:])
 
 
-def _to_mount(text: str) -> Mount:
-    source, target, *mode = text.split(":")
+def _to_mount(mount: str | Mapping[str, Any]) -> Mount:
+    if not isinstance(mount, str):
+        return Mount(mount["source"], mount["target"], not mount.get("read_only"))
+    source, target, *mode = mount.split(":")
     return Mount(source, target, "ro" not in mode)
 
 

@@ -52,6 +52,14 @@ def test_the_compose_file_names_nothing_that_does_not_exist() -> None:
             "collector: ./deploy/otel/kollector.yaml",
         ),
         (check_mounts, "- raw:/data/raw", "- rar:/data/raw", "worker: the volume rar is not declared"),
+        (check_mounts, "create_host_path: false", "create_host_path: true", "worker: ./feeds.toml is made as a folder"),
+        (
+            check_mounts,
+            "- raw:/data/raw",
+            "- raw:/data/raw\n    - ${FEEDS_FILE:-./feeds.toml}:/config/feeds.toml:ro",
+            r"\$\{FEEDS_FILE:-./feeds.toml\}: a path that users give is mounted by the short form",
+        ),
+        (check_variables, "${FEEDS_FILE:-", "${CHANDLER_FEEDS:-", "CHANDLER_FEEDS means another value here"),
         (check_variables, "${JSON_LOGS:-False}", "${JSON_LOGS}", "JSON_LOGS} has no default"),
         (check_variables, "${JSON_LOGS:-", "${JSON_LOGGING:-", "JSON_LOGGING} is not in docs"),
         (
