@@ -31,15 +31,22 @@ export function secondsOf(width) {
   return Number.parseInt(width, 10) * unit;
 }
 
+// Of a range of more stored candles the server answers with days.
+const MOST_READ = 65_000;
+const DAY_S = 86400;
+
 /**
- * Return the width in seconds that the server will choose: the finest of which at most `most` fit.
+ * Return the width in seconds that the server will choose: the series' own or one made of it, the finest of which at
+ * most `most` fit.
  * @param {Span} span
  * @param {number} finest Of the series itself.
  * @param {number} most
  */
 export function widthFor(span, finest, most) {
-  const fits = WIDTHS.map(([, step]) => step).filter((step) => step >= finest);
-  return fits.find((step) => (span.end - span.start) / step <= most) ?? fits.at(-1) ?? finest;
+  const length = span.end - span.start;
+  if (length / finest > MOST_READ) return DAY_S;
+  const wider = WIDTHS.map(([, step]) => step).filter((step) => step > finest && step % finest === 0);
+  return [finest, ...wider].find((step) => length / step <= most) ?? DAY_S;
 }
 
 /**

@@ -3,6 +3,7 @@
 import { candleChart } from "./chart.js";
 import { h, put } from "./dom.js";
 import { Explorer } from "./explore.js";
+import { secondsOf } from "./grid.js";
 import { DAY_MS, isoDay, lag, moment } from "./numbers.js";
 import { hashOf, leave, remember } from "./route.js";
 import { listSeries } from "./series-list.js";
@@ -19,6 +20,10 @@ const PRESETS = [
   ["1 year", 365],
   ["all", Number.POSITIVE_INFINITY],
 ];
+const DAY_S = 86400;
+// How many candles are worth a button, and how many are seen first at least: a week of days is no chart.
+const FEW = 10;
+const USUAL = 100;
 
 /** @param {Context} context */
 export function show(context) {
@@ -79,12 +84,13 @@ function drawSeries({ place, route, signal }, info) {
     parts,
     info,
     bounds,
-    startOf(query, bounds),
+    startOf(query, bounds, secondsOf(info.timeframe)),
     { with: query.get("with"), asOf: slider.value() },
     signal,
   );
   for (const [name, days] of PRESETS) {
-    const go = () => explorer.go({ start: Math.max(bounds.end - days * 86400, bounds.start), end: bounds.end });
+    if (days * DAY_S < FEW * secondsOf(info.timeframe)) continue;
+    const go = () => explorer.go({ start: Math.max(bounds.end - days * DAY_S, bounds.start), end: bounds.end });
     presets.append(h("button", { type: "button", "data-span": name, onclick: go }, name));
   }
   compare.addEventListener("change", () => {
@@ -110,11 +116,13 @@ function boundsOf({ first, last, end }) {
 /**
  * @param {URLSearchParams} query
  * @param {{ start: number, end: number }} bounds
+ * @param {number} width Of a candle, in seconds.
  */
-function startOf(query, bounds) {
+function startOf(query, bounds, width) {
   const [start, end] = ["start", "end"].map((name) => Date.parse(query.get(name) ?? "") / 1000);
   if (start !== undefined && end !== undefined && start < end) return { start, end };
-  return { start: Math.max(bounds.end - 7 * 86400, bounds.start), end: bounds.end };
+  const length = Math.max(7 * DAY_S, USUAL * width);
+  return { start: Math.max(bounds.end - length, bounds.start), end: bounds.end };
 }
 
 /**
