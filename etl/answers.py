@@ -37,11 +37,6 @@ _OUTCOMES: Outcomes = (
     (SourceUnavailableError, Outcome.UNAVAILABLE),
     (MalformedPayloadError, Outcome.MALFORMED),
     (UnknownSymbolError, Outcome.UNKNOWN_SYMBOL),
-    # What an adapter meets that reads an answer which lacks what it should have.
-    (KeyError, Outcome.MALFORMED),
-    (IndexError, Outcome.MALFORMED),
-    (TypeError, Outcome.MALFORMED),
-    (ValueError, Outcome.MALFORMED),
 )
 
 

@@ -81,8 +81,16 @@ class UnknownSymbolError(SourceError):
     """The exchange does not list this symbol."""
 
 
+class NotListedError(UnknownSymbolError):
+    """The exchange lists a symbol no more whose candles are held: a second look on another day decides."""
+
+    is_retryable = True
+
+
 class MalformedPayloadError(SourceError):
-    """The answer is not what the exchange's protocol promises."""
+    """The answer is not what the exchange's protocol promises, as when a gateway answers; it may be later."""
+
+    is_retryable = True
 
 
 class DataQualityError(ChandlerError):

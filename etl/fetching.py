@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from etl.answers import OnAnswer, ignore
-from etl.errors import NotClosedError, UnknownSymbolError
+from etl.errors import NotClosedError, NotListedError, SourceUnavailableError, UnknownSymbolError
 from etl.extract import (
     Bounds,
     Budget,
@@ -25,12 +25,14 @@ from etl.extract import (
     open_source,
 )
 from etl.settings import Settings
+from etl.timeframe import from_ms
 from etl.traffic import Counting
 from etl.warehouse import Listing, SharedBudget, Warehouse, local_budget
 
 log = logging.getLogger(__name__)
 
 _LONGEST_WAIT_S = 90.0
+_SECOND_LOOK_AFTER = timedelta(hours=12)  # and on another day: longer than an exchange is at work on itself
 _EVERY_S = 5.0
 
 
@@ -119,6 +121,7 @@ async def fetch_pages(
         listing: What the warehouse knows of the series.
 
     Raises:
+        NotListedError: The exchange does not list a series that was loaded before, as seen for the first time.
         SourceError: The exchange did not give them, or the range has not closed yet.
         StoreError: A page could not be written.
     """
@@ -136,8 +139,10 @@ async def fetch_pages(
         if listing.held_until_ms is None:
             raise
         # What was there once is no mistake in feeds.toml: it was delisted, or has another name now.
+        await _look_again(exchange, raw, listing, error)
         log.warning("%s; what was loaded stays, and ends there", error)
-        bounds = Bounds(listing.first_ms, listing.held_until_ms)
+        end_ms = listing.held_until_ms
+        bounds = Bounds(listing.first_ms, end_ms, served_from_ms=end_ms, unlisted_ms=listing.unlisted_ms)
         asked_at_ms = await exchange.source.clock_ms()
         await asyncio.to_thread(raw.write_list, Fetched((), bounds, asked_at_ms))
         report = FetchReport(0, 0, 0)
@@ -150,6 +155,27 @@ async def fetch_pages(
         time.monotonic() - told.began,
     )
     return report
+
+
+async def _look_again(exchange: Exchange, raw: RawPartition, listing: Listing, error: UnknownSymbolError) -> None:
+    """Return if the exchange's list lacks a symbol now, and did so on an earlier day.
+
+    Raises:
+        NotListedError: It lacks it for the first time, or on the first day.
+        SourceUnavailableError: It does list it.
+    """
+    symbol = raw.series.symbol
+    if symbol in await exchange.source.symbols():
+        message = f"{exchange.name} lists {symbol} and does not know it ({error.message}); run it again later"
+        raise SourceUnavailableError(message, series=raw.series, time_range=raw.time_range) from error
+    now = from_ms(await exchange.source.clock_ms())
+    since = now if listing.unlisted_ms is None else from_ms(listing.unlisted_ms)
+    if now.date() == since.date() or now - since < _SECOND_LOOK_AFTER:
+        message = (
+            f"{exchange.name} lists {symbol} no more, as seen on {since:%Y-%m-%d %H:%M}; it is looked for on another "
+            "day too, and taken as delisted if it is not there; if it has another name now, correct it in feeds.toml"
+        )
+        raise NotListedError(message, series=raw.series, time_range=raw.time_range) from error
 
 
 async def _wait_until_closed(exchange: Exchange, raw: RawPartition) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from etl.errors import (
     MalformedPayloadError,
     NotClosedError,
+    NotListedError,
     QuarantineLimitError,
     RateLimitError,
     SourceUnavailableError,
@@ -29,7 +30,7 @@ from etl.fetching import Exchange, fetch_pages, open_exchange
 from etl.handover import read_handover, write_handover
 from etl.loading import Incoming, put
 from etl.schema import Origin
-from etl.series import TimeRange, subtract
+from etl.series import Series, TimeRange, subtract
 from etl.stores import Partition, Stores
 from etl.timeframe import from_ms
 from etl.validate import SUPERSEDED, CleanReport, ReceivedRows, Refused, clean
@@ -39,6 +40,7 @@ from etl.warehouse import (
     ensure_series,
     find_load,
     lock_series,
+    mark_unlisted,
     read_listing,
     record_unfetched,
     refresh_quality,
@@ -73,11 +75,25 @@ async def fetch_partition(
         listing = read_listing(connection, partition.series)
     raw = stores.raw.partition(partition.series, partition.time_range)
     try:
-        return await fetch_pages(exchange, raw, listing, on_page)
+        report = await fetch_pages(exchange, raw, listing, on_page)
+    except NotListedError as error:
+        if listing.unlisted_ms is None:
+            now_ms = await exchange.source.clock_ms()
+            await asyncio.to_thread(_mark_unlisted, stores, partition.series, now_ms)
+        await asyncio.to_thread(_miss, stores, partition, error.message)
+        raise
     except (SourceUnavailableError, RateLimitError, MalformedPayloadError) as error:
         if not isinstance(error, NotClosedError):
             await asyncio.to_thread(_miss, stores, partition, error.message)
         raise
+    if listing.unlisted_ms is not None and any(key.route is not Route.BULK for key in raw.read_list().pages):
+        await asyncio.to_thread(_mark_unlisted, stores, partition.series, None)
+    return report
+
+
+def _mark_unlisted(stores: Stores, series: Series, since_ms: int | None) -> None:
+    with stores.warehouse.begin() as connection:
+        mark_unlisted(connection, series, since_ms)
 
 
 def _miss(stores: Stores, partition: Partition, why: str) -> None:

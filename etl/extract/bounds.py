@@ -13,6 +13,7 @@ from etl.series import Series, TimeRange
 
 log = logging.getLogger(__name__)
 
+_LEAST_SILENCE_MS = 24 * 3_600_000  # without a candle, before what is not traded is taken for delisted
 _BEGINNING_MS = 1_230_940_800_000  # 2009-01-03, before which nothing of ours was traded
 
 
@@ -36,6 +37,8 @@ async def find_bounds(source: Source, series: Series, known: Bounds) -> Bounds:
     if found is None:
         return known
     first_ms, end_ms = found
+    # Exchanges say of all they list that it is not traded while they are at work on themselves.
+    is_over = is_over and await source.clock_ms() - end_ms >= _LEAST_SILENCE_MS
     log.info("%s: its first candle opens at %s", series, TimeRange.from_ms(first_ms, end_ms).start)
     if is_over:
         log.warning("%s: traded no more; its last candle closed at %s", series, TimeRange.from_ms(first_ms, end_ms).end)

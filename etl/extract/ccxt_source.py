@@ -9,21 +9,17 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextvars import ContextVar
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Protocol, Self
-from urllib.parse import urlsplit
 
-import ccxt
-import ccxt.async_support
 import orjson
 
 from etl.answers import OnAnswer, Outcome, counted, ignore
-from etl.errors import ChandlerError, ConfigError, MalformedPayloadError, RateLimitError, UnknownSymbolError
+from etl.errors import ChandlerError, MalformedPayloadError, RateLimitError, UnknownSymbolError
 from etl.exchanges import Traits
 from etl.extract.budget import Budget
 from etl.extract.bulk import BulkFile, bulk_files, fetch_bulk
+from etl.extract.ccxt_client import ANSWER, Answer, check_read, make_client, moved
 from etl.extract.patience import insist
 from etl.extract.source import Page, Route
 from etl.extract.translate import translate
@@ -31,7 +27,6 @@ from etl.series import Series, TimeRange
 from etl.settings import Settings
 from etl.spelling import nearest
 
-_TIMEOUT_MS = 15_000
 _MARKET_WEIGHT = 4
 _UNSAID_PAUSE_S = 5.0  # after a refusal that does not say how long
 
@@ -55,18 +50,6 @@ class Dialect(Protocol):
 
     async def trades(self, client: Any, market: Mapping[str, Any], window: TimeRange) -> Any:
         """Ask for the trades from the start of `window` on."""
-
-
-@dataclass(slots=True)
-class _Answer:
-    status: int = 0
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: str = ""
-
-
-# The answer of the request under way in this task, or in one that ccxt has begun for it: ccxt itself keeps only the
-# exchange's last one, which may belong to another task.
-_answer: ContextVar[_Answer] = ContextVar("_answer")
 
 
 class CcxtSource:
@@ -95,9 +78,9 @@ class CcxtSource:
         self._clock_lock = asyncio.Lock()
         self._markets: dict[str, Mapping[str, Any]] = {}
         self._markets_lock = asyncio.Lock()
-        self._client = _make_client(self.traits.ccxt_id)
+        self._client = make_client(self.traits.ccxt_id)
         if own.base_url is not None:
-            self._client.urls["api"] = _moved(self._client.urls["api"], str(own.base_url).rstrip("/"))
+            self._client.urls["api"] = moved(self._client.urls["api"], str(own.base_url).rstrip("/"))
         self._bulk_url = own.bulk_address(self.traits.bulk_url)
         self.address = exchange if own.base_url is None else f"{exchange} at {own.base_url}"
 
@@ -122,17 +105,27 @@ class CcxtSource:
     async def _ask_clock_skew_ms(self) -> int:
         try:
             return int(await self._ask(self._dialect.clock_ms(self._client), weight=1)) - _monotonic_ms()
-        except (TypeError, KeyError, ValueError) as error:
-            raise MalformedPayloadError(f"{self.address} does not tell its time: {error!r}") from error
+        except MalformedPayloadError as error:
+            raise MalformedPayloadError(f"{self.address} does not tell its time: {error.message}") from error
 
     async def symbols(self) -> Sequence[str]:
         """Return every symbol that the exchange lists, sorted."""
+        return sorted(await insist(self._ask_markets))
+
+    async def _ask_markets(self) -> Mapping[str, Any]:
+        # ccxt returns again what it has once read, and be it nothing.
+        asking = self._client.load_markets(not self._client.markets)
         weight = self._dialect.listing_weight
-        return sorted(await insist(lambda: self._ask(self._client.load_markets(), weight=weight)))
+        try:
+            markets: Mapping[str, Any] = await self._ask(asking, weight=weight, read=_not_empty)
+        except MalformedPayloadError as error:
+            self._client.markets = None
+            raise MalformedPayloadError(f"{self.address}: no list of symbols: {error.message}") from error
+        return markets
 
     async def is_trading(self, symbol: str) -> bool:
         """Return whether `symbol` is traded now; see `Source.is_trading`."""
-        return (await self._market(symbol)).get("active") is not False
+        return (await insist(lambda: self._market(symbol))).get("active") is not False
 
     async def fetch_page(self, series: Series, window: TimeRange, route: Route | None = None) -> Page:
         """Ask once for what opens in `window`; see `Source.fetch_page`."""
@@ -147,7 +140,7 @@ class CcxtSource:
             asking = self._dialect.candles(self._client, market, series, window)
 
         def to_page(answer: Any) -> Page:
-            body = orjson.dumps(answer).decode() if self.traits.dialect == "ccxt" else _answer.get().body
+            body = orjson.dumps(answer).decode() if self.traits.dialect == "ccxt" else ANSWER.get().body
             page = Page(series, window, clock_ms, body, route, answer if isinstance(answer, list | dict) else None)
             page.rows()
             return page
@@ -185,12 +178,12 @@ class CcxtSource:
             return None
         try:
             market: Mapping[str, Any] = await self._ask(question, weight=_MARKET_WEIGHT, **place)
-        except (UnknownSymbolError, KeyError, IndexError, TypeError):
+        except (UnknownSymbolError, MalformedPayloadError):
             return None
         return market if market["symbol"] == symbol else None
 
     async def _listed(self, symbol: str, place: Mapping[str, Any]) -> Mapping[str, Any]:
-        listed = await self.symbols()
+        listed = sorted(await self._ask_markets())
         if symbol not in listed:
             message = f"{self.address} lists no {symbol}{nearest(symbol, listed)}; correct it in feeds.toml"
             raise UnknownSymbolError(message, **place)
@@ -206,60 +199,46 @@ class CcxtSource:
         except BaseException:
             asking.close()  # type: ignore[attr-defined]  # a coroutine that was never begun
             raise
-        _answer.set(_Answer())
+        ANSWER.set(Answer())
         try:
             with counted(self._count):
-                return read(await self._translated(asking, place))
+                return await self._translated(asking, read, place)
         except RateLimitError as error:
             await self.budget.pause(error.retry_after_s or _UNSAID_PAUSE_S)
             raise
         finally:
-            self.budget.settle(weight, _to_int(_answer.get().headers.get("x-mbx-used-weight-1m")))
+            self.budget.settle(weight, _to_int(ANSWER.get().headers.get("x-mbx-used-weight-1m")))
 
-    async def _translated(self, asking: Awaitable[Any], place: Mapping[str, Any]) -> Any:
+    async def _translated(self, asking: Awaitable[Any], read: Callable[[Any], Any], place: Mapping[str, Any]) -> Any:
         try:
-            return await asking
-        except ccxt.BaseError as error:
+            answer = await asking
+            check_read(place)
+            return read(answer)
+        except ChandlerError:
+            raise
+        except Exception as error:
             raise self._failure(error, place) from error
 
     def _count(self, outcome: Outcome, seconds: float) -> None:
         # What ccxt has at hand is no request: the list of markets, or our own clock.
-        if outcome is not Outcome.OK or _answer.get().status:
+        if outcome is not Outcome.OK or ANSWER.get().status:
             self._on_answer(outcome, seconds)
 
-    def _failure(self, error: ccxt.BaseError, place: Mapping[str, Any]) -> ChandlerError:
-        answer = _answer.get()
+    def _failure(self, error: Exception, place: Mapping[str, Any]) -> ChandlerError:
+        answer = ANSWER.get()
         seconds = _to_int(answer.headers.get("retry-after"))
         return translate(error, status=answer.status, retry_after_s=None if seconds is None else seconds, **place)
 
 
-def _make_client(ccxt_id: str) -> Any:
-    kind = getattr(ccxt.async_support, ccxt_id, None)
-    if ccxt_id not in ccxt.exchanges or kind is None:
-        raise ConfigError(f"ccxt knows no exchange {ccxt_id!r}{nearest(ccxt_id, ccxt.exchanges)}")
+def _not_empty(markets: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the markets of a list that has some.
 
-    def remember(self: Any, code: int, reason: str, url: str, method: str, headers: Any, body: str, *sent: Any) -> str:
-        """Remember each answer for the task that asked."""
-        answer = _answer.get()
-        answer.status, answer.body = code, body
-        answer.headers = {key.lower(): value for key, value in headers.items()}
-        return body
-
-    own = type(ccxt_id, (kind,), {"on_rest_response": remember, "on_json_response": staticmethod(orjson.loads)})
-    # aiohttp waits by itself for its connections to close; ccxt would sleep a quarter of a second on top.
-    client = own({"enableRateLimit": False, "timeout": _TIMEOUT_MS, "timeout_on_exit": 0})
-    # Spot alone, and no call that needs a key.
-    client.options["fetchMarkets"] = {"types": ["spot"]}
-    client.has["fetchCurrencies"] = False
-    client.enableLastHttpResponse = client.enableLastJsonResponse = client.enableLastResponseHeaders = False
-    return client
-
-
-def _moved(urls: Any, base_url: str) -> Any:
-    """Return ccxt's addresses with `base_url` for their scheme and host."""
-    if isinstance(urls, dict):
-        return {key: _moved(value, base_url) for key, value in urls.items()}
-    return base_url + urlsplit(urls).path if isinstance(urls, str) else urls
+    Raises:
+        MalformedPayloadError: It has none.
+    """
+    if not markets:
+        raise MalformedPayloadError("it is empty; run it again later")
+    return markets
 
 
 def _monotonic_ms() -> int:

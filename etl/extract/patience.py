@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import tenacity
 
-from etl.errors import ChandlerError, MalformedPayloadError, RateLimitError
+from etl.errors import ChandlerError, RateLimitError
 from etl.extract.source import Page, Route, Source
 from etl.series import Series, TimeRange
 
@@ -67,8 +67,7 @@ def _is_short_ban(error: BaseException) -> bool:
 def _is_worth_a_try(error: BaseException) -> bool:
     if isinstance(error, RateLimitError):
         return False
-    # An answer cut in the middle, or a proxy's HTML, is gone a moment later; what stays so is reported.
-    return isinstance(error, MalformedPayloadError) or (isinstance(error, ChandlerError) and error.is_retryable)
+    return isinstance(error, ChandlerError) and error.is_retryable
 
 
 def _log_ban(state: tenacity.RetryCallState) -> None:

@@ -97,11 +97,13 @@ class Bounds:
         first_ms: When its first candle opens.
         end_ms: When its last candle closed, if it is traded no more.
         served_from_ms: What opens earlier the exchange serves no longer.
+        unlisted_ms: When the exchange's list lacked it first, if that says that it is traded no more.
     """
 
     first_ms: int | None = None
     end_ms: int | None = None
     served_from_ms: int | None = None
+    unlisted_ms: int | None = None
 
     def may_hold(self, window: TimeRange) -> bool:
         """Return whether a candle may open in `window` and be had."""

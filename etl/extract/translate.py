@@ -1,4 +1,4 @@
-"""ccxt's exceptions into ours, once and in one table."""
+"""Exceptions of ccxt, and of what it stands on, into ours: once and in one table."""
 
 from __future__ import annotations
 
@@ -35,11 +35,15 @@ TRANSLATION: tuple[tuple[type[Exception], type[SourceError], str], ...] = (
         "the exchange refuses us; check the keys and the address that you call from",
     ),
     (ccxt.BaseError, SourceError, "the exchange refuses the request"),
+    (aiohttp.ClientError, SourceUnavailableError, "the answer broke off; run it again"),
+    (OSError, SourceUnavailableError, "the exchange cannot be reached; check the network and run it again"),
+    # ccxt takes for granted that an answer has the form that it is used to, and so may its reader here.
+    (Exception, MalformedPayloadError, "the answer is not what the protocol promises; run it again later"),
 )
 
 
 def translate(error: Exception, *, status: int = 0, retry_after_s: float | None = None, **place: Any) -> ChandlerError:
-    """Return our error for ccxt's.
+    """Return our error for what ccxt raised: of its own tree, or met by it in an answer of another form.
 
     Args:
         error: What ccxt raised.
@@ -66,4 +70,4 @@ def translate(error: Exception, *, status: int = 0, retry_after_s: float | None 
             if ours is RateLimitError:
                 return RateLimitError(message, retry_after_s=retry_after_s, **place)
             return ours(message, **place)
-    return SourceError(f"unexpected {type(error).__name__}: {detail}", **place)
+    raise AssertionError("the table ends in what takes everything") from error

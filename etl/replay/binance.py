@@ -138,15 +138,9 @@ def exchange_info(book: Book, asked: Asked) -> Answer:
     if any(name not in ids for name in wanted):
         raise refusal(-1121, "Invalid symbol.")
     limit = {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": WEIGHT_PER_MINUTE}
-    return answer_json(
-        {
-            "timezone": "UTC",
-            "serverTime": asked.now_ms,
-            "rateLimits": [limit],
-            "exchangeFilters": [],
-            "symbols": [_listing(name, ids[name], book, asked.now_ms) for name in wanted],
-        }
-    )
+    about = {"timezone": "UTC", "serverTime": asked.now_ms, "rateLimits": [limit], "exchangeFilters": []}
+    listings = [_listing(name, ids[name], book, asked.now_ms) for name in wanted]
+    return answer_json({**about, "symbols": listings}, blank={**about, "symbols": []})
 
 
 def too_much_weight(retry_after_s: int) -> RefusedError:

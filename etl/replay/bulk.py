@@ -12,7 +12,7 @@ import hashlib
 import io
 import re
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 
@@ -33,8 +33,17 @@ _FILES_KEPT = 8  # a month of minutes takes 2 MB
 _NO_LIMIT = 1 << 31
 
 
+_CHECKSUM = ".CHECKSUM"
+
+
 def answer(market: Market, path: str, now_ms: int) -> bytes | None:
-    """Return the file at `path`, or None where the archives have none.
+    """Return what is at `path`, a file or the checksum of one, or None; see `find_file`."""
+    file = find_file(market, path, now_ms)
+    return checksum(file) if file is not None and path.endswith(_CHECKSUM) else file
+
+
+def find_file(market: Market, path: str, now_ms: int) -> bytes | None:
+    """Return the file at `path`, or None where the archives have none; of a checksum, the file that it is of.
 
     A day's file is out when the day is over, a month's on the first Monday after it. A month of minutes that was not
     asked for lately takes half a second.
@@ -58,10 +67,23 @@ def answer(market: Market, path: str, now_ms: int) -> bytes | None:
     if _midnight_ms(published) > now_ms:
         return None
     timeframe = Timeframe(parts["timeframe"])
-    content = _make_file(market, symbol, timeframe, start, end, parts["name"])  # type: ignore[arg-type]  # by identity
-    if content is None or parts["checksum"] is None:
-        return content
-    return f"{hashlib.sha256(content).hexdigest()}  {parts['name']}".encode()
+    return _make_file(market, symbol, timeframe, start, end, parts["name"])  # type: ignore[arg-type]  # by identity
+
+
+def checksum(content: bytes) -> bytes:
+    """Return the checksum of a file, as it lies beside it."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        name = archive.namelist()[0].removesuffix(".csv") + ".zip"
+    return f"{hashlib.sha256(content).hexdigest()}  {name}".encode()
+
+
+def with_lines(content: bytes, change: Callable[[list[str]], Sequence[str]]) -> bytes:
+    """Return a file with other lines, the one of names left alone."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        name = archive.namelist()[0]
+        lines = archive.read(name).decode().splitlines()
+    names = lines[:1] if lines[0] == _HEADER else []
+    return _pack(name, [*names, *change(lines[len(names) :])])
 
 
 @lru_cache(maxsize=_FILES_KEPT)
@@ -72,9 +94,13 @@ def _make_file(market: Market, symbol: str, timeframe: Timeframe, start: date, e
     lines = _to_lines(rows, timeframe, 1_000 if start >= _NEW_FORM_FROM else 1)
     if start >= _NEW_FORM_FROM:
         lines.insert(0, _HEADER)
+    return _pack(name.removesuffix(".zip") + ".csv", lines)
+
+
+def _pack(name: str, lines: Sequence[str]) -> bytes:
     packed = io.BytesIO()
     # ZipInfo's own fixed date: with the machine's clock in it a file would not keep its checksum.
-    member = zipfile.ZipInfo(name.removesuffix(".zip") + ".csv")
+    member = zipfile.ZipInfo(name)
     member.compress_type = zipfile.ZIP_DEFLATED
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr(member, "\n".join([*lines, ""]))

@@ -87,7 +87,7 @@ def print_candles(candles: Columns, timeframe: Timeframe) -> list[bytes]:
 
 def products(book: Book, asked: Asked) -> Answer:
     """Answer with every product, delisted ones included."""
-    return answer_json([_product(book, symbol, asked.now_ms) for symbol in book.symbols(asked.now_ms)])
+    return answer_json([_product(book, symbol, asked.now_ms) for symbol in book.symbols(asked.now_ms)], blank=[])
 
 
 def product(book: Book, asked: Asked) -> Answer:

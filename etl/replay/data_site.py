@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from etl.replay.book import Book
-from etl.replay.bulk import answer
+from etl.replay.bulk import checksum, find_file
 from etl.replay.limits import NoLimits
 from etl.replay.wire import TEXT, Answer, Asked, Dialect, RefusedError, Route, Trouble
 
@@ -18,10 +18,12 @@ def bulk(book: Book, asked: Asked) -> Answer:
         RefusedError: There is none of that name, or not yet.
     """
     path = asked.path["path"]
-    body = answer(book.market, path, asked.now_ms)
+    body = find_file(book.market, path, asked.now_ms)
     if body is None:
         raise RefusedError(_error("NoSuchKey", "The specified key does not exist."), status=404, content_type=_XML)
-    return Answer(head=body, content_type=TEXT if path.endswith(".CHECKSUM") else _ZIP)
+    if path.endswith(".CHECKSUM"):
+        return Answer(head=checksum(body), content_type=TEXT, file=body)
+    return Answer(head=body, content_type=_ZIP, file=body)
 
 
 def words(trouble: Trouble, now_ms: int) -> bytes:

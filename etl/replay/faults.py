@@ -19,8 +19,11 @@ FAULTS: Mapping[str, str] = MappingProxyType(
 )
 """What each fault is, by name."""
 
-_TEXT = re.compile(r"(?P<name>\w+)(:(?P<times>\d+|\*|(?P<percent>\d+(\.\d+)?)%))?(@(?P<after>\d+))?(/(?P<route>\w+))?")
-_BULK_FAULTS = frozenset({"wrong_checksum"})
+_TEXT = re.compile(
+    r"(?P<name>\w+)(:(?P<times>\d+|\*|(?P<percent>\d+(\.\d+)?)%))?(@(?P<after>\d+))?(/(?P<route>\w+|\*))?"
+)
+_BULK_FAULTS = frozenset({"wrong_checksum", "file_differs", "file_cut"})
+_EVERY = "*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +35,8 @@ class Fault:
         times: How many matching requests it befalls; None for all. Has no say where `share` is below 1.
         after: How many matching requests pass before it begins.
         symbol: The symbol whose requests match (ccxt's form); None for every one.
-        route: The route whose requests match, such as `klines`, `OHLC`, `time` or `bulk`, in any case; None for those
-            of candles and trades.
+        route: The route whose requests match, such as `klines`, `OHLC`, `time` or `bulk`, in any case; `*` for every
+            one, None for those of candles and trades.
         share: Which share of the matching requests it befalls, 0 to 1.
 
     Raises:
@@ -58,7 +61,8 @@ class Fault:
         """Read `name[:times][@after][/route]`.
 
         `http_500` is once, `http_429:2` twice, `html:*` always, `reset:5%` one request in twenty, `null:1@3` once, from
-        the fourth request on, and `http_503:*/time` always, for those who ask for the time.
+        the fourth request on, `http_503:*/time` always, for those who ask for the time, and `html:*/*` always,
+        whatever is asked.
 
         Raises:
             ConfigError: `text` is not of that form, or there is no such fault.
@@ -83,7 +87,7 @@ class Fault:
             return False
         if self.route is None:
             return is_rows or self.name in _BULK_FAULTS
-        return self.route.lower() == route.lower()
+        return self.route == _EVERY or self.route.lower() == route.lower()
 
 
 @dataclass(slots=True)

@@ -148,7 +148,8 @@ def asset_pairs(book: Book, asked: Asked) -> Answer:
             raise refusal("EQuery:Unknown asset pair")
         symbols = [pair.symbol for pair in found if pair is not None]
     pairs = [names_of(symbol) for symbol in symbols]
-    return _result({pair.name: print_pair(pair, book.market.steps(pair.symbol)) for pair in pairs})
+    listing = {pair.name: print_pair(pair, book.market.steps(pair.symbol)) for pair in pairs}
+    return answer_json({"error": [], "result": listing}, blank={"error": [], "result": {}})
 
 
 def assets(book: Book, asked: Asked) -> Answer:

@@ -1,70 +1,21 @@
 """What can be wrong with an answer, by name.
 
 A mishap takes the answer about to be sent and returns another one. A new one is a function and a line in one of the
-tables at the end, which say what kind of answer it can befall. Columns are found through the answer's layout, so that
-each works in every protocol.
+tables at the end, which say what kind of answer it can befall; those of rows stand in `row_mishaps`.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from types import MappingProxyType
-from typing import Any
 
-import orjson
+from etl.replay.bulk import checksum, with_lines
+from etl.replay.page import Mishap, Page, table
+from etl.replay.row_mishaps import OF_CANDLES, OF_ROWS
+from etl.replay.wire import HTML, JSON, TEXT, Answer, Trouble
 
-from etl.replay.wire import HTML, JSON, TEXT, Answer, Layout, Trouble, WireRow
-
-_OFF_MS = 7_000
-_LATE_MS = 120_000
 _GATEWAY = b"<html><head><title>%b</title></head><body><center><h1>%b</h1></center></body></html>"
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """An answer about to be sent, taken apart.
-
-    Attributes:
-        answer: What would be sent if all were well.
-        rows: Its rows as they go over the wire.
-        now_ms: The exchange's clock.
-        words: Says a trouble in the exchange's words.
-        maintenance_status: The HTTP status under which it says maintenance.
-        hold_s: How long a mishap that holds an answer holds it.
-        slow_s: How long a mishap that dribbles an answer takes over it.
-        body: What is sent instead of the rows.
-        wait_s: How long the answer is held back.
-        dribble_s: Over how long the body is sent in pieces.
-        is_cut: Whether the connection closes in the middle of the body.
-    """
-
-    answer: Answer
-    rows: tuple[WireRow, ...]
-    now_ms: int
-    words: Callable[[Trouble, int], bytes]
-    maintenance_status: int = 503
-    hold_s: float = 30.0
-    slow_s: float = 1.0
-    status: int = 200
-    headers: Mapping[str, str] = field(default_factory=dict)
-    content_type: str = JSON
-    body: bytes | None = None
-    wait_s: float = 0.0
-    dribble_s: float = 0.0
-    is_cut: bool = False
-
-    def encode(self) -> bytes:
-        """Return the body."""
-        if self.body is not None:
-            return self.body
-        if self.answer.layout is None:
-            return self.answer.head
-        return b"".join((self.answer.head, orjson.dumps(self.rows), self.answer.tail))
-
-
-Mishap = Callable[[Page], Page]
 
 
 def http_429(page: Page) -> Page:
@@ -107,14 +58,35 @@ def maintenance(page: Page) -> Page:
     return _refuse(page, page.maintenance_status, Trouble.MAINTENANCE)
 
 
+def http_404(page: Page) -> Page:
+    """A gateway that has lost its way to the exchange: a web page."""
+    return _gateway(page, 404, b"404 Not Found")
+
+
 def html(page: Page) -> Page:
     """A web page with status 200, as proxies and captive portals answer."""
-    return replace(page, content_type=HTML, body=b"<!DOCTYPE html><html><body><h1>Just a moment...</h1></body>")
+    text = b"<!DOCTYPE html><html><body><h1>Just a moment...</h1></body>"
+    return replace(page, status=200, content_type=HTML, body=text)
+
+
+def error_200(page: Page) -> Page:
+    """An error of the exchange's own, in its words, with status 200."""
+    return _refuse(page, 200, Trouble.INTERNAL)
 
 
 def empty_200(page: Page) -> Page:
     """Nothing at all, with status 200."""
-    return replace(page, body=b"")
+    return replace(page, status=200, body=b"")
+
+
+def empty_object(page: Page) -> Page:
+    """An object without a member, with status 200."""
+    return replace(page, status=200, content_type=JSON, body=b"{}")
+
+
+def empty_list(page: Page) -> Page:
+    """A list without a member, with status 200."""
+    return replace(page, status=200, content_type=JSON, body=b"[]")
 
 
 def truncated(page: Page) -> Page:
@@ -138,102 +110,35 @@ def slow(page: Page) -> Page:
     return replace(page, dribble_s=page.slow_s)
 
 
-def null(page: Page) -> Page:
-    """A candle without a close, a trade without a price."""
-    return _change(page, lambda row, layout: {layout.close: None})
-
-
-def nan(page: Page) -> Page:
-    """A close that is a bare NaN, so that the body is not strict JSON."""
-    page = _change(page, lambda row, layout: {layout.close: float("nan")})
-    rows = json.dumps(page.rows, separators=(",", ":")).encode()
-    return replace(page, body=b"".join((page.answer.head, rows, page.answer.tail)))
-
-
-def nan_string(page: Page) -> Page:
-    """A close that is the text NaN."""
-    return _change(page, lambda row, layout: {layout.close: "NaN"})
-
-
-def negative_price(page: Page) -> Page:
-    """A price below zero: a candle's low, which no relation between the prices forbids."""
-
-    def values(row: WireRow, layout: Layout) -> Mapping[int, Any]:
-        column = layout.close if layout.low is None else layout.low
-        return {column: _like(row[column], f"-{row[column]}")}
-
-    return _change(page, values)
-
-
-def off_grid(page: Page) -> Page:
-    """A time seven seconds past its own."""
-    return _change(page, lambda row, layout: {layout.time: row[layout.time] + _OFF_MS // layout.unit_ms})
-
-
-def wrong_order(page: Page) -> Page:
-    """The rows in reverse."""
-    return replace(page, rows=page.rows[::-1])
-
-
-def duplicate_page(page: Page) -> Page:
-    """Every row twice."""
-    return replace(page, rows=tuple(row for row in page.rows for _ in range(2)))
-
-
-def missing(page: Page) -> Page:
-    """A tenth of the rows left out, in the middle; at least one."""
-    start = len(page.rows) // 3
-    return replace(page, rows=page.rows[:start] + page.rows[start + max(1, len(page.rows) // 10) :])
-
-
-def late(page: Page) -> Page:
-    """What closed within the last two minutes is not there yet."""
-    window, layout = page.answer.window, page.answer.layout
-    if layout is None:
-        return page
-    width_ms = window.timeframe.ms if window is not None and window.timeframe is not None else 0
-
-    def is_there(row: WireRow) -> bool:
-        closed_ms = row[layout.time] * layout.unit_ms + width_ms
-        return not page.now_ms - _LATE_MS < closed_ms <= page.now_ms
-
-    return replace(page, rows=tuple(filter(is_there, page.rows)))
-
-
-def high_below_low(page: Page) -> Page:
-    """A high that is half the low."""
-
-    def values(row: WireRow, layout: Layout) -> Mapping[int, Any]:
-        high, low = layout.high, layout.low
-        return {} if high is None or low is None else {high: _like(row[low], f"{float(row[low]) / 2:.8f}")}
-
-    return _change(page, values)
-
-
-def changed(page: Page) -> Page:
-    """A candle that closed at its low: sound by itself, but not what is served another time."""
-    return _change(page, lambda row, layout: {} if layout.low is None else {layout.close: row[layout.low]})
-
-
-def forming(page: Page) -> Page:
-    """The candle that is forming now on the page, asked for or not, where the newest one stands."""
-    newest, layout = page.answer.forming(), page.answer.layout
-    if newest is None or layout is None or newest in page.rows:
-        return page
-    return replace(page, rows=(newest, *page.rows) if layout.is_newest_first else (*page.rows, newest))
-
-
 def wrong_checksum(page: Page) -> Page:
     """A checksum that differs in its first digit from what the file has."""
     body = page.encode()
     return replace(page, body=(b"1" if body[:1] == b"0" else b"0") + body[1:])
 
 
-def _table(*mishaps: Mishap) -> Mapping[str, Mishap]:
-    return MappingProxyType({mishap.__name__: mishap for mishap in mishaps})
+def empty_listing(page: Page) -> Page:
+    """A list of symbols in its usual form without a symbol."""
+    return replace(page, body=page.answer.blank)
 
 
-OF_ANSWERS = _table(
+def file_differs(page: Page) -> Page:
+    """A file whose every fiftieth candle closed at its low; with `:*` its checksum agrees."""
+
+    def change(lines: list[str]) -> list[str]:
+        rows = [line.split(",") for line in lines]
+        for row in rows[::50]:
+            row[4] = row[3]
+        return [",".join(row) for row in rows]
+
+    return _with_file(page, change)
+
+
+def file_cut(page: Page) -> Page:
+    """A file of which the first third is there, whole in itself; with `:*` its checksum agrees."""
+    return _with_file(page, lambda lines: lines[: len(lines) // 3])
+
+
+OF_ANSWERS = table(
     http_429,
     http_429_bare,
     http_418,
@@ -242,24 +147,32 @@ OF_ANSWERS = _table(
     http_503,
     http_504,
     maintenance,
+    http_404,
     html,
+    error_200,
     empty_200,
+    empty_object,
+    empty_list,
     truncated,
     reset,
     timeout,
     slow,
 )
-OF_ROWS = _table(null, nan, nan_string, negative_price, off_grid, wrong_order, duplicate_page, missing, late)
-OF_CANDLES = _table(high_below_low, changed, forming)
-OF_CHECKSUMS = _table(wrong_checksum)
+OF_LISTS = table(empty_listing)
+OF_FILES = table(file_differs, file_cut)
+OF_CHECKSUMS = table(wrong_checksum)
 
-MISHAPS: Mapping[str, Mishap] = MappingProxyType({**OF_ANSWERS, **OF_ROWS, **OF_CANDLES, **OF_CHECKSUMS})
+MISHAPS: Mapping[str, Mishap] = MappingProxyType(
+    {**OF_ANSWERS, **OF_ROWS, **OF_CANDLES, **OF_LISTS, **OF_FILES, **OF_CHECKSUMS}
+)
 
 
 def fitting(answer: Answer) -> Mapping[str, Mishap]:
     """Return the mishaps that can befall an answer of this kind."""
     if answer.layout is None:
-        return {**OF_ANSWERS, **(OF_CHECKSUMS if answer.content_type == TEXT else {})}
+        of_lists = {} if answer.blank is None else OF_LISTS
+        of_files = {} if answer.file is None else OF_FILES
+        return {**OF_ANSWERS, **of_lists, **of_files, **(OF_CHECKSUMS if answer.content_type == TEXT else {})}
     return {**OF_ANSWERS, **OF_ROWS, **({} if answer.layout.low is None else OF_CANDLES)}
 
 
@@ -272,17 +185,8 @@ def _gateway(page: Page, status: int, title: bytes) -> Page:
     return replace(page, status=status, content_type=HTML, body=_GATEWAY % (title, title))
 
 
-def _like(sample: object, text: str) -> object:
-    """Return `text` as the kind of thing that stands there: a string or a bare number."""
-    return text if isinstance(sample, str) else float(text)
-
-
-def _change(page: Page, values_of: Callable[[WireRow, Layout], Mapping[int, Any]]) -> Page:
-    """Return the page with other values in its middle row."""
-    layout = page.answer.layout
-    if not page.rows or layout is None:
+def _with_file(page: Page, change: Callable[[list[str]], list[str]]) -> Page:
+    if page.answer.file is None:
         return page
-    middle = len(page.rows) // 2
-    values = values_of(page.rows[middle], layout)
-    row = tuple(values.get(number, value) for number, value in enumerate(page.rows[middle]))
-    return replace(page, rows=(*page.rows[:middle], row, *page.rows[middle + 1 :]))
+    file = with_lines(page.answer.file, change)
+    return replace(page, body=checksum(file) if page.content_type == TEXT else file)

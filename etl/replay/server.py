@@ -24,7 +24,8 @@ from etl.replay.dialects import DIALECTS
 from etl.replay.faults import FaultPlan
 from etl.replay.limits import WeightLimits
 from etl.replay.market import Market
-from etl.replay.mishaps import MISHAPS, Page, fitting
+from etl.replay.mishaps import MISHAPS, fitting
+from etl.replay.page import Page
 from etl.replay.wire import Answer, Asked, Dialect, Limits, RefusedError, Route, Window
 
 _WINDOWS_KEPT = 100_000
@@ -195,21 +196,28 @@ class ReplayServer:
             asked = Asked(request.query, request.match_info, self._clock())
             try:
                 limits.spend(address, route.weight, asked.now_ms)
-                made = await self._make(route, asked)
             except RefusedError as refusal:
                 headers = {**limits.headers(address), **refusal.headers}
                 return self._respond(refusal.body, refusal.status, headers, refusal.content_type)
+            made = await self._make(route, asked)
             page = self._spoil(dialect, route, made, asked.now_ms)
             if page is None:
-                return self._respond(made.encode(), 200, limits.headers(address), made.content_type)
+                headers = {**limits.headers(address), **made.headers}
+                return self._respond(made.encode(), made.status, headers, made.content_type)
             return await self._send(request, page, limits)
 
         return answer
 
     async def _make(self, route: Route, asked: Asked) -> Answer:
-        if route.is_long:
-            return await asyncio.to_thread(route.answer, self._book, asked)
-        return route.answer(self._book, asked)
+        """Return what is to be answered, be it a refusal."""
+        try:
+            if route.is_long:
+                return await asyncio.to_thread(route.answer, self._book, asked)
+            return route.answer(self._book, asked)
+        except RefusedError as refusal:
+            return Answer(
+                refusal.body, content_type=refusal.content_type, status=refusal.status, headers=refusal.headers
+            )
 
     def _spoil(self, dialect: Dialect, route: Route, made: Answer, now_ms: int) -> Page | None:
         """Return what the faults leave of an answer; None where none befalls it."""
@@ -227,6 +235,8 @@ class ReplayServer:
             maintenance_status=dialect.maintenance_status,
             hold_s=self.faults.hold_s,
             slow_s=self.faults.slow_s,
+            status=made.status,
+            headers=made.headers,
             content_type=made.content_type,
         )
         for name in names:

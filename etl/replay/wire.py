@@ -120,6 +120,10 @@ class Answer:
         layout: Where what stands in a row; None for an answer that is no rows.
         window: What was asked for, where rows were.
         forming: Makes the candle that is forming now, where one is.
+        status: The HTTP status.
+        headers: Headers of its own.
+        blank: The body of a list of symbols if it had none; None for an answer that is no such list.
+        file: The file that is sent, or whose checksum is; None for an answer of another kind.
     """
 
     head: bytes = b""
@@ -129,6 +133,10 @@ class Answer:
     window: Window | None = None
     forming: Callable[[], WireRow | None] = field(default=lambda: None)
     content_type: str = JSON
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    blank: bytes | None = None
+    file: bytes | None = None
 
     def encode(self) -> bytes:
         """Return the body."""
@@ -142,9 +150,13 @@ class Answer:
         return tuple(tuple(orjson.loads(b"[%b]" % piece)) for piece in self.pieces)
 
 
-def answer_json(value: Any) -> Answer:
-    """Return an answer that is no rows."""
-    return Answer(head=orjson.dumps(value))
+def answer_json(value: Any, blank: Any = None) -> Answer:
+    """Return an answer that is no rows.
+
+    Args:
+        blank: Of a list of symbols, the same without any.
+    """
+    return Answer(head=orjson.dumps(value), blank=None if blank is None else orjson.dumps(blank))
 
 
 def to_pieces(rows: Iterable[WireRow]) -> list[bytes]:

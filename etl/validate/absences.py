@@ -42,6 +42,7 @@ def explain(
     end_ms: int | None,
     served_from_ms: int | None,
     refused: Mapping[int, str],
+    unlisted_ms: int | None = None,
 ) -> list[Explained]:
     """Return the stretches with what a fetch knows of each, cut where a reason begins or ends.
 
@@ -53,13 +54,17 @@ def explain(
         end_ms: When its last one closed, if it is traded no more.
         served_from_ms: From when on the exchange still serves it, if not from the first.
         refused: By open time, the rule that refused a row.
+        unlisted_ms: When the exchange's list lacked the series first, if that says that it is traded no more.
     """
     bounds = sorted({cut for cut in (first_ms, end_ms, served_from_ms) if cut is not None})
     cuts = sorted({*bounds, *(at + width for at in refused for width in (0, timeframe.ms))})
     explained = []
     for span in absent:
         for piece in _cut(span, cuts[bisect_right(cuts, span.start_ms) : bisect_left(cuts, span.end_ms)]):
-            explained.append((piece, *_reason(piece, first_ms, end_ms, served_from_ms, refused)))
+            kind, evidence = _reason(piece, first_ms, end_ms, served_from_ms, refused)
+            if kind is AbsenceKind.DELISTED and unlisted_ms is not None:
+                evidence = f"{evidence}: the exchange's list lacked it on {_moment(unlisted_ms)}, and on a later day"
+            explained.append((piece, kind, evidence))
     return explained
 
 

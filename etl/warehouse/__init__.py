@@ -47,7 +47,7 @@ from etl.warehouse.incidents import (
     update_incident,
     withdraw_incident,
 )
-from etl.warehouse.listings import Listing, read_listing
+from etl.warehouse.listings import Listing, mark_unlisted, read_listing
 from etl.warehouse.load import Load, begin_load
 from etl.warehouse.loads import (
     LoadReport,
@@ -309,6 +309,7 @@ __all__ = [
     "mark_unjudged",
     "mark_revisions",
     "mark_scored",
+    "mark_unlisted",
     "merge",
     "messages_of",
     "open_absences",

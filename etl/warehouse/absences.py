@@ -207,7 +207,9 @@ def due_absences(connection: Connection, exchange: str, now: datetime) -> dict[S
 
 def _asked(span: TimeRange, old: Absence | None, new: Finding, asking: Asking) -> Absence:
     """Return what holds of a stretch that was asked for and is still not there."""
-    is_silent = new.kind is AbsenceKind.PENDING
+    # What an exchange serves no longer was silent, or out of its listing, when it still served it.
+    is_told = new.kind is AbsenceKind.BEYOND_RETENTION and old is not None and old.kind is not AbsenceKind.UNFETCHED
+    is_silent = new.kind is AbsenceKind.PENDING or is_told
     if old is not None and (old.kind is new.kind or (is_silent and old.kind in JUDGED)):
         kind, evidence = old.kind, old.evidence if is_silent else new.evidence
         probes = old.probes + is_settled(span, asking.asked_at, asking.settle)

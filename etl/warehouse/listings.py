@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, func, select, update
 
+from etl.schema import AbsenceKind
 from etl.series import Series
 from etl.timeframe import from_ms, to_ms
 from etl.warehouse import tables
@@ -21,11 +22,13 @@ class Listing:
         first_ms: When its first candle opens, if an exchange was asked for it.
         ended_ms: When its last one closed, if an exchange said that it trades it no more.
         held_until_ms: When the last candle that we hold closed; None if we hold none.
+        unlisted_ms: When the exchange's list lacked it first, if it does.
     """
 
     first_ms: int | None = None
     ended_ms: int | None = None
     held_until_ms: int | None = None
+    unlisted_ms: int | None = None
 
 
 def read_listing(connection: Connection, series: Series) -> Listing:
@@ -34,20 +37,32 @@ def read_listing(connection: Connection, series: Series) -> Listing:
     if series_id is None:
         return Listing()
     own = tables.series
-    first, ended = connection.execute(select(own.c.first_open, own.c.ended).where(own.c.id == series_id)).one()
+    columns = (own.c.first_open, own.c.ended, own.c.unlisted_since)
+    first, ended, unlisted = connection.execute(select(*columns).where(own.c.id == series_id)).one()
     spans = (span_of_candles(connection, series_id), span_of_retired(connection, series_id, series.timeframe))
     last_ms = max((span.end_ms - 1 for span in spans if span is not None), default=None)
     return Listing(
         first_ms=None if first is None else to_ms(first),
         ended_ms=None if ended is None else to_ms(ended),
         held_until_ms=None if last_ms is None else last_ms + series.timeframe.ms,
+        unlisted_ms=None if unlisted is None else to_ms(unlisted),
     )
+
+
+def mark_unlisted(connection: Connection, series: Series, since_ms: int | None) -> None:
+    """Keep when the exchange's list lacked `series` first; None once it lists it again."""
+    own = tables.series
+    where = own.c.id == known_series(connection)[series]
+    since = None if since_ms is None else from_ms(since_ms)
+    connection.execute(update(own).where(where).values(unlisted_since=since))
 
 
 def write_listing(
     connection: Connection, series_id: int, *, first_ms: int | None, end_ms: int | None, last_ms: int | None
 ) -> None:
     """Keep where the series begins and ends, as far as a load has found out.
+
+    What was taken as delisted of a series that goes on is due to be asked for again.
 
     Args:
         first_ms: When its first candle opens, if the exchange was asked.
@@ -61,4 +76,8 @@ def write_listing(
     if end_ms is not None:
         connection.execute(update(own).where(where).values(ended=from_ms(end_ms)))
     elif last_ms is not None:
-        connection.execute(update(own).where(where, own.c.ended <= from_ms(last_ms)).values(ended=None))
+        going_on = update(own).where(where, own.c.ended <= from_ms(last_ms)).values(ended=None)
+        if connection.execute(going_on).rowcount:
+            absent = tables.absences
+            wrong = update(absent).where(absent.c.series_id == series_id, absent.c.kind == AbsenceKind.DELISTED.value)
+            connection.execute(wrong.values(next_probe=func.now()))

@@ -118,10 +118,10 @@ class Load:
         refused_by_day = self._quarantine(refused)
         times = to_column(merged.candles, "open_time")
         last_ms = int(times[-1]) if len(times) else None
-        if first_ms is not None or end_ms is not None or self._held.has_ended:
-            write_listing(self.connection, self.series_id, first_ms=first_ms, end_ms=end_ms, last_ms=last_ms)
         logged = {"is_announced": is_announced, "is_history": is_history}
         self._checkpoint(report, merged, absent, asking, archive_files, refused_by_day, logged)
+        if first_ms is not None or end_ms is not None or self._held.has_ended:
+            write_listing(self.connection, self.series_id, first_ms=first_ms, end_ms=end_ms, last_ms=last_ms)
         return report
 
     def _write_candles(self, merged: Merge) -> None:

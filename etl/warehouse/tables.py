@@ -79,6 +79,7 @@ series = Table(
     Column("timeframe", Text, nullable=False),
     Column("first_open", DateTime(timezone=True), comment="when its first candle opens, if the exchange was asked"),
     Column("ended", DateTime(timezone=True), comment="when its last candle closed, if it is traded no more"),
+    Column("unlisted_since", DateTime(timezone=True), comment="when the exchange's list lacked it first, if it does"),
     UniqueConstraint("exchange", "symbol", "timeframe"),
 )
 

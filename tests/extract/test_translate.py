@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 
+import aiohttp
 import ccxt
 import pytest
 
-from etl.errors import RateLimitError, SourceError, SourceUnavailableError
+from etl.errors import MalformedPayloadError, RateLimitError, SourceError, SourceUnavailableError
 from etl.extract.translate import TRANSLATION, translate
 
 CCXT_ERRORS = sorted(
@@ -23,7 +24,30 @@ def test_every_ccxt_error_is_ours(theirs: type[Exception]) -> None:
     assert isinstance(ours, SourceError)
     assert "what they said" in str(ours)
     assert "unexpected" not in str(ours)
-    assert ours.is_retryable == (issubclass(theirs, ccxt.OperationFailed) and not issubclass(theirs, ccxt.BadResponse))
+    assert ours.is_retryable == issubclass(theirs, ccxt.OperationFailed | ccxt.BadResponse)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        (AttributeError("'str' object has no attribute 'get'"), MalformedPayloadError),
+        (TypeError("string indices must be integers"), MalformedPayloadError),
+        (KeyError("serverTime"), MalformedPayloadError),
+        (IndexError("list index out of range"), MalformedPayloadError),
+        (RecursionError("maximum recursion depth exceeded"), MalformedPayloadError),
+        (ArithmeticError("no number"), MalformedPayloadError),
+        (TimeoutError("timed out"), SourceUnavailableError),
+        (ConnectionResetError("by peer"), SourceUnavailableError),
+        (aiohttp.ClientPayloadError("broke off"), SourceUnavailableError),
+    ],
+    ids=lambda error: type(error).__name__ if isinstance(error, Exception) else "",
+)
+def test_what_is_not_of_ccxt_s_tree_is_ours_too(theirs: Exception, ours: type[SourceError]) -> None:
+    """An answer of another form makes ccxt stumble over itself: no bug of ours, and worth another try."""
+    error = translate(theirs)
+    assert type(error) is ours
+    assert error.is_retryable
+    assert str(theirs) in str(error)
 
 
 def test_the_table_has_no_dead_line() -> None:

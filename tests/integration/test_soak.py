@@ -60,7 +60,7 @@ def exchange(faults: FaultPlan, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rep
     market = MadeUpMarket(symbols=SYMBOLS)
     with ReplayServer(market, faults=faults, clock=lambda: to_ms(END) + 20_000) as server:
         monkeypatch.setenv("CHANDLER_EXCHANGES__BINANCE__BASE_URL", server.url)
-        monkeypatch.setattr("etl.extract.ccxt_source._TIMEOUT_MS", 1_000)
+        monkeypatch.setattr("etl.extract.ccxt_client._TIMEOUT_MS", 1_000)
         yield server
 
 

@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import tenacity
+from sqlalchemy import func, select
 
 from etl.audit import audit, is_sound
+from etl.errors import MalformedPayloadError, NotListedError
 from etl.extract import Page, Route, to_candles
 from etl.fetching import open_exchange
 from etl.ingest import ingest
 from etl.plan import plan
+from etl.repair import repair
 from etl.replay import MadeUpMarket, Market, RecordedMarket, ReplayServer
-from etl.series import Series, TimeRange, symbol_to_path
+from etl.series import Series, TimeRange, clip, symbol_to_path
 from etl.settings import load_settings
 from etl.stores import Partition, Stores
 from etl.timeframe import to_ms
-from etl.warehouse import known_series, read_absences, read_candles
+from etl.warehouse import known_series, read_absences, read_candles, read_listing
 from tests.markets import recorded_values
 
+DAY = timedelta(days=1)
+LISTS = {"binance": ("exchangeInfo",), "coinbase": ("products",), "kraken": ("AssetPairs",)}
 BASE = ("open", "high", "low", "close", "volume")
 Serve = Callable[..., ReplayServer]
 
@@ -32,9 +40,13 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
     """Put a market behind an exchange's protocol, without limits, by a clock that may stand in the past."""
     with ExitStack() as servers:
 
-        def begin(market: Market, exchange: str, now: datetime | None = None) -> ReplayServer:
-            clock = {} if now is None else {"clock": lambda: to_ms(now)}
-            server = servers.enter_context(ReplayServer(market, limits=False, **clock))
+        def begin(
+            market: Market, exchange: str, now: datetime | None = None, clock: Callable[[], int] | None = None
+        ) -> ReplayServer:
+            if now is not None:
+                clock = Clock(now)
+            told = {} if clock is None else {"clock": clock}
+            server = servers.enter_context(ReplayServer(market, limits=False, **told))
             monkeypatch.setenv(f"CHANDLER_EXCHANGES__{exchange.upper()}__BASE_URL", server.url)
             monkeypatch.setenv(f"CHANDLER_EXCHANGES__{exchange.upper()}__WEIGHT_LIMIT", "1000000")
             return server
@@ -133,21 +145,133 @@ def test_candles_out_of_trades_are_kraken_s_own(serve: Serve) -> None:
             assert [float(row[i]) for i in (1, 2, 3, 4, 6, 7)] == [float(built[at][i]) for i in (1, 2, 3, 4, 6, 7)]
 
 
-def test_a_symbol_that_is_gone_is_a_state_and_no_error(serve: Serve, stores: Stores) -> None:
-    """A symbol that the exchange forgets after it was loaded ends where its candles end; its neighbour goes on."""
-    market = MadeUpMarket(symbols=["BTC/USDT", "OLD/USDT"])
-    server = serve(market, "binance")
-    day = TimeRange(datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 2, tzinfo=UTC))
-    after = TimeRange(day.end, day.end + timedelta(days=1))
-    gone, stays = (Series.parse(f"binance:{symbol}:1m") for symbol in market.symbols[::-1])
-    ready, _ = load_all(stores, gone, day)
-    server.unlisted.add("OLD/USDT")
-    report = ingest(ready, Partition(gone, after), "test")
-    assert (report.rows, report.absent) == (0, 1440)
-    assert ingest(ready, Partition(stays, after), "test").rows > 1000
+@dataclass
+class Clock:
+    """An exchange's clock that is put forward by hand; called, it tells milliseconds."""
+
+    now: datetime
+
+    def __call__(self) -> int:
+        """Return its time."""
+        return to_ms(self.now)
+
+
+def kinds_of(stores: Stores, series: Series, span: TimeRange) -> dict[str, int]:
+    """Return how many slots of `span` are absent, by kind."""
     with stores.warehouse.begin() as connection:
-        absences = read_absences(connection, known_series(connection)[gone], after)
-    assert [absence.kind for absence in absences if absence.span.start >= after.start] == ["delisted"]
+        absences = read_absences(connection, known_series(connection)[series], span)
+    counts: Counter[str] = Counter()
+    for one in absences:
+        counts[one.kind.value] += (clip(one.span, span) or one.span).count(series.timeframe)
+    return dict(counts)
+
+
+def served_by(stores: Stores) -> Stores:
+    """Return the stores with the settings of now."""
+    return Stores(load_settings(), stores.warehouse, stores.archive, stores.raw)
+
+
+def test_a_symbol_that_leaves_the_list_is_looked_for_on_another_day(serve: Serve, stores: Stores) -> None:
+    """Delisted is said at the second look; what was said too early heals once the exchange lists it again."""
+    market = MadeUpMarket(symbols=["BTC/USDT", "OLD/USDT"])
+    days = [TimeRange(day, day + DAY) for day in (datetime(2026, 3, n, tzinfo=UTC) for n in range(1, 5))]
+    clock = Clock(days[0].end + timedelta(minutes=5))
+    server = serve(market, "binance", clock=clock)
+    gone, stays = (Series.parse(f"binance:{symbol}:1m") for symbol in market.symbols[::-1])
+    ready, _ = load_all(stores, gone, days[0])
+
+    server.unlisted.add("OLD/USDT")
+    clock.now += DAY
+    with pytest.raises(NotListedError, match="lists OLD/USDT no more, as seen on 2026-03-03 00:05") as caught:
+        ingest(ready, Partition(gone, days[1]), "first look")
+    assert caught.value.is_retryable
+    assert ingest(ready, Partition(stays, days[1]), "test").rows > 1000, "its neighbour goes on"
+    clock.now += timedelta(hours=10)
+    with pytest.raises(NotListedError, match="as seen on 2026-03-03 00:05"):
+        ingest(ready, Partition(gone, days[1]), "the same day")
+    assert kinds_of(ready, gone, days[1]) == {"unfetched": 1440}
+
+    clock.now = days[2].end + timedelta(minutes=5)
+    repaired = repair(ready, "binance", clock.now + 365 * DAY, "second look", only=[gone])
+    assert (repaired.failures, kinds_of(ready, gone, days[1])) == ([], {"delisted": 1440})
+    report = ingest(ready, Partition(gone, days[2]), "later")
+    assert (report.rows, kinds_of(ready, gone, days[2])) == (0, {"delisted": 1440})
+    with stores.warehouse.begin() as connection:
+        evidence = {a.evidence for a in read_absences(connection, known_series(connection)[gone], days[2])}
+        assert read_listing(connection, gone).ended_ms == days[1].start_ms
+    assert any("lacked it on 2026-03-03 00:05, and on a later day" in text for text in evidence)
+
+    server.unlisted.clear()
+    clock.now += DAY
+    assert ingest(ready, Partition(gone, days[3]), "it is back").rows > 1000
+    with stores.warehouse.begin() as connection:
+        listing = read_listing(connection, gone)
+        now = connection.execute(select(func.now())).scalar_one()
+    assert (listing.ended_ms, listing.unlisted_ms) == (None, None)
+    assert repair(ready, "binance", now, "heals", only=[gone]).failures == []
+    for day in days[1:3]:
+        assert kinds_of(ready, gone, day) == kinds_of(ready, stays, day) | kinds_of(ready, gone, day)
+        assert "delisted" not in kinds_of(ready, gone, day)
+        assert sum(kinds_of(ready, gone, day).values()) < 440
+    assert is_sound(audit(ready))
+
+
+def test_what_is_older_than_a_symbol_that_is_gone_cannot_be_had(serve: Serve, stores: Stores) -> None:
+    """A hole from before the end of a delisted series is no outage: the exchange serves it no longer."""
+    market = MadeUpMarket(symbols=["BTC/USDT", "OLD/USDT"])
+    first = datetime(2026, 3, 1, tzinfo=UTC)
+    clock = Clock(first + 3 * DAY)
+    server = serve(market, "binance", clock=clock)
+    gone = Series.parse("binance:OLD/USDT:1m")
+    ready, _ = load_all(stores, gone, TimeRange(first + DAY, first + 2 * DAY))
+    server.unlisted.add("OLD/USDT")
+    older = Partition(gone, TimeRange(first, first + DAY))
+    with pytest.raises(NotListedError):
+        ingest(ready, older, "first look")
+    clock.now += 2 * DAY
+    ingest(ready, older, "second look")
+    assert kinds_of(ready, gone, older.time_range) == {"beyond_retention": 1440}
+
+
+@pytest.mark.parametrize("exchange", ["binance", "coinbase", "kraken"])
+@pytest.mark.parametrize("fault", ["html", "empty_200", "empty_object", "empty_list", "empty_listing"])
+def test_a_list_that_says_nothing_delists_nothing(
+    exchange: str, fault: str, serve: Serve, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page, an empty body or an empty list is an error that passes; the range is unfetched, and heals."""
+    monkeypatch.setattr("etl.extract.patience._WAIT", tenacity.wait_none())
+    day = TimeRange(datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 2, tzinfo=UTC))
+    clock = Clock(day.end + timedelta(minutes=5))
+    server = serve(MadeUpMarket(symbols=["BTC/USD"]), exchange, clock=clock)
+    ready, series = served_by(stores), Series.parse(f"{exchange}:BTC/USD:1h")
+    early, late = day.windows(12 * 3_600_000)
+    ingest(ready, Partition(series, early), "test")
+    for route in LISTS[exchange]:
+        server.faults.add(fault, times=None, route=route)
+    with pytest.raises(MalformedPayloadError) as caught:
+        ingest(ready, Partition(series, late), "faulty")
+    assert caught.value.is_retryable
+    assert kinds_of(ready, series, late) == {"unfetched": 12}
+    server.faults.clear()
+    clock.now += DAY
+    repair(ready, exchange, clock.now + 365 * DAY, "heals", only=[series])
+    assert kinds_of(ready, series, day) == {}
+
+
+def test_a_symbol_at_rest_is_not_delisted_before_a_day_is_over(serve: Serve, stores: Stores) -> None:
+    """An exchange at work on itself says of all symbols that they are not traded."""
+    day = TimeRange(datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 2, tzinfo=UTC))
+    market = MadeUpMarket(symbols=["NEW/USDT"], listed={"NEW/USDT": (None, to_ms(day.start + DAY / 2))})
+    clock = Clock(day.end + timedelta(minutes=5))
+    serve(market, "binance", clock=clock)
+    ready, series = served_by(stores), Series.parse("binance:NEW/USDT:1h")
+    early, late = day.windows(12 * 3_600_000)
+    for half in (early, late):
+        ingest(ready, Partition(series, half), "test")
+    assert kinds_of(ready, series, late) == {"pending": 12}
+    clock.now += DAY
+    ingest(ready, Partition(series, late), "a day later")
+    assert kinds_of(ready, series, late) == {"delisted": 12}
 
 
 def test_a_delisted_series_ends_and_a_young_one_begins(serve: Serve, stores: Stores) -> None:

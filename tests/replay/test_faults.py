@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import math
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from http.client import IncompleteRead
 from typing import Any, NamedTuple
@@ -115,16 +118,19 @@ ROW_FAULTS: dict[str, Callable[[list[Any], list[Any], Case], bool]] = {
     "wrong_order": lambda rows, sound, case: rows == sound[::-1] != sound,
     "duplicate_page": lambda rows, sound, case: rows == [row for row in sound for _ in range(2)],
     "missing": lambda rows, sound, case: rows == sound[:3] + sound[4:],
+    "no_rows": lambda rows, sound, case: rows == [],
     "late": _lacks_the_young,
 }
 STATUSES = {"http_429": 429, "http_429_bare": 429, "http_418": 418, "http_500": 500, "http_503": 503}
-GATEWAYS = {"http_502": 502, "http_504": 504}
-OTHERS = {"html", "empty_200", "truncated", "reset", "timeout", "slow", "maintenance", "wrong_checksum"}
+GATEWAYS = {"http_404": 404, "http_502": 502, "http_504": 504}
+EMPTY = {"empty_object": {}, "empty_list": []}
+FILES = {"wrong_checksum", "file_differs", "file_cut"}
+OTHERS = {"html", "empty_200", "truncated", "reset", "timeout", "slow", "maintenance", "error_200", "empty_listing"}
 
 
 def test_every_fault_is_tried_here() -> None:
     """A new fault needs its test."""
-    assert {*ROW_FAULTS, *STATUSES, *GATEWAYS, *OTHERS} == set(FAULTS)
+    assert {*ROW_FAULTS, *STATUSES, *GATEWAYS, *EMPTY, *FILES, *OTHERS} == set(FAULTS)
 
 
 @pytest.mark.parametrize("name", ROW_FAULTS)
@@ -136,7 +142,7 @@ def test_a_row_fault_changes_what_it_says_and_no_more(server: ReplayServer, ask:
     assert faulty.status == 200
     rows = case.rows(json.loads(faulty.body))
     assert ROW_FAULTS[name](rows, sound, case)
-    if name not in {"null", "nan", "nan_string"}:
+    if name not in {"null", "nan", "nan_string", "no_rows"}:
         assert {type(row[case.low]) for row in rows} == {type(row[case.low]) for row in sound}
     assert case.rows(ask(server, case.path, **case.params).json) == sound
 
@@ -184,6 +190,70 @@ def test_strict_json_refuses_it(server: ReplayServer, ask: Any, case: Case, name
     assert answer.status == 200
     with pytest.raises(orjson.JSONDecodeError):
         _ = answer.json
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_an_answer_may_say_nothing(server: ReplayServer, ask: Any, case: Case, name: str) -> None:
+    """JSON, with status 200, of the wrong form or without a word."""
+    server.faults.add(name)
+    answer = ask(server, case.path, **case.params)
+    assert (answer.status, answer.json) == (200, EMPTY[name])
+
+
+def test_an_error_may_come_with_status_200(server: ReplayServer, ask: Any, case: Case) -> None:
+    """In the exchange's words."""
+    server.faults.add("error_200")
+    answer = ask(server, case.path, **case.params)
+    assert (answer.status, set(answer.json) <= {"code", "msg", "message", "error"}) == (200, True)
+
+
+@pytest.mark.parametrize(
+    ("path", "entries"),
+    [
+        ("exchangeInfo", lambda answer: answer["symbols"]),
+        ("/products", lambda answer: answer),
+        ("/0/public/AssetPairs", lambda answer: answer["result"]),
+    ],
+)
+def test_a_list_of_symbols_may_be_empty(
+    server: ReplayServer, ask: Any, path: str, entries: Callable[[Any], Any]
+) -> None:
+    """In its usual form; what is no list of symbols is left alone."""
+    server.faults.add("empty_listing", None, route="*")
+    sound = ask(server, "time").json
+    empty = ask(server, path).json
+    server.faults.clear()
+    full = ask(server, path).json
+    assert "serverTime" in sound
+    assert (len(entries(empty)), len(entries(full)) > 0, type(empty)) == (0, True, type(full))
+
+
+def test_a_fault_of_every_route_befalls_refusals_too(server: ReplayServer, ask: Any) -> None:
+    """A gateway answers for an exchange whatever it was asked; without it the exchange refuses as ever."""
+    server.faults.add("html", None, route="*")
+    paths = ("time", "exchangeInfo", "/products", "/products/NO-ONE/candles", "/0/public/Time", ARCHIVE)
+    assert {ask(server, path).headers["Content-Type"] for path in paths} == {"text/html"}
+    server.faults.clear()
+    assert ask(server, "/products/NO-ONE/candles").status == 404
+
+
+@pytest.mark.parametrize(("name", "rows", "wrong"), [("file_differs", 24, 1), ("file_cut", 8, 0)])
+def test_a_file_may_be_wrong_and_agree_with_its_checksum(
+    server: ReplayServer, ask: Any, name: str, rows: int, wrong: int
+) -> None:
+    """It unpacks, its checksum is its own, and some of its candles are others or are not there."""
+
+    def lines_of(file: bytes) -> list[str]:
+        with zipfile.ZipFile(io.BytesIO(file)) as archive:
+            return archive.read(archive.namelist()[0]).decode().splitlines()
+
+    sound = lines_of(ask(server, ARCHIVE).body)
+    server.faults.add(name, None)
+    file, stated = ask(server, ARCHIVE).body, ask(server, f"{ARCHIVE}.CHECKSUM").body.decode()
+    server.faults.clear()
+    assert stated.split() == [hashlib.sha256(file).hexdigest(), ARCHIVE.rpartition("/")[2]]
+    lines = lines_of(file)
+    assert (len(lines), sum(line not in sound for line in lines)) == (rows, wrong)
 
 
 def test_a_reset_ends_the_body_early(server: ReplayServer, ask: Any, case: Case) -> None:
