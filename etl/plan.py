@@ -24,12 +24,15 @@ _Answer = TypeVar("_Answer")
 def settling(stores: Stores, partition: Partition, settle: timedelta) -> Partition:
     """Return the partition, begun up to `settle` earlier where that was loaded before.
 
-    Exchanges correct closed candles late. What was never loaded is left to its own partition.
+    Exchanges correct closed candles late: of those that closed within `settle` each is whole in what is asked for, so
+    that `1d` settles within hours too. What was never loaded is left to its own partition.
     """
     covered = _covered(stores, partition.series)
-    start = partition.time_range.start
+    start, timeframe = partition.time_range.start, partition.series.timeframe
     earliest = max((span.start for span in covered if span.start < start <= span.end), default=start)
-    return Partition(partition.series, TimeRange(max(start - settle, earliest), partition.time_range.end))
+    begin = timeframe.floor(start - settle) if settle else start
+    begin = begin if begin >= earliest else min(timeframe.ceil(earliest), start)
+    return Partition(partition.series, TimeRange(begin, partition.time_range.end))
 
 
 def plan(stores: Stores, series: Series, wanted: TimeRange, settle: timedelta | None) -> list[Partition]:

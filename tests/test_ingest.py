@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,9 +11,10 @@ from etl.audit import audit, is_sound
 from etl.ingest import clean_pages, ingest, load
 from etl.plan import plan, settling
 from etl.replay import FaultPlan, MadeUpMarket, ReplayServer
-from etl.series import TimeRange
+from etl.series import Series, TimeRange
 from etl.settings import load_settings
 from etl.stores import Partition, Stores
+from etl.timeframe import Timeframe
 from tests.conftest import BTC
 from tests.markets import kline, put_pages
 from tests.snapshots import tables_of
@@ -26,11 +28,11 @@ def day(number: int, count: int = 1) -> TimeRange:
     return TimeRange(start, start + count * DAY)
 
 
-def fill(stores: Stores, span: TimeRange) -> None:
-    """Load a sound candle for every minute of `span`."""
-    put_pages(stores.raw, BTC, span, [kline(at) for at in range(span.start_ms, span.end_ms, 60_000)])
-    clean_pages(stores, Partition(BTC, span))
-    load(stores, Partition(BTC, span), "test")
+def fill(stores: Stores, span: TimeRange, series: Series = BTC) -> None:
+    """Load a sound candle for every slot of `span`."""
+    put_pages(stores.raw, series, span, [kline(at) for at in range(span.start_ms, span.end_ms, series.timeframe.ms)])
+    clean_pages(stores, Partition(series, span))
+    load(stores, Partition(series, span), "test")
 
 
 def test_a_plan_asks_only_for_what_is_not_accounted_for(stores: Stores) -> None:
@@ -59,6 +61,17 @@ def test_settling_looks_again_at_what_was_loaded(stores: Stores) -> None:
     assert settling(stores, Partition(BTC, day(3)), 3 * DAY).time_range == day(2, 2)
     assert settling(stores, Partition(BTC, day(3)), DAY / 2).time_range.start == day(2).start + DAY / 2
     assert settling(stores, Partition(BTC, day(4)), DAY).time_range == day(4), "the day between was never loaded"
+
+
+def test_settling_takes_whole_candles(stores: Stores) -> None:
+    """Of any timeframe it begins where the first candle opens that closed within the settling time, if it is held."""
+    for timeframe in Timeframe:
+        series = replace(BTC, timeframe=timeframe)
+        fill(stores, day(2), series)
+        for hours in (1, 5, 24, 100):
+            start = settling(stores, Partition(series, day(3)), timedelta(hours=hours)).time_range.start
+            assert start == max(timeframe.floor(day(3).start - timedelta(hours=hours)), day(2).start)
+        assert settling(stores, Partition(series, day(3)), timedelta(0)).time_range == day(3)
 
 
 def test_a_late_correction_is_found_and_leaves_a_revision(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:

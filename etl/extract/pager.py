@@ -22,6 +22,7 @@ from etl.extract.source import Bounds, Page, Route, Source
 from etl.extract.together import together
 from etl.extract.trades import has_trade_before, lead_windows
 from etl.series import TimeRange
+from etl.timeframe import to_ms
 
 log = logging.getLogger(__name__)
 
@@ -58,8 +59,8 @@ async def fetch_range(
 
     Args:
         source: The exchange.
-        raw: Where pages are kept; one that is there is not asked for, unless it is more than a day old. The range is on
-            the timeframe's grid, and closed by the exchange's clock.
+        raw: Where pages are kept; one that is there is not asked for, unless it is more than a day old. The range is
+            closed by the exchange's clock; what is asked for begins and ends on the timeframe's grid.
         places: As many as requests may be under way side by side, here and elsewhere.
         known: Where the series begins and is said to have ended, if that is known. The end is asked about again.
         on_page: Called with each page, in the order of their arrival, and how many candles of the range it settles.
@@ -91,20 +92,20 @@ class _Walk:
 
     async def range(self) -> list[PageKey]:
         """Return the pages of the range, in the order of their windows."""
-        span, series = self.raw.time_range, self.raw.series
+        series = self.raw.series
         files, windows = await self._files()
         windows = [window for window in windows if self.bounds.may_hold(window)]
         head = await self._page(windows[0]) if windows else []
         if (
             head
-            and windows[0].start == span.start
+            and windows[0].start_ms == self._start_ms
             and (all(self.is_empty[key] for key in head) or self._may_begin_in(head))
         ):
             # Years before a listing, or after a delisting, are not walked; and what is from before is no outage.
             self.bounds = await find_bounds(self.source, series, self.known)
         rest = [window for window in windows[1:] if self.bounds.may_hold(window)]
         pages = [*head, *chain.from_iterable(await together(map(self._page, rest)))]
-        is_tail_empty = bool(pages) and pages[-1].window.end == span.end and self.is_empty[pages[-1]]
+        is_tail_empty = bool(pages) and pages[-1].window.end_ms == self._end_ms and self.is_empty[pages[-1]]
         if is_tail_empty and not await self.source.is_trading(series.symbol):
             self.bounds = await find_bounds(self.source, series, self.known)
         return sorted([*await self._lead(pages), *files, *pages], key=lambda key: key.window.start)
@@ -115,7 +116,7 @@ class _Walk:
             return False
         pages = [page for key in head if (page := self.raw.read_page(key)) is not None]
         times = (self.source.traits.layout.open_time_ms(row) for page in pages for row in page.rows())
-        return self.raw.time_range.start_ms not in times
+        return self._start_ms not in times
 
     async def _files(self) -> tuple[list[PageKey], list[TimeRange]]:
         """Take what lies as a file. Return those pages, and the windows that are left to ask for."""
@@ -125,15 +126,15 @@ class _Walk:
         taken: list[PageKey] = []
         left: list[TimeRange] = []
         if self.source.traits.rebuilds:
-            left += self._windows(self.raw.time_range.start_ms, start_ms)
-        elif start_ms > self.raw.time_range.start_ms:
+            left += self._windows(self._start_ms, start_ms)
+        elif start_ms > self._start_ms:
             self.known = replace(self.known, served_from_ms=start_ms)
             self.bounds = replace(self.bounds, served_from_ms=start_ms)
         for key, rest in filter(None, found):
             taken.append(key)
             left += [*self._windows(start_ms, key.window.start_ms), *rest]
             start_ms = key.window.end_ms
-        return taken, [*left, *self._windows(start_ms, self.raw.time_range.end_ms)]
+        return taken, [*left, *self._windows(start_ms, self._end_ms)]
 
     async def _file(self, file: BulkFile) -> tuple[PageKey, Sequence[TimeRange]] | None:
         """Take one file. Return its page and what it lacks; None if it is not there or cannot be trusted."""
@@ -149,18 +150,28 @@ class _Walk:
 
     async def _own_from_ms(self) -> int:
         """Return from where in the range on the exchange serves candles of its own."""
-        traits, span = self.source.traits, self.raw.time_range
+        traits = self.source.traits
         if traits.reach is None:
-            return span.start_ms
+            return self._start_ms
         # In steps, so that a fetch that is run again finds most of its windows.
         step_ms = _REACH_STEP * self.raw.series.timeframe.ms
         reach_ms = await self.source.clock_ms() - traits.reach * self.raw.series.timeframe.ms
-        return min(max(span.start_ms, (reach_ms // step_ms + 2) * step_ms), span.end_ms)
+        return min(max(self._start_ms, (reach_ms // step_ms + 2) * step_ms), self._end_ms)
 
     def _windows(self, start_ms: int, end_ms: int) -> list[TimeRange]:
         if start_ms >= end_ms:
             return []
         return list(TimeRange.from_ms(start_ms, end_ms).windows(self._page_width_ms))
+
+    @property
+    def _start_ms(self) -> int:
+        """The first open time in the range: wherever that begins, windows lie on the grid."""
+        return to_ms(self.raw.series.timeframe.ceil(self.raw.time_range.start))
+
+    @property
+    def _end_ms(self) -> int:
+        """When the last candle that opens in the range closes; not after `_start_ms` if none does."""
+        return to_ms(self.raw.series.timeframe.ceil(self.raw.time_range.end))
 
     @property
     def _page_width_ms(self) -> int:
@@ -226,7 +237,7 @@ class _Walk:
 
     def _settled(self, page: Page, reading: Reading) -> int:
         """Return for how many candles of the range nothing is left to be asked after this page."""
-        if page.route is Route.AGAIN or page.window.end <= self.raw.time_range.start:
+        if page.route is Route.AGAIN or page.window.end_ms <= self._start_ms:
             return 0
         timeframe = self.raw.series.timeframe
         return page.window.count(timeframe) - sum(rest.count(timeframe) for rest in reading.rest)

@@ -57,6 +57,19 @@ def test_a_page_that_lacks_a_candle_is_asked_for_once_more(raw: RawPartition) ->
     assert not again.asked
 
 
+def test_a_range_between_the_slots_is_asked_for_on_the_grid(tmp_path: Path) -> None:
+    """A range that begins and ends within a minute asks once for the minutes that open in it, and for none twice."""
+    half_ms = 30_000
+    span = TimeRange.from_ms(ORIGIN_MS + half_ms, ORIGIN_MS + 34 * 60_000 + half_ms)
+    venue, raw = Venue(rows(ALL)), RawStore(tmp_path).partition(BTC, span)
+    report = walk(venue, raw)
+    assert fetched(raw) == list(range(1, 35))
+    assert (report.asked, venue.searched) == (4, [])
+    between = RawStore(tmp_path).partition(BTC, TimeRange.from_ms(ORIGIN_MS + 1, ORIGIN_MS + half_ms))
+    assert walk(venue, between).pages == 0
+    assert between.read_list().pages == ()
+
+
 def test_what_arrived_before_a_failure_is_not_asked_for_again(
     raw: RawPartition, monkeypatch: pytest.MonkeyPatch
 ) -> None:
