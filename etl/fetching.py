@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from etl.answers import OnAnswer, ignore
-from etl.errors import NotClosedError, NotListedError, SourceUnavailableError, UnknownSymbolError
+from etl.errors import ConfigError, NotClosedError, NotListedError, SourceUnavailableError, UnknownSymbolError
+from etl.exchanges import EXCHANGES
 from etl.extract import (
     Bounds,
     Budget,
@@ -24,7 +25,8 @@ from etl.extract import (
     fetch_range,
     open_source,
 )
-from etl.settings import Settings
+from etl.homes import check_stack
+from etl.settings import ANY_PROTOCOL, Settings
 from etl.timeframe import from_ms
 from etl.traffic import Counting
 from etl.warehouse import Listing, SharedBudget, Warehouse, local_budget
@@ -63,10 +65,17 @@ async def open_exchange(
         gently: What share of the exchange's limit to stay within besides, whatever the others leave.
 
     Raises:
-        ConfigError: Nobody knows such an exchange.
+        ConfigError: No adapter speaks to such an exchange, no setting says where it is, or the stack that serves it
+            does not run.
         StoreUnavailableError: The warehouse does not answer.
     """
     traits, own = settings.traits(name), settings.exchange(name)
+    if own.base_url is None and name not in EXCHANGES and own.protocol != ANY_PROTOCOL:
+        raise ConfigError(
+            f"no address for exchange {name!r}, which speaks the protocol of {own.protocol}; set "
+            f"CHANDLER_EXCHANGES__{name.upper()}__BASE_URL, or CHANDLER_HOME to the home of the stack that serves it"
+        )
+    check_stack(settings.home, name, None if own.base_url is None else str(own.base_url))
     limit, interval_s = traits.weight_limit, traits.limit_interval_s
     if warehouse is None:
         opening = local_budget(weight_limit=limit, interval_s=interval_s, share=own.share)

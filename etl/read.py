@@ -200,7 +200,7 @@ def _last_archived(archive: Archive, series: Series, before: datetime) -> pa.Tab
 
 @contextmanager
 def _reading(settings: Settings, series: Series, as_of: datetime | None) -> Iterator[_Reader]:
-    with open_warehouse(settings) as warehouse, begin_reading(warehouse) as connection:
+    with open_warehouse(settings, creates=False) as warehouse, begin_reading(warehouse) as connection:
         known = known_series(connection)
         if series not in known:
             raise ConfigError(f"{series} was never loaded{nearest(str(series), map(str, known))}")

@@ -27,6 +27,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 
 from etl.errors import ConfigError
 from etl.exchanges import ANY, EXCHANGES, Traits
+from etl.homes import HOME, likely_home, read_note
 from etl.keeping import Keep
 from etl.learning import Learning
 from etl.probing import SETTLE
@@ -139,7 +140,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="CHANDLER_", env_nested_delimiter="__", frozen=True, extra="forbid")
 
-    home: Path = Path(".chandler")
+    home: Path = HOME
     warehouse_url: str | None = None
     archive_url: str | None = None
     archive_fallback: Path | None = None
@@ -192,6 +193,11 @@ class Settings(BaseSettings):
         for timeframe in feed.timeframes:
             if timeframe not in traits.timeframes:
                 yield _lacks(feed.exchange, timeframe, traits)
+
+    @property
+    def is_home_chosen(self) -> bool:
+        """Whether `home` was named by somebody; else it is the default, or was found."""
+        return "home" in self.model_fields_set
 
     def exchange(self, name: str) -> ExchangeSettings:
         """Return the settings of exchange `name`; the defaults if none are given."""
@@ -260,7 +266,15 @@ def _slash_hint(symbol: str, traits: Traits) -> str:
 
 
 def feeds_path() -> Path:
-    """Return where the feeds are configured: `CHANDLER_FEEDS`, or feeds.toml in the working directory."""
+    """Return where the feeds are configured.
+
+    `CHANDLER_FEEDS` names the file; else it is the one that the stack of the home runs, or feeds.toml in the working
+    directory.
+    """
+    if "CHANDLER_FEEDS" not in os.environ:
+        note = read_note(likely_home())
+        if note is not None and Path(note.feeds).is_file():
+            return Path(note.feeds)
     return Path(os.environ.get("CHANDLER_FEEDS", "feeds.toml")).absolute()
 
 
@@ -277,9 +291,25 @@ def load_settings(path: Path | None = None, **overrides: Any) -> Settings:
     path = path or feeds_path()
     content = read_toml(path, "CHANDLER_FEEDS")
     try:
-        return Settings(**content).model_copy(update=overrides)
+        settings = Settings(**content).model_copy(update=overrides)
     except ValidationError as error:
         raise ConfigError("\n".join(f"{path}: {line}" for line in problem_lines(error, _known_keys))) from error
+    return _with_stack(settings)
+
+
+def _with_stack(settings: Settings) -> Settings:
+    """Return the settings with the home and the addresses of the local stack that they do not name themselves."""
+    if not settings.is_home_chosen and settings.warehouse_url is None and (home := likely_home()) != settings.home:
+        settings = settings.model_copy(update={"home": home})
+    note = read_note(settings.home)
+    if note is None:
+        return settings
+    exchanges = dict(settings.exchanges)
+    for name, addresses in note.exchanges.items():
+        own = settings.exchange(name)
+        if name in exchanges and own.base_url is None:
+            exchanges[name] = ExchangeSettings.model_validate({**own.model_dump(exclude_none=True), **addresses})
+    return settings.model_copy(update={"exchanges": exchanges})
 
 
 def _known_keys(place: tuple[int | str, ...]) -> Iterable[str]:

@@ -46,7 +46,11 @@ class Stores:
 
 
 @contextmanager
-def open_stores(settings: Settings) -> Iterator[Stores]:
-    """Open warehouse, archive and raw store; see `open_warehouse` for what may be raised."""
-    with open_warehouse(settings) as warehouse:
+def open_stores(settings: Settings, *, creates: bool = True) -> Iterator[Stores]:
+    """Open warehouse, archive and raw store; see `open_warehouse` for what may be raised.
+
+    Args:
+        creates: Whether they are made where there are none.
+    """
+    with open_warehouse(settings, creates=creates) as warehouse:
         yield Stores(settings, warehouse, open_archive(settings), RawStore(settings.home / "raw"))

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from etl.homes import write_note
 from etl.replay import MadeUpMarket
-from etl.settings import Settings, load_settings
+from etl.settings import Settings, feeds_path, load_settings
 from etl.timeframe import Timeframe
 from etl.warehouse.embedded import embedded_postgres
 from stack.airflow import PARTS, USERS, airflow_environment, migrate_argv, part_argv
@@ -24,6 +25,7 @@ from stack.processes import Processes
 from stack.screen import Screen
 
 UI_PORT = 8080
+REPLAY = "replay"
 REPLAY_PORT = 8900
 _POOL_SLOTS = 4
 _MIGRATE_LIMIT_S = 180.0
@@ -76,8 +78,15 @@ def local_stack(
             screen.warn(f"An earlier stack was killed; stopped what it had left: {', '.join(leftovers)}.")
         cleanup.callback(_stop, processes, screen)
         environment = dict(os.environ)
+        served: dict[str, dict[str, str]] = {}
         if with_replay:
-            environment |= _start_replay(home, processes, screen)
+            served[REPLAY] = _start_replay(home, processes, screen)
+            environment |= {
+                f"CHANDLER_EXCHANGES__{name}__{key}".upper(): address
+                for name, addresses in served.items()
+                for key, address in addresses.items()
+            }
+        write_note(home.root, "make demo" if with_replay else "make run", feeds_path(), served)
         with screen.step("PostgreSQL"):
             metadata_url = cleanup.enter_context(embedded_postgres(home.root / "postgres", "airflow"))
             warehouse_url = cleanup.enter_context(embedded_postgres(home.root / "postgres", "warehouse"))
@@ -159,10 +168,7 @@ def _start_replay(home: Home, processes: Processes, screen: Screen) -> dict[str,
     argv = [chandler_path(), "replay", "--port", str(port), "--seed", seed]
     processes.start("replay", argv, os.environ)
     url = f"http://{HOST}:{port}"
-    return {
-        "CHANDLER_EXCHANGES__REPLAY__BASE_URL": url,
-        "CHANDLER_EXCHANGES__REPLAY__BULK_URL": f"{url}/data",
-    }
+    return {"base_url": url, "bulk_url": f"{url}/data"}
 
 
 def _start_airflow(

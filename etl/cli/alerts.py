@@ -170,5 +170,5 @@ def channels(as_json: AsJson = False) -> None:
 def _opened() -> Iterator[Warehouse]:
     from etl.warehouse import open_warehouse
 
-    with open_warehouse(load_settings()) as warehouse:
+    with open_warehouse(load_settings(), creates=False) as warehouse:
         yield warehouse

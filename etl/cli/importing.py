@@ -41,7 +41,7 @@ def import_candles(
     from etl.importing import plan_import, run_import
     from etl.progress import Outcome
 
-    with opened_stores() as stores:
+    with opened_stores(creates=True) as stores:
         with err.status(f"looking through {file.name}"):
             planned = plan_import(stores, file, whose)
         steps = run_import(stores, planned)

@@ -36,7 +36,7 @@ def rebuild(series: SomeSeries = None, as_json: AsJson = False) -> None:
     from etl.rebuild import LOST, plan_rebuild, run_rebuild
 
     outcome = Outcome()
-    with opened_stores() as stores:
+    with opened_stores(creates=True) as stores:
         if only:
             check_known(only, stores.archive.series())
         begun = time.monotonic()

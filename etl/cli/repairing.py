@@ -37,7 +37,7 @@ def repair(series: SomeSeries = None, start: Start = None, end: End = None, as_j
 
     reports: dict[str, RepairReport] = {}
     failures: list[ChandlerError] = []
-    with open_stores(settings) as stores:
+    with open_stores(settings, creates=False) as stores:
         with stores.warehouse.begin() as connection:
             known = known_series(connection)
         check_known(only, known)

@@ -34,11 +34,15 @@ End = Annotated[str | None, typer.Option(help="End, exclusive, such as 2024-02-0
 
 
 @contextmanager
-def opened_stores() -> Iterator[Stores]:
-    """Open the stores that the settings name."""
+def opened_stores(*, creates: bool = False) -> Iterator[Stores]:
+    """Open the stores that the settings name.
+
+    Args:
+        creates: Whether they are made where there are none: by commands that load.
+    """
     from etl.stores import open_stores
 
-    with open_stores(load_settings()) as stores:
+    with open_stores(load_settings(), creates=creates) as stores:
         yield stores
 
 

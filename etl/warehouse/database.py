@@ -16,6 +16,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from etl.errors import ConfigError, SchemaMismatchError, StoreError, StoreUnavailableError
+from etl.homes import check_store
 from etl.settings import Settings
 from etl.warehouse.embedded import embedded_postgres
 
@@ -95,7 +96,7 @@ class Warehouse:
 
 @contextmanager
 def open_warehouse(
-    settings: Settings, *, wait_s: int | None = None, longest_s: int | None = None
+    settings: Settings, *, wait_s: int | None = None, longest_s: int | None = None, creates: bool = True
 ) -> Iterator[Warehouse]:
     """Connect to the warehouse and bring its tables up to date; start the embedded server if no address is set.
 
@@ -103,15 +104,17 @@ def open_warehouse(
         wait_s: For so long at most wait for the server, and for what somebody else holds: connections, locks, tables
             that are just migrated. Without, for as long as it takes, but not for ever for a server that is silent.
         longest_s: For so long at most a statement goes on, but for a migration's. Without, for as long as it takes.
+        creates: Whether an embedded warehouse is made where there is none.
 
     Raises:
-        ConfigError: The address is none.
+        ConfigError: The address is none, there is no embedded warehouse to read, or several could be meant.
         StoreUnavailableError: The server cannot be reached.
         SchemaMismatchError: The tables are newer than this version.
     """
     with ExitStack() as stack:
         url = settings.warehouse_url
         if url is None:
+            check_store(settings.home, is_chosen=settings.is_home_chosen, creates=creates)
             url = stack.enter_context(embedded_postgres(settings.home / "postgres", "warehouse"))
         warehouse = stack.enter_context(_connected(url, wait_s))
         warehouse.limits = _limits(wait_s, longest_s)

@@ -63,7 +63,7 @@ def score(
 
     rounds: list[Round] = []
     failures: list[ChandlerError] = []
-    with open_warehouse(settings) as warehouse:
+    with open_warehouse(settings, creates=False) as warehouse:
         asked, judging = _wanted(warehouse, settings, only, model, is_again=within is not None)
         run, now = run_name(), datetime.now(UTC)
         for place, one in enumerate(asked, 1):
@@ -114,7 +114,7 @@ def anomalies(
     within = to_range(start, end)
     from etl.warehouse import known_series, open_warehouse
 
-    with open_warehouse(load_settings()) as warehouse:
+    with open_warehouse(load_settings(), creates=False) as warehouse:
         with warehouse.begin() as connection:
             check_known(only, known_series(connection))
         if scorings:

@@ -198,5 +198,5 @@ def _opened() -> Iterator[tuple[Connection, int]]:
     from etl.warehouse import open_warehouse
 
     settings = load_settings()
-    with open_warehouse(settings) as warehouse, warehouse.begin() as connection:
+    with open_warehouse(settings, creates=False) as warehouse, warehouse.begin() as connection:
         yield connection, settings.models.max_artifact_bytes

@@ -53,7 +53,7 @@ def train(timeframe: Timeframes = None, series: SomeSeries = None, end: Until = 
 
     trained: list[Trained] = []
     failures: list[ChandlerError] = []
-    with open_warehouse(settings) as warehouse:
+    with open_warehouse(settings, creates=False) as warehouse:
         for target in targets:
             try:
                 with _bar(target) as watch:

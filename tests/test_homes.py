@@ -1,0 +1,119 @@
+"""Homes: commands find the stores and the stack that are there, and make none by looking."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+import etl
+from etl.errors import ConfigError
+from etl.homes import read_note, write_note
+from etl.plan import check_feed
+from etl.replay import MadeUpMarket, ReplayServer
+from etl.settings import load_settings
+from tests.commands import Run, runner
+
+FEEDS = """
+[feeds.demo]
+exchange = "replay"
+symbols = ["BTC/USDT"]
+timeframes = ["1h"]
+start = 2024-01-01
+
+[exchanges.replay]
+protocol = "binance"
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory in which no home is named."""
+    for name in ("CHANDLER_HOME", "CHANDLER_FEEDS", "CHANDLER_WAREHOUSE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def chandler(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command."""
+    return runner(monkeypatch, capsys)
+
+
+def a_home(folder: Path, name: str) -> Path:
+    """Make what a stack leaves behind: a home with an embedded warehouse in it."""
+    home = folder / ".chandler" / name
+    (home / "postgres").mkdir(parents=True)
+    return home
+
+
+def noted(home: Path, folder: Path, url: str) -> None:
+    """Let this process be the stack of `home`."""
+    (folder / "demo.toml").write_text(FEEDS, encoding="utf-8")
+    addresses = {"replay": {"base_url": url, "bulk_url": f"{url}/data"}}
+    write_note(home, "make demo", folder / "demo.toml", addresses)
+
+
+def test_looking_makes_no_store(folder: Path, chandler: Run) -> None:
+    """A command or a reader that finds nothing says what to do, and leaves nothing behind."""
+    done = chandler("status")
+    assert done.status == 2
+    assert "nothing is loaded yet: there is no store in" in done.err
+    with pytest.raises(ConfigError, match="nothing is loaded yet"):
+        etl.read_candles("binance:BTC/USDT:1h", ("2024-01-01", "2024-01-02"))
+    assert not list(folder.iterdir())
+
+
+def test_the_only_store_is_found_and_of_several_none_is_guessed(folder: Path, chandler: Run) -> None:
+    """Beside one stack its home is meant; beside two the user is asked, and an environment variable says it."""
+    demo = a_home(folder, "demo")
+    assert load_settings().home == demo
+    a_home(folder, "run")
+    done = chandler("status")
+    assert done.status == 2
+    assert "several stores could be meant: .chandler/run, .chandler/demo; say which" in done.err
+
+
+def test_a_home_that_is_named_is_not_looked_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the environment says wins, and an address of a warehouse leaves the home alone."""
+    a_home(folder, "demo")
+    monkeypatch.setenv("CHANDLER_HOME", str(folder / "mine"))
+    assert load_settings().home == folder / "mine"
+    monkeypatch.delenv("CHANDLER_HOME")
+    monkeypatch.setenv("CHANDLER_WAREHOUSE_URL", "postgresql://127.0.0.1:1/none")
+    assert load_settings().home == folder / ".chandler"
+
+
+def test_a_terminal_of_the_stack_talks_to_the_stack(folder: Path) -> None:
+    """Feeds and addresses are those that the stack has noted; nobody else is asked."""
+    with ReplayServer(MadeUpMarket()) as server:
+        noted(a_home(folder, "demo"), folder, server.url)
+        settings = load_settings()
+        assert check_feed(settings, settings.feed("demo")) == []
+        assert str(settings.exchange("replay").base_url).rstrip("/") == server.url
+        assert server.requests
+
+
+def test_a_stack_that_is_down_is_named(folder: Path) -> None:
+    """Its exchange is not looked for elsewhere: the message says what starts it."""
+    home = a_home(folder, "demo")
+    noted(home, folder, "http://127.0.0.1:1")
+    note = json.loads((home / "stack.json").read_text())
+    (home / "stack.json").write_text(json.dumps({**note, "started_s": datetime.now(UTC).timestamp() - 1e6}))
+    assert not read_note(home).is_running  # type: ignore[union-attr]
+    settings = load_settings()
+    with pytest.raises(
+        ConfigError, match=r"the stack that serves replay does not run: .*demo; start it with `make demo`"
+    ):
+        check_feed(settings, settings.feed("demo"))
+
+
+def test_an_exchange_of_an_unknown_name_needs_an_address(folder: Path) -> None:
+    """It never falls back on the address of the exchange whose protocol it speaks."""
+    (folder / "feeds.toml").write_text(FEEDS, encoding="utf-8")
+    settings = load_settings()
+    with pytest.raises(ConfigError, match=r"no address for exchange 'replay', .* CHANDLER_EXCHANGES__REPLAY__BASE_URL"):
+        check_feed(settings, settings.feed("demo"))
