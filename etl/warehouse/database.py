@@ -23,7 +23,7 @@ from etl.warehouse.embedded import embedded_postgres
 log = logging.getLogger(__name__)
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-HEAD = "0010"
+HEAD = "0011"
 _HAS_CHUNKS = "SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'timescaledb')"
 _CONNECT_S = 10
 
