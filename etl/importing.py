@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from etl.archive import spans
-from etl.errors import ConfigError
+from etl.errors import ConfigError, QuarantineLimitError
 from etl.extract import Bounds, CandleFile, Fetched, PageKey, look_through
-from etl.ingest import clean_pages, load
+from etl.ingest import clean_pages, load_sound
 from etl.series import Series
 from etl.stores import Partition, Stores
 from etl.validate import CleanReport
@@ -76,10 +76,12 @@ def run_import(stores: Stores, planned: Import) -> Iterator[Imported]:
     """Load what is left, and yield each partition once it is committed.
 
     Raises:
-        QuarantineLimitError: Too many rows of a partition were refused. What was loaded before stays.
+        QuarantineLimitError: Too many rows of a partition were refused: raised for the first such partition once all
+            are yielded.
         StoreError: A store refuses or went away; the same import, begun again, goes on.
     """
     ranges = [partition.time_range for partition in planned.partitions]
+    errors: list[QuarantineLimitError] = []
     for batch in _batches(planned):
         for number, page in zip(batch, planned.file.pages(ranges, batch), strict=True):
             partition = planned.partitions[number]
@@ -87,7 +89,12 @@ def run_import(stores: Stores, planned: Import) -> Iterator[Imported]:
             raw.write_page(page)
             raw.write_list(Fetched((PageKey(page.window, page.route),), Bounds(), page.fetched_at_ms))
             cleaned = clean_pages(stores, partition)
-            yield Imported(partition, cleaned, load(stores, partition, planned.run, is_history=True))
+            loaded, error = load_sound(stores, partition, planned.run, is_history=True)
+            if error is not None:
+                errors.append(error)
+            yield Imported(partition, cleaned, loaded)
+    if errors:
+        raise errors[0]
 
 
 def account(imported: Sequence[Imported]) -> CleanReport:
@@ -101,6 +108,7 @@ def account(imported: Sequence[Imported]) -> CleanReport:
         accepted=sum(report.accepted for report in reports),
         repeated=sum(report.repeated for report in reports),
         outside=sum(report.outside for report in reports),
+        broken=sum(report.broken for report in reports),
         refused=dict(sorted(refused.items())),
     )
 

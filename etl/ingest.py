@@ -12,7 +12,6 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 
 from etl.errors import (
     MalformedPayloadError,
@@ -33,7 +32,7 @@ from etl.schema import Origin
 from etl.series import Series, TimeRange, subtract
 from etl.stores import Partition, Stores
 from etl.timeframe import from_ms
-from etl.validate import SUPERSEDED, CleanReport, ReceivedRows, Refused, clean
+from etl.validate import SUPERSEDED, Cleaned, CleanReport, ReceivedRows, clean
 from etl.warehouse import (
     LoadReport,
     covered_ranges,
@@ -110,9 +109,10 @@ def _miss(stores: Stores, partition: Partition, why: str) -> None:
 def clean_pages(stores: Stores, partition: Partition) -> CleanReport:
     """Judge the rows of the partition's pages and leave the outcome for `load`.
 
+    Of too many refused rows `load` tells, once what is sound is stored.
+
     Raises:
         StoreError: A page is missing.
-        QuarantineLimitError: More than `max_quarantined_pct` of the rows were refused. The pages are set aside.
     """
     log.info("clean %s", partition)
     series, time_range = partition.series, partition.time_range
@@ -121,15 +121,6 @@ def clean_pages(stores: Stores, partition: Partition) -> CleanReport:
     received = _received(pages, stores.settings.traits(series.exchange), time_range)
     cleaned = clean(received, series, time_range, stores.settings.rules_of(series.exchange))
     report = cleaned.report
-    # Of a superseded row's candle another row is there, so it says nothing against the exchange.
-    wrong = [row for row in cleaned.refused if row.rule != SUPERSEDED]
-    if 100 * len(wrong) > stores.settings.max_quarantined_pct * report.rows:
-        aside = raw.set_aside()
-        raise QuarantineLimitError(
-            _limit_message(wrong, report, stores.settings.max_quarantined_pct, aside),
-            series=series,
-            time_range=time_range,
-        )
     write_handover(raw.folder, cleaned)
     log.info(
         "%d rows: %d accepted, %d repeated, %d outside the range, %d refused",
@@ -157,8 +148,20 @@ def load(
         is_history: Whether it is a backfill or a repair: of what is strange in it nobody is told.
 
     Raises:
+        QuarantineLimitError: Of too many candles only refused rows came. What is sound is stored, and the others are
+            absent as `refused`, so that a repair asks for them again.
         StoreError: A store refuses or went away. What was there before is whole, and a rerun ends what was begun.
     """
+    report, error = load_sound(stores, partition, run, is_announced=is_announced, is_history=is_history)
+    if error is not None:
+        raise error
+    return report
+
+
+def load_sound(
+    stores: Stores, partition: Partition, run: str, *, is_announced: bool = False, is_history: bool = False
+) -> tuple[LoadReport, QuarantineLimitError | None]:
+    """Do what `load` does, and return the error that it raises once the partition is committed."""
     log.info("load %s", partition)
     started = time.monotonic()
     raw = stores.raw.partition(partition.series, partition.time_range)
@@ -168,18 +171,20 @@ def load(
         # A try that was killed after its commit has taken it away.
         if (done := _loaded_by(stores, partition, run)) is None:
             raise
-        return done
+        return done, None
+    error = _limit_error(stores, partition, cleaned)
     report = put(
         stores,
         partition,
         Incoming(cleaned.candles, cleaned.refused, fetched.bounds, from_ms(fetched.asked_at_ms)),
         run,
-        is_announced=is_announced,
-        is_history=is_history,
+        is_announced=is_announced and error is None,
+        # Of what is strange in it the refused rows tell already.
+        is_history=is_history or error is not None,
     )
     raw.fold()
     log.info("loaded in %.1f s", time.monotonic() - started)
-    return report
+    return report, error
 
 
 def ingest(stores: Stores, partition: Partition, run: str, on_page: OnPage = lambda page, candles: None) -> LoadReport:
@@ -214,14 +219,23 @@ def _loaded_by(stores: Stores, partition: Partition, run: str) -> LoadReport | N
     return found.report
 
 
-def _limit_message(refused: Sequence[Refused], report: CleanReport, limit_pct: float, aside: Path) -> str:
-    share_pct = 100 * len(refused) / report.rows
-    examples = "; ".join(f"{row.rule}: {row.evidence}" for row in refused[:3])
-    return (
-        f"{len(refused)} of {report.rows} rows were refused ({share_pct:.1f} %, limit {limit_pct} %) by "
-        f"{_by_rule(report)}. For example {examples}. The pages are kept in {aside}. Fetch the partition "
-        "again (in Airflow: clear its fetch task and what follows), or raise max_quarantined_pct if this is right"
+def _limit_error(stores: Stores, partition: Partition, cleaned: Cleaned) -> QuarantineLimitError | None:
+    """Return the error that too many refused rows are; None if there are not too many."""
+    settings, report = stores.settings, cleaned.report
+    candles = report.accepted + report.broken
+    if report.broken <= settings.max_quarantined_rows or 100 * report.broken <= settings.max_quarantined_pct * candles:
+        return None
+    share_pct = 100 * report.broken / candles
+    wrong = [row for row in cleaned.refused if row.rule != SUPERSEDED]
+    examples = "; ".join(f"{row.rule}: {row.evidence}" for row in wrong[:3])
+    message = (
+        f"{report.broken} of {candles} candles came only as refused rows ({share_pct:.1f} %, limit "
+        f"{settings.max_quarantined_pct} %): {_by_rule(report)}. For example {examples}. The {report.accepted} sound "
+        "candles are stored. Look at the refused rows with chandler quarantine list. A repair asks for them again "
+        "after a day; to ask now, fetch the partition again (in Airflow: clear its fetch task and what follows). If so "
+        "many are to be expected, raise max_quarantined_pct"
     )
+    return QuarantineLimitError(message, series=partition.series, time_range=partition.time_range)
 
 
 def _by_rule(report: CleanReport) -> str:

@@ -16,8 +16,7 @@ from etl.extract import Bounds
 from etl.schema import Flag, to_column
 from etl.series import TimeRange
 from etl.stores import Partition, Stores
-from etl.timeframe import Timeframe
-from etl.validate import FORMING, Refused, explain, find_absences, flag_candles
+from etl.validate import Refused, explain, find_absences, flag_candles, refused_slots
 from etl.warehouse import (
     Asking,
     Finding,
@@ -98,7 +97,9 @@ def put(
                 missing,
                 series.timeframe,
                 **asdict(incoming.bounds),
-                refused=_refused_at(incoming.refused, series.timeframe),
+                refused=refused_slots(
+                    ((row.open_time_ms, row.rule, row.evidence) for row in incoming.refused), series.timeframe
+                ),
             )
         ]
         files = _archive(stores.archive, partition, merged)
@@ -139,15 +140,6 @@ def _archive(archive: Archive, partition: Partition, merged: Merge) -> list[str]
         covered = archive.covered(partition.series, later)
         archive.write(partition.series, later, merged.after, covered)
     return files
-
-
-def _refused_at(refused: Sequence[Refused], timeframe: Timeframe) -> dict[int, str]:
-    """Return, by open time, the rule that refused the row of a candle; one that is forming still comes."""
-    return {
-        row.open_time_ms: row.rule
-        for row in refused
-        if row.open_time_ms is not None and row.open_time_ms % timeframe.ms == 0 and row.rule != FORMING
-    }
 
 
 def _log_load(partition: Partition, report: LoadReport, merged: Merge, absent: Sequence[Finding]) -> None:

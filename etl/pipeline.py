@@ -17,10 +17,10 @@ from itertools import zip_longest
 from typing import Protocol
 
 from etl.accounting import account_for_loads
-from etl.errors import ChandlerError
+from etl.errors import ChandlerError, QuarantineLimitError
 from etl.extract import Page
 from etl.fetching import Exchange, open_exchange
-from etl.ingest import clean_pages, fetch_partition, load
+from etl.ingest import clean_pages, fetch_partition, load_sound
 from etl.plan import plan
 from etl.series import Series, TimeRange
 from etl.stores import Partition, Stores
@@ -44,7 +44,7 @@ class Watcher(Protocol):
         """A partition is committed."""
 
     def failed(self, series: Series, error: ChandlerError) -> None:
-        """No more of this series will be tried."""
+        """A partition failed. No more of its series is tried, unless too many refused rows are all that is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +127,9 @@ async def _work(
     loader: ThreadPoolExecutor,
     failed: set[Series],
 ) -> None:
-    def clean_and_load(partition: Partition) -> LoadReport:
+    def clean_and_load(partition: Partition) -> tuple[LoadReport, QuarantineLimitError | None]:
         clean_pages(stores, partition)
-        return load(stores, partition, run)
+        return load_sound(stores, partition, run)
 
     for partition in jobs:
         if partition.series in failed:
@@ -140,10 +140,13 @@ async def _work(
 
         try:
             await fetch_partition(stores, exchange, partition, arrived)
-            report = await asyncio.get_running_loop().run_in_executor(loader, clean_and_load, partition)
+            loading = asyncio.get_running_loop().run_in_executor(loader, clean_and_load, partition)
+            report, too_many_refused = await loading
         except ChandlerError as error:
             if partition.series not in failed:
                 failed.add(partition.series)
                 watcher.failed(partition.series, error)
         else:
             watcher.loaded(partition, report)
+            if too_many_refused is not None:
+                watcher.failed(partition.series, too_many_refused)

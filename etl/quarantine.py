@@ -7,6 +7,7 @@ not undo that. What no store can hold, or breaks another rule besides, is not re
 from __future__ import annotations
 
 import inspect as introspection
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,8 @@ from etl.schema import Flag, empty_candles, from_columns, to_columns
 from etl.series import TimeRange
 from etl.stores import Partition, Stores
 from etl.timeframe import to_ms
-from etl.validate import REFUSING, ReceivedRows, clean
+from etl.validate import OFF_GRID, REFUSING, ReceivedRows, clean
+from etl.validate.numbers import to_floats
 from etl.warehouse import (
     LoadReport,
     Quarantined,
@@ -33,6 +35,7 @@ from etl.warehouse import (
     leave_confirmed_alone,
     lock_series,
     read_candles,
+    read_slot,
     refresh_aggregates,
     with_retired,
 )
@@ -50,7 +53,7 @@ class Inspection:
     Attributes:
         reason: Why there is a rule that refuses such rows.
         never: Why it can never be a candle; empty if it can be released.
-        around: What is stored from AROUND slots before it to AROUND after it, its own slot among them.
+        around: What is stored from AROUND slots before its own slot to AROUND after it.
     """
 
     row: Quarantined
@@ -67,9 +70,9 @@ def inspect(stores: Stores, row_id: int) -> Inspection:
     """
     row = _find(stores, row_id)
     around = empty_candles()
-    if row.open_time is not None:
+    if row.slot is not None:
         reach = AROUND * row.series.timeframe.delta
-        span = TimeRange(row.open_time - reach, row.open_time + reach + row.series.timeframe.delta)
+        span = TimeRange(row.slot.start - reach, row.slot.end + reach)
         with stores.warehouse.begin() as connection:
             series_id = known_series(connection)[row.series]
             stored = read_candles(connection, series_id, span)
@@ -77,7 +80,9 @@ def inspect(stores: Stores, row_id: int) -> Inspection:
                 connection, series_id, span, stored, lambda part: stores.archive.read(row.series, part)
             )
     reason = next((introspection.getdoc(rule.finds) for rule in REFUSING if rule.name == row.rule), None)
-    return Inspection(row, reason or _NO_SHAPE, _never(row), around)
+    with stores.warehouse.begin() as connection:
+        never = _never(row) or _not_alone(stores, connection, row)
+    return Inspection(row, reason or _NO_SHAPE, never, around)
 
 
 def release(stores: Stores, row_id: int, note: str | None, run: str) -> LoadReport:
@@ -92,7 +97,8 @@ def release(stores: Stores, row_id: int, note: str | None, run: str) -> LoadRepo
 
     Raises:
         ConfigError: There is no such row, or it was released already.
-        DataQualityError: It cannot be a candle, or another rule refuses it too.
+        DataQualityError: It cannot be a candle, or another rule refuses it too; or it is off the grid, and not all that
+            came for its slot.
         StoreError: A store refuses or went away; nothing is decided.
     """
     row = _find(stores, row_id)
@@ -106,6 +112,8 @@ def release(stores: Stores, row_id: int, note: str | None, run: str) -> LoadRepo
     def decided(connection: Connection) -> None:
         if not decide(connection, row.id, row.state, State.RELEASED, note):
             raise ConfigError(f"{_name(row)} was decided by somebody else just now; look at it again")
+        if why := _not_alone(stores, connection, row):
+            raise DataQualityError(f"{_name(row)} cannot be the candle of its slot: {why}")
 
     report = put(
         stores, partition, Incoming(candles, (), Bounds(), row.refused_at), run, is_history=True, first=decided
@@ -149,10 +157,41 @@ def _never(row: Quarantined) -> str:
     return next((rule.never for rule in REFUSING if rule.name == row.rule), "")
 
 
+def _not_alone(stores: Stores, connection: Connection, row: Quarantined) -> str:
+    """Return what else came for the slot of a row off the grid, which then is not its candle; empty if nothing did."""
+    if row.rule != OFF_GRID or row.slot is None:
+        return ""
+    series_id = known_series(connection)[row.series]
+    stored = read_candles(connection, series_id, row.slot)
+    held = with_retired(connection, series_id, row.slot, stored, lambda part: stores.archive.read(row.series, part))
+    if held.num_rows:
+        return f"the candle of {row.slot.start:%Y-%m-%d %H:%M} is stored"
+    others = [one for one in read_slot(connection, row) if not _says_the_same(one, row)]
+    if others:
+        return f"row {others[0].id} is of the same slot"
+    return ""
+
+
+def _says_the_same(one: Quarantined, other: Quarantined) -> bool:
+    """Return whether two rows are one that came twice, perhaps with its values written otherwise."""
+    if one.open_time != other.open_time or one.cells is None or other.cells is None:
+        return False
+    return _numbers(one.cells) == _numbers(other.cells)
+
+
+def _numbers(cells: Mapping[str, Any]) -> dict[str, Any]:
+    numbers, is_bad = to_floats(list(cells.values()))
+    is_number = ~(is_bad | np.isnan(numbers))
+    return {
+        name: float(number) if is_one else cell
+        for (name, cell), number, is_one in zip(cells.items(), numbers, is_number, strict=True)
+    }
+
+
 def _slot(row: Quarantined) -> Partition:
-    if row.open_time is None:
+    if row.slot is None:
         raise ValueError(f"row {row.id} has no open time")
-    return Partition(row.series, TimeRange(row.open_time, row.open_time + row.series.timeframe.delta))
+    return Partition(row.series, row.slot)
 
 
 def _judge_again(stores: Stores, row: Quarantined, partition: Partition) -> pa.Table:

@@ -20,7 +20,7 @@ from etl.archive import spans
 from etl.errors import ChandlerError, ClassificationError, RateLimitError, SourceUnavailableError
 from etl.exchanges import Traits
 from etl.fetching import Exchange, open_exchange
-from etl.ingest import clean_pages, fetch_partition, load
+from etl.ingest import clean_pages, fetch_partition, load_sound
 from etl.judging import Judged
 from etl.schema import UNLOADED, AbsenceKind
 from etl.series import Series, TimeRange
@@ -202,7 +202,7 @@ async def _probe_all(
     async with open_exchange(exchange, stores.settings, stores.warehouse, gently=own.repair_share) as opened:
         for number, probe in enumerate(probes, 1):
             try:
-                report.filled += await _ask(stores, opened, probe, run, is_announced)
+                await _ask(stores, opened, probe, run, report, is_announced)
             except ChandlerError as error:
                 report.failures.append(error)
                 log.warning("%s", error)
@@ -214,17 +214,21 @@ async def _probe_all(
             on_probe(probe.partition, number, len(probes))
 
 
-async def _ask(stores: Stores, exchange: Exchange, probe: Probe, run: str, is_announced: bool) -> int:
-    """Ingest the range once more. Returns how many candles have appeared."""
+async def _ask(
+    stores: Stores, exchange: Exchange, probe: Probe, run: str, report: RepairReport, is_announced: bool
+) -> None:
+    """Ingest the range once more, and count the candles that have appeared."""
 
-    def clean_and_load() -> int:
-        # Of a few rows that are asked for again a refused one is soon a large share.
-        patient = replace(stores, settings=stores.settings.model_copy(update={"max_quarantined_pct": 100.0}))
-        clean_pages(stores if probe.is_first else patient, probe.partition)
-        return load(stores, probe.partition, run, is_announced=is_announced, is_history=True).new
+    def clean_and_load() -> None:
+        clean_pages(stores, probe.partition)
+        loaded, error = load_sound(stores, probe.partition, run, is_announced=is_announced, is_history=True)
+        report.filled += loaded.new
+        # Of what is asked for again it is known, and was told of, that its rows are refused.
+        if error is not None and probe.is_first:
+            raise error
 
     await fetch_partition(stores, exchange, probe.partition)
-    return await asyncio.to_thread(clean_and_load)
+    await asyncio.to_thread(clean_and_load)
 
 
 @contextmanager

@@ -135,7 +135,9 @@ class Settings(BaseSettings):
         warehouse_url: A PostgreSQL address; without one the embedded server under `home` is used.
         archive_url: A pyarrow filesystem URI or a folder; `home`/archive without one.
         archive_fallback: A folder, on another disk, for rows that the archive cannot take; `home`/fallback without one.
-        max_quarantined_pct: The share of a partition's rows, in percent, above which refusing them fails it.
+        max_quarantined_pct: The share of a partition's candles, in percent, of which only refused rows may come; more
+            fail it, if they are also more than ...
+        max_quarantined_rows: ... so many candles: of a few rows one is soon a large share.
     """
 
     model_config = SettingsConfigDict(env_prefix="CHANDLER_", env_nested_delimiter="__", frozen=True, extra="forbid")
@@ -145,6 +147,7 @@ class Settings(BaseSettings):
     archive_url: str | None = None
     archive_fallback: Path | None = None
     max_quarantined_pct: float = Field(default=5.0, ge=0, le=100)
+    max_quarantined_rows: int = Field(default=5, ge=0)
     rules: Rules = Rules()
     keep: Keep = Keep()
     models: Learning = Learning()

@@ -15,7 +15,7 @@ import pytest
 from etl import importing
 from etl.audit import audit, is_sound
 from etl.cli import main
-from etl.errors import ConfigError, QuarantineLimitError
+from etl.errors import ConfigError
 from etl.extract import CandleFile, Page, RawPartition
 from etl.importing import account, plan_import, run_import
 from etl.schema import Origin
@@ -81,7 +81,7 @@ def test_every_line_is_accounted_for(stores: Stores, tmp_path: Path) -> None:
         (RawPartition, "write_page", 2),
         (RawPartition, "write_list", 2),
         (importing, "clean_pages", 1),
-        (importing, "load", 2),
+        (importing, "load_sound", 2),
         (RawPartition, "fold", 1),
     ],
 )
@@ -151,16 +151,21 @@ def test_a_file_that_says_something_else_now_leaves_revisions(stores: Stores, tm
     assert is_sound(audit(stores))
 
 
-def test_too_many_refused_rows_end_it(stores: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A rotten month is named and not loaded; with the limit raised the same import goes on."""
-    rotten = [line(minute).replace("5.5", "-5.5") for minute in range(200)]
-    path = written(tmp_path / "candles.csv", text(*rotten), LATER_MS)
-    with pytest.raises(QuarantineLimitError, match="200 of 1640 rows were refused"):
-        imported(stores, path)
-    assert tables_of(stores)["candles"] == []
-    monkeypatch.setenv("CHANDLER_MAX_QUARANTINED_PCT", "20")
-    patient = Stores(load_settings(), stores.warehouse, stores.archive, stores.raw)
-    assert account(imported(patient, path)).refused == {"negative_amount": 200}
+def test_too_many_refused_rows_are_said_once_all_is_loaded(
+    run: Callable[..., tuple[int, str, str]], stores: Stores, tmp_path: Path
+) -> None:
+    """A rotten month takes no sound line along: the account of the lines is whole, and the command fails."""
+    rotten = text()
+    for minute in range(200):
+        rotten = rotten.replace(line(minute), line(minute).replace("5.5", "-5.5"))
+    path = written(tmp_path / "candles.csv", rotten, LATER_MS)
+    status, _, err = run("import", path, BTC)
+    assert status == 1
+    assert "200 in quarantine (negative_amount 200)" in err
+    assert "200 of 1440 candles came only as refused rows (13.9 %, limit 5.0 %)" in err
+    assert len(tables_of(stores)["candles"]) == MINUTES - 200 - 10
+    assert run("import", path, BTC)[0] == 0, "all of it is accounted for"
+    assert is_sound(audit(stores))
 
 
 @pytest.fixture

@@ -75,7 +75,9 @@ def test_raw_pages_are_kept_for_as_long_as_was_said(stores: Stores) -> None:
     for span in HOURS[:2]:
         _load(stores, span)
     refused, under_way = (_put(stores, span) for span in HOURS[2:])
-    aside = refused.set_aside()
+    aside = refused.folder.parent / "refused" / "20240229T1400-20240229T1500.1"  # as an earlier version did
+    aside.parent.mkdir()
+    refused.folder.rename(aside)
     folded = [aside.parents[1] / "folded" / f"20240229T1{n}00-20240229T1{n + 1}00.jsonl.zst" for n in (2, 3)]
     for path in (folded[0], under_way.folder):
         _age(path, timedelta(days=40))

@@ -147,7 +147,6 @@ def test_a_row_released_over_a_stored_candle_revises_it_for_good(stores: Stores)
         (kline(_ms(AT), close=None), "no number"),
         (kline(_ms(AT), low="-1"), "price of zero or below"),
         (kline(_ms(AT), volume="-5"), "amount below zero"),
-        (kline(_ms(AT) + 1), "opens where no candle"),
         (kline(_ms(AT), low="90", high="80"), "its high is below its low"),
         (kline(_ms(AT), **WILD, volume="-5"), "is refused by negative_amount too: volume -5.0"),
         ([_ms(AT)], "does not say which candle"),
@@ -162,6 +161,45 @@ def test_what_can_be_no_candle_is_not_released(row: list[Any], why: str, stores:
     assert _candle(stores) is None
     assert _rows(stores) == [refused]
     assert is_sound(audit(stores))
+
+
+def test_a_row_off_the_grid_is_the_candle_of_its_slot_if_nothing_else_came_for_it(stores: Stores) -> None:
+    """Alone in its slot it can be released, however often it came; beside another row or a stored candle it cannot."""
+    alone, sound = kline(_ms(AT) + 14_838), kline(_ms(AT + 9))
+    again = [float(cell) if isinstance(cell, str) else cell for cell in alone]  # as an archive writes it
+    pair = [kline(_ms(AT + 3) + 1), kline(_ms(AT + 3) + 2)]
+    _load(stores, alone, again, *pair, sound, kline(_ms(AT + 9) + 59_000))
+    by_time = {row.open_time: row for row in _rows(stores)}
+    for row, why in (
+        (pair[0], "is of the same slot"),
+        (pair[1], "is of the same slot"),
+        ([_ms(AT + 9) + 59_000], "stored"),
+    ):
+        refused = by_time[from_ms(row[0])]
+        assert why in inspect(stores, refused.id).never
+        with pytest.raises(DataQualityError, match=why):
+            release(stores, refused.id, None, "by hand")
+    assert all(row.state == "open" for row in _rows(stores)), "nothing is decided"
+    refused = by_time[from_ms(alone[0])]
+    found = inspect(stores, refused.id)
+    assert found.never == ""
+    assert to_columns(found.around)["open_time"][0] == _ms(AT - 30)
+    assert release(stores, refused.id, "late by a quarter of a minute", "by hand").new == 1
+    candle = _candle(stores)
+    assert candle is not None
+    assert (candle["open_time"], candle["quote_volume"]) == (_ms(AT), 550.25)
+    assert [(a.kind, a.span.start) for a in _absences(stores)] == [(AbsenceKind.REFUSED, from_ms(_ms(AT + 3)))]
+    assert is_sound(audit(stores))
+
+
+def test_a_refusal_off_the_grid_can_be_confirmed(stores: Stores) -> None:
+    """Two rows of a slot are one absence, which is left alone once both are confirmed, and not before its neighbour."""
+    _load(stores, kline(_ms(AT) + 1), kline(_ms(AT) + 2), kline(_ms(AT + 1) + 1))
+    first, second, neighbour = _rows(stores)
+    for row, is_left_alone in ((first, False), (second, False), (neighbour, True)):
+        confirm(stores, row.id, None)
+        (absence,) = _absences(stores)
+        assert (absence.next_probe is None) == is_left_alone
 
 
 def test_a_forming_row_is_not_released(stores: Stores) -> None:

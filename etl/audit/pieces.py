@@ -103,7 +103,7 @@ def read_piece(scope: Scope, span: TimeRange) -> Piece:
         absences=read_absences(connection, series_id, span),
         checkpoints=read_checkpoints(connection, series_id, span),
         revised=revised_times(connection, series_id, span),
-        released=released_times(connection, series_id, span),
+        released=released_times(connection, series_id, scope.series.timeframe, span),
     )
 
 

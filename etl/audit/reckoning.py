@@ -11,7 +11,7 @@ from etl.audit.series import find_holes, read_account
 from etl.schema import UNLOADED, to_columns
 from etl.series import TimeRange, clip
 from etl.timeframe import from_ms, to_ms
-from etl.validate import FORMING, explain, find_absences
+from etl.validate import explain, find_absences, refused_slots
 from etl.warehouse import (
     REBUILT,
     Asking,
@@ -27,7 +27,7 @@ from etl.warehouse import (
     record_absences,
     record_not_requested,
     refresh_quality,
-    refused_rules,
+    refused_rows,
     renew_checkpoint,
     span_of_candles,
     tally,
@@ -89,7 +89,7 @@ def _unfitting(scope: Scope, span: TimeRange) -> list[TimeRange]:
 def _record(scope: Scope, checkpoint: Checkpoint, span: TimeRange) -> None:
     connection, series_id, timeframe = scope.connection, scope.series_id, scope.series.timeframe
     listing = read_listing(connection, scope.series)
-    rules = refused_rules(connection, series_id, span)
+    rows = refused_rows(connection, series_id, span)
     missing = find_absences(times_of(read_stored(scope, span)), span, timeframe)
     found = explain(
         missing,
@@ -97,7 +97,7 @@ def _record(scope: Scope, checkpoint: Checkpoint, span: TimeRange) -> None:
         first_ms=listing.first_ms,
         end_ms=listing.ended_ms,
         served_from_ms=None,
-        refused={at_ms: rule for at_ms, rule in rules.items() if rule != FORMING},
+        refused=refused_slots(rows, timeframe),
     )
     asking = Asking(_asked_at(scope, checkpoint), scope.stores.settings.settle_of(scope.series), RUN)
     record_absences(connection, series_id, timeframe, span, [Finding(*one) for one in found], asking)

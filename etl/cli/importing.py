@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from etl.cli.terminal import AsJson, complain, err, opened_stores, out, run_name
+from etl.errors import ChandlerError, QuarantineLimitError
 from etl.series import Series
 
 if TYPE_CHECKING:
@@ -45,7 +46,13 @@ def import_candles(
         with err.status(f"looking through {file.name}"):
             planned = plan_import(stores, file, whose)
         steps = run_import(stores, planned)
-        imported = list(track(steps, description=str(whose), total=len(planned.left), console=err, transient=True))
+        imported: list[Imported] = []
+        failures: list[ChandlerError] = []
+        try:
+            for one in track(steps, description=str(whose), total=len(planned.left), console=err, transient=True):
+                imported.append(one)
+        except QuarantineLimitError as error:
+            failures.append(error)  # what is sound is stored all the same
         judged = account_for_loads(stores, whose.exchange, run_name())
     before = len(planned.partitions) - len(planned.left)
     if as_json:
@@ -56,7 +63,10 @@ def import_candles(
     if before and not as_json:
         err.print(f"{before} of {len(planned.partitions)} partitions were imported from this file before.")
     if (failure := judged.failures.get(whose)) is not None:
-        complain(failure)
+        failures.append(failure)
+    for each in failures:
+        complain(each)
+    if failures:
         raise typer.Exit(1)
 
 

@@ -28,7 +28,7 @@ from etl.timeframe import Timeframe
 
 _LIST = "pages.json"
 FOLDED, DONE, REFUSED = "folded", "done", "refused"
-"""What the folders are called beside those of partitions: loaded, being removed, kept as evidence."""
+"""What the folders are called beside those of partitions: loaded, being removed, refused by an earlier version."""
 
 
 class PageKey(NamedTuple):
@@ -181,17 +181,6 @@ class RawPartition:
         done.mkdir(exist_ok=True)
         self.folder.rename(done / f"{_name(self.time_range)}.{os.getpid()}")
         shutil.rmtree(done, ignore_errors=True)
-
-    def set_aside(self) -> Path:
-        """Move the pages out of the way, kept as evidence, so that a rerun fetches them again.
-
-        Returns:
-            Where they are now.
-        """
-        aside = self._home / REFUSED
-        aside.mkdir(exist_ok=True)
-        number = sum(path.name.startswith(_name(self.time_range)) for path in aside.iterdir()) + 1
-        return self.folder.rename(aside / f"{_name(self.time_range)}.{number}")
 
     def _path(self, key: PageKey) -> Path:
         return self.folder / f"{_name(key.window)}.{key.route}"

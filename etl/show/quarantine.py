@@ -82,11 +82,10 @@ def inspection(one: Inspection) -> Iterator[RenderableType]:
     yield Text(one.reason, style="dim")
     yield Text(f"\nas received: {row.row}\n")
     yield _columns(one)
-    if row.open_time is not None and one.around.num_rows:
-        yield Text.assemble(
-            "\ncloses around it  ", _sparkline(one.around, row.open_time, row.series.timeframe.ms), "\n"
-        )
-        yield _near(one.around, row.open_time, row.series.timeframe.ms)
+    if row.slot is not None and one.around.num_rows:
+        slot, width_ms = row.slot.start, row.series.timeframe.ms
+        yield Text.assemble("\ncloses around it  ", _sparkline(one.around, slot, width_ms), "\n")
+        yield _near(one.around, slot, width_ms)
     if row.state is State.RELEASED:
         return
     release = f"chandler quarantine release {row.id} --note ..."
@@ -109,7 +108,7 @@ def inspection_json(one: Inspection) -> dict[str, Any]:
 def _columns(one: Inspection) -> Table:
     """Return the row's values beside those of the candle that is stored in its place."""
     table = new_table("column", "received", "stored")
-    at_ms = None if one.row.open_time is None else to_ms(one.row.open_time)
+    at_ms = None if one.row.slot is None else one.row.slot.start_ms
     stored = {each["open_time_ms"]: each for each in _candles(one.around)}.get(at_ms, {})
     for name in VALUE_COLUMNS:
         cell = (one.row.cells or {}).get(name)

@@ -1,11 +1,11 @@
 """From rows as received to accepted candles and refused rows: pure functions, no I/O."""
 
-from etl.validate.absences import explain, find_absences
+from etl.validate.absences import explain, find_absences, refused_slots
 from etl.validate.clean import Cleaned, CleanReport, Refused, clean
 from etl.validate.columns import ReceivedRows
 from etl.validate.flags import FLAGGING, flag_candles, flag_names
 from etl.validate.judging import Verdict, judge, surroundings
-from etl.validate.rules import FORMING, REFUSING, SUPERSEDED, Level, Rule
+from etl.validate.rules import FORMING, OFF_GRID, REFUSING, SUPERSEDED, Level, Rule
 from etl.validate.silence import Presence
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "FLAGGING",
     "FORMING",
     "Level",
+    "OFF_GRID",
     "Presence",
     "REFUSING",
     "ReceivedRows",
@@ -27,5 +28,6 @@ __all__ = [
     "flag_candles",
     "flag_names",
     "judge",
+    "refused_slots",
     "surroundings",
 ]

@@ -11,9 +11,27 @@ from numpy.typing import NDArray
 from etl.schema import AbsenceKind
 from etl.series import TimeRange
 from etl.timeframe import Timeframe, from_ms, to_ms
+from etl.validate.rules import FORMING
 
 Explained = tuple[TimeRange, AbsenceKind, str]
 """A stretch that is absent, of what kind, and the evidence of it."""
+
+RefusedSlots = Mapping[int, tuple[str, str]]
+"""By the open time of a slot, the rule that refused a row of the slot, and what the rule saw."""
+
+
+def refused_slots(rows: Iterable[tuple[int | None, str, str]], timeframe: Timeframe) -> RefusedSlots:
+    """Return the slots of refused rows: a row off the grid is of the slot in which it opens.
+
+    Args:
+        rows: Open time in milliseconds, rule and evidence. Of two rows of a slot the later counts. A row without an
+            open time has no slot; the closed candle of one that was forming still comes.
+    """
+    return {
+        open_time_ms // timeframe.ms * timeframe.ms: (rule, evidence)
+        for open_time_ms, rule, evidence in rows
+        if open_time_ms is not None and rule != FORMING
+    }
 
 
 def find_absences(open_times_ms: NDArray[np.int64], time_range: TimeRange, timeframe: Timeframe) -> list[TimeRange]:
@@ -41,7 +59,7 @@ def explain(
     first_ms: int | None,
     end_ms: int | None,
     served_from_ms: int | None,
-    refused: Mapping[int, str],
+    refused: RefusedSlots,
     unlisted_ms: int | None = None,
 ) -> list[Explained]:
     """Return the stretches with what a fetch knows of each, cut where a reason begins or ends.
@@ -53,19 +71,28 @@ def explain(
         first_ms: When the first candle of the series opens, if that is known.
         end_ms: When its last one closed, if it is traded no more.
         served_from_ms: From when on the exchange still serves it, if not from the first.
-        refused: By open time, the rule that refused a row.
+        refused: From `refused_slots`. Neighbouring slots whose rows one rule refused are one stretch.
         unlisted_ms: When the exchange's list lacked the series first, if that says that it is traded no more.
     """
-    bounds = sorted({cut for cut in (first_ms, end_ms, served_from_ms) if cut is not None})
-    cuts = sorted({*bounds, *(at + width for at in refused for width in (0, timeframe.ms))})
+    bounds = {cut for cut in (first_ms, end_ms, served_from_ms) if cut is not None}
+    cuts = sorted({*bounds, *_bounds_of_runs(refused, timeframe)})
     explained = []
     for span in absent:
         for piece in _cut(span, cuts[bisect_right(cuts, span.start_ms) : bisect_left(cuts, span.end_ms)]):
-            kind, evidence = _reason(piece, first_ms, end_ms, served_from_ms, refused)
+            kind, evidence = _reason(piece, first_ms, end_ms, served_from_ms, refused, timeframe)
             if kind is AbsenceKind.DELISTED and unlisted_ms is not None:
                 evidence = f"{evidence}: the exchange's list lacked it on {_moment(unlisted_ms)}, and on a later day"
             explained.append((piece, kind, evidence))
     return explained
+
+
+def _bounds_of_runs(refused: RefusedSlots, timeframe: Timeframe) -> Iterator[int]:
+    """Yield where stretches of slots whose rows one rule refused begin and end."""
+    for at, (rule, _) in refused.items():
+        if refused.get(at - timeframe.ms, ("",))[0] != rule:
+            yield at
+        if refused.get(at + timeframe.ms, ("",))[0] != rule:
+            yield at + timeframe.ms
 
 
 def _reason(
@@ -73,14 +100,18 @@ def _reason(
     first_ms: int | None,
     end_ms: int | None,
     served_from_ms: int | None,
-    refused: Mapping[int, str],
+    refused: RefusedSlots,
+    timeframe: Timeframe,
 ) -> tuple[AbsenceKind, str]:
     if first_ms is not None and span.end_ms <= first_ms:
         return AbsenceKind.NOT_LISTED, f"its first candle opens at {_moment(first_ms)}"
     if end_ms is not None and span.start_ms >= end_ms:
         return AbsenceKind.DELISTED, f"it is traded no more, and its last candle closed at {_moment(end_ms)}"
     if span.start_ms in refused:
-        return AbsenceKind.REFUSED, f"the exchange sent a row that {refused[span.start_ms]} refused; see quarantine"
+        rule, evidence = refused[span.start_ms]
+        if span.count(timeframe) == 1:
+            return AbsenceKind.REFUSED, f"the exchange sent a row that {rule} refused ({evidence}); see quarantine"
+        return AbsenceKind.REFUSED, f"the exchange sent rows that {rule} refused, the first: {evidence}; see quarantine"
     if served_from_ms is not None and span.end_ms <= served_from_ms:
         return AbsenceKind.BEYOND_RETENTION, f"the exchange serves nothing that opens before {_moment(served_from_ms)}"
     return AbsenceKind.PENDING, "nothing came when it was asked for; not judged yet"

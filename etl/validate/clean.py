@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,11 +18,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from etl.rules import Rules
-from etl.schema import Origin, from_columns
+from etl.schema import Origin, from_columns, to_column
 from etl.series import Series, TimeRange
-from etl.timeframe import from_ms
+from etl.timeframe import Timeframe, from_ms
+from etl.validate.absences import refused_slots
 from etl.validate.columns import Batch, ReceivedRows, join, read_batches
-from etl.validate.rules import REFUSING, Columns, Mask, Rule
+from etl.validate.rules import OFF_GRID, REFUSING, Columns, Mask, Rule
 
 DEFAULT_RULES = Rules()
 
@@ -50,6 +52,8 @@ class CleanReport:
     """What became of the received rows: `rows = accepted + refused + repeated + outside`.
 
     Attributes:
+        broken: Candles of which only refused rows came, which speaks against the exchange or a rule: each once, however
+            often it was asked for. A row off the grid is none of them while others of the partition are on it.
         repeated: Rows equal to an accepted or a refused one.
         outside: Rows that open outside the range, which belong to another partition.
         refused: Rows refused, by rule.
@@ -60,6 +64,7 @@ class CleanReport:
     repeated: int
     outside: int
     refused: Mapping[str, int]
+    broken: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +113,17 @@ def clean(
             accepted=candles.num_rows,
             repeated=int(((broken < 0) & ~is_last).sum()) + len(received) - len(refused),
             outside=sum(batch.outside for batch in batches),
-            refused={rule: sum(row.rule == rule for row in refused) for rule in sorted({r.rule for r in refused})},
+            refused=dict(sorted(Counter(row.rule for row in refused).items())),
+            broken=_count_broken(refused, to_column(candles, "open_time"), series.timeframe),
         ),
     )
+
+
+def _count_broken(refused: Sequence[Refused], accepted_ms: NDArray[np.int64], timeframe: Timeframe) -> int:
+    """Count the candles of which only refused rows came; see `CleanReport`."""
+    counting = [row for row in refused if row.rule != OFF_GRID] if len(accepted_ms) else refused
+    slots = set(refused_slots(((row.open_time_ms, row.rule, row.evidence) for row in counting), timeframe))
+    return len(slots.difference(accepted_ms.tolist())) + sum(row.open_time_ms is None for row in counting)
 
 
 def judge(columns: Columns, rules: Rules, waived: str | None = None) -> tuple[NDArray[np.int8], Mask]:

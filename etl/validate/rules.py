@@ -22,9 +22,10 @@ Facts = TypeVar("Facts")
 PRICES = ("open", "high", "low", "close")
 AMOUNTS = ("volume", "quote_volume", "taker_buy_volume", "taker_buy_quote_volume")
 REQUIRED = ("open", "high", "low", "close", "volume")
+OFF_GRID = "off_grid"
 FORMING = "forming"
-SUPERSEDED = "superseded"
 """The rule by which a row is only too early: nothing is wrong with it."""
+SUPERSEDED = "superseded"
 
 
 class Level(StrEnum):
@@ -72,7 +73,9 @@ class Columns:
 
 
 def is_off_grid(columns: Columns, rules: Rules) -> Mask:
-    """The open time is no multiple of the timeframe, so the row covers no candle that anyone expects.
+    """The open time is no multiple of the timeframe, so the row covers parts of two candles.
+
+    It is of the slot in which it opens. If nothing else came for that slot, a person can release it as its candle.
 
     Source: https://github.com/ccxt/ccxt/issues/26736
     """
@@ -147,7 +150,7 @@ def _refuses(
 
 
 REFUSING: tuple[Rule[Columns], ...] = (
-    _refuses("off_grid", is_off_grid, ("open_time",), "it opens where no candle of its timeframe does"),
+    _refuses(OFF_GRID, is_off_grid, ("open_time",)),
     _refuses(FORMING, is_forming, ("open_time", "fetched_at"), "it had not closed; the next load fetches it closed"),
     _refuses(
         "not_a_number",

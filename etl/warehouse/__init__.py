@@ -116,7 +116,7 @@ from etl.warehouse.proving import (
     broken_revisions,
     count_refused,
     rebuilt_spans,
-    refused_rules,
+    refused_rows,
     released_times,
     revised_times,
     span_of_absences,
@@ -141,6 +141,7 @@ from etl.warehouse.quarantine import (
     find_quarantined,
     leave_confirmed_alone,
     read_quarantine,
+    read_slot,
 )
 from etl.warehouse.reading import (
     count_candles,
@@ -349,6 +350,7 @@ __all__ = [
     "read_retired_times",
     "read_revisions",
     "read_scorings",
+    "read_slot",
     "read_sizes",
     "read_spent",
     "read_status",
@@ -363,7 +365,7 @@ __all__ = [
     "record_verdicts",
     "refresh_aggregates",
     "refresh_quality",
-    "refused_rules",
+    "refused_rows",
     "released_times",
     "renew_checkpoint",
     "restore_candles",

@@ -29,8 +29,8 @@ _COLUMNS = tuple(
 
 _NOT_REQUESTED = "it lies between loaded ranges, and no run has requested it"
 
-# What a judgement says of a silence. An exchange that is silent once more does not unsay it.
-JUDGED = frozenset({AbsenceKind.NO_TRADES, AbsenceKind.OUTAGE, AbsenceKind.HALTED})
+# What an exchange that is silent once more does not unsay: what a judgement says of a silence, and that a row came.
+KEPT = frozenset({AbsenceKind.NO_TRADES, AbsenceKind.OUTAGE, AbsenceKind.HALTED, AbsenceKind.REFUSED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +210,7 @@ def _asked(span: TimeRange, old: Absence | None, new: Finding, asking: Asking) -
     # What an exchange serves no longer was silent, or out of its listing, when it still served it.
     is_told = new.kind is AbsenceKind.BEYOND_RETENTION and old is not None and old.kind is not AbsenceKind.UNFETCHED
     is_silent = new.kind is AbsenceKind.PENDING or is_told
-    if old is not None and (old.kind is new.kind or (is_silent and old.kind in JUDGED)):
+    if old is not None and (old.kind is new.kind or (is_silent and old.kind in KEPT)):
         kind, evidence = old.kind, old.evidence if is_silent else new.evidence
         probes = old.probes + is_settled(span, asking.asked_at, asking.settle)
     else:

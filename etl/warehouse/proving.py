@@ -10,7 +10,7 @@ from sqlalchemy import Column, Connection, Date, Select, cast, func, select, tex
 
 from etl.schema import UNLOADED
 from etl.series import TimeRange
-from etl.timeframe import to_ms
+from etl.timeframe import Timeframe, to_ms
 from etl.warehouse import tables
 
 REBUILT = "rebuilt from the archive"
@@ -75,19 +75,22 @@ def revised_times(connection: Connection, series_id: int, time_range: TimeRange)
     return _times(connection, select(own.open_time).where(own.series_id == series_id), own.open_time, time_range)
 
 
-def released_times(connection: Connection, series_id: int, time_range: TimeRange) -> NDArray[np.int64]:
-    """Return where rows belong that a person has released: milliseconds since the epoch, ascending."""
+def released_times(
+    connection: Connection, series_id: int, timeframe: Timeframe, time_range: TimeRange
+) -> NDArray[np.int64]:
+    """Return the slots of rows that a person has released, on the grid or off it: milliseconds, ascending."""
     own = tables.quarantine.c
     query = select(own.open_time).where(own.series_id == series_id, own.state == "released")
-    return _times(connection, query, own.open_time, time_range)
+    times = _times(connection, query, own.open_time, time_range)
+    return times // timeframe.ms * timeframe.ms
 
 
-def refused_rules(connection: Connection, series_id: int, time_range: TimeRange) -> dict[int, str]:
-    """Return, by open time in milliseconds, the rule that refused a row which nobody has released."""
+def refused_rows(connection: Connection, series_id: int, time_range: TimeRange) -> list[tuple[int, str, str]]:
+    """Return the rows that nobody has released: open time in milliseconds, rule, evidence; the oldest refusal first."""
     own = tables.quarantine.c
-    query = select(own.open_time, own.rule).where(own.series_id == series_id, own.state != "released")
+    query = select(own.open_time, own.rule, own.evidence).where(own.series_id == series_id, own.state != "released")
     query = query.where(own.open_time >= time_range.start, own.open_time < time_range.end).order_by(own.id)
-    return {to_ms(open_time): rule for open_time, rule in connection.execute(query)}
+    return [(to_ms(open_time), rule, evidence) for open_time, rule, evidence in connection.execute(query)]
 
 
 def rebuilt_spans(connection: Connection, series_id: int) -> list[TimeRange]:

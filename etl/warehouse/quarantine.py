@@ -52,6 +52,14 @@ class Quarantined:
     decided_at: datetime | None
     note: str | None
 
+    @property
+    def slot(self) -> TimeRange | None:
+        """The slot in which the row opens, on the grid or off it; None if it does not say when it opens."""
+        if self.open_time is None:
+            return None
+        start = self.series.timeframe.floor(self.open_time)
+        return TimeRange(start, start + self.series.timeframe.delta)
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -129,6 +137,13 @@ def find_quarantined(connection: Connection, row_id: int) -> Quarantined | None:
     return found[0] if found else None
 
 
+def read_slot(connection: Connection, row: Quarantined) -> list[Quarantined]:
+    """Return the other refused rows of a row's slot, the latest refusal first."""
+    if row.slot is None:
+        return []
+    return [one for one in read_quarantine(connection, Wanted([row.series], time_range=row.slot)) if one.id != row.id]
+
+
 def count_quarantine(connection: Connection, wanted: Wanted) -> dict[str, int]:
     """Return how many rows each rule has refused."""
     own = quarantine.c
@@ -152,7 +167,7 @@ def leave_confirmed_alone(connection: Connection, series_id: int, timeframe: Tim
         WHERE series_id = :series_id AND span && tstzrange(:start, :end)
           AND kind = 'refused' AND next_probe IS NOT NULL
           AND upper(span) - lower(span) <= :width * (
-              SELECT count(DISTINCT open_time) FROM quarantine
+              SELECT count(DISTINCT date_bin(:width, open_time, 'epoch')) FROM quarantine
               WHERE quarantine.series_id = absences.series_id AND state = 'confirmed' AND open_time <@ span
           )
         """

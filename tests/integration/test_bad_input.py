@@ -174,15 +174,17 @@ def test_a_bad_row_is_quarantined_and_mended_by_a_rerun(
 def test_too_many_bad_rows_fail_the_partition(
     ready: Stores, faults: FaultPlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Above the limit a partition fails with rule, count and examples; its pages are kept, a rerun fetches anew."""
+    """Above the limit a partition fails with rule, count and examples, once its sound rows are stored."""
     monkeypatch.setenv("CHANDLER_MAX_QUARANTINED_PCT", "0.01")
+    monkeypatch.setenv("CHANDLER_MAX_QUARANTINED_ROWS", "0")
     strict = Stores(load_settings(), ready.warehouse, ready.archive, ready.raw)
     faults.add("high_below_low", times=1)
-    with pytest.raises(QuarantineLimitError, match=r"1 of \d+ rows were refused .* by ohlc 1\. For example ohlc: open"):
+    with pytest.raises(QuarantineLimitError, match=r"1 of \d+ candles came only .*: ohlc 1\. For example ohlc: open"):
         ingest(strict, PARTITION, "test")
-    assert len(list(strict.raw.root.rglob("refused/*/*.candles"))) == 3
-    assert not any(tables_of(strict).values())
-    assert ingest(strict, PARTITION, "again").quarantined == 0
+    assert len(list(strict.raw.root.rglob("folded/*"))) == 1, "its pages are kept"
+    assert is_sound(audit(strict))
+    again = ingest(strict, PARTITION, "again")
+    assert (again.quarantined, again.new) == (0, 1)
 
 
 def test_an_unknown_symbol_names_the_nearest(ready: Stores) -> None:

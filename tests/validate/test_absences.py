@@ -39,7 +39,7 @@ def test_each_minute_has_the_reason_of_its_side(
         first_ms=_ms(first),
         end_ms=_ms(end),
         served_from_ms=_ms(served),
-        refused={minute * MINUTE_MS: "ohlc" for minute in refused},
+        refused={minute * MINUTE_MS: ("ohlc", "high 1") for minute in refused},
     )
     kinds = {
         at // MINUTE_MS: kind for span, kind, _ in explained for at in range(span.start_ms, span.end_ms, MINUTE_MS)

@@ -27,7 +27,7 @@ from etl.warehouse import (
     record_unfetched,
     record_verdicts,
 )
-from etl.warehouse.absences import JUDGED, record_absences
+from etl.warehouse.absences import KEPT, record_absences
 from tests.markets import START
 
 WIDTH = 24
@@ -84,7 +84,7 @@ class Account:
         """Say what a load found; a silence that was judged stays what it is."""
         old = self.kinds.pop(slot, None)
         if said is not None:
-            self.kinds[slot] = old if old in JUDGED and said is AbsenceKind.PENDING else said
+            self.kinds[slot] = old if old in KEPT and said is AbsenceKind.PENDING else said
 
     def judge(self, slot: int, said: AbsenceKind | None) -> None:
         """Say why it is silent, of what was asked for and is absent."""
