@@ -22,7 +22,7 @@ from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import DAG, AssetOrTimeSchedule
 from chandler_airflow.alerting import ALERTS, build_delivery
-from chandler_airflow.partitions import DEFAULTS
+from chandler_airflow.partitions import DEFAULTS, headline
 from chandler_airflow.timetables import CronIntervals
 
 with DAG(
@@ -43,6 +43,7 @@ with DAG(
         "priority_weight": 50,
     },
     tags=["alerts"],
+    description=headline(__doc__),
     doc_md=__doc__,
 ):
     build_delivery()

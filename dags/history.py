@@ -23,7 +23,7 @@ runs.
 from datetime import timedelta
 
 from airflow.sdk import DAG
-from chandler_airflow.partitions import BEGINNING, DEFAULTS, build_partitions
+from chandler_airflow.partitions import BEGINNING, DEFAULTS, build_partitions, headline
 from chandler_airflow.timetables import MonthsByBackfill
 
 from etl.settings import load_settings
@@ -38,6 +38,7 @@ for name, feed in load_settings().feeds.items():
         max_active_runs=2,
         default_args=dict(DEFAULTS),
         tags=["history", feed.exchange],
+        description=headline(__doc__),
         doc_md=__doc__,
     ):
         build_partitions(feed, settle=timedelta(0), is_history=True)

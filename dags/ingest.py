@@ -27,7 +27,7 @@ People are told of a red square, and of a run that has not ended `late_after` it
 
 from airflow.sdk import DAG
 from chandler_airflow.alerting import late_load_alert
-from chandler_airflow.partitions import BEGINNING, DEFAULTS, build_partitions
+from chandler_airflow.partitions import BEGINNING, DEFAULTS, build_partitions, headline
 from chandler_airflow.timetables import CronIntervals
 
 from etl.settings import load_settings
@@ -45,6 +45,7 @@ for name, feed in load_settings().feeds.items():
         deadline=late_load_alert(),
         default_args={**DEFAULTS, "priority_weight": PRIORITY},
         tags=["ingest", feed.exchange],
+        description=headline(__doc__),
         doc_md=__doc__,
     ):
         build_partitions(feed, feed.settle)

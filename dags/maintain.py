@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 
 from airflow.sdk import DAG
 from chandler_airflow.maintenance import build_maintenance
-from chandler_airflow.partitions import DEFAULTS
+from chandler_airflow.partitions import DEFAULTS, headline
 from chandler_airflow.timetables import CronIntervals
 
 with DAG(
@@ -35,6 +35,7 @@ with DAG(
     max_active_runs=1,
     default_args=dict(DEFAULTS),
     tags=["maintenance"],
+    description=headline(__doc__),
     doc_md=__doc__,
 ):
     build_maintenance()

@@ -24,7 +24,7 @@ its last tasks have told what there was to tell.
 from datetime import UTC, datetime
 
 from airflow.sdk import DAG
-from chandler_airflow.partitions import DEFAULTS
+from chandler_airflow.partitions import DEFAULTS, headline
 from chandler_airflow.repairs import build_repairs
 from chandler_airflow.timetables import CronIntervals
 
@@ -39,6 +39,7 @@ with DAG(
     max_active_runs=1,
     default_args=dict(DEFAULTS),
     tags=["repair"],
+    description=headline(__doc__),
     doc_md=__doc__,
 ):
     build_repairs(sorted({feed.exchange for feed in load_settings().feeds.values()}))

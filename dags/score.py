@@ -25,7 +25,7 @@ were announced.
 from datetime import UTC, datetime
 
 from airflow.sdk import DAG
-from chandler_airflow.partitions import CANDLES, DEFAULTS
+from chandler_airflow.partitions import CANDLES, DEFAULTS, headline
 from chandler_airflow.scoring import build_scoring
 from chandler_airflow.training import MODELS
 
@@ -38,6 +38,7 @@ with DAG(
     max_active_runs=1,
     default_args=dict(DEFAULTS),
     tags=["models", "alerts"],
+    description=headline(__doc__),
     doc_md=__doc__,
 ):
     build_scoring()

@@ -26,7 +26,7 @@ loads the past.
 from datetime import UTC, datetime
 
 from airflow.sdk import DAG
-from chandler_airflow.partitions import DEFAULTS
+from chandler_airflow.partitions import DEFAULTS, headline
 from chandler_airflow.timetables import CronIntervals
 from chandler_airflow.training import build_training
 
@@ -43,6 +43,7 @@ with DAG(
     max_active_runs=1,
     default_args=dict(DEFAULTS),
     tags=["models"],
+    description=headline(__doc__),
     doc_md=__doc__,
 ):
     build_training([str(target) for target in targets_of(load_settings())])

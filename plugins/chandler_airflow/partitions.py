@@ -28,6 +28,12 @@ DEFAULTS: Mapping[str, object] = {
 }
 
 
+def headline(doc: str | None) -> str:
+    """Return what the list of DAGs shows of a DAG file's docstring: the sentence after `### Name:`."""
+    sentence = (doc or "").partition("\n")[0].partition(": ")[2]
+    return sentence[:1].upper() + sentence[1:]
+
+
 def build_partitions(feed: Feed, settle: timedelta, *, is_history: bool = False) -> None:
     """Build in the current DAG fetch, clean and load, mapped over the feed's series; then two tasks for all of them.
 

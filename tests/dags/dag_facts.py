@@ -43,6 +43,8 @@ def facts_of(dag: Any) -> dict[str, Any]:
         "deadlines": [deadline_hours(one.reference, one.interval) for one in dag.deadline or []],
         "start": dag.start_date.isoformat(),
         "doc_md": dag.doc_md,
+        "description": dag.description,
+        "owner": stored.owner,
         "tasks": {
             task.task_id: {
                 "owner": task.owner,

@@ -78,8 +78,12 @@ def test_the_day_goes_before_the_past(facts: dict[str, Any]) -> None:
 
 
 def test_dags_say_who_owns_them_and_what_they_are(facts: dict[str, Any]) -> None:
-    """Each DAG has tags, an aware start, no catch-up, and documentation that says what to do when it is red."""
+    """Each DAG has an owner, tags, an aware start, no catch-up, and says what it does and what to do when it is red."""
     for dag_id, dag in facts["dags"].items():
+        assert dag["owner"] == "chandler", dag_id
+        sentence = dag["description"].removesuffix(".")
+        assert sentence[0].isupper(), dag_id
+        assert f": {sentence[0].lower()}{sentence[1:]}." in dag["doc_md"], dag_id
         assert dag["catchup"] is False, dag_id
         assert dag["tags"], dag_id
         assert datetime.fromisoformat(dag["start"]).tzinfo is not None, dag_id
