@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from etl.schema import from_columns, to_columns
 from etl.series import TimeRange
-from etl.show.candlesticks import Mark, draw_candles
+from etl.show.candlesticks import DOWN, UP, Mark, draw_candles
 from etl.timeframe import Timeframe, from_ms
 from tests.candles import candle_tables
 from tests.markets import START as MARKET_START
@@ -49,7 +49,7 @@ def test_a_candle_is_a_body_and_two_wicks() -> None:
     assert re.fullmatch(r"│{7,8}[▄█]█{7,8}", rising), rising
     assert re.fullmatch(r" {7,8}[▄█]?█{3,4}[▀▄█│]?│{3,4}", falling), falling
     chart = draw_candles(_prices((1, 2, 1, 2), (2, 2, 1, 1)), Timeframe.M1, TimeRange(START, START + 2 * MINUTE))
-    assert {"green", "red"} <= {str(span.style) for span in chart.spans}
+    assert {UP, DOWN} <= {str(span.style) for span in chart.spans}
 
 
 @pytest.mark.parametrize("price", [1e-8, 1.0, 123456.789, 1e15])

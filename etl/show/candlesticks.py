@@ -21,7 +21,9 @@ from etl.schema import to_columns
 from etl.series import TimeRange
 from etl.timeframe import Timeframe, from_ms, to_ms
 
-_UP, _DOWN, _MARK, _QUIET = "green", "red", "yellow", "dim"
+# Told apart with any colour vision, on a light ground and on a dark one: see tests/test_colours.py.
+UP, DOWN = "#1798a0", "#c0271d"
+_MARK, _QUIET = "yellow", "dim"
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _LABEL_EVERY = 4  # rows of the chart; of the price axis
 _LEAST_WIDTH = 8  # columns of candles, however narrow the terminal
@@ -127,7 +129,7 @@ def _prices(shown: _Columns, low: float, high: float, height: int, labels: Mappi
 
 def _line(cells: Iterable[str], shown: _Columns, style: str, label: str) -> Text:
     """Return a line in the colours of rising and falling candles, a label beside it."""
-    colours = (f"{style}{_UP if is_up else _DOWN}" for is_up in shown.close >= shown.open)
+    colours = (f"{style}{UP if is_up else DOWN}" for is_up in shown.close >= shown.open)
     line = Text()
     for colour, run in groupby(zip(cells, colours, strict=True), lambda one: "" if one[0] == " " else one[1]):
         line.append("".join(cell for cell, _ in run), style=colour)
