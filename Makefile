@@ -25,7 +25,7 @@ HAVE_UV = command -v uv > /dev/null || test -x $(BIN)/uv || { \
 help: ## show this
 	@echo "Chandler: exchange candles into Parquet and PostgreSQL, every one accounted for."
 	@echo
-	@grep -E '^[a-z-]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+): .*## (.*)/  make \1\t\2/' | expand -t 20
+	@grep -E '^[a-z-]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+): .*## (.*)/  make \1\t\2/' | expand -t 22
 	@echo
 	@echo "Begin with 'make demo': a week of three made-up markets through a real Airflow, in a minute or two."
 	@echo "Then write your symbols into feeds.toml and 'make run'. Everything they keep lies below .chandler/."

@@ -19,6 +19,7 @@ from etl.errors import ChandlerError, SchemaMismatchError, StoreUnavailableError
 from etl.fallbacks import CONVERT
 from etl.schema import to_column, value_hash
 from etl.series import Series, TimeRange, clip
+from etl.spelling import counted
 from etl.stores import Stores
 from etl.warehouse import Checkpoint, known_series, lock_series, read_absences, read_checkpoints
 
@@ -161,7 +162,7 @@ def _survey(stores: Stores, series: Series, series_id: int | None, *, is_whole: 
     spans = {file.span for file in files}
     for checkpoint in checkpoints if is_whole else ():
         if checkpoint.rows and not any(span in spans for span in file_spans(series.timeframe, checkpoint.time_range)):
-            what = f"no file holds the {checkpoint.rows} candles of {checkpoint.time_range}"
+            what = f"no file holds the {counted(checkpoint.rows, 'candle')} of {checkpoint.time_range}"
             health.ailments.append(Ailment(str(series), what, _mending(series)))
     return health
 
@@ -195,7 +196,7 @@ def _compare(
     inside = [part for checkpoint in checkpoints if (part := clip(checkpoint.time_range, span)) is not None]
     vouched = sum(len(_between(times, part)) for part in inside)
     if stray := len(times) - vouched:
-        yield f"{stray} candles are of no range that a checkpoint knows"
+        yield f"{counted(stray, 'candle')} outside every range that a checkpoint knows"
     for checkpoint in checkpoints:
         own = checkpoint.time_range
         if own.start < span.start:
@@ -209,7 +210,8 @@ def _compare(
 
 def _disagreement(checkpoint: Checkpoint, candles: pa.Table) -> Iterator[str]:
     if candles.num_rows != checkpoint.rows:
-        yield f"{candles.num_rows} candles in {checkpoint.time_range}, where its checkpoint counts {checkpoint.rows}"
+        held = counted(candles.num_rows, "candle")
+        yield f"{held} in {checkpoint.time_range}, where its checkpoint counts {checkpoint.rows}"
     elif checkpoint.value_hash and value_hash(candles) != checkpoint.value_hash:
         yield f"the candles of {checkpoint.time_range} are not those that its checkpoint vouches for"
 

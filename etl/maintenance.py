@@ -18,6 +18,7 @@ from etl.health import Sample, check_archive
 from etl.retention import retire_candles
 from etl.schema import to_columns
 from etl.series import Series, TimeRange, subtract
+from etl.spelling import counted
 from etl.stores import Stores
 from etl.timeframe import EPOCH, Timeframe
 from etl.traffic import KEPT
@@ -96,7 +97,7 @@ def fold_raw(stores: Stores, moment: datetime) -> Done:
         else:
             folded += 1
             log.info("%s %s: raw pages folded, that were left behind", partition.series, partition.time_range)
-    return Done(f"{folded} partitions that were left behind folded", problems)
+    return Done(f"{counted(folded, 'partition')} left behind folded", problems)
 
 
 def prune_raw(stores: Stores, moment: datetime) -> Done:
@@ -104,7 +105,7 @@ def prune_raw(stores: Stores, moment: datetime) -> Done:
     keep = stores.settings.keep.raw
     pruned = prune(stores.raw, moment, keep)
     days, size_mb = keep / timedelta(days=1), pruned.size_bytes / 1e6
-    what = f"{pruned.files:,} files of raw pages removed, {size_mb:,.1f} MB, older than {days:g} days"
+    what = f"{counted(pruned.files, 'file')} of raw pages removed, {size_mb:,.1f} MB, older than {days:g} days"
     return Done(what)
 
 
@@ -113,7 +114,7 @@ def retire(stores: Stores, moment: datetime) -> Done:
     report = retire_candles(stores, moment)
     if report.horizon is None:
         return Done("the warehouse keeps all candles")
-    what = f"{report.candles:,} candles from before {report.horizon:%Y-%m-%d} have left the warehouse"
+    what = f"{counted(report.candles, 'candle')} from before {report.horizon:%Y-%m-%d} retired from the warehouse"
     return Done(what, report.problems)
 
 
@@ -153,7 +154,7 @@ def check_sample(stores: Stores, moment: datetime) -> Done:
     health = check_archive(stores, sample=Sample((moment - EPOCH).days % _NIGHTS, _NIGHTS))
     files, rows = sum(one.checked for one in health.series), sum(one.rows for one in health.series)
     problems = [f"{one.path}: {one.what}; {one.remedy}" for one in health.all_ailments]
-    return Done(f"{files:,} files read, {rows:,} candles", problems)
+    return Done(f"{counted(files, 'file')} read, {counted(rows, 'candle')}", problems)
 
 
 def tend_warehouse(stores: Stores, moment: datetime) -> Done:

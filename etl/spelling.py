@@ -28,6 +28,20 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; known: {', '.join(names[:12])}" if names else ""
 
 
+def counted(count: int, noun: str) -> str:
+    """Return `1 row`, `1,200 rows`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def spell_duration(duration: timedelta) -> str:
+    """Return a duration as settings write it, in its largest whole unit: `24h`, `90m`, `7d`; else as `1:30:05`."""
+    for letter, unit in (("d", timedelta(days=1)), ("h", timedelta(hours=1)), ("m", timedelta(minutes=1))):
+        # A day is 24h, as the examples have it.
+        if duration % unit == timedelta(0) and (letter != "d" or duration > unit):
+            return f"{duration // unit}{letter}"
+    return str(duration)
+
+
 def _to_duration(value: object) -> object:
     if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
         return timedelta(**{_UNITS[match[2]]: int(match[1])})

@@ -16,6 +16,7 @@ from etl.incidents import Severity
 from etl.messages import Notice, PipelineKind, dead_channel_notice
 from etl.schema import AbsenceKind
 from etl.series import Series
+from etl.spelling import counted
 from etl.stores import Stores
 from etl.warehouse import Absence, Warehouse, failing_channels, open_absences, put_notice
 
@@ -83,7 +84,7 @@ def _gap_notice(series: Series, first_seen: datetime, gaps: list[Absence], now: 
         identity=f"gap:{series}:{first_seen:%Y-%m-%dT%H:%M:%S.%fZ}",
         kind=PipelineKind.OLD_GAP,
         severity=Severity.HIGH,
-        title=f"{series}: {count} candles are missing for {hours:.0f} hours",
+        title=f"{series}: {counted(count, 'candle')} missing for {counted(round(hours), 'hour')}",
         detail=f"{shown}{more}. repair_gaps asks again by itself; chandler repair does so now, and says what it meets.",
         happened_at=gaps[0].span.start,
         exchange=series.exchange,

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, exists, select
 
 from etl.incidents import IncidentState, Kind
 from etl.series import Series
+from etl.spelling import counted
 from etl.timeframe import Timeframe
 from etl.warehouse.incident_lists import model_name
 from etl.warehouse.incident_tables import incident_changes, incidents
@@ -57,9 +58,8 @@ class Feedback:
         return len(self.false_alarms) / self.seen if self.seen else None
 
     def __str__(self) -> str:
-        return (
-            f"{self.model}: {self.incidents:,} incidents, {self.seen:,} seen, {len(self.false_alarms):,} false alarms"
-        )
+        false = counted(len(self.false_alarms), "false alarm")
+        return f"{self.model}: {counted(self.incidents, 'incident')}, {self.seen:,} seen, {false}"
 
 
 def read_feedback(connection: Connection, target: Target, since: datetime | None) -> list[Feedback]:

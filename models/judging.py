@@ -18,6 +18,7 @@ from etl.incidents import Found
 from etl.learning import Learning
 from etl.series import Series, TimeRange, clip
 from etl.settings import Settings
+from etl.spelling import counted
 from etl.timeframe import Timeframe, from_ms
 from etl.warehouse import Warehouse, loads_within, lock_scores
 from etl.warehouse.scorings import Anomaly, replace_anomalies
@@ -61,8 +62,8 @@ class Round:
         if self.waiting is not None:
             return f"{self.series}: not scored yet: {self.waiting}"
         return (
-            f"{self.series}: {self.candles:,} candles scored, {self.anomalies:,} anomalies; incidents: {self.opened:,} "
-            f"new, {self.changed:,} changed, {self.withdrawn:,} withdrawn; {self.alerts:,} alerts"
+            f"{self.series}: {counted(self.candles, 'candle')} scored, anomalies: {self.anomalies:,}; incidents: "
+            f"{self.opened:,} new, {self.changed:,} changed, {self.withdrawn:,} withdrawn; alerts: {self.alerts:,}"
         )
 
 

@@ -24,21 +24,31 @@ th, td { padding: .3rem .9rem .3rem 0; border-bottom: 1px solid var(--line); tex
 th { color: var(--quiet); font-weight: 600 } tr.strong td { font-weight: 600 }
 td.number, th.number { text-align: right; white-space: nowrap } td { overflow-wrap: anywhere }
 td.whole { white-space: nowrap }
+a { color: light-dark(#1f6feb, #6aa5ff) }
+button, textarea { font: inherit; color: inherit; background: transparent; border: 1px solid var(--line);
+  border-radius: 4px; padding: .25rem .6rem } button { cursor: pointer } label { display: block }
+dialog { border: 1px solid var(--line); border-radius: 6px; color: var(--ink); background: light-dark(#fff, #14171c);
+  width: min(32rem, calc(100vw - 2rem)) } textarea { width: 100%; box-sizing: border-box }
 svg { max-width: 100%; height: auto } svg text { font-family: system-ui, sans-serif !important }
 """
 
 
-def page(title: str, parts: Sequence[str]) -> str:
-    """Return a whole page; the parts are HTML, the title is text."""
+def page(title: str, parts: Sequence[str], head: str = "") -> str:
+    """Return a whole page; the parts and what else belongs into the head are HTML, the title is text."""
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>{escape(title)}</title><style>{_CSS}</style><h1>{escape(title)}</h1>{''.join(parts)}</html>"
+        f"<title>{escape(title)}</title><style>{_CSS}</style>{head}<h1>{escape(title)}</h1>{''.join(parts)}</html>"
     )
 
 
 def heading(text: str, level: int = 2) -> str:
     """Return a heading of text."""
     return f"<h{level}>{escape(text)}</h{level}>"
+
+
+def link(address: str, text: str) -> str:
+    """Return a link of text."""
+    return f'<a href="{escape(address)}">{escape(text)}</a>'
 
 
 def paragraph(text: str, name: str = "") -> str:

@@ -1,7 +1,8 @@
 """A feed's last days through Airflow's own backfill: asked for once, watched until they are done.
 
 What is done already is not done again, what failed is tried again, and what an earlier stack was in the middle of
-goes on by itself.
+goes on by itself. Runs that ended before a symbol was added to their feed run once more: what they have loaded by then
+is accounted for, so that only the new series is fetched.
 """
 
 from __future__ import annotations
@@ -89,21 +90,23 @@ def run_backfill(
     deadline = time.monotonic() + _CONFLICT_LIMIT_S
     while True:
         states = Counter(run["state"] for run in _runs(api, backfill))
-        if states["success"] == backfill.day_count:
+        progress = _progress(api, backfill)
+        are_ended = states["success"] == backfill.day_count
+        if are_ended and (is_asked or progress.done >= progress.total):
             api.patch(f"/dags/{backfill.dag_id}", {"is_paused": False})
-            on_progress(_progress(api, backfill))
+            on_progress(progress)
             return is_new
         if not _ACTIVE & states.keys():
             if is_asked:
                 raise StackError(_failures(api, backfill))
-            is_asked = _ask(api, backfill)
+            is_asked = _ask(api, backfill, "completed" if are_ended else "failed")
             if not is_asked and time.monotonic() > deadline:
                 raise StackError(f"another backfill of {backfill.dag_id} does not end; cancel it in the UI")
         if not is_new:
             is_new = True
             # After the backfill is asked for: else Airflow would start a run of its own for the latest day.
             api.patch(f"/dags/{backfill.dag_id}", {"is_paused": False})
-        on_progress(_progress(api, backfill))
+        on_progress(progress)
         pause(_POLL_S)
 
 
@@ -111,14 +114,18 @@ def _runs(api: AirflowApi, backfill: Backfill) -> list[Json]:
     return api.collect(f"/dags/{backfill.dag_id}/dagRuns", "dag_runs", **backfill.dates)
 
 
-def _ask(api: AirflowApi, backfill: Backfill) -> bool:
-    """Ask for the backfill; say whether it was taken, which it is not while an earlier one winds up."""
+def _ask(api: AirflowApi, backfill: Backfill, again: str) -> bool:
+    """Ask for the backfill; say whether it was taken, which it is not while an earlier one winds up.
+
+    Args:
+        again: Which runs that there are run once more: those that have `failed`, or all that are `completed`.
+    """
     dates = backfill.dates
     body = {
         "dag_id": backfill.dag_id,
         "from_date": dates["logical_date_gte"],
         "to_date": dates["logical_date_lte"],
-        "reprocess_behavior": "failed",
+        "reprocess_behavior": again,
         "max_active_runs": backfill.day_count,
     }
     try:

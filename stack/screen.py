@@ -16,6 +16,7 @@ from rich.progress import Progress as Bar
 from etl.archive import Archive
 from etl.quality import by_name
 from etl.show.parts import new_table
+from etl.spelling import counted
 from etl.warehouse import SeriesStatus
 from stack.backfill import Progress
 
@@ -84,5 +85,6 @@ def _short(moment: datetime | None) -> str:
 
 def advance_to(bar: Bar, progress: Progress) -> None:
     """Move the bar of `Screen.bar`."""
-    note = f" ({progress.retrying} tasks will be tried again)" if progress.retrying else ""
-    bar.update(bar.task_ids[0], completed=progress.done, total=progress.total, note=note)
+    note = f" ({counted(progress.retrying, 'task')} to be tried again)" if progress.retrying else ""
+    # Runs may have loaded series that the feed has no more.
+    bar.update(bar.task_ids[0], completed=min(progress.done, progress.total), total=progress.total, note=note)

@@ -16,6 +16,7 @@ from etl.archive import open_archive
 from etl.errors import ChandlerError, ConfigError
 from etl.quality import Period, quality_lines, report_quality
 from etl.settings import Settings, feeds_path, load_settings
+from etl.spelling import counted
 from etl.warehouse import open_warehouse, read_status
 from stack.backfill import Backfill, last_days, run_backfill
 from stack.errors import ApiError, StackError, StopAskedError
@@ -47,7 +48,7 @@ def run_demo(home: Home, screen: Screen, stop_asked: threading.Event, *, days: i
         with screen.step("DAGs"):
             wait_for_dag(stack, f"ingest_{DEMO_FEED}")
         backfill = Backfill(f"ingest_{DEMO_FEED}", last_days(days, datetime.now(UTC)), len(feed.series))
-        with screen.bar(f"{days} days of {len(feed.series)} series") as bar:
+        with screen.bar(f"{counted(days, 'day')} of {len(feed.series)} series") as bar:
             try:
                 is_new = run_backfill(stack.api, backfill, lambda at: advance_to(bar, at), stack.processes.pause)
             except StackError as error:

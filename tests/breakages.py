@@ -73,7 +73,7 @@ BREAKAGES = [
         60,
     ),
     ("DELETE FROM checkpoints", "20 stored candles lie outside every loaded range", 0, 20),
-    ("UPDATE quality SET stored = stored + 1", "the quality of 1 days is not what a recount gives", None, None),
-    ("UPDATE quality SET high = high + 1e-9", "the quality of 1 days is not what a recount gives", None, None),
-    ("UPDATE quality SET volume = volume * (1 + 1e-15)", "quality of 1 days is not what a recount gives", None, None),
+    ("UPDATE quality SET stored = stored + 1", "the quality of 1 day is not what a recount gives", None, None),
+    ("UPDATE quality SET high = high + 1e-9", "the quality of 1 day is not what a recount gives", None, None),
+    ("UPDATE quality SET volume = volume * (1 + 1e-15)", "quality of 1 day is not what a recount gives", None, None),
 ]

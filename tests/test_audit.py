@@ -243,7 +243,7 @@ def test_a_hole_between_loads_that_nobody_recorded_is_found_and_recorded(stores:
     (problem, *_) = audit(stores)[0].problems
     assert (problem.time_range, problem.what) == (
         _minutes(10, 40),
-        "30 candles between loaded ranges are not accounted for",
+        "30 candles between loaded ranges not accounted for",
     )
     assert problem.remedy.startswith(f"{AGAIN}12:10 --end 2024-02-29T12:40, or {FIX}")
     account = _mended(stores)

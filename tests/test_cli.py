@@ -186,7 +186,7 @@ def test_the_replay_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as server:
         assert server.stderr is not None
         line = server.stderr.readline()
-        assert "Serving 1 symbols at http://127.0.0.1:" in line
+        assert "Serving 1 symbol at http://127.0.0.1:" in line
         server.send_signal(signal.SIGINT)
         begun = time.monotonic()
         assert server.wait(10) == 0

@@ -53,7 +53,7 @@ def test_incidents_are_listed_without_history(run: Run) -> None:
     assert "frozen price" in run("list", "--history").out
     assert "1 more; see --limit" in run("list", "--limit", "1").err
     none = run("list", "--kind", "spread")
-    assert "There is no such incident" in none.err
+    assert "No incident matches" in none.err
 
 
 def test_each_filter_keeps_others_out(run: Run, crash: int) -> None:

@@ -82,7 +82,7 @@ def test_raw_pages_are_kept_for_as_long_as_was_said(stores: Stores) -> None:
     for path in (folded[0], under_way.folder):
         _age(path, timedelta(days=40))
     _age(aside, timedelta(days=29))
-    assert "1 files" in prune_raw(stores, NOW).what
+    assert "1 file of" in prune_raw(stores, NOW).what
     assert not folded[0].exists()
     assert folded[1].exists()
     assert aside.exists()

@@ -78,8 +78,8 @@ def test_what_the_archive_has_lost_of_what_it_alone_kept_only_the_exchange_can_m
 
 
 BREAKAGES = [
-    ("UPDATE quality SET stored = stored + 1 WHERE day = '2024-12-28'", "the quality of 1 days"),
-    ("DELETE FROM quality WHERE day = '2024-12-28'", "the quality of 1 days"),
+    ("UPDATE quality SET stored = stored + 1 WHERE day = '2024-12-28'", "the quality of 1 day"),
+    ("DELETE FROM quality WHERE day = '2024-12-28'", "the quality of 1 day"),
     ("DELETE FROM absences", "neither stored nor recorded as absent"),
     ("UPDATE checkpoints SET rows = rows + 1", "its checkpoint counts 25 candles"),
     ("UPDATE candle_revisions SET revision = 2", "not numbered from 1 without gaps"),

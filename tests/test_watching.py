@@ -49,7 +49,7 @@ def test_a_gap_that_stays_is_told_of_once(stores: Stores) -> None:
     assert watch(stores, ALERTING, NOW + HOUR) == []
     [notice] = watch(stores, ALERTING, LATER)
     assert (notice.kind, notice.exchange, notice.symbol) == (PipelineKind.OLD_GAP, "binance", "BTC/USDT")
-    assert "30 candles are missing" in notice.title
+    assert "30 candles missing" in notice.title
     assert "server says" not in notice.detail, "no text from outside"
     assert [tell(stores.warehouse, watch(stores, ALERTING, LATER + n * HOUR)) for n in range(3)] == [1, 0, 0]
     with stores.warehouse.begin() as connection:

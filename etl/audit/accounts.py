@@ -101,4 +101,8 @@ def check_quality(check: Check) -> None:
     if wrong:
         times = np.array(wrong, dtype="datetime64[ms]").astype(np.int64)
         where = TimeRange.from_ms(int(times[0]), int(times[-1]) + Timeframe.D1.ms)
-        check.report(where, f"the quality of {len(wrong)} days is not what a recount gives", check.by_mending(where))
+        check.report(
+            where,
+            f"the quality of {len(wrong):,} {'day' if len(wrong) == 1 else 'days'} is not what a recount gives",
+            check.by_mending(where),
+        )

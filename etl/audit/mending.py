@@ -19,6 +19,7 @@ from etl.audit.reckoning import mend_absences, mend_checkpoints, mend_holes, men
 from etl.audit.targets import Target, at, target_of
 from etl.schema import VALUE_COLUMNS
 from etl.series import TimeRange, united
+from etl.spelling import counted
 from etl.warehouse import broken_revisions, follow_revisions, give_up, read_checkpoints, restore_candles
 
 
@@ -109,7 +110,7 @@ def _mend_revisions(mending: Mending, span: TimeRange) -> None:
     connection, series_id = mending.scope.connection, mending.scope.series_id
     if broken := sum(is_mendable for _, _, is_mendable in broken_revisions(connection, series_id, span)):
         follow_revisions(connection, series_id, span)
-        mending.note(span, f"the earlier values of {broken} candles made to follow one another")
+        mending.note(span, f"the earlier values of {counted(broken, 'candle')} made to follow one another")
 
 
 def _mend_warehouse(mending: Mending, piece: Piece, target: Target) -> None:
@@ -125,11 +126,15 @@ def _mend_warehouse(mending: Mending, piece: Piece, target: Target) -> None:
         return
     restore_candles(scope.connection, scope.series_id, gone, at(target.stored, touched))
     if len(new) or len(changed):
-        mending.note(piece.span, f"{len(new) + len(changed)} candles restored in the warehouse from the archive")
+        mending.note(
+            piece.span, f"{counted(len(new) + len(changed), 'candle')} restored in the warehouse from the archive"
+        )
     if len(gone):
-        mending.note(piece.span, f"{len(gone)} candles taken out of the warehouse that its checkpoint does not know")
+        mending.note(
+            piece.span, f"{counted(len(gone), 'candle')} taken out of the warehouse that its checkpoint does not know"
+        )
     if flagged := len(np.setdiff1d(said, changed)):
-        mending.note(piece.span, f"{flagged} candles in the warehouse flagged anew")
+        mending.note(piece.span, f"{counted(flagged, 'candle')} in the warehouse flagged anew")
 
 
 def _mend_archive(mending: Mending, piece: Piece, target: Target) -> None:
@@ -144,10 +149,10 @@ def _mend_archive(mending: Mending, piece: Piece, target: Target) -> None:
     if file is not None and (piece.fault is Fault.BROKEN or len(target.removed)):
         aside = archive.set_aside(file)
         if len(target.removed):
-            what = f"{len(target.removed)} archived candles that nobody vouches for taken out"
+            what = f"{counted(len(target.removed), 'archived candle')} that nobody vouches for taken out"
             mending.note(piece.span, f"{what}; the file with them is kept as {aside}")
         else:
             mending.note(piece.span, f"the archive's file, which cannot be trusted, moved to {aside}")
     archive.write(scope.series, piece.span, target.archived, covered)
     if target.archived.num_rows:
-        mending.note(piece.span, f"the archive's file written anew, with {target.archived.num_rows} candles")
+        mending.note(piece.span, f"the archive's file written anew, with {counted(target.archived.num_rows, 'candle')}")

@@ -11,6 +11,7 @@ from etl.audit.findings import SeriesAudit, by_loading, by_mending
 from etl.audit.pieces import Scope, Verdicts, read_piece
 from etl.audit.values import check_archive, check_flags, check_revisions
 from etl.series import TimeRange, clip, subtract, united
+from etl.spelling import counted
 from etl.warehouse import covered_ranges, span_of_absences, span_of_candles, unloaded_ranges
 
 
@@ -59,7 +60,7 @@ def _check_holes(result: SeriesAudit, account: Account, wanted: TimeRange) -> No
         if inside is not None and (count := inside.count(result.series.timeframe)):
             loading = by_loading(result.series, inside, again=False)
             remedy = f"{loading}, or {by_mending(result.series)} to record it as not requested"
-            result.report(inside, f"{count} candles between loaded ranges are not accounted for", remedy)
+            result.report(inside, f"{counted(count, 'candle')} between loaded ranges not accounted for", remedy)
 
 
 def _hull(scope: Scope, accounted: Sequence[TimeRange]) -> TimeRange | None:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from etl.alerting import load_alerting
 from etl.alerts.addresses import address_from_environment, how_to_set
-from etl.cli.terminal import AsJson, err, out, run_name
+from etl.cli.terminal import AsJson, err, out, run_name, tell_none
 from etl.errors import AlertDeliveryError, ConfigError
 from etl.messages import MessageState
 from etl.settings import load_settings
@@ -62,7 +62,7 @@ def show_list(
     if found:
         out.print(show.messages_table(found))
     elif decisions:
-        err.print("There is no such message.")
+        tell_none("message", is_filtered=channel is not None or state is not None)
     else:
         err.print("There was nothing to tell yet.")
 

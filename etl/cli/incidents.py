@@ -8,7 +8,19 @@ from typing import Annotated, Literal
 import typer
 from rich.text import Text
 
-from etl.cli.terminal import AsJson, End, SomeSeries, Start, check_known, err, opened_stores, out, run_name, to_range
+from etl.cli.terminal import (
+    AsJson,
+    End,
+    SomeSeries,
+    Start,
+    check_known,
+    err,
+    opened_stores,
+    out,
+    run_name,
+    tell_none,
+    to_range,
+)
 from etl.errors import ConfigError
 from etl.incidents import IncidentState, Kind, Scope, Severity
 from etl.series import Series
@@ -89,7 +101,7 @@ def list_all(
     if found:
         out.print(show.incidents_table(found))
     else:
-        err.print("There is no such incident.")
+        tell_none("incident", is_filtered=wish != Wish([], kinds=[], states=[], is_history=wish.is_history))
     if more > 0:
         err.print(f"{more:,} more; see --limit")
     if hidden:

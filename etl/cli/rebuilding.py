@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from etl.cli.terminal import AsJson, SomeSeries, check_known, complain, err, opened_stores, out
 from etl.series import Series
+from etl.spelling import counted
 
 if TYPE_CHECKING:
     from etl.progress import Outcome
@@ -57,7 +58,7 @@ def rebuild(series: SomeSeries = None, as_json: AsJson = False) -> None:
             table.add_row(str(one), *(f"{counts[name]:,}" for name in _COUNTS))
         out.print(table)
         candles = sum(counts["candles"] for counts in sums.values())
-        err.print(f"{candles:,} candles in {seconds:.1f} s: {candles / seconds:,.0f} candles/s")
+        err.print(f"{counted(candles, 'candle')} in {seconds:.1f} s: {candles / seconds:,.0f} candles/s")
         err.print("What the archive does not know did not come back:", *(f"- {what}" for what in LOST), sep="\n")
     elif not outcome.failures:
         err.print("The warehouse has an account of all that the archive holds; nothing to do.")

@@ -14,6 +14,7 @@ from etl.cli.terminal import AsJson, End, SomeSeries, Start, check_known, compla
 from etl.errors import ChandlerError
 from etl.series import Series
 from etl.settings import load_settings
+from etl.spelling import counted
 
 if TYPE_CHECKING:
     from etl.repair import OnProbe, RepairReport
@@ -83,8 +84,8 @@ def _to_text(report: RepairReport) -> str:
     if not report.due:
         return f"nothing is due; {judged}"
     return (
-        f"{report.due:,} candles were due, {report.probes:,} probes made, {report.filled:,} have appeared, "
-        f"{report.left:,} are left for the next run; {judged}"
+        f"{counted(report.due, 'candle')} due, {counted(report.probes, 'probe')} made, {report.filled:,} filled, "
+        f"{report.left:,} left for the next run; {judged}"
     )
 
 

@@ -78,6 +78,12 @@ def run_name() -> str:
     return run
 
 
+def tell_none(noun: str, *, is_filtered: bool, hint: str = "") -> None:
+    """Say that a list is empty: of all that there is, or of what was asked for."""
+    what = f"No {noun} matches; leave out a filter to see others." if is_filtered else f"There is no {noun} yet."
+    err.print(f"{what} {hint}".rstrip())
+
+
 def complain(problem: object) -> None:
     """Print a problem as it is: what stands in brackets is a range or a table of feeds.toml, and no markup."""
     if err.is_log:

@@ -10,6 +10,7 @@ import typer
 from etl.cli.terminal import AsJson, complain, err, out
 from etl.errors import ConfigError
 from etl.settings import feeds_path, load_settings
+from etl.spelling import counted
 
 if TYPE_CHECKING:
     from etl.replay import Market
@@ -114,7 +115,9 @@ def replay(
     market = _market(data, exchange, seed, symbols)
     faults = FaultPlan.parse(fault or [])
     server = ReplayServer(market, port=port, host=host, limits=limits, faults=faults, latency_ms=latency_ms)
-    server.run_forever(on_ready=lambda url: err.print(f"Serving {len(market.symbols)} symbols at {url} until Ctrl-C."))
+    server.run_forever(
+        on_ready=lambda url: err.print(f"Serving {counted(len(market.symbols), 'symbol')} at {url} until Ctrl-C.")
+    )
 
 
 def _market(data: Path | None, exchange: str, seed: int, symbols: str | None) -> Market:

@@ -50,7 +50,7 @@ async def insist(ask: Callable[[], Awaitable[_T]]) -> _T:
         retry=tenacity.retry_if_exception(_is_worth_a_try),
         stop=tenacity.stop_after_attempt(_TRIES),
         wait=_WAIT,
-        before_sleep=_log_failure,
+        before_sleep=_FailureLog(),
         reraise=True,
     )
 
@@ -76,7 +76,15 @@ def _log_ban(state: tenacity.RetryCallState) -> None:
     log.warning("%s; everyone stays away%s", error, "" if seconds is None else f" for {seconds:.0f} s")
 
 
-def _log_failure(state: tenacity.RetryCallState) -> None:
-    error = state.outcome.exception() if state.outcome else None
-    pause_s = state.next_action.sleep if state.next_action else 0.0
-    log.warning("%s; try %d of %d in %.1f s", error, state.attempt_number + 1, _TRIES, pause_s)
+class _FailureLog:
+    """Logs why a try has failed: as a warning once, and as information for as long as it stays the same."""
+
+    def __init__(self) -> None:
+        self._last = ""
+
+    def __call__(self, state: tenacity.RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        pause_s = state.next_action.sleep if state.next_action else 0.0
+        level = logging.INFO if str(error) == self._last else logging.WARNING
+        self._last = str(error)
+        log.log(level, "%s; try %d of %d in %.1f s", error, state.attempt_number + 1, _TRIES, pause_s)

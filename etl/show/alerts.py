@@ -14,6 +14,7 @@ from etl.delivery import Delivered
 from etl.incidents import Severity
 from etl.messages import Alert, Message, MessageState
 from etl.show.parts import new_table, to_iso, to_minute
+from etl.spelling import counted
 from etl.warehouse import ChannelState, Decision, Try
 
 _SEVERITIES = {Severity.LOW: "", Severity.HIGH: "yellow", Severity.CRITICAL: "red"}
@@ -109,7 +110,8 @@ def channels_table(reports: Sequence[ChannelReport]) -> Table:
 
 def delivered_lines(delivered: Delivered) -> Iterator[Text]:
     """Yield what a delivery did, a line a channel."""
-    yield Text(f"{delivered.decided} alerts decided, {delivered.made} messages made, {delivered.waiting} alerts wait")
+    decided, made = counted(delivered.decided, "alert"), counted(delivered.made, "message")
+    yield Text(f"{decided} decided, {made} made, {counted(delivered.waiting, 'alert')} waiting")
     for one in delivered.posted:
         counts = f"{one.sent} sent, {one.failed} failed, {one.given_up} given up, {one.dropped} dropped"
         yield Text(f"{one.channel}: {counts}{f'; {one.state}' if one.state else ''}")
@@ -182,4 +184,6 @@ def _health(state: ChannelState) -> Text:
     if state.failing_since is None:
         return Text("no failure since the last success" if state.last_sent_at else "nothing sent yet")
     until = "" if state.next_try is None else f", left alone until {state.next_try:%Y-%m-%d %H:%M}"
-    return Text(f"fails since {state.failing_since:%Y-%m-%d %H:%M}, {state.failures} times{until}", style="red")
+    return Text(
+        f"fails since {state.failing_since:%Y-%m-%d %H:%M}, {counted(state.failures, 'time')}{until}", style="red"
+    )

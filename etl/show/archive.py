@@ -10,6 +10,7 @@ from rich.text import Text
 
 from etl.quality import by_name
 from etl.show.parts import new_table, to_iso, to_minute
+from etl.spelling import counted
 
 if TYPE_CHECKING:
     from etl.health import ArchiveHealth
@@ -43,7 +44,9 @@ def health_lines(health: ArchiveHealth) -> Iterator[Text]:
     files, rows = sum(one.checked for one in health.series), sum(one.rows for one in health.series)
     size = sum(one.size_bytes for one in health.series) / 1e6
     rate = rows / health.seconds if health.seconds else 0
-    yield Text(f"{files:,} files, {size:,.1f} MB, read in {health.seconds:,.1f} s: {rate:,.0f} candles/s", style="dim")
+    yield Text(
+        f"{counted(files, 'file')}, {size:,.1f} MB, read in {health.seconds:,.1f} s: {rate:,.0f} candles/s", style="dim"
+    )
 
 
 def health_json(health: ArchiveHealth) -> dict[str, Any]:

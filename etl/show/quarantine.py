@@ -17,6 +17,7 @@ from etl.quality import by_name
 from etl.quarantine import AROUND, Inspection
 from etl.schema import VALUE_COLUMNS, to_columns
 from etl.show.parts import new_table, to_iso, to_minute
+from etl.spelling import counted
 from etl.timeframe import from_ms, to_ms
 from etl.validate import flag_names
 from etl.warehouse import Quarantined, State
@@ -29,7 +30,7 @@ _COLOURS = {State.OPEN: "yellow", State.RELEASED: "green", State.CONFIRMED: "dim
 def quarantine_counts(counts: Mapping[str, int]) -> str:
     """Return how many rows each rule has refused, in a line."""
     total = sum(counts.values())
-    return f"{total:,} {'row' if total == 1 else 'rows'} in quarantine: {by_name(counts)}"
+    return f"{counted(total, 'row')} in quarantine: {by_name(counts)}"
 
 
 def quarantine_table(rows: Sequence[Quarantined]) -> Table:

@@ -13,6 +13,7 @@ from rich.table import Table
 from etl.exchanges import Traits
 from etl.settings import Settings, feeds_path
 from etl.show.parts import new_table
+from etl.spelling import spell_duration
 from etl.timeframe import Timeframe
 from etl.venues import Finding, Verdict
 
@@ -33,7 +34,7 @@ def feeds_table(settings: Settings, findings: Mapping[str, Sequence[str]]) -> Ta
             ", ".join(feed.symbols),
             ", ".join(feed.timeframes),
             f"{feed.start:%Y-%m-%d}",
-            str(feed.settle),
+            spell_duration(feed.settle),
             "" if found is None else "[red]see below[/red]" if found else "[green]fine[/green]",
         )
     return table

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from etl.show.parts import new_table
+from etl.spelling import counted
 from etl.warehouse import Features, Sizes
 
 _ADOPT = "not made use of here; run: chandler warehouse adopt"
@@ -56,12 +57,12 @@ def _timescale(features: Features) -> str:
 def _hypertable(features: Features) -> str:
     if features.chunk_interval is None:
         return "no: the candles lie in a plain table"
-    return f"yes, in chunks of {features.chunk_interval.days} days"
+    return f"yes, in chunks of {counted(features.chunk_interval.days, 'day')}"
 
 
 def _compression(features: Features) -> str:
     if features.compress_after is not None:
-        return f"yes, once a chunk is {features.compress_after.days} days old"
+        return f"yes, once a chunk is {counted(features.compress_after.days, 'day')} old"
     return f"no: {_why_not(features)}"
 
 

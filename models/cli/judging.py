@@ -22,6 +22,7 @@ from etl.cli.terminal import (
     err,
     out,
     run_name,
+    tell_none,
     to_range,
 )
 from etl.errors import ChandlerError, ConfigError
@@ -145,7 +146,8 @@ def _show_anomalies(
         if more > 0:
             err.print(f"{more:,} more; see --limit")
     else:
-        err.print("There is no such anomaly. What no model has judged yet: chandler score")
+        is_filtered = bool(only) or within is not None or is_replaced
+        tell_none("anomaly", is_filtered=is_filtered, hint="What no model has judged yet: chandler score")
 
 
 def _show_scorings(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.text import Text
 
-from etl.cli.terminal import AsJson, err, out, run_name
+from etl.cli.terminal import AsJson, err, out, run_name, tell_none
 from etl.errors import ConfigError
 from etl.files import write_whole
 from etl.settings import load_settings
@@ -64,7 +64,8 @@ def show_list(
         if len(found) > limit:
             err.print(f"{len(found) - limit:,} more; see --limit")
     else:
-        err.print("There is no such model; try: chandler train --help")
+        is_filtered = target is not None or state is not None
+        tell_none("model", is_filtered=is_filtered, hint="" if is_filtered else "Try: chandler train --help")
 
 
 @app.command("show")

@@ -1,17 +1,21 @@
-"""What the pages of incidents show: a list of them, and one with all that it is judged by. HTML out of values."""
+"""What the pages of incidents show: a list of them, and one with all that it is judged by. HTML out of values.
+
+Who may act finds buttons there, which ask the market page's API; the way back leads to the market page.
+"""
 
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Sequence
 from html import escape
 
-from chandler_airflow.links import INCIDENT_PATH
+from chandler_airflow.links import INCIDENT_PATH, MARKET_PATH
 from etl.dossiers import Dossier
 from etl.incidents import Incident
 from etl.show.dossier import in_words, once_in, said_of, sections, summary_lines
 from etl.show.parts import to_minute
-from models.page import heading, page, paragraph, table
+from models.page import heading, link, page, paragraph, table
 
 _HEADS = ("incident", "series", "peak", "kind", "scope", "severity", "state", "once in", "acknowledged", "note")
 
@@ -28,25 +32,50 @@ def list_page(incidents: Sequence[Incident], more: int) -> str:
     parts = [f"<div><table><tr>{heads}</tr>{rows}</table></div>" if rows else nothing]
     if more > 0:
         parts.append(paragraph(f"{more:,} more: chandler incidents list", "quiet"))
-    return page("Incidents", parts)
+    return page("Incidents", [_ways(("#incidents", "Incidents on the market page")), *parts])
 
 
-def incident_page(dossier: Dossier) -> str:
-    """Return the page of one incident."""
+def incident_page(dossier: Dossier, script: str = "") -> str:
+    """Return the page of one incident.
+
+    Args:
+        script: What lets its buttons act, as HTML; empty for who may only look, and finds no button.
+    """
     one = dossier.incident
     found = one.found
-    parts = [paragraph(f"{in_words(found.kind)}, {found.scope}, {found.severity}", "verdict")]
+    day = f"#day/{found.series}/{found.peak:%Y-%m-%d}"
+    parts = [_ways(("#incidents", "All incidents"), (f"#series/{found.series}", "Its series"), (day, "Its day"))]
+    parts.append(paragraph(f"{in_words(found.kind)}, {found.scope}, {found.severity}", "verdict"))
     parts += [paragraph(line) for line in summary_lines(one)]
     parts.append(_chart(dossier))
     for section in sections(dossier):
         parts.append(heading(section.title))
         if section.rows:
             parts.append(table(section.heads, section.rows))
-    if one.acknowledged_at is None:
-        parts.append(paragraph(f"Seen: chandler incidents acknowledge {one.id}", "quiet"))
-    if one.is_false is None:
-        parts.append(paragraph(f"If it is a false alarm: chandler incidents false {one.id}", "quiet"))
-    return page(f"Incident {one.id}: {found.series}", parts)
+    if script:
+        parts.insert(2, _acts(one))
+    return page(f"Incident {one.id}: {found.series}", parts, script)
+
+
+def _ways(*places: tuple[str, str]) -> str:
+    """Return the links back, to places on the market page."""
+    links = " · ".join(link(f".{MARKET_PATH}{place}", text) for place, text in places)
+    return f"<nav><p>{links}</p></nav>"
+
+
+def _acts(one: Incident) -> str:
+    """Return buttons for what is not said yet, with what the dialog that they open shows."""
+    said = {
+        "id": one.id,
+        "series": str(one.found.series),
+        "kind": one.found.kind.value,
+        "start": one.found.time_range.start.isoformat(),
+        "note": one.note,
+    }
+    verdicts = [] if one.acknowledged_at else [("acknowledge", "Acknowledge")]
+    verdicts.append(("true", "No false alarm") if one.is_false else ("false", "False alarm"))
+    buttons = " ".join(f'<button type="button" data-verdict="{verdict}">{name}</button>' for verdict, name in verdicts)
+    return f'<p id="acts" data-incident="{escape(json.dumps(said))}">{buttons}</p>'
 
 
 def _row(one: Incident) -> str:

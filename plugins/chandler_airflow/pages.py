@@ -12,7 +12,8 @@ from fastapi.responses import HTMLResponse
 from chandler_airflow.incidents import incident_page, list_page
 from chandler_airflow.links import INCIDENT_PATH, INCIDENTS_PATH, QUALITY_PATH, REPORT_PATH
 from chandler_airflow.market.answers import AskedMoment, to_range, to_series
-from chandler_airflow.market.gate import may_look
+from chandler_airflow.market.gate import Viewer, is_acting, may_look
+from chandler_airflow.market.shell import facts_of, own_address
 from chandler_airflow.market.warehouse import opened_warehouse, reading
 from etl.dossiers import open_dossier
 from etl.errors import ConfigError
@@ -35,10 +36,16 @@ th { color: var(--quiet); font-weight: 600 } td.number, th.number { text-align: 
 td:first-child, td:nth-child(2) { white-space: nowrap } tr.sum td { font-weight: 600 }
 .strange { color: var(--strange) } .wrong { color: var(--wrong) }
 """
-# No script runs here, and nothing is fetched from anywhere.
+# No script runs on most of them, and nothing is fetched from anywhere else.
 _HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'", "Cache-Control": "no-store"}
 # Reports and incidents have their pictures in themselves.
 _PICTURE_HEADERS = {**_HEADERS, "Content-Security-Policy": f"{_HEADERS['Content-Security-Policy']}; img-src data:"}
+# An incident has buttons besides, which our own module lets act.
+_ACTING_HEADERS = {
+    **_HEADERS,
+    "Content-Security-Policy": f"{_PICTURE_HEADERS['Content-Security-Policy']}; script-src 'self'; connect-src 'self'",
+}
+_SCRIPT = '<meta name="chandler" content="{facts}"><script type="module" src="{own}/static/incident.js"></script>'
 
 router = APIRouter(dependencies=[Depends(may_look)])
 
@@ -77,14 +84,17 @@ def show_incidents(series: Annotated[list[str] | None, Query()] = None) -> HTMLR
 
 
 @router.get(INCIDENT_PATH)
-def show_incident(incident: Annotated[int, Query(alias="id", ge=1, lt=2**63)]) -> HTMLResponse:
+def show_incident(incident: Annotated[int, Query(alias="id", ge=1, lt=2**63)], user: Viewer) -> HTMLResponse:
     """Show an incident, and all that it is judged by."""
     with opened_warehouse() as (warehouse, _):
         try:
             dossier = open_dossier(warehouse, incident)
         except ConfigError as error:
             raise HTTPException(404, str(error)) from error
-    return HTMLResponse(incident_page(dossier), headers=_PICTURE_HEADERS)
+    if not is_acting(user):
+        return HTMLResponse(incident_page(dossier), headers=_PICTURE_HEADERS)
+    script = _SCRIPT.format(facts=facts_of(user), own=own_address())
+    return HTMLResponse(incident_page(dossier, script), headers=_ACTING_HEADERS)
 
 
 def _page(time_range: TimeRange, reports: Sequence[SeriesQuality]) -> str:

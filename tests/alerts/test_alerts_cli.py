@@ -61,7 +61,7 @@ def test_what_waits_is_sent_and_shown(run: Run, web: WebReceiver) -> None:
     shown = run("show", str(listed["alerts"][0]["id"])).out
     assert "binance:BTC/USDT:1m failed" in shown
     assert shown.endswith(": sent")
-    assert "There is no such message" in run("list", "--state", "dead").err
+    assert "No message matches" in run("list", "--state", "dead").err
 
 
 def test_a_message_is_sent_again(run: Run, web: WebReceiver) -> None:

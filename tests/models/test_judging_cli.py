@@ -45,7 +45,7 @@ def test_what_was_loaded_is_scored_once_there_is_a_model(run: Run, warehouse: Wa
     early = run("score")
     assert early.status == 0
     assert "no model judges 5m candles so far" in early.out
-    assert "There is no such anomaly" in run("anomalies").err
+    assert "no anomaly" in run("anomalies").err
     crown(warehouse, dict.fromkeys((HERE, THERE), calm))
     rounds = _rounds(run)
     assert set(rounds) == {str(HERE), str(THERE)}

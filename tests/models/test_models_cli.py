@@ -51,7 +51,7 @@ def test_models_are_listed_and_shown(run: Run) -> None:
         assert part in alone.out
     assert ("1m/2" in champions.out, "1m/1" in champions.out) == (True, False)
     assert "2 more; see --limit" in run("list", "--limit", "1").err
-    assert "There is no such model" in run("list", "5m").err
+    assert "No model matches" in run("list", "5m").err
     shown = run("show", "1m/1").out
     for part in ("1m/1 seasonal_z, retired", "1m/2 took its place: 2 did champion.", "night 1", "python 3.11"):
         assert part in shown

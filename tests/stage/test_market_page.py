@@ -141,7 +141,7 @@ def test_a_click_far_back_opens_the_day_under_the_mouse(admin: Page, stage: Stag
     """What the keyboard would begin with stays out of sight: nothing moves between pressing and letting go."""
     market, day = in_frame(admin), stage.days.red - timedelta(days=700)
     open_view(market, "Coverage")
-    market.get_by_role("button", name="1 y").click()
+    market.get_by_role("button", name="1 year").click()
     open_day(market, BTC, day)
     expect(market.locator(".heading p")).to_have_text(f"{day:%a, %-d %b %Y}")
 
@@ -189,11 +189,12 @@ def test_a_crash_is_seen_on_the_chart_and_acknowledged(admin: Page, stage: Stage
     expect(market.get_by_role("heading", level=1)).to_have_text(f"Incident {incident}: {BTC}")
     take_picture(admin, "market-incident")
 
-    admin.goto(f"{stage.url}/plugin/market")
-    market.get_by_role("link", name="Incidents", exact=True).click()
-    row.get_by_role("button", name="Acknowledge").click()
+    market.get_by_role("button", name="Acknowledge").click()
     market.get_by_label("Note").fill("seen on other exchanges too")
     market.get_by_role("dialog").get_by_role("button", name="Acknowledge").click()
+    expect(market.get_by_role("button", name="Acknowledge")).to_have_count(0)
+    expect(market.locator("body")).to_contain_text("seen on other exchanges too")
+    market.get_by_role("link", name="All incidents").click()
     expect(row).to_contain_text("acknowledged")
     expect(row).to_contain_text("seen on other exchanges too")
 
@@ -219,6 +220,37 @@ def test_a_viewer_looks_and_cannot_act(viewer: Page, stage: Stage) -> None:
     ):
         answer = viewer.request.post(stage.url + path, data=body, headers={"X-Chandler": "1"})
         assert answer.status == 403, (path, answer.text())
+
+
+def test_what_cannot_be_meant_is_told_in_words(viewer: Page, stage: Stage) -> None:
+    """An address that somebody has mistyped is not answered as another one."""
+    for search, words in (
+        ("?dag=nope", "DAG 'nope' loads no series"),
+        ("#incidents?offset=99999", "offset=99999 is beyond the last of 1 incident"),
+        ("#incidents?offset=x", 'offset: "x" is no whole number'),
+        (f"#series/{BTC}?as_of=garbage", 'as_of: "garbage" is no moment'),
+        ("#coverage?kind=nope", 'kind: "nope" is none of stored'),
+    ):
+        viewer.goto("about:blank")
+        viewer.goto(f"{stage.url}/chandler/market{search}")
+        expect(viewer.locator("main .note")).to_contain_text(words)
+        expect(viewer.locator("main .note a, main .note button").first).to_be_visible()
+
+
+def test_a_session_that_has_ended_is_told_as_such(browser: Browser, stage: Stage) -> None:
+    """Also where a module of the page is what is refused first; after the login one is where one was."""
+    with watched_page(browser, Watched()) as page:
+        log_in(page, stage.url, "viewer", stage.passwords["viewer"])
+        page.goto(f"{stage.url}/chandler/market")
+        expect(page.locator("#map canvas").first).to_be_visible()
+        page.context.clear_cookies()
+        for view in ("Models", "Coverage"):
+            page.get_by_role("link", name=view, exact=True).click()
+            expect(page.locator("main .note")).to_contain_text("Your session has ended")
+        page.goto(f"{stage.url}/chandler/incident?id=1")
+        expect(page.get_by_role("heading", level=1)).to_have_text("Your session has ended")
+        page.get_by_role("link", name="Log in").click()
+        expect(page.get_by_label("Username")).to_be_visible()
 
 
 def test_strangers_are_let_in_nowhere(browser: Browser, stage: Stage) -> None:

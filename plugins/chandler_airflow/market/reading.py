@@ -7,7 +7,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, HTTPException, Query
 from fastapi.responses import Response
 
 from chandler_airflow.market.answers import AskedDay, AskedMoment, AskedSeries, as_json, to_days, to_range, to_series
@@ -20,6 +20,7 @@ from etl.incidents import Incident, IncidentState, Kind, Scope, Severity
 from etl.marks import read_marks
 from etl.series import Series, utc_day
 from etl.settings import Settings
+from etl.spelling import counted
 from etl.traffic import read_traffic
 from etl.warehouse import Wish, count_incidents, known_series, list_incidents
 
@@ -29,6 +30,7 @@ _SHOWN_DAYS = 730
 _SHOWN_NIGHTS = 90
 _MOST_INCIDENTS = 200
 _INGEST, _HISTORY = "ingest_", "history_"
+_ABOUT_ALL = frozenset({"repair_gaps", "maintain_stores", "train_models", "score_anomalies", "deliver_alerts"})
 _NO_MODEL = "No model judges yet: chandler train makes one, and DAG train_models does each night."
 
 
@@ -126,6 +128,8 @@ def show_incidents(  # noqa: PLR0913  # a filter each
     )
     with reading() as (connection, _):
         found, total = list_incidents(connection, wish, limit, offset), count_incidents(connection, wish)
+    if offset >= max(total, 1):
+        raise HTTPException(422, f"offset={offset} is beyond the last of {counted(total, 'incident')}; begin at 0")
     choices = {"kind": list(Kind), "severity": list(Severity), "scope": list(Scope), "state": list(IncidentState)}
     return as_json({"total": total, "incidents": [incident_json(one) for one in found], "choices": choices})
 
@@ -186,8 +190,14 @@ def _feeds(settings: Settings, series: Series) -> list[str]:
 
 
 def _series_of(settings: Settings, dag: str | None) -> Iterable[Series] | None:
-    """Return the series of a DAG that loads some; None for any other, which is about all."""
+    """Return the series of a DAG that loads some; None for one that is about all.
+
+    Raises:
+        HTTPException: 404, it is none of ours.
+    """
+    if dag is None or dag in _ABOUT_ALL:
+        return None
     for prefix in (_INGEST, _HISTORY):
-        if dag is not None and dag.startswith(prefix) and (feed := settings.feeds.get(dag.removeprefix(prefix))):
+        if dag.startswith(prefix) and (feed := settings.feeds.get(dag.removeprefix(prefix))):
             return feed.series
-    return None
+    raise HTTPException(404, f"DAG {dag!r} loads no series: no feed of feeds.toml has a DAG of that name")

@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
 from airflow.configuration import conf
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import HTMLResponse, Response
@@ -44,9 +45,22 @@ _SHELL = """<!doctype html>
 @router.get("/market")
 def show_market(user: Viewer) -> HTMLResponse:
     """Give the page; what it shows it asks for by itself."""
-    base = urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/")
-    facts = json.dumps({"name": user.get_name(), "may_act": is_acting(user), "base": base})
-    return HTMLResponse(_SHELL.format(facts=escape(facts), own=escape(base + PREFIX)))
+    return HTMLResponse(_SHELL.format(facts=facts_of(user), own=own_address()))
+
+
+def facts_of(user: BaseUser) -> str:
+    """Return what a page's modules are told of who looks, as the content of an attribute."""
+    return escape(json.dumps({"name": user.get_name(), "may_act": is_acting(user), "base": base_path()}))
+
+
+def base_path() -> str:
+    """Return the path below which Airflow is served; empty if that is the root."""
+    return urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/")
+
+
+def own_address() -> str:
+    """Return the path below which our pages are, as the content of an attribute."""
+    return escape(base_path() + PREFIX)
 
 
 @router.get("/static/{name}")

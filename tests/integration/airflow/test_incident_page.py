@@ -26,6 +26,7 @@ class Pages:
     bare: Page
     hidden: Page
     none: Page
+    acting: Page
     nonsense: Page
     listed: Page
     of_one: Page
@@ -47,6 +48,7 @@ def pages(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
             shown=airflow.show(one, "viewer"),
             bare=airflow.show(f"/chandler/incident?id={other}", "viewer"),
             hidden=airflow.show(one, None),
+            acting=airflow.show(f"/chandler/incident?id={other}", "user"),
             none=airflow.show("/chandler/incident?id=999", "viewer"),
             nonsense=airflow.show("/chandler/incidents?series=BTC", "viewer"),
             listed=airflow.show("/chandler/incidents", "viewer"),
@@ -72,6 +74,17 @@ def test_an_incident_has_a_page_with_all_that_it_is_judged_by(pages: Pages) -> N
     assert base64.b64decode(picture[1]).startswith(b"\x89PNG")
     assert "&lt;script&gt;alert(1)" in body
     assert "<script" not in body
+    assert "<button" not in body, "who may only look is offered nothing to do"
+    assert 'href="./market#incidents"' in body
+
+
+def test_who_may_act_finds_buttons_and_the_one_module_that_they_need(pages: Pages) -> None:
+    """With what the dialog shows of the incident, and no other script."""
+    status, body = pages.acting
+    assert status == 200
+    assert re.findall(r'data-verdict="(\w+)"', body) == ["acknowledge", "false"]
+    assert re.findall(r"<script[^>]*>", body) == ['<script type="module" src="/chandler/static/incident.js">']
+    assert "&quot;kind&quot;: &quot;frozen_price&quot;" in body
 
 
 def test_an_incident_whose_candles_are_gone_has_a_page_too(pages: Pages) -> None:

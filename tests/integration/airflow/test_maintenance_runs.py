@@ -102,7 +102,7 @@ def test_once_it_can_be_written_all_is_green(outcome: Outcome) -> None:
 def test_what_was_retired_is_accounted_for_and_comes_back_when_it_is_loaded(outcome: Outcome) -> None:
     """The nights took the day out of the warehouse, the rerun found each candle equal; nothing is revised."""
     for night in (outcome.blocked, outcome.mended):
-        assert "1,395 candles from before 2024-03-04 have left the warehouse" in night.log
+        assert "1,395 candles from before 2024-03-04 retired from the warehouse" in night.log
     with open_stores(outcome.settings) as stores:
         with stores.warehouse.begin() as connection:
             assert retired_ranges(connection, known_series(connection)[BTC]) == []

@@ -192,6 +192,41 @@ def test_nonsense_in_a_parameter_is_nonsense(served: Served, place: str) -> None
         assert known_series(connection), "the tables stand"
 
 
+@pytest.mark.parametrize(
+    ("page", "status", "said"),
+    [
+        ("api/coverage?dag=nope", 404, "DAG 'nope' loads no series"),
+        ("api/coverage?dag=ingest_nope", 404, "no feed of feeds.toml has a DAG of that name"),
+        ("api/coverage?start=2021-02-30", 422, "start: '2021-02-30' is no day; write 2024-01-31"),
+        ("api/incidents?offset=99999", 422, "offset=99999 is beyond the last of 1 incident; begin at 0"),
+        ("api/incidents?offset=x", 422, "offset: 'x' is no whole number"),
+        ("api/incidents?limit=0&offset=-1", 422, "limit: '0' is below 1; offset: '-1' is below 0"),
+        ("api/incidents?severity=grave", 422, "severity: 'grave' is none of 'low'"),
+        (f"api/candles?{urlencode(RANGE)}&as_of=garbage", 422, "as_of: 'garbage' is no moment; write 2024-01-31"),
+        ("api/day?series=binance:BTC/USDT:1m", 422, "day: is missing"),
+    ],
+)
+def test_what_cannot_be_meant_is_told_in_words(served: Served, page: str, status: int, said: str) -> None:
+    """The parameter by its name, what is wrong with it, and never an answer to something else."""
+    answer = served.airflow.send(f"/chandler/{page}", "viewer")
+    assert answer["status"] == status
+    assert said in json.loads(answer["body"])["detail"]
+
+
+def test_a_browser_is_told_on_a_page_with_a_way_on(served: Served) -> None:
+    """Who is not logged in any more finds the login, which leads back; others the market page."""
+    html = {"Accept": "text/html,application/xhtml+xml"}
+    asked = f"/chandler/incident?{urlencode({'id': served.crash})}"
+    gone = served.airflow.send(asked, None, headers=html)
+    assert gone["status"] == 401
+    assert "Your session has ended" in gone["body"]
+    assert f"/api/v2/auth/login?next={quote(asked, safe='')}" in gone["body"]
+    for page, status in (("incident?id=999", 404), ("incident?id=x", 422), ("models/report?model=9", 404)):
+        answer = served.airflow.send(f"/chandler/{page}", "viewer", headers=html)
+        assert (answer["status"], answer["headers"]["content-type"]) == (status, "text/html; charset=utf-8")
+        assert '<a href="/chandler/market">' in answer["body"]
+
+
 def test_no_page_shows_more_than_a_browser_can(served: Served) -> None:
     """Neither decades, nor years of many series."""
     years = {"start": "2001-01-01", "end": "2020-01-01"}

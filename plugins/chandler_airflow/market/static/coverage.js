@@ -7,9 +7,10 @@ import { has } from "./heatmap.js";
 import { legend } from "./legend.js";
 import { CoverageMap } from "./map.js";
 import { plural } from "./numbers.js";
-import { parseRoute } from "./route.js";
+import { oneOf, parseRoute, wholeNumber, wrongIn } from "./route.js";
+import { KINDS, STORED } from "./states.js";
 import { sumLine, sumTable } from "./sums.js";
-import { load, note } from "./waiting.js";
+import { load, note, unreadable } from "./waiting.js";
 
 /** @typedef {import("./market.js").Context} Context */
 /** @typedef {import("../types/answers.d.ts").Coverage} Coverage */
@@ -20,7 +21,13 @@ const [NARROW, DAYS, DAYS_WHERE_NARROW] = [600, 90, 30];
 
 /** @param {Context} context */
 export function show(context) {
-  const { place, signal, dag } = context;
+  const { place, route, signal, dag } = context;
+  const kinds = oneOf([STORED, ...KINDS, { name: "revised" }].map(({ name }) => name));
+  const wrong = wrongIn(route.query, { kind: kinds, days: wholeNumber(1, 36_525) });
+  if (wrong.length) {
+    put(place, h("h1", {}, "Coverage"), unreadable(wrong, "#coverage"));
+    return undefined;
+  }
   return load(
     place,
     signal,

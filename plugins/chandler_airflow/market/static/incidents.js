@@ -5,8 +5,8 @@ import { h, put } from "./dom.js";
 import { incidentTable } from "./incident-table.js";
 import { judge } from "./judge.js";
 import { count, moment, words } from "./numbers.js";
-import { hashOf } from "./route.js";
-import { load, note } from "./waiting.js";
+import { hashOf, wholeNumber, wrongIn } from "./route.js";
+import { load, note, unreadable } from "./waiting.js";
 
 /** @typedef {import("./market.js").Context} Context */
 /** @typedef {import("../types/answers.d.ts").Incident} Incident */
@@ -24,6 +24,11 @@ const FILTERS = ["series", ...CHOICES, ...YES_NO.map(({ name }) => name)];
 /** @param {Context} context */
 export function show(context) {
   const { place, route, signal } = context;
+  const wrong = wrongIn(route.query, { offset: wholeNumber(0, 1_000_000) });
+  if (wrong.length) {
+    put(place, h("h1", {}, "Incidents"), unreadable(wrong, "#incidents"));
+    return undefined;
+  }
   const query = { ...Object.fromEntries(route.query), limit: LIMIT };
   return load(
     place,
@@ -43,10 +48,24 @@ function draw(context, answer) {
   const isFiltered = FILTERS.some((name) => route.query.has(name));
   const body = answer.incidents.length
     ? h("div", { id: "incidents" }, listOf(context, answer.incidents), paging(route.query, offset, answer))
-    : nothing(isFiltered);
+    : answer.total
+      ? beyond(route.query, offset, answer.total)
+      : nothing(isFiltered);
   const total = answer.total === 1 ? "1 incident" : `${count(answer.total)} incidents`;
   const sum = h("p", { class: "quiet" }, total);
   put(place, h("div", { class: "heading" }, h("h1", {}, "Incidents"), sum), filters(route.query, answer.choices), body);
+}
+
+/**
+ * @param {URLSearchParams} query
+ * @param {number} offset
+ * @param {number} total
+ */
+function beyond(query, offset, total) {
+  const next = new URLSearchParams(query);
+  next.delete("offset");
+  const first = h("a", { href: hashOf("incidents", [], next) }, "See the first ones");
+  return note(`There is no incident ${count(offset + 1)}`, `There are ${count(total)} like that.`, first);
 }
 
 /** @param {boolean} isFiltered */

@@ -6,6 +6,7 @@ import { moment, words } from "./numbers.js";
 import { failure } from "./waiting.js";
 
 /** @typedef {import("../types/answers.d.ts").Incident} Incident */
+/** @typedef {Pick<Incident, "id" | "series" | "kind" | "start" | "note">} Judged What the dialog shows of one. */
 /** @typedef {"acknowledge" | "false" | "true"} Verdict */
 
 /** @type {Record<Verdict, { title: string, help: string, name: string }>} */
@@ -25,7 +26,7 @@ const VERDICTS = {
 
 /**
  * Ask for a note, and send the verdict.
- * @param {Incident} one
+ * @param {Judged} one
  * @param {Verdict} verdict
  * @param {() => void} done
  * @param {AbortSignal} signal

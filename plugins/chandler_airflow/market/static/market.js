@@ -104,7 +104,7 @@ async function show() {
   place.setAttribute("aria-busy", "true");
   tellAirflow();
   try {
-    const { show: draw } = await view.view();
+    const { show: draw } = await view.view().catch(withSession);
     if (signal.aborted) return;
     await draw({ place, route, signal, series: askForSeries, dag: shell.get("dag"), filter });
   } catch (error) {
@@ -114,6 +114,16 @@ async function show() {
   } finally {
     if (!signal.aborted) place.removeAttribute("aria-busy");
   }
+}
+
+/**
+ * Say why a view's module did not come: most often nobody is logged in any more, which a browser does not tell us.
+ * @param {unknown} error
+ * @returns {Promise<never>}
+ */
+async function withSession(error) {
+  await getJson("/chandler/api/me");
+  throw error;
 }
 
 /** A whole series in the filter leads to it: in the view that is shown if that has one, else to its chart. */

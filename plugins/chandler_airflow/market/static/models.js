@@ -55,13 +55,13 @@ function draw(place, { models, more, champions, next }, signal) {
 }
 
 /** @param {Model} champion */
-function summary({ name, version, scorer, state_since, metrics }) {
+function summary({ name, scorer, state_since, metrics }) {
   const known = METRICS.filter(([metric = ""]) => typeof metrics[metric] === "number");
   const numbers = known.map(([metric = "", label]) => `${label} ${fixed(metrics[metric])}`).join(", ");
   return h(
     "p",
     {},
-    h("strong", {}, `${name} ${version}`),
+    h("strong", {}, name),
     ` (${words(scorer)}) judges since ${moment(state_since)}${numbers && ": "}${numbers}`,
   );
 }
@@ -117,7 +117,7 @@ function listOf(models, champions) {
     { name: "Night" },
   ];
   const rows = models.map((one) => [
-    `${one.name} ${one.version}`,
+    one.name,
     words(one.scorer),
     champions.includes(one.id) ? h("strong", { class: "good" }, "champion") : words(one.state),
     ...METRICS.map(([metric = ""]) => fixed(one.metrics[metric])),

@@ -26,6 +26,42 @@ export function hashOf(view, parts = [], query = {}) {
   return `#${[view, ...parts.map(escaped)].join("/")}${search ? `?${search}` : ""}`;
 }
 
+/** @typedef {{ fits: (text: string) => boolean, hint: string }} Rule */
+
+/** @type {Rule} */
+export const MOMENT = {
+  fits: (text) => /^\d{4}-\d\d-\d\d/.test(text) && !Number.isNaN(Date.parse(text)),
+  hint: "is no moment; write 2024-01-31 or 2024-01-31T12:00Z",
+};
+
+/**
+ * @param {number} least
+ * @param {number} most
+ * @returns {Rule}
+ */
+export const wholeNumber = (least, most) => ({
+  fits: (text) => /^\d+$/.test(text) && Number(text) >= least && Number(text) <= most,
+  hint: `is no whole number from ${least} to ${most}`,
+});
+
+/**
+ * @param {string[]} names
+ * @returns {Rule}
+ */
+export const oneOf = (names) => ({ fits: (text) => names.includes(text), hint: `is none of ${names.join(", ")}` });
+
+/**
+ * Return what of an address cannot be meant, a sentence each.
+ * @param {URLSearchParams} query
+ * @param {Record<string, Rule>} rules By the names that are read.
+ */
+export function wrongIn(query, rules) {
+  return Object.entries(rules).flatMap(([name, { fits, hint }]) => {
+    const text = query.get(name);
+    return text === null || text === "" || fits(text) ? [] : [`${name}: ${JSON.stringify(text)} ${hint}.`];
+  });
+}
+
 /**
  * Change the query of what is shown, without a step in the history: for what moves under one's hand.
  * @param {Record<string, string | number | null>} changes

@@ -5,9 +5,9 @@ import { h, put } from "./dom.js";
 import { Explorer } from "./explore.js";
 import { secondsOf } from "./grid.js";
 import { DAY_MS, isoDay, lag, moment } from "./numbers.js";
-import { hashOf, leave, remember } from "./route.js";
+import { hashOf, leave, MOMENT, remember, wrongIn } from "./route.js";
 import { listSeries } from "./series-list.js";
-import { load, note } from "./waiting.js";
+import { load, note, unreadable } from "./waiting.js";
 
 /** @typedef {import("./market.js").Context} Context */
 /** @typedef {import("../types/answers.d.ts").SeriesInfo} SeriesInfo */
@@ -28,9 +28,11 @@ const USUAL = 100;
 /** @param {Context} context */
 export function show(context) {
   const { place, route, signal, series } = context;
+  const wrong = wrongIn(route.query, { as_of: MOMENT, start: MOMENT, end: MOMENT });
   return load(place, signal, series, (all) => {
     const info = all.find((one) => one.series === route.series);
     if (!route.series) listSeries(context, all);
+    else if (info && wrong.length) put(place, unreadable(wrong, hashOf("series", [info.series])));
     else if (info) drawSeries(context, info);
     else
       put(place, note(`There is no series ${route.series}`, h("a", { href: "#series" }, "See those that there are")));

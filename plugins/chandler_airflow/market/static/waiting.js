@@ -51,11 +51,11 @@ export function failure(error, again) {
   const text = error instanceof ApiError ? error.message : `The page failed: ${error}`;
   const retry = again && h("button", { type: "button", onclick: again }, "Try again");
   if (status === 401) {
-    return note("You are logged out", "Airflow wants to know who you are.", loginButton());
+    return note("Your session has ended", "Log in again; you come back to what you were looking at.", loginButton());
   }
   if (status === 503) return note("The warehouse cannot be read", text, retry);
   if (status === 403) return note("Your role may not do this", text);
-  if (status === 404) return note("There is no such thing", text, h("a", { href: "#coverage" }, "See what there is"));
+  if (status === 404) return note("There is no such thing", text, h("a", { href: "?#coverage" }, "See what there is"));
   return note("That did not work", text, retry);
 }
 
@@ -71,6 +71,15 @@ export function note(title, ...content) {
     h("strong", {}, title),
     h("p", {}, ...content.flatMap((one) => (one ? [one, " "] : []))),
   );
+}
+
+/**
+ * Say what of the address cannot be meant.
+ * @param {string[]} wrong
+ * @param {string} hash Where there is something to see.
+ */
+export function unreadable(wrong, hash) {
+  return note("This address cannot be read", wrong.join(" "), h("a", { href: hash }, "Leave it out"));
 }
 
 function loginButton() {
