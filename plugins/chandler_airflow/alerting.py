@@ -210,7 +210,7 @@ def lateness_notice(run: Mapping[str, Any], deadline: datetime, now: datetime) -
         kind=PipelineKind.LATE_LOAD,
         severity=Severity.HIGH,
         title=f"{run['dag_id']}: the load of {day} is late",
-        detail=f"It was due {hours:.1f} hours ago and is {run['state']}. Its squares say what it waits for.",
+        detail=f"It was due {hours:.1f} hours ago and is {run['state']}. Its tasks say what it waits for.",
         happened_at=now,
         link=_path(run["dag_id"], run["dag_run_id"]),
     )
