@@ -26,9 +26,9 @@ from airflow.sdk import DAG
 from chandler_airflow.partitions import BEGINNING, DEFAULTS, build_partitions, headline
 from chandler_airflow.timetables import MonthsByBackfill
 
-from etl.settings import load_settings
+from etl.settings import load_what_is_right
 
-for name, feed in load_settings().feeds.items():
+for name, feed in load_what_is_right().feeds.items():
     with DAG(
         f"history_{name}",
         schedule=MonthsByBackfill(),

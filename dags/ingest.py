@@ -30,12 +30,12 @@ from chandler_airflow.alerting import late_load_alert
 from chandler_airflow.partitions import BEGINNING, DEFAULTS, build_partitions, headline
 from chandler_airflow.timetables import CronIntervals
 
-from etl.settings import load_settings
+from etl.settings import load_what_is_right
 
 # Today's candles before the past: where both wait for the exchange, the day goes first.
 PRIORITY = 20
 
-for name, feed in load_settings().feeds.items():
+for name, feed in load_what_is_right().feeds.items():
     with DAG(
         f"ingest_{name}",
         schedule=CronIntervals("0 0 * * *", earliest=feed.start),

@@ -28,7 +28,7 @@ from chandler_airflow.partitions import DEFAULTS, headline
 from chandler_airflow.repairs import build_repairs
 from chandler_airflow.timetables import CronIntervals
 
-from etl.settings import load_settings
+from etl.settings import load_what_is_right
 
 with DAG(
     "repair_gaps",
@@ -42,4 +42,4 @@ with DAG(
     description=headline(__doc__),
     doc_md=__doc__,
 ):
-    build_repairs(sorted({feed.exchange for feed in load_settings().feeds.values()}))
+    build_repairs(load_what_is_right().exchanges_in_use)

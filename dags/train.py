@@ -30,7 +30,7 @@ from chandler_airflow.partitions import DEFAULTS, headline
 from chandler_airflow.timetables import CronIntervals
 from chandler_airflow.training import build_training
 
-from etl.settings import load_settings
+from etl.settings import load_what_is_right
 from models.targets import targets_of
 
 with DAG(
@@ -46,4 +46,4 @@ with DAG(
     description=headline(__doc__),
     doc_md=__doc__,
 ):
-    build_training([str(target) for target in targets_of(load_settings())])
+    build_training([str(target) for target in targets_of(load_what_is_right())])

@@ -28,8 +28,10 @@ from pydantic import (
 from etl.errors import ConfigError
 from etl.incidents import Kind, Severity
 from etl.messages import PipelineKind
+from etl.problems import Fault, Place, problems_of
 from etl.series import check_symbol
-from etl.spelling import Duration, nearest, problem_lines, read_toml
+from etl.spelling import Duration, nearest
+from etl.toml_file import read_toml
 
 KINDS = (*Kind, *PipelineKind)
 
@@ -243,17 +245,21 @@ def load_alerting(path: Path | None = None) -> Alerting:
         ConfigError: A line for each thing that is wrong, with what would have been right.
     """
     path = path or alerts_path()
-    content = read_toml(path, "CHANDLER_ALERTS")
+    read = read_toml(path, "CHANDLER_ALERTS")
+    faults = list(read.faults)
     try:
-        return Alerting(**content)
+        alerting = Alerting(**read.content)
     except ValidationError as error:
-        raise ConfigError("\n".join(f"{path}: {line}" for line in problem_lines(error, _known_keys))) from error
+        faults += [Fault(place, problem, str(path)) for place, problem in problems_of(error, _known_keys)]
+    if faults:
+        raise ConfigError("\n".join(map(str, faults)))
+    return alerting
 
 
-def _known_keys(place: tuple[int | str, ...]) -> Iterable[str]:
+def _known_keys(place: Place) -> Iterable[str]:
     if len(place) == 1:
         return Alerting.model_fields
-    tables: Mapping[int | str, type[BaseModel]] = {
+    tables: Mapping[str, type[BaseModel]] = {
         "routes": Route,
         "channels": ChannelSettings,
         "quiet_hours": QuietHours,

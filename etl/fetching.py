@@ -25,8 +25,9 @@ from etl.extract import (
     fetch_range,
     open_source,
 )
+from etl.feeds import ANY_PROTOCOL
 from etl.homes import check_stack
-from etl.settings import ANY_PROTOCOL, Settings
+from etl.settings import Settings
 from etl.timeframe import from_ms
 from etl.traffic import Counting
 from etl.warehouse import Listing, SharedBudget, Warehouse, local_budget

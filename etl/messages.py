@@ -19,6 +19,7 @@ class PipelineKind(StrEnum):
     OLD_GAP = "old_gap"
     FALLBACK_FILE = "fallback_file"
     DEAD_CHANNEL = "dead_channel"
+    FAULTY_SETTINGS = "faulty_settings"
 
 
 @dataclass(frozen=True, slots=True)

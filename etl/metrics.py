@@ -7,7 +7,7 @@ interface: `docs/guides/metrics.md` lists them, and alert rules of users go by t
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -57,6 +57,7 @@ def metrics_text(warehouse: Warehouse, settings: Settings, now: datetime) -> byt
             *_of_incidents(connection),
             *_of_backlog(connection, now),
             *_of_models(connection, now),
+            _of_settings(settings),
         ]
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Read(families))
@@ -285,6 +286,12 @@ def _of_models(connection: Connection, now: datetime) -> Iterator[Metric]:
         labels,
         ((of, one.vus_pr) for of, one in champions if one.vus_pr is not None),
     )
+
+
+def _of_settings(settings: Settings) -> Metric:
+    counts = Counter(".".join(fault.place[:2]) or "file" for fault in settings.faults)
+    says = "Mistakes in feeds.toml; the feed or table that has them is left out."
+    return _gauge("chandler_settings_faults", says, ("table",), (((table,), count) for table, count in counts.items()))
 
 
 def _labels(series: Series) -> tuple[str, str, str]:

@@ -10,9 +10,10 @@ from typing import TypeVar
 from etl.archive import spans
 from etl.errors import SourceError
 from etl.extract import Source
+from etl.feeds import Feed
 from etl.fetching import open_exchange
 from etl.series import Series, TimeRange, subtract
-from etl.settings import Feed, Settings
+from etl.settings import Settings
 from etl.spelling import nearest
 from etl.stores import Partition, Stores
 from etl.timeframe import Timeframe, from_ms

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
 from etl.errors import ConfigError
-from etl.timeframe import Timeframe, from_ms, to_ms
+from etl.timeframe import Timeframe, from_ms, parse_timeframe, to_ms
 
 _EXCHANGE = re.compile(r"[a-z][a-z0-9]{0,31}")
 _PART = r"[A-Za-z0-9][A-Za-z0-9.]{0,31}"
@@ -52,9 +52,10 @@ class Series:
         symbol, _, timeframe = rest.rpartition(":")
         if not (exchange and symbol and timeframe):
             raise ConfigError(f"{text!r} is no series; write exchange:symbol:timeframe, such as binance:BTC/USDT:1m")
-        if timeframe not in list(Timeframe):
-            raise ConfigError(f"{timeframe!r} in {text!r} is no timeframe; one of {', '.join(Timeframe)}")
-        return cls(exchange, symbol, Timeframe(timeframe))
+        try:
+            return cls(exchange, symbol, parse_timeframe(timeframe))
+        except ConfigError as error:
+            raise ConfigError(f"{text!r}: {error.message}") from error
 
     @property
     def path(self) -> str:
@@ -71,6 +72,19 @@ def check_symbol(symbol: str) -> str:
     if not _SYMBOL.fullmatch(symbol):
         raise ConfigError(f"{symbol!r} is no symbol; write BASE/QUOTE, such as BTC/USDT")
     return symbol
+
+
+def check_is_loadable(symbol: str) -> None:
+    """Check that candles of `symbol` can be loaded; what is stored of another stays readable.
+
+    Raises:
+        ConfigError: It is a derivative, which no source asks for yet, or written in lower case.
+    """
+    if ":" in symbol:
+        problem = f"{symbol!r} is a perpetual or a future, and only spot candles are loaded so far"
+        raise ConfigError(f"{problem}; write a spot symbol, such as BTC/USDT")
+    if symbol == symbol.lower() != symbol.upper():
+        raise ConfigError(f"{symbol!r} is in lower case; write {symbol.upper()}")
 
 
 def symbol_to_path(symbol: str) -> str:

@@ -1,123 +1,37 @@
 """feeds.toml and the environment, validated and frozen.
 
-The environment wins over the file. Every problem is reported at once, a line each, with the nearest name that would
-have been right. Whether an exchange lists a symbol is for the exchange to say: see `chandler feeds --check`.
+The environment wins over the file. Every mistake is found at once, a line each, with the nearest name that would have
+been right. One in a feed leaves that feed out, one in an exchange's table the feeds of that exchange: the others go on.
+Whether an exchange lists a symbol is for the exchange to say: see `chandler feeds --check`.
 """
 
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-from pydantic import (
-    AnyHttpUrl,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from etl.errors import ConfigError
 from etl.exchanges import ANY, EXCHANGES, Traits
+from etl.feeds import ANY_PROTOCOL, ExchangeSettings, Feed, feed_problems, lacks
 from etl.homes import HOME, likely_home, read_note
 from etl.keeping import Keep
 from etl.learning import Learning
 from etl.probing import SETTLE
+from etl.problems import Fault, Place, problems_of
 from etl.rules import Rules
-from etl.series import Series, check_symbol
-from etl.spelling import Duration, Moment, nearest, problem_lines, read_toml
-from etl.timeframe import Timeframe
+from etl.series import Series, check_is_loadable
+from etl.spelling import nearest
+from etl.toml_file import read_toml
 
-ANY_PROTOCOL = "ccxt"
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ExchangeSettings(_Frozen):
-    """How to reach one exchange, and how much of it to use.
-
-    Attributes:
-        protocol: Whose protocol it speaks, when it is no exchange that Chandler knows by name (a replay, a testnet);
-            or `ccxt`, for an exchange of this name in ccxt that Chandler's table lacks.
-        base_url: Its address instead of the real one, without a path: `http://127.0.0.1:8900`.
-        bulk_url: Where its archives of whole months lie instead; none are asked for at a `base_url` without this.
-        bulk: Whether to use such archives.
-        share: What we may spend of the exchange's limit; the rest is left to others at this address.
-        repair_share: What of the limit repairs may spend at most, within `share`.
-        weight_limit: That limit, where it is not the table's: what the exchange lets this address spend.
-        pages_at_once: Requests under way side by side.
-        ohlc_tolerance_pct: Instead of the one in [rules], for an exchange whose candles are less exact.
-    """
-
-    protocol: str | None = None
-    base_url: AnyHttpUrl | None = None
-    bulk_url: AnyHttpUrl | None = None
-    bulk: bool = True
-    share: float = Field(default=0.9, gt=0, le=1)
-    repair_share: float = Field(default=0.1, gt=0, le=1)
-    weight_limit: int | None = Field(default=None, gt=0)
-    pages_at_once: int = Field(default=16, ge=1, le=64)
-    ohlc_tolerance_pct: float | None = Field(default=None, ge=0, lt=100)
-
-    @field_validator("protocol")
-    @classmethod
-    def _is_spoken(cls, protocol: str | None) -> str | None:
-        if protocol is not None and protocol != ANY_PROTOCOL and protocol not in EXCHANGES:
-            raise ValueError(f"no adapter speaks {protocol!r}{nearest(protocol, {*EXCHANGES, ANY_PROTOCOL})}")
-        return protocol
-
-    def bulk_address(self, usual: str | None) -> str | None:
-        """Return where the archives lie, `usual` being the exchange's own place; None if none are to be used."""
-        if self.bulk_url is not None:
-            usual = str(self.bulk_url)
-        elif self.base_url is not None:
-            usual = None
-        return usual.rstrip("/") if usual is not None and self.bulk else None
-
-
-class Feed(_Frozen):
-    """A set of series that are loaded together.
-
-    Attributes:
-        start: The first day that is kept up to date; what is older is history.
-        settle: How far before its interval each run fetches again, for candles that the exchange corrected late.
-    """
-
-    exchange: str
-    symbols: tuple[str, ...] = Field(min_length=1)
-    timeframes: tuple[Timeframe, ...] = Field(min_length=1)
-    start: Moment
-    settle: Duration = timedelta(hours=24)
-
-    @field_validator("timeframes", mode="before")
-    @classmethod
-    def _are_timeframes(cls, names: object) -> object:
-        for name in names if isinstance(names, list) else []:
-            if name not in list(Timeframe):
-                raise ValueError(f"{name!r} is no timeframe{nearest(str(name), Timeframe)}")
-        return names
-
-    @field_validator("symbols", "timeframes")
-    @classmethod
-    def _are_distinct(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"{', '.join(twice)} stands there twice")
-        return names
-
-    @property
-    def series(self) -> tuple[Series, ...]:
-        """Every symbol at every timeframe."""
-        return tuple(Series(self.exchange, symbol, tf) for symbol in self.symbols for tf in self.timeframes)
+_ENVIRONMENT = "CHANDLER_"
+_FEEDS, _EXCHANGES = "feeds", "exchanges"
 
 
 class _Environment(EnvSettingsSource):
@@ -140,7 +54,7 @@ class Settings(BaseSettings):
         max_quarantined_rows: ... so many candles: of a few rows one is soon a large share.
     """
 
-    model_config = SettingsConfigDict(env_prefix="CHANDLER_", env_nested_delimiter="__", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix=_ENVIRONMENT, env_nested_delimiter="__", frozen=True, extra="forbid")
 
     home: Path = HOME
     warehouse_url: str | None = None
@@ -153,6 +67,8 @@ class Settings(BaseSettings):
     models: Learning = Learning()
     exchanges: Mapping[str, ExchangeSettings] = Field(default_factory=dict)
     feeds: Mapping[str, Feed] = Field(default_factory=dict)
+    _faults: tuple[Fault, ...] = PrivateAttr(default=())
+    _left_out: Mapping[str, Mapping[str, Any]] = PrivateAttr(default_factory=dict)
 
     @classmethod
     def settings_customise_sources(
@@ -171,31 +87,42 @@ class Settings(BaseSettings):
     def _is_absolute(cls, folder: Path | None) -> Path | None:
         return None if folder is None else folder.expanduser().absolute()
 
-    @model_validator(mode="after")
-    def _feeds_fit_their_exchanges(self) -> Self:
-        problems = [
-            f"feeds.{name}: {problem}" for name, feed in self.feeds.items() for problem in self._problems(name, feed)
-        ]
-        if problems:
-            raise ValueError("\n".join(problems))
-        return self
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """What is wrong in the file, and left out of what is here."""
+        return self._faults
 
-    def _problems(self, name: str, feed: Feed) -> Iterable[str]:
-        if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-            yield f"{name!r} is no feed name; write lower case letters, digits and _"
+    @property
+    def exchanges_in_use(self) -> list[str]:
+        """The exchanges of all feeds, ascending; of those left out too, where nothing is wrong with the exchange."""
+        left_out = {str(table.get("exchange")) for table in self._left_out.values()}
+        return sorted(
+            {feed.exchange for feed in self.feeds.values()} | {one for one in left_out if self._is_usable(one)}
+        )
+
+    def _is_usable(self, exchange: str) -> bool:
         try:
-            traits = self.traits(feed.exchange)
-        except ConfigError as error:
-            yield error.message
-            return
-        for symbol in feed.symbols:
-            try:
-                check_symbol(symbol)
-            except ConfigError as error:
-                yield error.message + _slash_hint(symbol, traits)
-        for timeframe in feed.timeframes:
-            if timeframe not in traits.timeframes:
-                yield _lacks(feed.exchange, timeframe, traits)
+            self.traits(exchange)
+        except ConfigError:
+            return False
+        return True
+
+    def check(self) -> None:
+        """Check that nothing is wrong in the file.
+
+        Raises:
+            ConfigError: A line for each mistake.
+        """
+        _refuse(self._faults)
+
+    def check_warehouse(self) -> None:
+        """Check that the warehouse is the one that the file means, though something else in the file is wrong.
+
+        Raises:
+            ConfigError: Nothing says where it is, and the part of the file that may cannot be read.
+        """
+        if self.warehouse_url is None and f"{_ENVIRONMENT}HOME" not in os.environ:
+            _refuse(fault for fault in self._faults if not fault.place or fault.place[0] in {"warehouse_url", "home"})
 
     @property
     def is_home_chosen(self) -> bool:
@@ -203,7 +130,12 @@ class Settings(BaseSettings):
         return "home" in self.model_fields_set
 
     def exchange(self, name: str) -> ExchangeSettings:
-        """Return the settings of exchange `name`; the defaults if none are given."""
+        """Return the settings of exchange `name`; the defaults if none are given.
+
+        Raises:
+            ConfigError: Those that are given are wrong.
+        """
+        _refuse(fault for fault in self._faults if fault.place[:2] == (_EXCHANGES, name))
         return self.exchanges.get(name, ExchangeSettings())
 
     def rules_of(self, exchange: str) -> Rules:
@@ -236,36 +168,32 @@ class Settings(BaseSettings):
         return max((feed.settle for feed in self.feeds.values() if series in feed.series), default=SETTLE)
 
     def check_series(self, series: Series) -> None:
-        """Check that the exchange can be spoken to and serves the timeframe.
+        """Check that the exchange can be spoken to and serves the timeframe, and that such a symbol can be loaded.
 
         Raises:
             ConfigError: It does not; with the nearest that it does.
         """
+        check_is_loadable(series.symbol)
         traits = self.traits(series.exchange)
         if series.timeframe not in traits.timeframes:
-            raise ConfigError(_lacks(series.exchange, series.timeframe, traits))
+            raise ConfigError(lacks(series.exchange, series.timeframe, traits))
 
     def feed(self, name: str) -> Feed:
         """Return feed `name`.
 
         Raises:
-            ConfigError: There is none.
+            ConfigError: There is none, or something is wrong with it.
         """
+        if name not in self.feeds:
+            _refuse(fault for fault in self._faults if fault.place[:2] == (_FEEDS, name))
         if name not in self.feeds:
             raise ConfigError(f"no feed {name!r} in {feeds_path()}{nearest(name, self.feeds)}")
         return self.feeds[name]
 
 
-def _lacks(exchange: str, timeframe: Timeframe, traits: Traits) -> str:
-    return f"{exchange} has no {timeframe} candles{nearest(timeframe, traits.timeframes)}"
-
-
-def _slash_hint(symbol: str, traits: Traits) -> str:
-    bare = re.sub(r"[^A-Z0-9]", "", symbol.upper())
-    for quote in traits.quotes:
-        if bare.endswith(quote) and len(bare) > len(quote):
-            return f"; nearest: {bare.removesuffix(quote)}/{quote}"
-    return ""
+def _refuse(faults: Iterable[Fault]) -> None:
+    if lines := [str(fault) for fault in faults]:
+        raise ConfigError("\n".join(lines))
 
 
 def feeds_path() -> Path:
@@ -282,21 +210,64 @@ def feeds_path() -> Path:
 
 
 def load_settings(path: Path | None = None, **overrides: Any) -> Settings:
-    """Read the feeds file and the environment.
+    """Read the feeds file and the environment. Feeds with a mistake are left out; `Settings.faults` has the mistakes.
 
     Args:
         path: The file; `feeds_path()` without one. It need not exist unless `CHANDLER_FEEDS` names it.
         overrides: Settings that win over both, as an Airflow Connection does.
 
     Raises:
-        ConfigError: A line for each thing that is wrong, with what would have been right.
+        ConfigError: Something is wrong that is of more than a feed or an exchange; a line for each such mistake.
+    """
+    settings = load_what_is_right(path, **overrides)
+    if any(fault.place[:1] not in {(_FEEDS,), (_EXCHANGES,)} for fault in settings.faults):
+        settings.check()
+    return settings
+
+
+def check_feeds_file() -> None:
+    """Check that there is a feeds file, and that nothing in it is wrong.
+
+    Raises:
+        ConfigError: There is none, or a line for each mistake in it.
+    """
+    load_what_is_right().check()
+    if not (path := feeds_path()).exists():
+        raise ConfigError(f"no feeds: {path} is not there; write it, or let CHANDLER_FEEDS name another file")
+
+
+def load_what_is_right(path: Path | None = None, **overrides: Any) -> Settings:
+    """Read the feeds file and the environment, with the defaults for all that is wrong in the file.
+
+    For what must go on whatever the file says, and shows or tells of `Settings.faults`: nothing may be stored by it.
+
+    Raises:
+        ConfigError: Something in the environment is wrong.
     """
     path = path or feeds_path()
-    content = read_toml(path, "CHANDLER_FEEDS")
-    try:
-        settings = Settings(**content).model_copy(update=overrides)
-    except ValidationError as error:
-        raise ConfigError("\n".join(f"{path}: {line}" for line in problem_lines(error, _known_keys))) from error
+    read = read_toml(path, "CHANDLER_FEEDS")
+    content, faults = read.content, list(read.faults)
+    for name in (_FEEDS, _EXCHANGES):
+        if isinstance(content.get(name), dict):
+            content[name] = dict(content[name])
+    _leave_out(content, faults)
+    tables = dict(content[_FEEDS]) if isinstance(content.get(_FEEDS), dict) else {}
+    while True:
+        try:
+            settings = Settings(**content)
+            break
+        except ValidationError as error:
+            found = [Fault(place, problem, str(path)) for place, problem in problems_of(error, _known_keys)]
+            if not _leave_out(content, found):
+                others = [one for one in faults if one.place not in {two.place for two in found}]
+                _refuse([*others, *(Fault((), one.problem, _variable(one.place)) for one in found)])
+            faults += found
+    faults += _faults_of_feeds(settings, tables, faults, str(path))
+    wrong = {_root(fault.place)[1] for fault in faults if len(_root(fault.place)) == 2 and fault.place[0] == _FEEDS}
+    sound = {name: feed for name, feed in settings.feeds.items() if name not in wrong}
+    settings = settings.model_copy(update={_FEEDS: sound, **overrides})
+    settings._faults = tuple(sorted(faults, key=lambda one: _order(one, list(tables))))
+    settings._left_out = {name: tables[name] for name in wrong.intersection(tables) if isinstance(tables[name], dict)}
     return _with_stack(settings)
 
 
@@ -309,14 +280,56 @@ def _with_stack(settings: Settings) -> Settings:
         return settings
     exchanges = dict(settings.exchanges)
     for name, addresses in note.exchanges.items():
-        own = settings.exchange(name)
-        if name in exchanges and own.base_url is None:
+        own = exchanges.get(name)
+        if own is not None and own.base_url is None:
             exchanges[name] = ExchangeSettings.model_validate({**own.model_dump(exclude_none=True), **addresses})
     return settings.model_copy(update={"exchanges": exchanges})
 
 
-def _known_keys(place: tuple[int | str, ...]) -> Iterable[str]:
+def _faults_of_feeds(settings: Settings, tables: Mapping[str, Any], known: Sequence[Fault], origin: str) -> list[Fault]:
+    """Return what is wrong with the values of feeds, in those too that something else is wrong with."""
+    wrong = {fault.place[1] for fault in known if fault.place[:1] == (_EXCHANGES,) and len(fault.place) > 1}
+
+    def traits_of(exchange: str) -> Traits:
+        if exchange in wrong:
+            raise ConfigError(f"a mistake in the table [exchanges.{exchange}]; correct that")
+        return settings.traits(exchange)
+
+    return [
+        Fault((_FEEDS, name), problem, origin)
+        for name, table in tables.items()
+        for problem in feed_problems(name, table if isinstance(table, dict) else {}, traits_of)
+    ]
+
+
+def _root(place: Place) -> Place:
+    """Return what is left out for a mistake: a whole feed or exchange, or else what stands at the top of the file."""
+    return place[: 2 if place[:1] in {(_FEEDS,), (_EXCHANGES,)} else 1]
+
+
+def _leave_out(content: dict[str, Any], faults: Iterable[Fault]) -> bool:
+    """Take out of the file's content what has a mistake; return whether anything was there to be taken out."""
+    is_changed = False
+    for root in {_root(fault.place) for fault in faults if fault.place}:
+        table = content if len(root) == 1 else content.get(root[0], {})
+        if root[-1] in table:
+            del table[root[-1]]
+            is_changed = True
+    return is_changed
+
+
+def _variable(place: Place) -> str:
+    return _ENVIRONMENT + "__".join(place).upper()
+
+
+def _order(fault: Fault, feeds: Sequence[str]) -> tuple[bool, int]:
+    """Return by what mistakes are sorted: feeds last, as they stand in the file."""
+    name = fault.place[1] if fault.place[:1] == (_FEEDS,) and len(fault.place) > 1 else ""
+    return bool(name), feeds.index(name) if name in feeds else -1
+
+
+def _known_keys(place: Place) -> Iterable[str]:
     if len(place) == 1:
         return Settings.model_fields
-    tables: Mapping[int | str, type[BaseModel]] = {"feeds": Feed, "rules": Rules, "keep": Keep, "models": Learning}
+    tables: Mapping[str, type[BaseModel]] = {_FEEDS: Feed, "rules": Rules, "keep": Keep, "models": Learning}
     return tables.get(place[0], ExchangeSettings).model_fields

@@ -1,22 +1,21 @@
-"""What people write: moments, durations, names that they meant, and files of settings."""
+"""What people write: moments, durations, names that they meant, and sentences that follow one another."""
 
 from __future__ import annotations
 
-import os
 import re
-import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from difflib import get_close_matches
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import BeforeValidator, ValidationError
+from pydantic import BeforeValidator
 
 from etl.errors import ConfigError
 
 _DURATION = re.compile(r"(\d+)\s*([mhd])")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+_WEEKS = re.compile(r"(\d{1,4})\s*w")
+_ENDS = (".", "!", "?", "…", ":")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -42,12 +41,23 @@ def spell_duration(duration: timedelta) -> str:
     return str(duration)
 
 
+def sentence(text: str) -> str:
+    """Return a text that another sentence may follow: with a full stop, unless something like it ends it."""
+    text = text.rstrip()
+    return text if text.endswith(_ENDS) or not text else f"{text}."
+
+
 def _to_duration(value: object) -> object:
     if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
-        return timedelta(**{_UNITS[match[2]]: int(match[1])})
+        try:
+            return timedelta(**{_UNITS[match[2]]: int(match[1])})
+        except OverflowError as error:
+            raise ValueError(f"{value!r} is longer than any calendar") from error
     if isinstance(value, timedelta):
         return value
-    raise ValueError(f"{value!r} is no duration; write a number and m, h or d, such as '24h'")
+    weeks = _WEEKS.fullmatch(value.strip()) if isinstance(value, str) else None
+    example = f"{7 * int(weeks[1])}d" if weeks else "24h"
+    raise ValueError(f"{value!r} is no duration; write a number and m, h or d, such as {example!r}")
 
 
 def _to_moment(value: object) -> object:
@@ -68,46 +78,6 @@ def parse_moment(text: str) -> datetime:
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise ConfigError(f"{text!r} is no moment; write 2024-01-31 or 2024-01-31T12:00") from error
-
-
-def read_toml(path: Path, variable: str) -> dict[str, Any]:
-    """Read a file of settings; nothing if it is not there.
-
-    Args:
-        variable: The environment may name the file by it; then it must be there.
-
-    Raises:
-        ConfigError: It cannot be read.
-    """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        if variable in os.environ:
-            raise ConfigError(f"{variable} names {path}, which is not there") from error
-        return {}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
-
-
-def problem_lines(
-    error: ValidationError, known_keys: Callable[[tuple[int | str, ...]], Iterable[str]]
-) -> Iterable[str]:
-    """Yield a line for each thing that is wrong in a file of settings, with what would have been right.
-
-    Args:
-        known_keys: Returns the keys that there are where an unknown one stands.
-    """
-    for detail in error.errors():
-        place = ".".join(str(part) for part in detail["loc"])
-        if detail["type"] == "extra_forbidden":
-            key = str(detail["loc"][-1])
-            yield f"unknown key {place}{nearest(key, known_keys(detail['loc']))}"
-        elif detail["type"] == "missing":
-            yield f"{place} is missing"
-        else:
-            message = detail["msg"].removeprefix("Value error, ")
-            for line in message.splitlines():
-                yield f"{place}: {line}" if place else line
 
 
 Duration = Annotated[timedelta, BeforeValidator(_to_duration)]

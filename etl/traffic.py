@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from etl.answers import Answers, Outcome
 from etl.errors import ChandlerError, ConfigError
+from etl.feeds import ExchangeSettings
 from etl.settings import Settings
 from etl.warehouse import (
     RequestCount,
@@ -167,10 +168,10 @@ def read_traffic(connection: Connection, settings: Settings, now: datetime, hour
 def _exchange(
     connection: Connection, settings: Settings, name: str, paused_until: datetime | None, hours: list[HourTraffic]
 ) -> ExchangeTraffic:
-    share = settings.exchange(name).share
+    share = settings.exchanges.get(name, ExchangeSettings()).share
     try:
         traits = settings.traits(name)
-    except ConfigError:  # candles of an exchange that is gone may lie here still
+    except ConfigError:  # its table has a mistake, or candles of an exchange that is gone lie here still
         return ExchangeTraffic(name, None, None, share, 0, 0.0, paused_until, hours)
     limit, interval_s = traits.weight_limit, traits.limit_interval_s
     spent = read_spent(connection, name, limit, interval_s)

@@ -1,4 +1,4 @@
-"""Watching the pipeline: gaps that stay, fallback files that wait, channels that are dead, as notices for the outbox.
+"""Watching the pipeline: gaps that stay, fallback files that wait, dead channels, mistakes in feeds.toml, as notices.
 
 What a task that fails tells of itself is not looked for here. What is history is told of to nobody: whoever loads the
 past looks at it anyway.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
+from hashlib import sha256
 
 from etl.alerting import Alerting
 from etl.fallbacks import waiting_fallbacks, warning_of
@@ -16,19 +17,20 @@ from etl.incidents import Severity
 from etl.messages import Notice, PipelineKind, dead_channel_notice
 from etl.schema import AbsenceKind
 from etl.series import Series
-from etl.spelling import counted
+from etl.settings import Settings
+from etl.spelling import counted, sentence
 from etl.stores import Stores
 from etl.warehouse import Absence, Warehouse, failing_channels, open_absences, put_notice
 
 DEAD_AFTER = timedelta(hours=1)
 """How long a channel has failed when people are told of it, by the others; shorter failures mend themselves."""
-_SHOWN = 3  # stretches in a message
+_SHOWN = 3  # stretches, or mistakes, in a message
 
 
 def watch(stores: Stores, alerting: Alerting, now: datetime) -> list[Notice]:
     """Return what is wrong now, whether anybody was told of it or not.
 
-    A notice's identity stays as long as what it tells of.
+    A notice's identity stays as long as what it tells of; mistakes in feeds.toml are told of once a day.
 
     Raises:
         StoreError: A store does not answer.
@@ -40,6 +42,7 @@ def watch(stores: Stores, alerting: Alerting, now: datetime) -> list[Notice]:
         *_old_gaps(absences.items(), alerting, now),
         *_fallbacks(stores, alerting, now),
         *_dead_channels(channels.items(), now),
+        *_faulty_settings(stores.settings, now),
     ]
 
 
@@ -112,3 +115,23 @@ def _dead_channels(channels: Iterable[tuple[str, datetime]], now: datetime) -> I
     for name, since in channels:
         if now - since >= DEAD_AFTER:
             yield dead_channel_notice(name, since)
+
+
+def _faulty_settings(settings: Settings, now: datetime) -> Iterator[Notice]:
+    """Yield a notice for each feed that is left out, and for each other table that has a mistake."""
+    by_table: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
+    for fault in settings.faults:
+        by_table[fault.place[:2] if fault.place[:1] == ("feeds",) else fault.place[:1]].append(fault.problem)
+    for table, problems in by_table.items():
+        name = ".".join(table)
+        what = f"feed {table[1]} is left out" if len(table) == 2 else f"a mistake in {name or 'the file'}"
+        shown = " ".join(sentence(problem) for problem in problems[:_SHOWN])
+        more = f" And {len(problems) - _SHOWN} more." if len(problems) > _SHOWN else ""
+        yield Notice(
+            identity=f"settings:{name}:{sha256(repr(problems).encode()).hexdigest()[:12]}:{now:%Y-%m-%d}",
+            kind=PipelineKind.FAULTY_SETTINGS,
+            severity=Severity.HIGH,
+            title=f"feeds.toml: {what}",
+            detail=f"{shown}{more} Correct it: chandler feeds says whether all is right then.",
+            happened_at=now,
+        )

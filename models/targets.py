@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from etl.errors import ConfigError
 from etl.series import Series
 from etl.settings import Settings
-from etl.spelling import nearest
-from etl.timeframe import Timeframe
+from etl.timeframe import Timeframe, parse_timeframe
 
 ALL = "all"
 
@@ -42,9 +40,7 @@ class Target:
         if ":" in text:
             series = Series.parse(text)
             return cls(series.timeframe, series)
-        if text not in list(Timeframe):
-            raise ConfigError(f"{text!r} is no timeframe{nearest(text, Timeframe)}")
-        return cls(Timeframe(text))
+        return cls(parse_timeframe(text))
 
 
 def targets_of(settings: Settings) -> list[Target]:

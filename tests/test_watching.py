@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +18,7 @@ from etl.messages import PipelineKind
 from etl.probing import SETTLE
 from etl.schema import AbsenceKind, empty_candles, from_columns
 from etl.series import Series, TimeRange
+from etl.settings import load_settings
 from etl.stores import Stores
 from etl.timeframe import to_ms
 from etl.warehouse import Finding, ensure_series, record_absences, record_not_requested, record_unfetched
@@ -129,3 +132,26 @@ def _candle(when: datetime) -> pa.Table:
     columns |= {name: np.ones(1, dtype=np.int16) for name in ("flags", "source")}
     whole = {"trades": np.ones(1, dtype=np.int64), "open_time": np.array([to_ms(when)], dtype=np.int64)}
     return from_columns({**columns, **whole})
+
+
+def test_mistakes_in_feeds_toml_are_told_of_once_a_day(stores: Stores, tmp_path: Path) -> None:
+    """A notice for each feed that is left out, with what is wrong and how to see that it is right again."""
+    path = tmp_path / "feeds.toml"
+    feed = '[feeds.{}]\nexchange = "binance"\nsymbols = ["BTC/USDT"]\ntimeframes = ["1m"]\nstart = {}\n'
+    path.write_text(feed.format("fine", "2024-01-01") + feed.format("bad", "0") + feed.format("worse", "1\ncoins = 2"))
+    broken = replace(stores, settings=load_settings(path))
+    midnight = NOW.replace(hour=0, minute=0, second=0, microsecond=0)
+    first, second = watch(broken, ALERTING, midnight)
+    assert [one.kind for one in (first, second)] == [PipelineKind.FAULTY_SETTINGS] * 2
+    assert first.title == "feeds.toml: feed bad is left out"
+    assert first.detail == (
+        "'0' is no moment; write 2024-01-31 or 2024-01-31T12:00. "
+        "Correct it: chandler feeds says whether all is right then."
+    )
+    assert [tell(stores.warehouse, watch(broken, ALERTING, midnight + n * DAY / 3)) for n in range(5)] == [
+        2,
+        0,
+        0,
+        2,
+        0,
+    ]

@@ -18,6 +18,7 @@ from bench.planted.kinds import MINUTE_MS, Kind, early
 from bench.planted.market import RowsMarket
 from bench.planted.sites import Recording, Site, choose_sites, plant
 from etl.extract import Bounds, Fetched, FetchReport, Page, PageKey, Route
+from etl.feeds import ExchangeSettings
 from etl.ingest import clean_pages, fetch, load
 from etl.judging import judge_loads
 from etl.plan import plan
@@ -29,7 +30,6 @@ from etl.replay.market import Row
 from etl.replay.server import system_clock_ms
 from etl.schema import to_columns
 from etl.series import Series, TimeRange
-from etl.settings import ExchangeSettings
 from etl.stores import Partition, Stores
 from etl.timeframe import Timeframe, from_ms, to_ms
 from etl.validate import CleanReport, flag_names

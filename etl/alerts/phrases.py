@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from datetime import UTC, datetime, timedelta
 
 from etl.series import TimeRange
 
 _DIGITS = 6
+# Up to what ends a sentence, closes a bracket, or is no part of an address.
+_ADDRESS = re.compile(r"((?:https?|postgresql|s3)://[A-Za-z0-9._~:/?#@!$&'*+,;=%-]*[A-Za-z0-9/_=%-])")
 _BIG, _YEAR, _LONGEST = 1e6, 365.25, 36_500.0
 # What some renderer or chat takes for markup, a link or a mention, and what stands for it.
 _HARMLESS = str.maketrans(
@@ -101,6 +104,25 @@ def plain(text: object, most: int) -> str:
     words = kept.translate(_HARMLESS).replace("://", ": //")
     words = "".join(" " if one == "_" and not _is_inside(words, place) else one for place, one in enumerate(words))
     return cut(" ".join(words.split()), most)
+
+
+def with_addresses(text: object, most: int) -> str:
+    """Return the same as `plain`, but each address whole, as code: it can be copied, and nothing makes a link of it.
+
+    Args:
+        most: How many characters it may have; an address that does not fit is left out.
+    """
+    kept, room = "", most
+    for place, part in enumerate(_ADDRESS.split(str(text)[: 10 * most])):
+        shown = f"`{part}`" if place % 2 else plain(part, room)
+        if place % 2 and len(shown) > room - 1:
+            return cut(f"{kept} …", most)
+        gap = " " if place % 2 and kept and not kept.endswith("(") else " " if part[:1].isspace() and shown else ""
+        kept += f"{gap}{shown}"[:room]
+        room = most - len(kept)
+        if room < 2 or shown.endswith("…"):
+            break
+    return kept.strip()
 
 
 def cut(text: str, most: int) -> str:

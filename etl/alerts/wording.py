@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from urllib.parse import quote
 
-from etl.alerts.phrases import cut, moment_in_words, plain, span_in_words, while_in_words
+from etl.alerts.phrases import cut, moment_in_words, plain, span_in_words, while_in_words, with_addresses
 from etl.alerts.telling import details, gist, headline, line, place
 from etl.incidents import Incident, Severity
 from etl.messages import Alert, Notice, PipelineKind
@@ -28,6 +28,7 @@ _NAMES = {
     PipelineKind.LATE_LOAD: ("load is late", "loads are late"),
     PipelineKind.OLD_GAP: ("gap stays open", "gaps stay open"),
     PipelineKind.FALLBACK_FILE: ("fallback file waits", "fallback files wait"),
+    PipelineKind.FAULTY_SETTINGS: ("mistake in the settings", "mistakes in the settings"),
     PipelineKind.DEAD_CHANNEL: ("channel takes no messages", "channels take no messages"),
 }
 
@@ -140,7 +141,7 @@ def _last(commands: str, link_base: str, incident: Incident) -> list[str]:
 def _of_notices(notices: Sequence[Notice], link_base: str) -> tuple[str, list[str], list[str]]:
     first = min(notices, key=lambda one: (-one.severity.rank, one.happened_at, one.identity))
     if len(notices) == 1:
-        lines = [f"{moment_in_words(first.happened_at)}: {plain(first.detail, _DETAIL)}"]
+        lines = [f"{moment_in_words(first.happened_at)}: {with_addresses(first.detail, _DETAIL)}"]
         return plain(first.title, TITLE_LENGTH), lines, _link(first, link_base)
     title = notices_in_words(first.kind, len(notices))
     return title, [f"**{title}**", "", *listed([notice_line(one) for one in notices])], _link(first, link_base)
@@ -148,7 +149,7 @@ def _of_notices(notices: Sequence[Notice], link_base: str) -> tuple[str, list[st
 
 def notice_line(notice: Notice) -> str:
     """Return a notice in one line of a list."""
-    return f"- {plain(notice.title, 120)}, {notice.happened_at:%m-%d %H:%M}: {plain(notice.detail, 100)}"
+    return f"- {plain(notice.title, 120)}, {notice.happened_at:%m-%d %H:%M}: {with_addresses(notice.detail, 100)}"
 
 
 def notices_in_words(kind: PipelineKind, count: int) -> str:

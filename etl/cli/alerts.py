@@ -12,10 +12,9 @@ from rich.text import Text
 
 from etl.alerting import load_alerting
 from etl.alerts.addresses import address_from_environment, how_to_set
-from etl.cli.terminal import AsJson, err, out, run_name, tell_none
+from etl.cli.terminal import AsJson, err, out, read_settings, run_name, tell_none
 from etl.errors import AlertDeliveryError, ConfigError
 from etl.messages import MessageState
-from etl.settings import load_settings
 from etl.spelling import nearest
 
 if TYPE_CHECKING:
@@ -170,5 +169,5 @@ def channels(as_json: AsJson = False) -> None:
 def _opened() -> Iterator[Warehouse]:
     from etl.warehouse import open_warehouse
 
-    with open_warehouse(load_settings(), creates=False) as warehouse:
+    with open_warehouse(read_settings(), creates=False) as warehouse:
         yield warehouse

@@ -10,7 +10,7 @@ import typer
 
 from etl.cli.terminal import AsJson, complain, err, opened_stores, out, run_name
 from etl.errors import ChandlerError, QuarantineLimitError
-from etl.series import Series
+from etl.series import Series, check_is_loadable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +36,7 @@ def import_candles(
     Example: [bold]chandler import Binance_ETHUSDT_1h.csv.gz binance:ETH/USDT:1h[/bold]
     """
     whose = Series.parse(series)
+    check_is_loadable(whose.symbol)
     from rich.progress import track
 
     from etl.accounting import account_for_loads

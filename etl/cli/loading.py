@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from etl.cli.terminal import AsJson, End, SomeSeries, Start, complain, err, out, run_name
+from etl.cli.terminal import AsJson, End, SomeSeries, Start, complain, err, out, read_settings, run_name
 from etl.errors import ConfigError
 from etl.series import Series
-from etl.settings import Settings, load_settings
+from etl.settings import Settings
 from etl.spelling import parse_moment
 
 
@@ -30,7 +30,7 @@ def ingest(
 
     Example: [bold]chandler ingest binance:BTC/USDT:1m --start 2024-01-01 --end 2024-02-01[/bold]
     """
-    settings = load_settings()
+    settings = read_settings()
     wanted, settle = _wanted_series(settings, series or [], feed)
     begin = parse_moment(start) if start else settings.feed(feed).start if feed else None
     if begin is None:

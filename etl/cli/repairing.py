@@ -10,10 +10,21 @@ from typing import TYPE_CHECKING, Any
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from etl.cli.terminal import AsJson, End, SomeSeries, Start, check_known, complain, err, out, run_name, to_range
+from etl.cli.terminal import (
+    AsJson,
+    End,
+    SomeSeries,
+    Start,
+    check_known,
+    complain,
+    err,
+    out,
+    read_settings,
+    run_name,
+    to_range,
+)
 from etl.errors import ChandlerError
 from etl.series import Series
-from etl.settings import load_settings
 from etl.spelling import counted
 
 if TYPE_CHECKING:
@@ -29,7 +40,7 @@ def repair(series: SomeSeries = None, start: Start = None, end: End = None, as_j
 
     Example: [bold]chandler repair binance:BTC/USDT:1m --start 2024-01-01 --end 2024-02-01[/bold]
     """
-    settings = load_settings()
+    settings = read_settings()
     only = [Series.parse(text) for text in series or []]
     within = to_range(start, end)
     from etl.repair import repair as run_repair

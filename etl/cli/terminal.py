@@ -15,7 +15,7 @@ from rich.text import Text
 from etl.cli.logs import Stderr, log
 from etl.errors import ConfigError
 from etl.series import Series, TimeRange
-from etl.settings import load_settings
+from etl.settings import Settings, load_settings
 from etl.spelling import parse_moment
 
 if TYPE_CHECKING:
@@ -42,8 +42,20 @@ def opened_stores(*, creates: bool = False) -> Iterator[Stores]:
     """
     from etl.stores import open_stores
 
-    with open_stores(load_settings(), creates=creates) as stores:
+    with open_stores(read_settings(), creates=creates) as stores:
         yield stores
+
+
+def read_settings() -> Settings:
+    """Read the settings, and say which feeds are left out, and why.
+
+    Raises:
+        ConfigError: Something is wrong that is of more than a feed or an exchange.
+    """
+    settings = load_settings()
+    for fault in settings.faults:
+        err.print(Text(f"left out: {fault}", style="yellow"), soft_wrap=True)
+    return settings
 
 
 def to_range(start: str | None, end: str | None) -> TimeRange | None:

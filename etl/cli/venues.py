@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from etl.cli.terminal import AsJson, complain, err, out
+from etl.cli.terminal import AsJson, complain, err, out, read_settings
 from etl.errors import ConfigError
-from etl.settings import feeds_path, load_settings
+from etl.settings import feeds_path, load_what_is_right
 from etl.spelling import counted
 
 if TYPE_CHECKING:
@@ -22,11 +22,13 @@ def feeds(
 ) -> None:
     """Show what is configured, and with --check what the exchanges say to it.
 
+    Each mistake in feeds.toml is a line, and the exit status is 2: the feeds without one are shown, and go on.
+
     Example: [bold]chandler feeds --check[/bold]
     """
     from etl import show
 
-    settings = load_settings()
+    settings = load_what_is_right()
     findings = {}
     if check:
         from etl.plan import check_feed
@@ -34,12 +36,14 @@ def feeds(
         findings = {name: check_feed(settings, feed) for name, feed in settings.feeds.items()}
     if as_json:
         out.print_json(data=show.feeds_json(settings, findings))
-    elif not settings.feeds:
-        err.print(f"No feeds in {feeds_path()}; add a table such as [feeds.majors].", markup=False)
-    else:
+    elif settings.feeds:
         out.print(show.feeds_table(settings, findings))
+    elif not settings.faults:
+        err.print(f"No feeds in {feeds_path()}; add a table such as [feeds.majors].", markup=False)
     for problem in [problem for found in findings.values() for problem in found]:
         complain(problem)
+    if settings.faults:
+        raise ConfigError("\n".join(map(str, settings.faults)))
     if any(findings.values()):
         raise typer.Exit(1)
 
@@ -61,7 +65,7 @@ def exchanges(
     from etl import show
     from etl.venues import Verdict, check_exchange, known_exchanges
 
-    settings = load_settings()
+    settings = read_settings()
     if not check:
         known = known_exchanges(settings) if name is None else {name: settings.traits(name)}
         if as_json:

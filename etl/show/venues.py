@@ -48,6 +48,7 @@ def feeds_json(settings: Settings, findings: Mapping[str, Sequence[str]]) -> dic
             name: {**feed.model_dump(mode="json"), "problems": list(findings.get(name, []))}
             for name, feed in settings.feeds.items()
         },
+        "faults": [str(fault) for fault in settings.faults],
     }
 
 

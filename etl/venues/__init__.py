@@ -14,9 +14,10 @@ from collections.abc import Callable
 from etl.errors import SourceError, UnknownSymbolError
 from etl.exchanges import EXCHANGES, Traits
 from etl.extract import Source
+from etl.feeds import ANY_PROTOCOL
 from etl.fetching import open_exchange
 from etl.series import Series
-from etl.settings import ANY_PROTOCOL, Settings
+from etl.settings import Settings
 from etl.spelling import nearest
 from etl.venues.asking import Venue, has_clock, our_ms
 from etl.venues.findings import Finding, Verdict, agrees, judged, unseen

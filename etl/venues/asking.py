@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from etl.errors import SourceError
 from etl.exchanges import Bound, Traits
 from etl.extract import Page, Route, Source
+from etl.feeds import ANY_PROTOCOL
 from etl.series import Series, TimeRange
-from etl.settings import ANY_PROTOCOL
 from etl.timeframe import Timeframe
 
 _BETWEEN = 10  # candles in the window whose bounds are looked at

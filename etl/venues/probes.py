@@ -10,8 +10,8 @@ from types import MappingProxyType
 from etl.errors import SourceError
 from etl.exchanges import Bound, Order
 from etl.extract import Page, Route
+from etl.feeds import ANY_PROTOCOL
 from etl.series import TimeRange
-from etl.settings import ANY_PROTOCOL
 from etl.timeframe import from_ms
 from etl.venues.asking import Venue, our_ms
 from etl.venues.findings import Finding, agrees, differs, judged, unseen, yes

@@ -21,13 +21,14 @@ from etl.cli.terminal import (
     complain,
     err,
     out,
+    read_settings,
     run_name,
     tell_none,
     to_range,
 )
 from etl.errors import ChandlerError, ConfigError
 from etl.series import Series, TimeRange
-from etl.settings import Settings, load_settings
+from etl.settings import Settings
 
 if TYPE_CHECKING:
     from etl.warehouse import Warehouse
@@ -57,7 +58,7 @@ def score(
     within = to_range(start, end)
     if model is not None and within is None:
         raise ConfigError(f"--model {model} judges a range again: say which, by --start and --end")
-    settings, alerting = load_settings(), load_alerting()
+    settings, alerting = read_settings(), load_alerting()
     from etl.warehouse import open_warehouse
     from models import show
     from models.rounds import score_again, score_loads
@@ -115,7 +116,7 @@ def anomalies(
     within = to_range(start, end)
     from etl.warehouse import known_series, open_warehouse
 
-    with open_warehouse(load_settings(), creates=False) as warehouse:
+    with open_warehouse(read_settings(), creates=False) as warehouse:
         with warehouse.begin() as connection:
             check_known(only, known_series(connection))
         if scorings:

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.text import Text
 
-from etl.cli.terminal import AsJson, err, out, run_name, tell_none
+from etl.cli.terminal import AsJson, err, out, read_settings, run_name, tell_none
 from etl.errors import ConfigError
 from etl.files import write_whole
-from etl.settings import load_settings
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -198,6 +197,6 @@ def _opened() -> Iterator[tuple[Connection, int]]:
     """Open a transaction; yield it, and how many bytes a blob may take."""
     from etl.warehouse import open_warehouse
 
-    settings = load_settings()
+    settings = read_settings()
     with open_warehouse(settings, creates=False) as warehouse, warehouse.begin() as connection:
         yield connection, settings.models.max_artifact_bytes

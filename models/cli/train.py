@@ -11,9 +11,9 @@ import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from etl.cli.terminal import AsJson, complain, err, out, run_name
+from etl.cli.terminal import AsJson, complain, err, out, read_settings, run_name
 from etl.errors import ChandlerError, ConfigError
-from etl.settings import Settings, load_settings
+from etl.settings import Settings
 from etl.spelling import parse_moment
 from models.targets import Target, targets_of
 
@@ -45,7 +45,7 @@ def train(timeframe: Timeframes = None, series: SomeSeries = None, end: Until = 
 
     Example: [bold]chandler train --timeframe 1m[/bold]
     """
-    settings = load_settings()
+    settings = read_settings()
     targets = _wanted(settings, timeframe or [], series or [])
     moment = parse_moment(end) if end else datetime.now(UTC)
     from etl.warehouse import open_warehouse

@@ -18,7 +18,7 @@ from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from chandler_airflow.connections import find_connection, read_settings
+from chandler_airflow.connections import find_connection, read_warehouse_settings
 from chandler_airflow.deadlines import ScheduledRunDue
 from chandler_airflow.failures import NothingHandedOverError, failing_at_once
 from chandler_airflow.tasks import is_backfill
@@ -27,6 +27,7 @@ from etl.errors import ChandlerError, ConfigError
 from etl.incidents import Severity
 from etl.messages import Notice, PipelineKind
 from etl.series import Series
+from etl.spelling import sentence
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -76,7 +77,7 @@ def watch_pipeline() -> None:
     now = datetime.now(UTC)
     with failing_at_once():
         alerting = load_alerting()
-        with open_stores(read_settings()) as stores:
+        with open_stores(read_warehouse_settings()) as stores:
             told = tell(stores.warehouse, watch(stores, alerting, now))
     log.info("%d new things to tell of the pipeline", told)
 
@@ -95,7 +96,7 @@ def ask_for_opinions() -> None:
         from etl.warehouse import open_warehouse
 
         run = str(get_current_context()["run_id"])
-        with open_warehouse(read_settings()) as warehouse:
+        with open_warehouse(read_warehouse_settings()) as warehouse:
             asked = ask_opinions(warehouse, alerting, _opinion_key(), datetime.now(UTC), run)
     log.info("%s", asked)
 
@@ -111,7 +112,7 @@ def deliver_alerts() -> None:
 
     with failing_at_once():
         alerting, run = load_alerting(), str(get_current_context()["run_id"])
-        with open_warehouse(read_settings()) as warehouse:
+        with open_warehouse(read_warehouse_settings()) as warehouse:
             site = conf.get("api", "base_url", fallback="")
             done = deliver(warehouse, alerting, find_address, run, link_base=site)
     log.info("%d alerts decided, %d wait; %d messages made, %d sent", done.decided, done.waiting, done.made, done.sent)
@@ -155,7 +156,7 @@ def failure_notice(instance: Any, label: str, error: BaseException | str | None,
         kind=kind,
         severity=severity,
         title=f"{what} has failed",
-        detail=f"{_gist(error)} The whole of it is in the task's log; clear the task once it is mended.",
+        detail=f"{sentence(_gist(error))} The whole of it is in the task's log; clear the task once it is mended.",
         happened_at=now,
         exchange=None if series is None else series.exchange,
         symbol=None if series is None else series.symbol,
@@ -220,7 +221,7 @@ def _put(notice: Notice) -> None:
     from etl.warehouse import open_warehouse
     from etl.watching import tell
 
-    with open_warehouse(read_settings()) as warehouse:
+    with open_warehouse(read_warehouse_settings()) as warehouse:
         is_new = tell(warehouse, [notice])
     log.info("%s %s", "put into the outbox:" if is_new else "told of already:", notice.title)
 

@@ -20,7 +20,7 @@ from pydantic import AnyHttpUrl, ValidationError
 
 from etl.alerts.addresses import CONNECTION_PREFIX, Address, address_from_environment
 from etl.errors import ConfigError
-from etl.settings import Settings, load_settings
+from etl.settings import Settings, load_settings, load_what_is_right
 
 WAREHOUSE = "chandler_warehouse"
 ARCHIVE = "chandler_archive"
@@ -37,6 +37,17 @@ def read_settings(exchange: str | None = None) -> Settings:
         ConfigError: One of them says something that cannot be meant.
     """
     return with_connections(load_settings(), exchange, find_connection)
+
+
+def read_warehouse_settings() -> Settings:
+    """Read the same for what only needs the warehouse, and goes on whatever else is wrong in feeds.toml.
+
+    Raises:
+        ConfigError: Nothing says for certain where the warehouse is.
+    """
+    settings = with_connections(load_what_is_right(), None, find_connection)
+    settings.check_warehouse()
+    return settings
 
 
 def find_connection(conn_id: str) -> Connection | None:

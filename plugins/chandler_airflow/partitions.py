@@ -12,7 +12,7 @@ from airflow.sdk.bases.decorator import task_decorator_factory
 from chandler_airflow.alerting import tell_of_failure
 from chandler_airflow.links import AccountingOperator
 from chandler_airflow.tasks import account_for, clean_partition, fetch_partition, load_partition, warn_of_fallbacks
-from etl.settings import Feed
+from etl.feeds import Feed
 
 CANDLES = Asset("candles")
 # Before any exchange: Airflow runs no task of a run that lies before its DAG's start, and calls such a run a success.

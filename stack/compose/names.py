@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from functools import cache
 
-from etl.settings import ExchangeSettings, Settings
+from etl.feeds import ExchangeSettings
+from etl.settings import Settings
 from stack.airflow import REPOSITORY
 
 _EXCHANGE = re.compile(r"CHANDLER_EXCHANGES__[A-Z0-9]+__([A-Z_]+)")

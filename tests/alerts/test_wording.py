@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etl.alerts.phrases import how_seldom, number, percent, plain, times, while_in_words
+from etl.alerts.phrases import how_seldom, number, percent, plain, times, while_in_words, with_addresses
 from etl.alerts.wording import BODY_LENGTH, TITLE_LENGTH, More, compose, repeated
 from etl.incidents import Evidence, Fired, Incident, Kind, Numbers, Scope, Severity, Witness
 from etl.messages import PipelineKind
@@ -154,7 +154,7 @@ def test_texts_from_outside_are_only_text() -> None:
         *compose([alert_of(notice(title=NASTY, detail=NASTY))], Severity.LOW),
         "\n".join(compose([alert_of(notice(f"n{n}", title=NASTY), n) for n in (1, 2)], Severity.LOW)),
     ]
-    for body in bodies:
+    for body in (re.sub(r"`[^`\n]*`", "", one) for one in bodies):  # what stands as code is nothing but text
         for mark in ("](", "://", "<", ">", "@", "&", "~", "|", "\x1b", "\u202e", "**b", "_i", "\n#", "`rm"):
             assert mark not in body
 
@@ -167,6 +167,26 @@ def test_plain_is_one_short_line(text: str, most: int) -> None:
     assert not set(kept) & set("`*[]{}<>|\\~&@\n\r\t")
     assert "://" not in kept
     assert kept == kept.strip()
+
+
+def test_an_address_stays_whole_and_is_no_link() -> None:
+    """What a notice says of an address can be copied; it stands as code, and what comes around it is as ever."""
+    said = "binance is not there: http://127.0.0.1:8900/api/v3/_x?a=1&b=~2 (see https://x.example/y). *Ask* again."
+    _, body = compose([alert_of(notice(detail=said))], Severity.HIGH)
+    assert body.endswith(
+        "binance is not there: `http://127.0.0.1:8900/api/v3/_x?a=1&b=~2` (see `https://x.example/y`). ·Ask· again."
+    )
+
+
+@given(text=st.text(alphabet="ab `*_:/.)(\n\x00…", max_size=80), most=st.integers(1, 90), at=st.integers(0, 80))
+def test_text_around_an_address_is_only_text(text: str, most: int, at: int) -> None:
+    """However it is cut, an address is whole or left out, and all that is not code has no marks."""
+    address = "https://chandler.example/a_b"
+    kept = with_addresses(f"{text[:at]} {address} {text[at:]}", most)
+    assert len(kept) <= most
+    assert kept.count("`") % 2 == 0
+    assert not set(re.sub(r"`[^`]*`", "", kept)) & set("`*\n\x00")
+    assert all(one.startswith("http") for one in re.findall(r"`([^`]*)`", kept))
 
 
 @given(

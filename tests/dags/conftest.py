@@ -13,16 +13,17 @@ from typing import Any
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
-ReadFacts = Callable[[str], dict[str, Any]]
+ReadFacts = Callable[[str | None], dict[str, Any]]
 
 
 @pytest.fixture(scope="session")
 def read_facts(tmp_path_factory: pytest.TempPathFactory) -> ReadFacts:
-    """Return a function that parses dags/ with a feeds file of the given content."""
+    """Return a function that parses dags/ with a feeds file of the given content, or without one."""
 
-    def read(feeds: str) -> dict[str, Any]:
+    def read(feeds: str | None) -> dict[str, Any]:
         home = tmp_path_factory.mktemp("airflow")
-        (home / "feeds.toml").write_text(feeds, encoding="utf-8")
+        if feeds is not None:
+            (home / "feeds.toml").write_text(feeds, encoding="utf-8")
         environment = {
             **os.environ,
             "AIRFLOW_HOME": str(home),

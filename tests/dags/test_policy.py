@@ -230,11 +230,35 @@ def test_our_packages_are_the_repository_s(facts: dict[str, Any]) -> None:
         assert Path(home).is_relative_to(REPOSITORY), name
 
 
-def test_bad_feeds_are_an_import_error_that_says_what_is_meant(read_facts: Any) -> None:
-    """A mistake in feeds.toml shows in the UI as our own lines, each with the nearest right name."""
-    feeds = (
-        '[feeds.a]\nexchange = "binanse"\nsymbols = ["BTC/USDT"]\ntimeframes = ["1m"]\nstart = 2024-01-01\nsetle = "1h"'
-    )
-    errors = "".join(read_facts(feeds)["errors"].values())
-    assert "ConfigError" in errors
-    assert "unknown key feeds.a.setle; nearest: settle" in errors
+def test_bad_feeds_are_one_import_error_and_the_others_go_on(read_facts: Any) -> None:
+    """A line for each mistake, in the import error of one file; sound feeds, repair, training and alerts have DAGs."""
+    sound = (REPOSITORY / "feeds.toml").read_text(encoding="utf-8")
+    bad = """
+[feeds.typo]
+exchange = "binanse"
+symbols = ["BTC/USDT"]
+timeframes = ["1m"]
+start = 2024-01-01
+setle = "1h"
+
+[feeds.open]
+exchange = "kraken"
+symbols = ["BTC/USD"
+"""
+    found = read_facts(sound + bad)
+    [(file, error)] = found["errors"].items()
+    assert file.endswith("feeds.py")
+    for line in (
+        "feeds.typo.setle: unknown key; nearest: settle",
+        "'binanse'; nearest: binance",
+        "feeds.open: cannot be",
+    ):
+        assert line in error
+    others = {"repair_gaps", "maintain_stores", "train_models", "score_anomalies", "deliver_alerts"}
+    assert set(found["dags"]) == {*others, "ingest_majors", "history_majors"}
+
+
+def test_without_a_feeds_file_the_import_error_names_it(read_facts: Any) -> None:
+    """Whoever forgets CHANDLER_FEEDS reads where Airflow looked."""
+    [error] = read_facts(None)["errors"].values()
+    assert "feeds.toml, which is not there" in error

@@ -20,10 +20,11 @@ import pytest
 from etl.errors import RateLimitError, UnknownSymbolError
 from etl.exchanges import EXCHANGES
 from etl.extract import Page, RawStore, Route, Source, fetch_range, open_source, to_candles
+from etl.feeds import ExchangeSettings
 from etl.replay import FaultPlan, MadeUpMarket, ReplayServer
 from etl.schema import Origin
 from etl.series import Series, TimeRange
-from etl.settings import ExchangeSettings, Settings
+from etl.settings import Settings
 from etl.timeframe import Timeframe, to_ms
 from etl.validate import ReceivedRows, clean
 from tests.extract.other_venues import TOO_MUCH, OtherVenues

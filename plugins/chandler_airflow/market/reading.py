@@ -12,7 +12,7 @@ from fastapi.responses import Response
 
 from chandler_airflow.market.answers import AskedDay, AskedMoment, AskedSeries, as_json, to_days, to_range, to_series
 from chandler_airflow.market.gate import Viewer, is_acting, may_look
-from chandler_airflow.market.warehouse import reading
+from chandler_airflow.market.warehouse import known_settings, reading
 from etl.coarse import read_coarse
 from etl.coverage import read_coverage
 from etl.days import read_day, read_series
@@ -36,8 +36,9 @@ _NO_MODEL = "No model judges yet: chandler train makes one, and DAG train_models
 
 @router.get("/me")
 def show_me(user: Viewer) -> Response:
-    """Say who is logged in, and whether they may act."""
-    return as_json({"name": user.get_name(), "may_act": is_acting(user)})
+    """Say who is logged in, whether they may act, and what is wrong in feeds.toml."""
+    faults = [str(fault) for fault in known_settings().faults]
+    return as_json({"name": user.get_name(), "may_act": is_acting(user), "faults": faults})
 
 
 @router.get("/series")

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 
 from chandler_airflow.links import MARKET_PATH, PREFIX
 from chandler_airflow.market.shell import base_path
+from etl.problems import in_our_words
 from models.page import link, page, paragraph
 
 _TITLES = {401: "Your session has ended", 403: "You may not look at this", 404: "There is no such thing"}
@@ -76,7 +77,7 @@ def _sentence(detail: Mapping[str, Any]) -> str:
         case "extra_forbidden":
             what = "is not known here"
         case _:
-            what = str(detail.get("msg", "")).removeprefix("Value error, ")
+            what = in_our_words(detail)
     return f"{name}: {what}" if name else what
 
 

@@ -16,6 +16,7 @@ from starlette.staticfiles import StaticFiles
 
 from chandler_airflow.links import PREFIX
 from chandler_airflow.market.gate import Viewer, is_acting, may_look
+from chandler_airflow.market.warehouse import known_settings
 
 router = APIRouter(dependencies=[Depends(may_look)])
 
@@ -36,7 +37,7 @@ _SHELL = """<!doctype html>
 <link rel="stylesheet" href="{own}/static/market.css">
 <link rel="modulepreload" href="{own}/static/market.js">
 <script type="module" src="{own}/static/market.js"></script>
-<div id="app"></div>
+{faults}<div id="app"></div>
 <noscript>The market page is drawn by a script that comes from here; let it run. Without: chandler status.</noscript>
 </html>
 """
@@ -45,7 +46,7 @@ _SHELL = """<!doctype html>
 @router.get("/market")
 def show_market(user: Viewer) -> HTMLResponse:
     """Give the page; what it shows it asks for by itself."""
-    return HTMLResponse(_SHELL.format(facts=facts_of(user), own=own_address()))
+    return HTMLResponse(_SHELL.format(facts=facts_of(user), own=own_address(), faults=_faults()))
 
 
 def facts_of(user: BaseUser) -> str:
@@ -73,6 +74,20 @@ async def show_module(name: str, request: Request) -> Response:
         raise HTTPException(error.status_code, f"there is no {name!r}") from error
     answer.headers["Cache-Control"] = "private, no-cache"
     return answer
+
+
+def _faults() -> str:
+    """Return what is wrong in feeds.toml as HTML; the page shows all else as ever."""
+    try:
+        faults = [str(fault) for fault in known_settings().faults]
+    except HTTPException as error:
+        faults = [error.detail]
+    lines = "".join(f"<li>{escape(fault)}</li>" for fault in faults)
+    return (
+        f'<aside id="faults"><strong>Left out, until it is corrected</strong><ul>{lines}</ul></aside>\n'
+        if lines
+        else ""
+    )
 
 
 def _library() -> StaticFiles:

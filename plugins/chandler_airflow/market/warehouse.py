@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from fastapi import HTTPException
 from sqlalchemy import Connection
 
-from chandler_airflow.connections import read_settings
+from chandler_airflow.connections import read_warehouse_settings
 from etl.errors import ChandlerError, ConfigError, StoreUnavailableError
 from etl.settings import Settings
 from etl.warehouse import Warehouse, begin_reading, open_warehouse
@@ -39,7 +39,7 @@ class _Kept:
     def settings(self) -> Settings:
         with self._locked():
             if self._settings is None or time.monotonic() - self._read_at > _SETTINGS_FOR_S:
-                self._settings, self._read_at = read_settings(), time.monotonic()
+                self._settings, self._read_at = read_warehouse_settings(), time.monotonic()
             return self._settings
 
     def warehouse(self, settings: Settings) -> Warehouse | None:
@@ -77,6 +77,21 @@ _kept = _Kept()
 atexit.register(_kept.close)
 
 
+def known_settings() -> Settings:
+    """Return the settings as they were a moment ago; what is wrong in feeds.toml is left out, and among their faults.
+
+    Raises:
+        HTTPException: 503, nothing says for certain where the warehouse is.
+    """
+    try:
+        return _kept.settings()
+    except ConfigError as error:
+        log.warning("%s", error)
+        raise HTTPException(503, f"the settings cannot be used: {error}") from error
+    except ChandlerError as error:
+        raise _unreadable(error) from error
+
+
 @contextmanager
 def opened_warehouse() -> Iterator[tuple[Warehouse, Settings]]:
     """Yield the warehouse and the settings.
@@ -85,9 +100,9 @@ def opened_warehouse() -> Iterator[tuple[Warehouse, Settings]]:
         HTTPException: 503, it cannot be read; the log says why. 504, what was asked for takes too long. 422 for
             nonsense that was asked for.
     """
+    settings = known_settings()
     with ExitStack() as own:
         try:
-            settings = _kept.settings()
             warehouse = _kept.warehouse(settings) or own.enter_context(_open(settings))
         except ChandlerError as error:
             raise _unreadable(error) from error

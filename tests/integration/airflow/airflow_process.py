@@ -51,6 +51,7 @@ class AirflowProcess:
     """
 
     def __init__(self, home: Path, feeds: str, warehouse_url: str, environment: Mapping[str, str]) -> None:
+        self.home = home
         (home / "feeds.toml").write_text(feeds, encoding="utf-8")
         archive = {"conn_type": "fs", "extra": {"url": f"{home}/chandler/archive"}}
         self._environment = {

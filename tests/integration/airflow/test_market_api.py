@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from html import escape
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import pytest
+from sqlalchemy import select
 
 from etl.settings import Settings, load_settings
 from etl.warehouse import Warehouse, known_series, open_warehouse, read_incident_changes, refresh_quality
+from etl.warehouse.incident_tables import alerts
 from tests.integration.airflow.airflow_process import REPOSITORY, AirflowProcess, fresh_databases
 from tests.made_incidents import BTC, START, candles, found, have, hold
 
@@ -326,8 +331,43 @@ def test_the_page_is_answered_what_the_warehouse_holds(served: Served) -> None:
     listed = served.get("/chandler/api/incidents", kind="crash")
     assert (listed["total"], listed["incidents"][0]["id"]) == (1, served.crash)
     assert served.get("/chandler/api/incidents", kind="spread")["total"] == 0
-    assert served.get("/chandler/api/me") == {"name": "viewer", "may_act": False}
+    assert served.get("/chandler/api/me") == {"name": "viewer", "may_act": False, "faults": []}
     assert "chandler train" in served.get("/chandler/api/models")["next"]
+
+
+def test_a_broken_feeds_file_is_told_as_such_and_hides_nothing(served: Served) -> None:
+    """Page, metrics and alerts go on without the feed, and say what is wrong with it, and not with the warehouse."""
+    path = served.airflow.home / "feeds.toml"
+    path.write_text(FEEDS.replace('"ETH/USD"', '"ETHUSD"'), encoding="utf-8")
+    try:
+        mistake = f"{path}: feeds.others: 'ETHUSD' is no symbol; write BASE/QUOTE, such as BTC/USDT; nearest: ETH/USD"
+        deadline = time.monotonic() + 60  # the server looks again only after seconds
+        while not (faults := served.get("/chandler/api/me")["faults"]) and time.monotonic() < deadline:
+            time.sleep(0.5)
+        assert faults == [mistake]
+        for page, query in READ.items():
+            assert served.airflow.send(f"{page}?{urlencode(query)}", "viewer")["status"] == 200, page
+        assert escape(mistake) in served.airflow.send("/chandler/market", "viewer")["body"]
+        metrics = served.airflow.send("/chandler/metrics", "viewer")["body"]
+        assert 'chandler_settings_faults{table="feeds.others"} 1.0' in metrics
+        run = served.airflow.run("deliver_alerts", datetime(2026, 1, 1, tzinfo=UTC))
+        assert run.state == "success", run.log
+        with served.warehouse.begin() as connection:
+            told = connection.execute(select(alerts.c.kind).where(alerts.c.incident_id.is_(None))).scalars().all()
+        assert told == ["faulty_settings"], run.log
+    finally:
+        path.write_text(FEEDS, encoding="utf-8")
+
+
+def test_a_refused_question_is_answered_in_our_words(served: Served) -> None:
+    """Where, what, and what to ask for instead; nothing of how the server checks it."""
+    for name, text, said in (
+        ("start", "garbage", "start: 'garbage' is no moment; write 2024-01-31 or 2024-01-31T12:00"),
+        ("most", "1e9", "most: '1e9' is no whole number"),
+        ("most", "3", "most: '3' is below 10"),
+    ):
+        answer = served.airflow.send(f"/chandler/api/candles?{urlencode(RANGE | {name: text})}", "viewer")
+        assert json.loads(answer["body"])["detail"] == said
 
 
 def changes(served: Served) -> list[Any]:

@@ -1,0 +1,150 @@
+"""One feed and one exchange as feeds.toml describes them, and what can be wrong with a feed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import timedelta
+from typing import Annotated, Any
+
+from pydantic import AnyHttpUrl, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+
+from etl.errors import ConfigError
+from etl.exchanges import EXCHANGES, Traits
+from etl.series import Series, check_is_loadable, check_symbol
+from etl.spelling import Duration, Moment, nearest
+from etl.timeframe import Timeframe, parse_timeframe
+
+ANY_PROTOCOL = "ccxt"
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+def _to_timeframe(name: object) -> object:
+    try:
+        return parse_timeframe(str(name))
+    except ConfigError as error:
+        raise ValueError(error.message) from error
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ExchangeSettings(_Frozen):
+    """How to reach one exchange, and how much of it to use.
+
+    Attributes:
+        protocol: Whose protocol it speaks, when it is no exchange that Chandler knows by name (a replay, a testnet);
+            or `ccxt`, for an exchange of this name in ccxt that Chandler's table lacks.
+        base_url: Its address instead of the real one, without a path: `http://127.0.0.1:8900`.
+        bulk_url: Where its archives of whole months lie instead; none are asked for at a `base_url` without this.
+        bulk: Whether to use such archives.
+        share: What we may spend of the exchange's limit; the rest is left to others at this address.
+        repair_share: What of the limit repairs may spend at most, within `share`.
+        weight_limit: That limit, where it is not the table's: what the exchange lets this address spend.
+        pages_at_once: Requests under way side by side.
+        ohlc_tolerance_pct: Instead of the one in [rules], for an exchange whose candles are less exact.
+    """
+
+    protocol: str | None = None
+    base_url: AnyHttpUrl | None = None
+    bulk_url: AnyHttpUrl | None = None
+    bulk: bool = True
+    share: float = Field(default=0.9, gt=0, le=1)
+    repair_share: float = Field(default=0.1, gt=0, le=1)
+    weight_limit: int | None = Field(default=None, gt=0)
+    pages_at_once: int = Field(default=16, ge=1, le=64)
+    ohlc_tolerance_pct: float | None = Field(default=None, ge=0, lt=100)
+
+    @field_validator("protocol")
+    @classmethod
+    def _is_spoken(cls, protocol: str | None) -> str | None:
+        if protocol is not None and protocol != ANY_PROTOCOL and protocol not in EXCHANGES:
+            raise ValueError(f"no adapter speaks {protocol!r}{nearest(protocol, {*EXCHANGES, ANY_PROTOCOL})}")
+        return protocol
+
+    def bulk_address(self, usual: str | None) -> str | None:
+        """Return where the archives lie, `usual` being the exchange's own place; None if none are to be used."""
+        if self.bulk_url is not None:
+            usual = str(self.bulk_url)
+        elif self.base_url is not None:
+            usual = None
+        return usual.rstrip("/") if usual is not None and self.bulk else None
+
+
+class Feed(_Frozen):
+    """A set of series that are loaded together.
+
+    Attributes:
+        start: The first day that is kept up to date; what is older is history.
+        settle: How far before its interval each run fetches again, for candles that the exchange corrected late.
+    """
+
+    exchange: str
+    symbols: tuple[str, ...] = Field(min_length=1)
+    timeframes: tuple[Annotated[Timeframe, BeforeValidator(_to_timeframe)], ...] = Field(min_length=1)
+    start: Moment
+    settle: Duration = timedelta(hours=24)
+
+    @field_validator("symbols", "timeframes")
+    @classmethod
+    def _are_distinct(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"{', '.join(twice)} stands there twice")
+        return names
+
+    @property
+    def series(self) -> tuple[Series, ...]:
+        """Every symbol at every timeframe."""
+        return tuple(Series(self.exchange, symbol, tf) for symbol in self.symbols for tf in self.timeframes)
+
+
+def feed_problems(name: str, table: Mapping[str, Any], traits_of: Callable[[str], Traits]) -> Iterator[str]:
+    """Yield what is wrong with the values of a feed's table, whatever else is: its name, exchange, symbols, timeframes.
+
+    What is of another type than it should be is left to `Feed`.
+
+    Args:
+        table: As feeds.toml has it.
+        traits_of: Returns what an exchange does in its own way, or raises a ConfigError.
+    """
+    if not _NAME.fullmatch(name):
+        yield f"{name!r} is no feed name; write lower case letters, digits and _"
+    traits = None
+    if isinstance(exchange := table.get("exchange"), str):
+        try:
+            traits = traits_of(exchange)
+        except ConfigError as error:
+            yield error.message
+    for symbol in _texts(table, "symbols"):
+        try:
+            check_symbol(symbol)
+        except ConfigError as error:
+            yield error.message + slash_hint(symbol, traits)
+            continue
+        try:
+            check_is_loadable(symbol)
+        except ConfigError as error:
+            yield error.message
+    for timeframe in (Timeframe(one) for one in _texts(table, "timeframes") if one in list(Timeframe)):
+        if traits is not None and timeframe not in traits.timeframes:
+            yield lacks(str(exchange), timeframe, traits)
+
+
+def lacks(exchange: str, timeframe: Timeframe, traits: Traits) -> str:
+    """Return that an exchange does not serve a timeframe, and the nearest that it does."""
+    return f"{exchange} has no {timeframe} candles{nearest(timeframe, traits.timeframes)}"
+
+
+def slash_hint(symbol: str, traits: Traits | None) -> str:
+    """Return how a symbol is written whose base and quote are not told apart; nothing where that is not known."""
+    bare = re.sub(r"[\W_]", "", symbol.upper())
+    for quote in traits.quotes if traits else ():
+        if bare.endswith(quote) and len(bare) > len(quote):
+            return f"; nearest: {bare.removesuffix(quote)}/{quote}"
+    return ""
+
+
+def _texts(table: Mapping[str, Any], key: str) -> Iterable[str]:
+    names = table.get(key)
+    return [one for one in names if isinstance(one, str)] if isinstance(names, list | tuple) else []

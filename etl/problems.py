@@ -1,0 +1,124 @@
+"""Mistakes in files of settings and in questions: where each is, and a line about it in our words, not a library's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from etl.spelling import nearest
+
+Place = tuple[str, ...]
+_SHOWN = 60  # characters of a value
+_PREFIX = "Value error, "
+_LOGIN = re.compile(r"//[^/@\s]*@")  # who logs in where, in an address
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One mistake in a file of settings.
+
+    Attributes:
+        place: The keys that lead to it, the outermost first; empty if it is the file's as a whole.
+        problem: `<problem>: <value>; <remedy>`, without a full stop.
+        origin: The file, or the variable of the environment that says it.
+    """
+
+    place: Place
+    problem: str
+    origin: str
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in (self.origin, ".".join(self.place), self.problem) if part)
+
+
+def problems_of(error: ValidationError, known_keys: Callable[[Place], Iterable[str]]) -> Iterator[tuple[Place, str]]:
+    """Yield the place and the problem of each mistake that a validation has found.
+
+    Args:
+        known_keys: Returns the keys that there are where an unknown one stands.
+    """
+    for detail in error.errors():
+        if detail["type"] == "too_short" and detail["input"]:
+            continue  # what is in it is wrong, and told
+        place = tuple(str(part) for part in detail["loc"] if part != "[key]")
+        if detail["type"] == "extra_forbidden":
+            yield place, f"unknown key{nearest(place[-1], known_keys(place))}"
+        else:
+            for line in in_our_words(detail).splitlines():
+                yield place, line
+
+
+def in_our_words(detail: Mapping[str, Any]) -> str:
+    """Return what is wrong by one of pydantic's errors: the value, and what to write instead.
+
+    Args:
+        detail: Of `ValidationError.errors()`, or of what FastAPI refuses.
+    """
+    kind, value, context = str(detail["type"]), _shown(detail.get("input")), detail.get("ctx") or {}
+    if kind in {"value_error", "assertion_error"}:
+        return _LOGIN.sub("//***@", str(detail["msg"]).removeprefix(_PREFIX))
+    if kind == "missing":
+        return "missing"
+    if kind == "extra_forbidden":
+        return "is not known here; leave it out"
+    if kind in {"too_short", "string_too_short"}:
+        return "empty; name at least one" if kind == "too_short" else f"{value} is too short"
+    if kind in {"too_long", "string_too_long"}:
+        return f"{value} is too long: at most {context.get('max_length')}"
+    if kind in {"enum", "literal_error"}:
+        return f"{value} is unknown; write {_choices(str(context.get('expected', '')))}"
+    if bound := _BOUNDS.get(kind):
+        return f"{value} is out of bounds; write a number {bound} {context[_LIMIT[kind]]}"
+    for stem, advice in _EXPECTED.items():
+        if kind.startswith(stem):
+            return f"{value} {advice}"
+    return f"{value} cannot be meant"
+
+
+_BOUNDS = {
+    "greater_than": "above",
+    "greater_than_equal": "of at least",
+    "less_than": "below",
+    "less_than_equal": "of at most",
+}
+_LIMIT = {"greater_than": "gt", "greater_than_equal": "ge", "less_than": "lt", "less_than_equal": "le"}
+# By what pydantic's names of errors begin with.
+_EXPECTED = {
+    "tuple": 'is no list; write one in brackets, such as ["BTC/USDT"]',
+    "list": 'is no list; write one in brackets, such as ["BTC/USDT"]',
+    "frozen_set": 'is no list; write one in brackets, such as ["jump"]',
+    "set": 'is no list; write one in brackets, such as ["jump"]',
+    "string_pattern": "has a character that is not taken here",
+    "string": "is no text; write it in quotes",
+    "bool": "is neither true nor false",
+    "int_from_float": "is no whole number",
+    "int": "is no whole number",
+    "float": "is no number",
+    "finite_number": "is no finite number",
+    "url_scheme": "is no web address; write http:// or https:// before it",
+    "url": "is no web address; write one such as http://127.0.0.1:8900",
+    "path": "is no path; write it in quotes",
+    "mapping": "is no table; write its keys below a line in brackets, such as [rules]",
+    "dict": "is no table; write its keys below a line in brackets, such as [rules]",
+    "model": "is no table; write its keys below a line in brackets, such as [rules]",
+    "date": "is no date; write one such as 2024-01-31",
+    "time": "is no time of day; write one such as '22:00'",
+    "json": "cannot be read as JSON",
+}
+
+
+def _choices(expected: str) -> str:
+    """Return pydantic's `'low', 'high' or 'critical'` without quotes."""
+    return re.sub(r"'([^']*)'", r"\1", expected)
+
+
+def _shown(value: object) -> str:
+    """Return a value as a file of settings has it, cut."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = _LOGIN.sub("//***@", repr(value))
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
