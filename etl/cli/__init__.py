@@ -20,6 +20,7 @@ from etl.cli.history import quality, revisions
 from etl.cli.importing import import_candles
 from etl.cli.loading import ingest
 from etl.cli.logs import set_up_logs
+from etl.cli.options import refuse_repeats
 from etl.cli.repairing import repair
 from etl.cli.terminal import complain, err
 from etl.cli.venues import exchanges, feeds, replay
@@ -50,10 +51,12 @@ def _options(
 
 
 @cache
-def _attach_others() -> None:
-    """Let others hang their commands in, by the entry points of `chandler.commands`; once."""
+def whole_app() -> typer.Typer:
+    """Return all commands, with those that others hang in by the entry points of `chandler.commands`."""
     for point in entry_points(group="chandler.commands"):
         point.load()(app)
+    refuse_repeats(app)
+    return app
 
 
 def main() -> None:
@@ -62,9 +65,8 @@ def main() -> None:
         # A terminal, or a file, that cannot hold what a note or a chart has gets a question mark.
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
-    _attach_others()
     try:
-        app()
+        whole_app()()
     except ConfigError as error:
         complain(error)
         sys.exit(2)

@@ -66,7 +66,7 @@ def serve(address: str) -> None:
     import etl.show
     import etl.venues  # noqa: F401
 
-    etl.cli._attach_others()
+    etl.cli.whole_app()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
         # Under another name until somebody listens.
         listening.bind(f"{address}.new")

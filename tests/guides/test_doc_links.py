@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import typer
 
-from etl.cli import _attach_others, app
+from etl.cli import whole_app
 from tests.conftest import REPOSITORY
 from tests.guides.blocks import words
 
@@ -51,8 +51,7 @@ def test_links_and_pictures_lead_somewhere() -> None:
 @pytest.fixture(scope="module")
 def root() -> Any:
     """The command with all its sub-commands."""
-    _attach_others()
-    return typer.main.get_command(app)
+    return typer.main.get_command(whole_app())
 
 
 def test_commands_that_pages_name_are_there(root: Any) -> None:
