@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import re
+import string
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from urllib.parse import unquote
 
 from etl.errors import ConfigError
 from etl.timeframe import Timeframe, from_ms, parse_timeframe, to_ms
 
 _EXCHANGE = re.compile(r"[a-z][a-z0-9]{0,31}")
-_PART = r"[A-Za-z0-9][A-Za-z0-9.]{0,31}"
+# Currencies: ASCII letters, digits and dots; of other scripts what `_is_of_currency` lets through.
+_PART = r"[A-Za-z0-9\u0080-\U0010ffff][A-Za-z0-9.\u0080-\U0010ffff]{0,31}"
 _SYMBOL = re.compile(rf"{_PART}/{_PART}(:{_PART}(-{_PART}){{0,3}})?")
-_PATH_NAME = re.compile(rf"{_PART}-{_PART}(_{_PART}(-{_PART}){{0,3}})?")
+_ASCII_PATH = re.compile(r"[A-Za-z0-9._-]+")
+_ESCAPED_PATH = re.compile(r"(?:[A-Z0-9._-]|%[0-9A-F]{2})+")
+_UNESCAPED = frozenset(string.ascii_uppercase + string.digits + "._-")
+# Letters, numbers and signs of any script, and the marks that belong to them; nothing that is not seen, or is a space.
+_CATEGORIES = frozenset({"Lu", "Ll", "Lt", "Lm", "Lo", "Nd", "Nl", "No", "Mn", "Mc", "So", "Sc", "Sk"})
+_MOST_OF_PATH = 200  # bytes, so that a file system takes it with what stands before it
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -69,9 +78,15 @@ def check_symbol(symbol: str) -> str:
     Raises:
         ConfigError: It is not; whatever could escape from a path is refused here.
     """
-    if not _SYMBOL.fullmatch(symbol):
+    if not _SYMBOL.fullmatch(symbol) or not all(map(_is_of_currency, symbol)):
         raise ConfigError(f"{symbol!r} is no symbol; write BASE/QUOTE, such as BTC/USDT")
+    if len(_to_path(symbol)) > _MOST_OF_PATH:
+        raise ConfigError(f"{symbol!r} is too long for the name of a folder; no exchange lists such a symbol")
     return symbol
+
+
+def _is_of_currency(character: str) -> bool:
+    return character.isascii() or unicodedata.category(character) in _CATEGORIES
 
 
 def check_is_loadable(symbol: str) -> None:
@@ -90,10 +105,20 @@ def check_is_loadable(symbol: str) -> None:
 def symbol_to_path(symbol: str) -> str:
     """Return the path-safe name: `BTC/USDT` as `BTC-USDT`, `BTC/USDT:USDT` as `BTC-USDT_USDT`.
 
+    A symbol that is not ASCII is written in percent-encoded UTF-8, as hive-style readers decode it, its small letters
+    too: such names stay apart where upper and lower case are one, or where a file system normalises Unicode.
+
     Raises:
         ConfigError: The symbol is not of ccxt's form, so the name could not be turned back.
     """
-    return check_symbol(symbol).replace("/", "-", 1).replace(":", "_", 1)
+    return _to_path(check_symbol(symbol))
+
+
+def _to_path(symbol: str) -> str:
+    name = symbol.replace("/", "-", 1).replace(":", "_", 1)
+    if name.isascii():
+        return name
+    return "".join(chr(byte) if chr(byte) in _UNESCAPED else f"%{byte:02X}" for byte in name.encode())
 
 
 def symbol_from_path(name: str) -> str:
@@ -102,9 +127,19 @@ def symbol_from_path(name: str) -> str:
     Raises:
         ConfigError: It never wrote such a name.
     """
-    if not _PATH_NAME.fullmatch(name):
+    plain = name
+    if _ESCAPED_PATH.fullmatch(name):
+        plain = unquote(name, errors="replace")
+    elif not _ASCII_PATH.fullmatch(name):
         raise ConfigError(f"{name!r} is no symbol's path name")
-    return name.replace("-", "/", 1).replace("_", ":", 1)
+    symbol = plain.replace("-", "/", 1).replace("_", ":", 1)
+    try:
+        is_ours = symbol_to_path(symbol) == name
+    except ConfigError:
+        is_ours = False
+    if not is_ours:
+        raise ConfigError(f"{name!r} is no symbol's path name")
+    return symbol
 
 
 @dataclass(frozen=True, slots=True, order=True)

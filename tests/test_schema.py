@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pickle
+import unicodedata
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from etl.errors import ConfigError, RateLimitError
@@ -17,7 +18,7 @@ from etl.timeframe import Timeframe, from_ms, to_ms
 from tests.candles import candle_tables
 from tests.conftest import BTC
 
-part = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9.]{0,6}", fullmatch=True)
+part = st.from_regex(r"[A-Za-z0-9É币é][A-Za-z0-9.É币é人ß\u0301\U0001f600]{0,6}", fullmatch=True)
 symbols = st.one_of(
     st.tuples(part, part).map("/".join),
     st.tuples(part, part, part).map(lambda p: f"{p[0]}/{p[1]}:{p[2]}"),
@@ -31,9 +32,20 @@ def test_a_symbol_has_one_path_name_and_back(symbol: str) -> None:
     """Every symbol of ccxt's form turns into a path-safe name and back."""
     name = symbol_to_path(symbol)
     assert symbol_from_path(name) == symbol
+    assert name.isascii()
     assert not set(name) & set("/:\\ ")
     series = Series("binance", symbol, Timeframe.M1)
     assert Series.parse(str(series)) == series
+
+
+@given(symbols, symbols)
+def test_no_file_system_takes_two_symbols_for_one(one: str, other: str) -> None:
+    """Where case does not count, or Unicode is normalised, the folders of symbols that are not ASCII stay apart."""
+    assume(one != other and not (one.isascii() and other.isascii()))
+    names = symbol_to_path(one), symbol_to_path(other)
+    for form in ("NFC", "NFD", "NFKC", "NFKD"):
+        first, second = (unicodedata.normalize(form, name).casefold() for name in names)
+        assert first != second
 
 
 @given(st.text(max_size=20))
@@ -50,7 +62,10 @@ def test_what_could_escape_from_a_path_is_no_symbol(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["../../etc/x", "BTC/USDT/../../x", "BTC/..", "BTC USDT", "/etc/passwd", "BTC/USDT\n", "BTC/USDT\0", "", "."],
+    [
+        *("币/..", "币\u202e/USDT", "a\u200db/USDT", "\u3000币/USDT", "%2e%2e/USDT", "币/USDT\n", "币/USDT\ud800"),
+        *("../../etc/x", "BTC/USDT/../../x", "BTC/..", "BTC USDT", "/etc/passwd", "BTC/USDT\n", "BTC/USDT\0", "", "."),
+    ],
 )
 def test_a_hostile_symbol_is_refused(text: str) -> None:
     """Symbols that would leave the archive's folder are refused wherever a series is made."""
@@ -58,6 +73,16 @@ def test_a_hostile_symbol_is_refused(text: str) -> None:
         Series("binance", text, Timeframe.M1)
     with pytest.raises(ConfigError):
         Series.parse(f"binance:{text}:1m")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["%E5%B8%81-usdt", "%e5%b8%81-USDT", "%41-USDT", "%FF-USDT", "%2E%2E-USDT", "BTC%2FUSDT", "%E5%B8%81%2DUSDT"],
+)
+def test_a_path_name_that_we_never_wrote_is_refused(name: str) -> None:
+    """There is one name for a symbol: another spelling of it is no folder of ours."""
+    with pytest.raises(ConfigError, match="is no symbol's path name"):
+        symbol_from_path(name)
 
 
 @given(moments, st.sampled_from(Timeframe))

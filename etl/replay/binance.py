@@ -36,8 +36,10 @@ WEIGHT_PER_MINUTE = 6_000
 LAYOUT = Layout(time=0, unit_ms=1, close=4, high=2, low=3)
 
 _DEFAULT_LIMIT, _MOST_ROWS = 500, 1_000
-_ID = re.compile(r"[A-Z0-9-_.]{1,20}")
-_IDS = re.compile(r'\[("[A-Z0-9-_.]{1,20}"(,"[A-Z0-9-_.]{1,20}"){0,})?\]')
+# Letters of any script, but no small ASCII ones: one of its symbols is written in Chinese.
+_ID_PATTERN = r"[^\W a-z]|[-.]"
+_ID = re.compile(rf"(?:{_ID_PATTERN}){{1,50}}")
+_IDS = re.compile(rf'\[("(?:{_ID_PATTERN}){{1,50}}"(,"(?:{_ID_PATTERN}){{1,50}}"){{0,}})?\]')
 _NUMBER = re.compile(r"[0-9]{1,20}")
 
 
@@ -75,7 +77,7 @@ def parse_window(query: Mapping[str, str], book: Book, now_ms: int) -> Window:
     """
     text = _required(query, "symbol")
     if not _ID.fullmatch(text):
-        raise _illegal("symbol", "^[A-Z0-9-_.]{1,20}$")
+        raise _illegal("symbol", "^[\\w\\-._&&[^a-z]]{1,50}$")
     interval = _required(query, "interval")
     symbol = symbol_ids(book.market).get(text)
     if symbol is None or not book.is_known(symbol, now_ms):
@@ -129,7 +131,7 @@ def exchange_info(book: Book, asked: Asked) -> Answer:
         raise refusal(-1128, "Combination of optional parameters invalid.")
     if "symbol" in query:
         if not _ID.fullmatch(query["symbol"]):
-            raise _illegal("symbol", "^[A-Z0-9-_.]{1,20}$")
+            raise _illegal("symbol", "^[\\w\\-._&&[^a-z]]{1,50}$")
         wanted = (query["symbol"],)
     elif "symbols" in query:
         if not _IDS.fullmatch(query["symbols"]):

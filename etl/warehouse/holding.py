@@ -13,6 +13,7 @@ from sqlalchemy import Connection, func, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import DBAPIError
 
+from etl.errors import ConfigError
 from etl.series import Series
 from etl.warehouse import tables
 from etl.warehouse.database import Warehouse
@@ -156,10 +157,20 @@ def lock_series(connection: Connection, series_id: int) -> None:
 
 
 def ensure_series(connection: Connection, series: Series) -> int:
-    """Return the number of `series`, which gets one if it is new."""
+    """Return the number of `series`, which gets one if it is new.
+
+    Raises:
+        ConfigError: It is new, and its symbol is spelled as one that is held but for upper and lower case: no exchange
+            lists such two, and where file names have no case their files would be one.
+    """
     keys = {"exchange": series.exchange, "symbol": series.symbol, "timeframe": series.timeframe.value}
     find = select(tables.series.c.id).filter_by(**keys)
     if (found := connection.execute(find).scalar()) is None:
+        own = tables.series.c
+        alike = select(own.symbol).where(own.exchange == series.exchange, own.symbol != series.symbol)
+        alike = alike.where(func.lower(own.symbol) == series.symbol.lower()).limit(1)
+        if (other := connection.execute(alike).scalar()) is not None:
+            raise ConfigError(f"{series.symbol!r} is held as {other}; write it in the same case", series=series)
         connection.execute(upsert(tables.series).values(keys).on_conflict_do_nothing())
         found = connection.execute(find).scalar_one()
     return int(found)

@@ -64,9 +64,10 @@ def test_the_archive_knows_its_series_files_and_leftovers(archive: Archive) -> N
     """Series by their folders, files with size and age; what is set aside is read by nobody and left over."""
     assert (archive.series(), archive.leftovers(), archive.fallbacks()) == ([], [], [])
     future = Series("binance", "BTC/USDT:USDT-250627", Timeframe.H1)
-    for series in (BTC, future):
+    chinese = Series("binance", "币安人生/USDT", Timeframe.H1)
+    for series in (BTC, future, chinese):
         archive.write(series, _hours(0, 2), candles_over(_hours(0, 2)))
-    assert archive.series() == sorted([BTC, future])
+    assert archive.series() == sorted([BTC, future, chinese])
     for number in (1, 2):
         (file,) = archive.files(BTC)
         assert (file.path, file.size_bytes > 1000, file.span.start.day) == (FEBRUARY, True, 1)
@@ -76,7 +77,7 @@ def test_the_archive_knows_its_series_files_and_leftovers(archive: Archive) -> N
         with pytest.raises(StoreError, match="not there any more"):
             archive.facts(BTC, file)
         archive.write(BTC, _hours(0, 2), candles_over(_hours(0, 2)))
-    assert archive.series() == sorted([BTC, future])
+    assert archive.series() == sorted([BTC, future, chinese])
     assert [Path(one.path).name for one in archive.leftovers()] == [f".2024-02.parquet.aside{n}" for n in (1, 2)]
     assert {one.what for one in archive.leftovers()} == {"set aside, since it could not be trusted"}
 

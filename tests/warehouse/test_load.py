@@ -21,12 +21,13 @@ from etl.audit import audit, is_sound
 from etl.errors import ConfigError, SchemaMismatchError, StoreUnavailableError
 from etl.ingest import clean_pages, load
 from etl.schema import CANDLE_COLUMNS, Flag, from_columns, to_columns
-from etl.series import TimeRange
+from etl.series import Series, TimeRange
 from etl.settings import Settings
 from etl.stores import Partition, Stores
 from etl.timeframe import from_ms, to_ms
 from etl.warehouse import (
     begin_reading,
+    ensure_series,
     known_series,
     merge,
     open_warehouse,
@@ -296,3 +297,14 @@ def test_who_has_no_time_waits_for_nobody(settings: Settings) -> None:
 def _open_and_close(settings: Settings) -> None:
     with open_warehouse(settings, wait_s=1):
         pass
+
+
+def test_a_symbol_in_another_case_is_no_second_series(stores: Stores) -> None:
+    """Where file names have no case the files of both would be one; the spelling that is held goes on."""
+    with stores.warehouse.begin() as connection:
+        held = ensure_series(connection, Series.parse("binance:kPEPE/USDT:1m"))
+        ensure_series(connection, Series.parse("kraken:KPEPE/USDT:1m"))
+        ensure_series(connection, Series.parse("binance:kPEPE/USDT:1h"))
+        with pytest.raises(ConfigError, match="'KPEPE/USDT' is held as kPEPE/USDT"):
+            ensure_series(connection, Series.parse("binance:KPEPE/USDT:1m"))
+        assert ensure_series(connection, Series.parse("binance:kPEPE/USDT:1m")) == held
