@@ -113,6 +113,10 @@ class StoreError(ChandlerError):
     """The archive, the raw pages or the warehouse cannot be read or written."""
 
 
+class MissingPagesError(StoreError):
+    """The raw pages of a partition, or what was cleaned of them, are not there: an earlier step has to run again."""
+
+
 class StoreUnavailableError(StoreError):
     """The store does not answer just now."""
 

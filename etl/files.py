@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,7 +24,8 @@ def write_whole(path: Path, content: bytes | pa.Buffer, *, is_synced: bool = Tru
     Raises:
         StoreError: The file system refuses. What was there before still is, and nothing else.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Not by the process's number, which on another machine another process has.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         try:
             with _opened(temporary) as file:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from etl.errors import StoreError
+from etl.errors import MissingPagesError
 from etl.files import write_whole
 from etl.validate import Cleaned, CleanReport, Refused
 
@@ -40,13 +40,13 @@ def read_handover(folder: Path) -> Cleaned:
     """Read what `write_handover` wrote.
 
     Raises:
-        StoreError: It is not there.
+        MissingPagesError: It is not there.
     """
     path = folder / _NAME
     try:
         table = pa.ipc.open_file(pa.BufferReader(path.read_bytes())).read_all()
     except FileNotFoundError as error:
-        raise StoreError(
+        raise MissingPagesError(
             f"{path} is not there; clean this partition first (in Airflow: clear its clean task)"
         ) from error
     facts = json.loads(table.schema.metadata[_FACTS])

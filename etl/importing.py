@@ -13,12 +13,12 @@ from pathlib import Path
 
 from etl.archive import spans
 from etl.errors import ConfigError, QuarantineLimitError
-from etl.extract import Bounds, CandleFile, Fetched, PageKey, look_through
+from etl.extract import Bounds, CandleFile, Fetched, Page, PageKey, look_through
 from etl.ingest import clean_pages, load_sound
 from etl.series import Series
 from etl.stores import Partition, Stores
 from etl.validate import CleanReport
-from etl.warehouse import LoadReport, find_load
+from etl.warehouse import LoadReport, find_load, last_load, locked_partition
 
 log = logging.getLogger(__name__)
 
@@ -85,16 +85,27 @@ def run_import(stores: Stores, planned: Import) -> Iterator[Imported]:
     for batch in _batches(planned):
         for number, page in zip(batch, planned.file.pages(ranges, batch), strict=True):
             partition = planned.partitions[number]
-            raw = stores.raw.partition(partition.series, partition.time_range)
-            raw.write_page(page)
-            raw.write_list(Fetched((PageKey(page.window, page.route),), Bounds(), page.fetched_at_ms))
-            cleaned = clean_pages(stores, partition)
-            loaded, error = load_sound(stores, partition, planned.run, is_history=True)
+            with locked_partition(stores.warehouse, partition.series, partition.time_range):
+                imported, error = _import_page(stores, partition, page, planned.run)
             if error is not None:
                 errors.append(error)
-            yield Imported(partition, cleaned, loaded)
+            yield imported
     if errors:
         raise errors[0]
+
+
+def _import_page(
+    stores: Stores, partition: Partition, page: Page, run: str
+) -> tuple[Imported, QuarantineLimitError | None]:
+    raw = stores.raw.partition(partition.series, partition.time_range)
+    with stores.warehouse.begin() as connection:
+        last = last_load(connection)
+    raw.note_begun(last)
+    raw.write_page(page)
+    raw.write_list(Fetched((PageKey(page.window, page.route),), Bounds(), page.fetched_at_ms))
+    cleaned = clean_pages(stores, partition)
+    loaded, error = load_sound(stores, partition, run, is_history=True)
+    return Imported(partition, cleaned, loaded), error
 
 
 def account(imported: Sequence[Imported]) -> CleanReport:

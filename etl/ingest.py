@@ -15,21 +15,22 @@ from datetime import UTC, datetime
 
 from etl.errors import (
     MalformedPayloadError,
+    MissingPagesError,
     NotClosedError,
     NotListedError,
     QuarantineLimitError,
     RateLimitError,
     SourceUnavailableError,
-    StoreError,
 )
 from etl.exchanges import BULK_LAYOUT, FILE_LAYOUT, Traits
 from etl.extract import FetchReport, OnPage, Page, Route, to_candles
 from etl.extract.kline_csv import without_header
 from etl.fetching import Exchange, fetch_pages, open_exchange
 from etl.handover import read_handover, write_handover
+from etl.leftovers import fold_leftovers
 from etl.loading import Incoming, put
 from etl.schema import Origin
-from etl.series import Series, TimeRange, subtract
+from etl.series import Series, TimeRange, clip, subtract
 from etl.stores import Partition, Stores
 from etl.timeframe import from_ms
 from etl.validate import SUPERSEDED, Cleaned, CleanReport, ReceivedRows, clean
@@ -38,8 +39,12 @@ from etl.warehouse import (
     covered_ranges,
     ensure_series,
     find_load,
+    known_series,
+    last_load,
     lock_series,
+    locked_partition,
     mark_unlisted,
+    read_absences,
     read_listing,
     record_unfetched,
     refresh_quality,
@@ -51,13 +56,20 @@ _SHOWN = 10  # of what may be many, in a log
 
 
 def fetch(stores: Stores, partition: Partition, on_page: OnPage = lambda page, candles: None) -> FetchReport:
-    """Bring the partition's raw pages to disk. Pages that are there are not asked for again.
+    """Bring the partition's raw pages to disk, once no other process works on them.
+
+    Pages that are there are not asked for again.
 
     Raises:
         SourceError: The exchange did not give them, or the range has not closed yet.
         StoreError: A page could not be written.
     """
+    fold_leftovers(stores, partition.series, besides=partition.time_range)
+    with locked_partition(stores.warehouse, partition.series, partition.time_range):
+        return _fetch(stores, partition, on_page)
 
+
+def _fetch(stores: Stores, partition: Partition, on_page: OnPage) -> FetchReport:
     async def run() -> FetchReport:
         async with open_exchange(partition.series.exchange, stores.settings, stores.warehouse) as exchange:
             return await fetch_partition(stores, exchange, partition, on_page)
@@ -68,11 +80,13 @@ def fetch(stores: Stores, partition: Partition, on_page: OnPage = lambda page, c
 async def fetch_partition(
     stores: Stores, exchange: Exchange, partition: Partition, on_page: OnPage = lambda page, candles: None
 ) -> FetchReport:
-    """Do what `fetch` does, by an exchange that is open."""
+    """Do what `fetch` does, by an exchange that is open; the caller has locked the partition."""
     log.info("fetch %s", partition)
     with stores.warehouse.begin() as connection:
         listing = read_listing(connection, partition.series)
+        last = last_load(connection)
     raw = stores.raw.partition(partition.series, partition.time_range)
+    raw.note_begun(last)
     try:
         report = await fetch_pages(exchange, raw, listing, on_page)
     except NotListedError as error:
@@ -106,18 +120,27 @@ def _miss(stores: Stores, partition: Partition, why: str) -> None:
             refresh_quality(connection, series_id, timeframe, span)
 
 
-def clean_pages(stores: Stores, partition: Partition) -> CleanReport:
-    """Judge the rows of the partition's pages and leave the outcome for `load`.
+def clean_pages(stores: Stores, partition: Partition, run: str | None = None) -> CleanReport:
+    """Judge the rows of the partition's pages and leave the outcome for `load`; the caller has locked the partition.
+
+    Args:
+        run: What this run is called in the warehouse. Where pages are gone since another run has loaded the range
+            meanwhile, there is nothing to clean; without a name that is an error.
 
     Of too many refused rows `load` tells, once what is sound is stored.
 
     Raises:
-        StoreError: A page is missing.
+        MissingPagesError: A page is missing.
     """
     log.info("clean %s", partition)
     series, time_range = partition.series, partition.time_range
     raw = stores.raw.partition(series, time_range)
-    pages = list(raw.read_pages(raw.read_list()))
+    try:
+        pages = list(raw.read_pages(raw.read_list()))
+    except MissingPagesError:
+        if run is None or _loaded_by_others(stores, partition, run) is None:
+            raise
+        return CleanReport(rows=0, accepted=0, repeated=0, outside=0, refused={})
     received = _received(pages, stores.settings.traits(series.exchange), time_range)
     cleaned = clean(received, series, time_range, stores.settings.rules_of(series.exchange))
     report = cleaned.report
@@ -141,6 +164,9 @@ def load(
     stores: Stores, partition: Partition, run: str, *, is_announced: bool = False, is_history: bool = False
 ) -> LoadReport:
     """Make archive and warehouse hold the cleaned partition, and commit the checkpoint that says so.
+
+    The caller has locked the partition. Where its pages are gone since the range was loaded meanwhile, by a try of this
+    run that was killed or by another run, it is accounted for already.
 
     Args:
         run: What to call this run in the warehouse.
@@ -167,9 +193,9 @@ def load_sound(
     raw = stores.raw.partition(partition.series, partition.time_range)
     try:
         cleaned, fetched = read_handover(raw.folder), raw.read_list()
-    except StoreError:
-        # A try that was killed after its commit has taken it away.
-        if (done := _loaded_by(stores, partition, run)) is None:
+    except MissingPagesError:
+        done = _loaded_by(stores, partition, run) or _loaded_by_others(stores, partition, run)
+        if done is None:
             raise
         return done, None
     error = _limit_error(stores, partition, cleaned)
@@ -189,9 +215,10 @@ def load_sound(
 
 def ingest(stores: Stores, partition: Partition, run: str, on_page: OnPage = lambda page, candles: None) -> LoadReport:
     """Fetch, clean and load one partition; see the steps for what may be raised."""
-    fetch(stores, partition, on_page)
-    clean_pages(stores, partition)
-    return load(stores, partition, run)
+    with locked_partition(stores.warehouse, partition.series, partition.time_range):
+        _fetch(stores, partition, on_page)
+        clean_pages(stores, partition, run)
+        return load(stores, partition, run)
 
 
 def _received(pages: Sequence[Page], traits: Traits, time_range: TimeRange) -> Iterator[ReceivedRows]:
@@ -217,6 +244,21 @@ def _loaded_by(stores: Stores, partition: Partition, run: str) -> LoadReport | N
         return None
     log.info("was loaded by this run already, at %s", found.loaded_at)
     return found.report
+
+
+def _loaded_by_others(stores: Stores, partition: Partition, run: str) -> LoadReport | None:
+    """Return what the range holds if other runs have accounted for all of it, and this one has not loaded it."""
+    series, time_range = partition.series, partition.time_range
+    with stores.warehouse.begin() as connection:
+        series_id = known_series(connection).get(series)
+        if series_id is None or find_load(connection, series, time_range, run) is not None:
+            return None
+        if subtract(time_range, covered_ranges(connection, series_id)):
+            return None
+        spans = (clip(absence.span, time_range) for absence in read_absences(connection, series_id, time_range))
+        absent = sum(span.count(series.timeframe) for span in spans if span is not None)
+    log.info("already accounted for: another run has loaded it meanwhile")
+    return LoadReport(time_range.count(series.timeframe) - absent, new=0, revised=0, absent=absent, quarantined=0)
 
 
 def _limit_error(stores: Stores, partition: Partition, cleaned: Cleaned) -> QuarantineLimitError | None:

@@ -33,6 +33,8 @@ from etl.warehouse import (
     make_day_candles,
     read_candles_at_once,
     refresh_aggregates,
+    try_lock_partition,
+    unlock_partition,
     with_retired,
     write_day_candles,
 )
@@ -90,6 +92,8 @@ def fold_raw(stores: Stores, moment: datetime) -> Done:
     for partition in at_rest(stores.raw, moment):
         if subtract(partition.time_range, covered.get(partition.series, [])):
             continue  # a fetch may go on from there
+        if not try_lock_partition(stores.warehouse, partition.series, partition.time_range):
+            continue  # a process works on it
         try:
             partition.fold_rest()
         except StoreError as error:
@@ -97,6 +101,8 @@ def fold_raw(stores: Stores, moment: datetime) -> Done:
         else:
             folded += 1
             log.info("%s %s: raw pages folded, that were left behind", partition.series, partition.time_range)
+        finally:
+            unlock_partition(stores.warehouse, partition.series, partition.time_range)
     return Done(f"{counted(folded, 'partition')} left behind folded", problems)
 
 

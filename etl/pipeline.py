@@ -7,6 +7,7 @@ Exchanges do not wait for each other, and a series that fails does not keep its 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,11 +22,14 @@ from etl.errors import ChandlerError, QuarantineLimitError
 from etl.extract import Page
 from etl.fetching import Exchange, open_exchange
 from etl.ingest import clean_pages, fetch_partition, load_sound
+from etl.leftovers import fold_leftovers
 from etl.plan import plan
-from etl.series import Series, TimeRange
+from etl.series import Series, TimeRange, subtract, united
 from etl.stores import Partition, Stores
 from etl.timeframe import from_ms
-from etl.warehouse import LoadReport
+from etl.warehouse import LoadReport, last_load, loaded_since, locking_partition
+
+log = logging.getLogger(__name__)
 
 LOADERS = 2  # of different series: while one waits for its commit, the database takes in the other
 _ABREAST = LOADERS + 2  # one is fetched, and one bridges the moment when the last pages of another arrive
@@ -43,8 +47,23 @@ class Watcher(Protocol):
     def loaded(self, partition: Partition, report: LoadReport) -> None:
         """A partition is committed."""
 
+    def left_out(self, partition: Partition) -> None:
+        """Another process has loaded the partition since it was planned."""
+
     def failed(self, series: Series, error: ChandlerError) -> None:
         """A partition failed. No more of its series is tried, unless too many refused rows are all that is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A partition to ingest.
+
+    Attributes:
+        last_load: The number of the last load that the plan took into account; None to ingest it in any case.
+    """
+
+    partition: Partition
+    last_load: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,31 +126,33 @@ async def _opened(name: str, stores: Stores) -> AsyncIterator[Exchange]:
         yield exchange
 
 
-async def _planned(
-    stores: Stores, exchange: Exchange, series: Series, wanted: Wanted, watcher: Watcher
-) -> list[Partition]:
+async def _planned(stores: Stores, exchange: Exchange, series: Series, wanted: Wanted, watcher: Watcher) -> list[_Job]:
+    await asyncio.to_thread(fold_leftovers, stores, series)
+    with stores.warehouse.begin() as connection:
+        last = last_load(connection)
     until = series.timeframe.floor(from_ms(await exchange.source.clock_ms()))
     until = until if wanted.end is None else min(until, wanted.end)
     span = TimeRange(wanted.start, until) if wanted.start < until else None
     partitions = [] if span is None else plan(stores, series, span, wanted.settle)
     watcher.planned(series, partitions)
-    return partitions
+    return [_Job(partition, None if wanted.settle is None else last) for partition in partitions]
 
 
 async def _work(
     stores: Stores,
     exchange: Exchange,
-    jobs: Iterator[Partition],
+    jobs: Iterator[_Job],
     run: str,
     watcher: Watcher,
     loader: ThreadPoolExecutor,
     failed: set[Series],
 ) -> None:
     def clean_and_load(partition: Partition) -> tuple[LoadReport, QuarantineLimitError | None]:
-        clean_pages(stores, partition)
+        clean_pages(stores, partition, run)
         return load_sound(stores, partition, run)
 
-    for partition in jobs:
+    for job in jobs:
+        partition = job.partition
         if partition.series in failed:
             continue
 
@@ -139,9 +160,14 @@ async def _work(
             watcher.arrived(partition, candles, *exchange.budget.use())
 
         try:
-            await fetch_partition(stores, exchange, partition, arrived)
-            loading = asyncio.get_running_loop().run_in_executor(loader, clean_and_load, partition)
-            report, too_many_refused = await loading
+            async with locking_partition(stores.warehouse, partition.series, partition.time_range):
+                if _is_loaded(stores, job):
+                    log.info("%s: already accounted for: another process has loaded it meanwhile", partition)
+                    watcher.left_out(partition)
+                    continue
+                await fetch_partition(stores, exchange, partition, arrived)
+                loading = asyncio.get_running_loop().run_in_executor(loader, clean_and_load, partition)
+                report, too_many_refused = await loading
         except ChandlerError as error:
             if partition.series not in failed:
                 failed.add(partition.series)
@@ -150,3 +176,12 @@ async def _work(
             watcher.loaded(partition, report)
             if too_many_refused is not None:
                 watcher.failed(partition.series, too_many_refused)
+
+
+def _is_loaded(stores: Stores, job: _Job) -> bool:
+    """Return whether all of the partition was loaded since it was planned."""
+    if job.last_load is None:
+        return False
+    with stores.warehouse.begin() as connection:
+        spans = loaded_since(connection, job.partition.series, job.last_load)
+    return not subtract(job.partition.time_range, united(spans))

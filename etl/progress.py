@@ -21,15 +21,21 @@ from etl.warehouse import LoadReport
 
 @dataclass(slots=True)
 class Outcome:
-    """What an ingest did: the loads that were committed, and the series that failed, with the reason."""
+    """What an ingest did: the loads that were committed, and the series that failed, with the reason.
+
+    Attributes:
+        left_out: Partitions that another process has loaded meanwhile.
+    """
 
     loads: list[tuple[Partition, LoadReport]] = field(default_factory=list)
+    left_out: list[Partition] = field(default_factory=list)
     failures: list[ChandlerError] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """Return the outcome as JSON can hold it."""
         loads = [{**partition.to_dict(), **asdict(report)} for partition, report in self.loads]
-        return {"loads": loads, "failures": [str(failure) for failure in self.failures]}
+        left_out = [partition.to_dict() for partition in self.left_out]
+        return {"loads": loads, "left_out": left_out, "failures": [str(failure) for failure in self.failures]}
 
     def to_table(self) -> Table:
         """Return a row for each load."""
@@ -100,8 +106,16 @@ class Bars:
 
     def loaded(self, partition: Partition, report: LoadReport) -> None:
         """Take a partition as done."""
-        series = partition.series
         self.outcome.loads.append((partition, report))
+        self._end(partition)
+
+    def left_out(self, partition: Partition) -> None:
+        """Take a partition as done by others."""
+        self.outcome.left_out.append(partition)
+        self._end(partition)
+
+    def _end(self, partition: Partition) -> None:
+        series = partition.series
         self._under_way[series].pop(partition, None)
         self._done[series] += partition.time_range.count(series.timeframe)
         self._move(series, f"{self._pages[series]:,} pages")

@@ -23,9 +23,17 @@ from etl.fetching import Exchange, open_exchange
 from etl.ingest import clean_pages, fetch_partition, load_sound
 from etl.judging import Judged
 from etl.schema import UNLOADED, AbsenceKind
-from etl.series import Series, TimeRange
+from etl.series import Series, TimeRange, subtract, united
 from etl.stores import Partition, Stores
-from etl.warehouse import Absence, due_absences, known_series, read_absences
+from etl.warehouse import (
+    Absence,
+    due_absences,
+    known_series,
+    last_load,
+    loaded_since,
+    locking_partition,
+    read_absences,
+)
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +107,8 @@ def repair(
             report.is_elsewhere = True
             return report
         report.judged(account_for_loads(stores, exchange, run))
+        with stores.warehouse.begin() as connection:
+            last = last_load(connection)
         due = _due(stores, exchange, now, only, within)
         probes, left = plan_probes(
             due, stores.settings.traits(exchange), stores.settings.exchange(exchange).repair_share
@@ -107,7 +117,7 @@ def repair(
         report.left = left
         if probes:
             log.info("%s: %d candles to ask for again, in %d probes", exchange, report.due, len(probes))
-            asyncio.run(_probe_all(stores, exchange, probes, run, report, on_probe, is_announced))
+            asyncio.run(_probe_all(stores, exchange, probes, last, run, report, on_probe, is_announced))
             report.judged(account_for_loads(stores, exchange, run))
     log.info("%s: %d candles have appeared, %d are left for later", exchange, report.filled, report.left)
     return report
@@ -193,6 +203,7 @@ async def _probe_all(
     stores: Stores,
     exchange: str,
     probes: Sequence[Probe],
+    last: int,
     run: str,
     report: RepairReport,
     on_probe: OnProbe,
@@ -202,7 +213,7 @@ async def _probe_all(
     async with open_exchange(exchange, stores.settings, stores.warehouse, gently=own.repair_share) as opened:
         for number, probe in enumerate(probes, 1):
             try:
-                await _ask(stores, opened, probe, run, report, is_announced)
+                await _ask(stores, opened, probe, last, run, report, is_announced)
             except ChandlerError as error:
                 report.failures.append(error)
                 log.warning("%s", error)
@@ -215,9 +226,10 @@ async def _probe_all(
 
 
 async def _ask(
-    stores: Stores, exchange: Exchange, probe: Probe, run: str, report: RepairReport, is_announced: bool
+    stores: Stores, exchange: Exchange, probe: Probe, last: int, run: str, report: RepairReport, is_announced: bool
 ) -> None:
-    """Ingest the range once more, and count the candles that have appeared."""
+    """Ingest the range once more, unless it was loaded after the load `last`, and count the candles that appeared."""
+    series, time_range = probe.partition.series, probe.partition.time_range
 
     def clean_and_load() -> None:
         clean_pages(stores, probe.partition)
@@ -227,8 +239,13 @@ async def _ask(
         if error is not None and probe.is_first:
             raise error
 
-    await fetch_partition(stores, exchange, probe.partition)
-    await asyncio.to_thread(clean_and_load)
+    async with locking_partition(stores.warehouse, series, time_range):
+        with stores.warehouse.begin() as connection:
+            if not subtract(time_range, united(loaded_since(connection, series, last))):
+                log.info("%s: another process has just asked for it", probe.partition)
+                return
+        await fetch_partition(stores, exchange, probe.partition)
+        await asyncio.to_thread(clean_and_load)
 
 
 @contextmanager

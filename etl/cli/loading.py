@@ -53,6 +53,10 @@ def ingest(
         err.print("Everything in that range is accounted for already; --again fetches it once more.")
     elif outcome.loads:
         out.print(outcome.to_table())
+    if outcome.left_out and not as_json:
+        count = len(outcome.left_out)
+        ranges = "1 range was" if count == 1 else f"{count:,} ranges were"
+        err.print(f"{ranges} loaded by another process meanwhile.")
     for fallback in waiting:
         err.print(Text(warning_of(fallback), style="yellow"), soft_wrap=True)
     for failure in outcome.failures:

@@ -1,13 +1,14 @@
 """Raw pages on disk, as they arrived: what lets a killed fetch go on, and a refused row be looked at.
 
-A partition has a folder, shared with nobody, in which a page is one file, named by its window and its route and written
-whole; a list of the pages that make up the range, written last, is what the clean step goes by. Once the partition is
-loaded its pages are folded into one compressed file and the folder goes: what is loaded again is fetched again.
+A partition has a folder, in which one process at a time works (`etl.warehouse.partition_locks`). A page is one file,
+named by its window and its route and written whole; a list of the pages that make up the range, written last, is what
+the clean step goes by. Once the partition is loaded its pages are folded into one compressed file and the folder goes:
+what is loaded again is fetched again.
 """
 
 from __future__ import annotations
 
-import os
+import secrets
 import shutil
 import zlib
 from collections.abc import Iterable, Iterator
@@ -20,13 +21,14 @@ from typing import NamedTuple
 import orjson
 import pyarrow as pa
 
-from etl.errors import ConfigError, StoreError
+from etl.errors import ConfigError, MissingPagesError, StoreError
 from etl.extract.source import Bounds, Page, Route
 from etl.files import write_whole
 from etl.series import Series, TimeRange, symbol_from_path
 from etl.timeframe import Timeframe
 
 _LIST = "pages.json"
+_BEGUN = "begun.json"
 FOLDED, DONE, REFUSED = "folded", "done", "refused"
 """What the folders are called beside those of partitions: loaded, being removed, refused by an earlier version."""
 
@@ -66,6 +68,12 @@ class RawStore:
     def partition(self, series: Series, time_range: TimeRange) -> RawPartition:
         """Return the place of one partition's pages, which need not exist yet."""
         return RawPartition(self.root / series.path, series, time_range)
+
+    def partitions(self, series: Series) -> list[RawPartition]:
+        """Return the partitions of a series that have pages, in the order of their names."""
+        home = self.root / series.path
+        names = sorted(path.name for path in home.iterdir()) if home.is_dir() else []
+        return [RawPartition(home, series, span) for name in names if (span := span_of(name)) is not None]
 
     def homes(self) -> Iterator[tuple[Path, Series]]:
         """Yield the folder of each series that has one."""
@@ -111,6 +119,21 @@ class RawPartition:
             return None
         return Page(self.series, key.window, facts["fetched_at_ms"], body.decode(), key.route)
 
+    def note_begun(self, last_load: int) -> None:
+        """Keep the number of the last load that there was when the fetch began: pages of an earlier load are left over.
+
+        Raises:
+            StoreError: The file system refuses.
+        """
+        write_whole(self.folder / _BEGUN, orjson.dumps({"last_load": last_load}), is_synced=False)
+
+    def read_begun(self) -> int | None:
+        """Return what `note_begun` wrote; None if it never did, or not to the end."""
+        try:
+            return int(orjson.loads((self.folder / _BEGUN).read_bytes())["last_load"])
+        except (FileNotFoundError, orjson.JSONDecodeError):
+            return None
+
     def write_list(self, fetched: Fetched) -> None:
         """Say which pages make up the range: the fetch is done.
 
@@ -125,7 +148,7 @@ class RawPartition:
         """Return what `write_list` wrote.
 
         Raises:
-            StoreError: It never did.
+            MissingPagesError: It never did.
         """
         try:
             facts = orjson.loads((self.folder / _LIST).read_bytes())
@@ -139,7 +162,7 @@ class RawPartition:
         """Yield the pages that `fetched` lists.
 
         Raises:
-            StoreError: One is missing.
+            MissingPagesError: One is missing.
         """
         for key in fetched.pages:
             page = self.read_page(key)
@@ -177,17 +200,29 @@ class RawPartition:
         path = self._home / FOLDED / f"{_name(self.time_range)}.jsonl.zst"
         write_whole(path, pa.compress(lines, codec="zstd", asbytes=True))
         # Renamed at once and then removed, so that nobody finds a half of it; a killed removal is ended by the next.
-        done = self._home / DONE
-        done.mkdir(exist_ok=True)
-        self.folder.rename(done / f"{_name(self.time_range)}.{os.getpid()}")
-        shutil.rmtree(done, ignore_errors=True)
+        self._move(self._home / DONE, f"{_name(self.time_range)}.{secrets.token_hex(4)}")
+        shutil.rmtree(self._home / DONE, ignore_errors=True)
+
+    def _move(self, place: Path, name: str) -> Path:
+        try:
+            while True:
+                place.mkdir(exist_ok=True)
+                try:
+                    return self.folder.rename(place / name)
+                except FileNotFoundError:
+                    # The load of another range of the series has just removed the place.
+                    if not self.folder.exists():
+                        raise
+        except OSError as error:
+            message = f"{self.folder} cannot be moved to {place} ({error.strerror}); mend its rights"
+            raise StoreError(message, series=self.series, time_range=self.time_range) from error
 
     def _path(self, key: PageKey) -> Path:
         return self.folder / f"{_name(key.window)}.{key.route}"
 
-    def _missing(self, time_range: TimeRange, what: str) -> StoreError:
+    def _missing(self, time_range: TimeRange, what: str) -> MissingPagesError:
         message = f"{what} is not there; fetch this partition first (in Airflow: clear its fetch task)"
-        return StoreError(message, series=self.series, time_range=time_range)
+        return MissingPagesError(message, series=self.series, time_range=time_range)
 
 
 def _name(time_range: TimeRange) -> str:

@@ -53,6 +53,8 @@ from etl.warehouse.loads import (
     LoadReport,
     LoggedLoad,
     find_load,
+    last_load,
+    loaded_since,
     loads_within,
     mark_announced,
     mark_judged,
@@ -94,6 +96,12 @@ from etl.warehouse.outbox_lists import (
     messages_of,
 )
 from etl.warehouse.overlay import overlay
+from etl.warehouse.partition_locks import (
+    locked_partition,
+    locking_partition,
+    try_lock_partition,
+    unlock_partition,
+)
 from etl.warehouse.posting import (
     ChannelState,
     Try,
@@ -288,13 +296,19 @@ __all__ = [
     "incidents_within",
     "judge_incident",
     "known_series",
+    "last_load",
     "leave_confirmed_alone",
     "list_decisions",
     "list_incidents",
     "list_messages",
+    "loaded_since",
     "loads_within",
     "local_budget",
     "lock_opinions",
+    "locked_partition",
+    "locking_partition",
+    "try_lock_partition",
+    "unlock_partition",
     "lock_scores",
     "lock_series",
     "log_incident_change",

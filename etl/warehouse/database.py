@@ -19,6 +19,7 @@ from etl.errors import ConfigError, SchemaMismatchError, StoreError, StoreUnavai
 from etl.homes import check_store
 from etl.settings import Settings
 from etl.warehouse.embedded import embedded_postgres
+from etl.warehouse.partition_locks import PartitionLocks
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ class Warehouse:
         engine: How to connect.
         address: Where it is, without a password, for people.
         idle: Connections that loads have left to the next ones.
+        locks: Those on partitions that this process has.
         has_chunks: Whether TimescaleDB may keep the candles, as far as was known when it was opened.
         limits: What each transaction is begun with that `begin` opens: SQL, or nothing.
     """
@@ -48,10 +50,12 @@ class Warehouse:
         self.has_chunks = False
         self.limits = ""
         self.idle: deque[Connection] = deque()
+        self.locks = PartitionLocks(engine)
         self.address = engine.url.render_as_string(hide_password=True)
 
     def close(self) -> None:
         """Close what is open."""
+        self.locks.close()
         while self.idle:
             self.idle.pop().close()
         self.engine.dispose()

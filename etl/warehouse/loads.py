@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 import psycopg
-from sqlalchemy import ColumnElement, Connection, or_, select, update
+from sqlalchemy import ColumnElement, Connection, func, or_, select, update
 
 from etl.series import Series, TimeRange
 from etl.timeframe import Timeframe
@@ -88,6 +88,16 @@ def find_load(connection: Connection, series: Series, time_range: TimeRange, run
     own = tables.loads.c
     found = _read(connection, _is(series), own.span == to_sql_range(time_range), own.run == run)
     return found[-1] if found else None
+
+
+def last_load(connection: Connection) -> int:
+    """Return the number of the latest load of any series; 0 if there was none. Later loads have higher numbers."""
+    return int(connection.execute(select(func.coalesce(func.max(tables.loads.c.id), 0))).scalar_one())
+
+
+def loaded_since(connection: Connection, series: Series, last: int) -> list[TimeRange]:
+    """Return the ranges of a series that were loaded after the load of number `last`."""
+    return [load.time_range for load in _read(connection, _is(series), tables.loads.c.id > last)]
 
 
 def unjudged_loads(connection: Connection, exchange: str | None = None) -> list[LoggedLoad]:

@@ -69,12 +69,17 @@ def clean_partition(series: str, facts: Mapping[str, str] | None) -> dict[str, s
     """
     from etl import ingest
     from etl.stores import Partition, open_stores
+    from etl.warehouse import locked_partition
 
-    _label(get_current_context(), series)
+    context = get_current_context()
+    _label(context, series)
     with failing_at_once():
         partition = Partition.from_dict(_handed_over(facts, "partition.fetch", series))
-        with open_stores(read_settings(partition.series.exchange)) as stores:
-            ingest.clean_pages(stores, partition)
+        with (
+            open_stores(read_settings(partition.series.exchange)) as stores,
+            locked_partition(stores.warehouse, partition.series, partition.time_range),
+        ):
+            ingest.clean_pages(stores, partition, str(context["run_id"]))
     return partition.to_dict()
 
 
@@ -91,6 +96,7 @@ def load_partition(series: str, facts: Mapping[str, str] | None, *, is_history: 
     """
     from etl import ingest
     from etl.stores import Partition, open_stores
+    from etl.warehouse import locked_partition
 
     context = get_current_context()
     _label(context, series)
@@ -98,7 +104,8 @@ def load_partition(series: str, facts: Mapping[str, str] | None, *, is_history: 
         partition = Partition.from_dict(_handed_over(facts, "partition.clean", series))
         with open_stores(read_settings(partition.series.exchange)) as stores:
             is_history = is_history or is_backfill(context)
-            ingest.load(stores, partition, str(context["run_id"]), is_announced=True, is_history=is_history)
+            with locked_partition(stores.warehouse, partition.series, partition.time_range):
+                ingest.load(stores, partition, str(context["run_id"]), is_announced=True, is_history=is_history)
             tell_quality(context, stores, [partition.series], partition.time_range)
     return partition.to_dict()
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from etl.audit import audit, is_sound
-from etl.errors import StoreError
+from etl.errors import MissingPagesError
 from etl.ingest import clean_pages, fetch, ingest, load
 from etl.replay import RecordedMarket, ReplayServer
+from etl.series import TimeRange
 from etl.settings import load_settings
 from etl.stores import Partition, Stores, open_stores
 from tests.conftest import BTC
@@ -90,8 +91,9 @@ def test_a_load_that_was_killed_after_its_commit_is_done(
     report = load(stores, PARTITION, "killed")
     assert report.rows + report.absent == DAYS.count(BTC.timeframe)
     assert tables_of(stores) == expected["tables"]
-    with pytest.raises(StoreError, match="clean this partition first"):
-        load(stores, PARTITION, "another run, which has cleaned nothing")
+    later = Partition(BTC, TimeRange(DAYS.end, DAYS.end + BTC.timeframe.delta))
+    with pytest.raises(MissingPagesError, match="clean this partition first"):
+        load(stores, later, "killed")
 
 
 def _reopened(stores: Stores) -> Stores:
