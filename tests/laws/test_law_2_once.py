@@ -16,6 +16,7 @@ from etl.series import TimeRange
 from etl.settings import load_settings
 from etl.stores import Partition, Stores, open_stores
 from tests.conftest import BTC
+from tests.databases import fresh_database
 from tests.laws.killed import STEPS, ingest_and_die
 from tests.markets import DAYS
 from tests.snapshots import archive_of, tables_of
@@ -44,8 +45,9 @@ def expected(
     """What one clean run leaves: tables and archive."""
     if not clean_run:
         home = tmp_path_factory.mktemp("clean")
-        with pytest.MonkeyPatch.context() as patch:
+        with pytest.MonkeyPatch.context() as patch, fresh_database(postgres) as url:
             patch.setenv("CHANDLER_HOME", str(home))
+            patch.setenv("CHANDLER_WAREHOUSE_URL", url)
             with open_stores(load_settings()) as stores:
                 ingest(stores, PARTITION, "clean")
                 clean_run.update(tables=tables_of(stores), archive=archive_of(stores))
