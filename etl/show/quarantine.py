@@ -127,12 +127,13 @@ def _near(around: pa.Table, at: datetime, width_ms: int) -> Table:
         values = [_number((candle or {}).get(name)) for name in ("open", "high", "low", "close", "volume")]
         flags = "" if candle is None else ", ".join(flag_names(candle["flags"]))
         style = "red" if slot == 0 else "" if candle else "dim"
-        table.add_row(to_minute(from_ms(at_ms)), *values, flags if candle else "absent", style=style)
+        name = f"{'> ' if slot == 0 else '  '}{to_minute(from_ms(at_ms))}"
+        table.add_row(name, *values, flags if candle else "absent", style=style)
     return table
 
 
 def _sparkline(around: pa.Table, at: datetime, width_ms: int) -> Text:
-    """Return the closes as a line of blocks, a dot where none is held, the row's own slot in red."""
+    """Return the closes as a line of blocks, a dot where none is held, the row's own slot in red brackets."""
     columns = to_columns(around)
     close = columns["close"]
     span = float(close.max() - close.min()) or 1.0
@@ -141,7 +142,10 @@ def _sparkline(around: pa.Table, at: datetime, width_ms: int) -> Text:
     blocks = dict(zip(slots.tolist(), (_LEVELS[level] for level in levels.tolist()), strict=True))
     line = Text()
     for slot in range(2 * AROUND + 1):
-        line.append(blocks.get(slot, "·"), style="red" if slot == AROUND else "")
+        if slot == AROUND:
+            line.append(f"[{blocks.get(slot, '·')}]", style="red")
+        else:
+            line.append(blocks.get(slot, "·"))
     return line
 
 

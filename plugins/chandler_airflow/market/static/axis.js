@@ -25,8 +25,11 @@ export function paintAxis(context, view) {
       if (!isCut || (31 - date.getUTCDate()) * view.cell > 70) paintMonth(context, view, date, Math.max(x, 0), isCut);
     }
     if (view.cell >= 18 || (view.cell >= 7 && date.getUTCDay() === 1)) {
+      const text = String(date.getUTCDate());
+      // A number that the edge would cut is another number.
+      if (x + 2 + context.measureText(text).width > view.width) continue;
       context.fillStyle = view.colours.quiet ?? "";
-      context.fillText(String(date.getUTCDate()), x + 2, 27);
+      context.fillText(text, x + 2, 27);
     }
   }
 }
