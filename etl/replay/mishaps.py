@@ -63,6 +63,11 @@ def http_404(page: Page) -> Page:
     return _gateway(page, 404, b"404 Not Found")
 
 
+def http_451(page: Page) -> Page:
+    """A gateway that lets nobody of our country in: a web page. No asking again helps."""
+    return _gateway(page, 451, b"451 Unavailable For Legal Reasons")
+
+
 def html(page: Page) -> Page:
     """A web page with status 200, as proxies and captive portals answer."""
     text = b"<!DOCTYPE html><html><body><h1>Just a moment...</h1></body>"
@@ -148,6 +153,7 @@ OF_ANSWERS = table(
     http_504,
     maintenance,
     http_404,
+    http_451,
     html,
     error_200,
     empty_200,

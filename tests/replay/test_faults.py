@@ -122,7 +122,7 @@ ROW_FAULTS: dict[str, Callable[[list[Any], list[Any], Case], bool]] = {
     "late": _lacks_the_young,
 }
 STATUSES = {"http_429": 429, "http_429_bare": 429, "http_418": 418, "http_500": 500, "http_503": 503}
-GATEWAYS = {"http_404": 404, "http_502": 502, "http_504": 504}
+GATEWAYS = {"http_404": 404, "http_451": 451, "http_502": 502, "http_504": 504}
 EMPTY = {"empty_object": {}, "empty_list": []}
 FILES = {"wrong_checksum", "file_differs", "file_cut"}
 OTHERS = {"html", "empty_200", "truncated", "reset", "timeout", "slow", "maintenance", "error_200", "empty_listing"}

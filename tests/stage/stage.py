@@ -174,7 +174,7 @@ def _load(stage: Stage) -> None:
     stack = stage.stack
     for exchange in ("binance", "replay", "madeup"):
         ensure_pool(stack.api, exchange)
-    stage.faults.add("html", times=None, symbol=XRP.symbol)
+    stage.faults.add("http_451", times=None, symbol=XRP.symbol)
     for dag in (MAJORS, OTHERS):
         wait_for_dag(stack, dag)
         # Switched on, the DAG loads yesterday by itself.

@@ -43,7 +43,7 @@ def backfilled(stage: Stage) -> Backfilled:
     stack = stage.stack
     for dag_id in (RECORDED, HISTORY):
         wait_for_dag(stack, dag_id)
-    stage.faults_then.add("html", times=None, symbol="ETH/USDT")
+    stage.faults_then.add("http_451", times=None, symbol="ETH/USDT")
     with pytest.raises(StackError) as failed:
         run_backfill(stack.api, DAY, lambda at: None, stack.processes.pause)
     tasks, red = tasks_of(stack), one_task(stack, "fetch", "replay:ETH/USDT:1m")
@@ -135,7 +135,7 @@ def test_loads_are_asset_events_with_series_and_range(stage: Stage, backfilled: 
 def test_a_red_partition_is_cleared_alone(stage: Stage, backfilled: Backfilled) -> None:
     """One series fails and says why; cleared by itself it turns green, and its neighbour is not run again."""
     assert "partition.fetch of replay:ETH/USDT:1m, run backfill__2024-03-01" in backfilled.error
-    assert "the answer is no JSON" in backfilled.error
+    assert "the exchange refuses us" in backfilled.error
     red = labelled(backfilled.tasks, "fetch", "replay:ETH/USDT:1m")
     assert (red["state"], red["try_number"]) == ("failed", 1)
     assert labelled(backfilled.tasks, "load", "replay:BTC/USDT:1m")["state"] == "success"
