@@ -204,9 +204,17 @@ def test_holes_of_days_are_accounted_for(stores: Stores) -> None:
     assert account.absent == {"not_requested": 40 * 1440 - 10}
 
 
-def test_what_was_loaded_before_it_had_closed_only_the_exchange_can_mend(loaded: Stores) -> None:
+@pytest.mark.parametrize(
+    "early",
+    [
+        "UPDATE checkpoints SET asked_at = '2024-02-29 12:10Z' WHERE range_end = '2024-02-29 12:30Z'",
+        # By an earlier version.
+        "UPDATE checkpoints SET asked_at = NULL, loaded_at = '2024-02-29 12:10Z' WHERE range_end = '2024-02-29 12:30Z'",
+    ],
+)
+def test_what_was_loaded_before_it_had_closed_only_the_exchange_can_mend(loaded: Stores, early: str) -> None:
     """A checkpoint from before its end is no matter of the stores."""
-    _break(loaded, "UPDATE checkpoints SET loaded_at = '2024-02-29 12:10Z' WHERE range_start = '2024-02-29 12:00Z'")
+    _break(loaded, early)
     (problem,) = _mended(loaded).problems
     assert "before it had closed" in problem.what
     assert problem.remedy == f"{AGAIN}12:00 --end 2024-02-29T12:30 --again"

@@ -55,8 +55,8 @@ def _check_absences(check: Check) -> None:
 def check_checkpoint(check: Check, checkpoint: Checkpoint) -> None:
     """Check that what a load vouched for is still so."""
     span = checkpoint.time_range
-    if span.end > checkpoint.loaded_at:
-        what = f"it was loaded at {checkpoint.loaded_at:%Y-%m-%d %H:%M:%S}, before it had closed"
+    if span.end > checkpoint.closed_by:
+        what = f"it was loaded at {checkpoint.closed_by:%Y-%m-%d %H:%M:%S}, before it had closed"
         check.report(span, what, by_loading(check.scope.series, span))
     stored, absent = _stored_and_absent(check, span)
     if not checkpoint.value_hash:

@@ -107,7 +107,7 @@ def _asked_at(scope: Scope, checkpoint: Checkpoint) -> datetime:
     """Return when the exchange was asked for a range: by its load, or before the last candle of what was rebuilt."""
     held = span_of_candles(scope.connection, scope.series_id)
     if checkpoint.run != REBUILT or held is None:
-        return checkpoint.loaded_at
+        return checkpoint.closed_by
     return from_ms(to_ms(held.end) - 1 + scope.series.timeframe.ms)
 
 

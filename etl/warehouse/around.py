@@ -30,8 +30,8 @@ SELECT json_build_array(
      WHERE series_id = %(series_id)s AND span && tstzrange(%(first_day)s, %(end_day)s, '[]')),
     -- They never overlap, so from the last that begins before the days to the first that begins after them.
     (SELECT json_agg(json_build_array(
-        range_start, range_end, rows, absent, quarantined, value_hash, archive_files, run, loaded_at, is_retired)
-        ORDER BY range_start)
+        range_start, range_end, rows, absent, quarantined, value_hash, archive_files, run, loaded_at, is_retired,
+        asked_at) ORDER BY range_start)
      FROM checkpoints WHERE series_id = %(series_id)s
        AND range_start >= coalesce((SELECT max(range_start) FROM checkpoints
                                     WHERE series_id = %(series_id)s AND range_start < %(first_day)s), %(first_day)s)
@@ -158,8 +158,8 @@ def _to_accounts(
         else:
             refused.setdefault(date.fromisoformat(day), {})[rule] = count
     known = [
-        to_checkpoint(*map(datetime.fromisoformat, (start, end)), *rest, datetime.fromisoformat(at), is_retired)
-        for start, end, *rest, at, is_retired in checkpoints or ()
+        to_checkpoint(*map(datetime.fromisoformat, (start, end)), *rest, _moment(at), is_retired, _moment(asked))
+        for start, end, *rest, at, is_retired, asked in checkpoints or ()
     ]
     return Accounts(
         days=days,

@@ -7,7 +7,7 @@ and leaves the rest to those that were there.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -24,12 +24,13 @@ from etl.warehouse.tables import checkpoints, to_sql_range
 # Said in full, as whatever every load says: to build a statement takes longer than to send it.
 _INSERT = """
 INSERT INTO checkpoints
-    (series_id, range_start, range_end, rows, absent, value_hash, archive_files, run, loaded_at, quarantined)
+    (series_id, range_start, range_end, rows, absent, value_hash, archive_files, run, loaded_at, asked_at, quarantined)
 VALUES (%(series_id)s, %(start)s, %(end)s, %(rows)s, %(absent)s, %(value_hash)s, %(archive_files)s, %(run)s,
-    coalesce(%(loaded_at)s, clock_timestamp()),
+    coalesce(%(loaded_at)s, clock_timestamp()), %(asked_at)s,
     (SELECT count(*) FROM quarantine
      WHERE series_id = %(series_id)s AND open_time >= %(start)s AND open_time < %(end)s AND state <> 'released'))
 """
+_FACTS = ("rows", "absent", "value_hash", "run", "loaded_at", "asked_at")
 _COLUMNS = tuple(column for column in checkpoints.c if column.name != "series_id")
 
 
@@ -43,7 +44,9 @@ class Checkpoint:
         quarantined: Rows refused there.
         value_hash: Of the candles in the range, see `etl.schema.value_hash`; empty if it is not known any more.
         run: The run that loaded it last, or a part of it.
+        loaded_at: When that run committed, by the warehouse's clock.
         is_retired: Whether its candles are in the archive alone.
+        asked_at: When the exchange was asked for it last, by its clock; None if an earlier version loaded it.
     """
 
     time_range: TimeRange
@@ -55,13 +58,19 @@ class Checkpoint:
     run: str
     loaded_at: datetime
     is_retired: bool = False
+    asked_at: datetime | None = None
+
+    @property
+    def closed_by(self) -> datetime:
+        """The moment by which a candle of the range had to be closed: the exchange's time where that is known."""
+        return self.loaded_at if self.asked_at is None else self.asked_at
 
 
 def to_checkpoint(start: datetime, end: datetime, *rest: Any) -> Checkpoint:
     """Return the checkpoint of a row: its range, and the other fields in their order."""
-    rows, absent, quarantined, hashed, files, run, loaded_at, is_retired = rest
+    rows, absent, quarantined, hashed, files, run, loaded_at, is_retired, asked_at = rest
     span = TimeRange(start, end)
-    return Checkpoint(span, rows, absent, quarantined, hashed, tuple(files), run, loaded_at, is_retired)
+    return Checkpoint(span, rows, absent, quarantined, hashed, tuple(files), run, loaded_at, is_retired, asked_at)
 
 
 def read_checkpoints(connection: Connection, series_id: int, time_range: TimeRange | None = None) -> list[Checkpoint]:
@@ -85,6 +94,7 @@ class Draft:
 
     Attributes:
         loaded_at: When its range was loaded; None for now.
+        asked_at: When the exchange was asked for it last, by its clock; None if that is not known.
     """
 
     time_range: TimeRange
@@ -94,6 +104,7 @@ class Draft:
     archive_files: Sequence[str]
     run: str
     loaded_at: datetime | None
+    asked_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +154,7 @@ def draft(
     archive_files: Sequence[str],
     run: str,
     loaded_at: datetime | None = None,
+    asked_at: datetime | None = None,
 ) -> Draft:
     """Return the checkpoint of what is stored in `time_range`.
 
@@ -152,7 +164,7 @@ def draft(
     """
     inside = (clip(absence.span, time_range) for absence in absences)
     absent = sum(piece.count(timeframe) for piece in inside if piece is not None)
-    return Draft(time_range, candles.num_rows, absent, value_hash(candles), archive_files, run, loaded_at)
+    return Draft(time_range, candles.num_rows, absent, value_hash(candles), archive_files, run, loaded_at, asked_at)
 
 
 def renew(
@@ -164,20 +176,26 @@ def renew(
         known: Those that overlap its range; others may be among them.
     """
     time_range = own.time_range
+    # A row out of quarantine comes without asking the exchange: what was asked for before it came stays asked for.
+    around = [one.closed_by for one in known if clip(one.time_range, time_range) == time_range]
+    if own.asked_at is not None:
+        own = replace(own, asked_at=max([own.asked_at, *around]))
     overlapping = [one for one in known if clip(one.time_range, time_range) is not None]
     untouched = [one for one in known if one not in overlapping]
 
-    def read(span: TimeRange, files: Sequence[str], run: str, loaded_at: datetime | None) -> Draft:
+    def read(
+        span: TimeRange, files: Sequence[str], run: str, loaded_at: datetime | None, asked_at: datetime | None
+    ) -> Draft:
         candles = read_candles_at_once(connection, series_id, span)
         absences = read_absences(connection, series_id, span)
-        return draft(span, timeframe, candles, absences, files, run, loaded_at)
+        return draft(span, timeframe, candles, absences, files, run, loaded_at, asked_at)
 
     for one in overlapping:
         if clip(one.time_range, time_range) == time_range != one.time_range:
             files = sorted({*one.archive_files, *own.archive_files})
-            return Renewal(overlapping, [read(one.time_range, files, own.run, None)], untouched)
+            return Renewal(overlapping, [read(one.time_range, files, own.run, None, own.asked_at)], untouched)
     rests = [
-        read(rest, one.archive_files, one.run, one.loaded_at)
+        read(rest, one.archive_files, one.run, one.loaded_at, one.asked_at)
         for one in overlapping
         for rest in _outside(one.time_range, time_range)
     ]
@@ -193,7 +211,7 @@ def write_checkpoints(connection: Connection, series_id: int, renewal: Renewal) 
         )
     driver = driver_of(connection)
     for each in renewal.drafts:
-        facts = {name: getattr(each, name) for name in ("rows", "absent", "value_hash", "run", "loaded_at")}
+        facts = {name: getattr(each, name) for name in _FACTS}
         span = {"start": each.time_range.start, "end": each.time_range.end}
         files = list(each.archive_files)
         driver.execute(_INSERT, {"series_id": series_id, **span, "archive_files": files, **facts})

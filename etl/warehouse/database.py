@@ -24,7 +24,7 @@ from etl.warehouse.partition_locks import PartitionLocks
 log = logging.getLogger(__name__)
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-HEAD = "0011"
+HEAD = "0012"
 _HAS_CHUNKS = "SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'timescaledb')"
 _CONNECT_S = 10
 

@@ -156,7 +156,7 @@ class Load:
         absences = record_absences(connection, series_id, timeframe, span, absent, asking, known=known.absences)
         if any(finding.kind is AbsenceKind.REFUSED for finding in absent):
             leave_confirmed_alone(connection, series_id, timeframe, span)
-        own = draft(span, timeframe, merged.candles, absences, archive_files, self.run)
+        own = draft(span, timeframe, merged.candles, absences, archive_files, self.run, asked_at=asking.asked_at)
         renewal = renew(connection, series_id, timeframe, own, known.checkpoints)
         now = replace(known, absences=absences, covered=renewal.spans, refused=refused)
         days, quality = self._count(merged, now)

@@ -175,6 +175,11 @@ checkpoints = Table(
         server_default=false(),
         comment="whether its candles are in the archive alone",
     ),
+    Column(
+        "asked_at",
+        DateTime(timezone=True),
+        comment="when the exchange was asked for it last, by its clock; null: loaded by an earlier version",
+    ),
     ExcludeConstraint(
         _SAME_SERIES, (text("tstzrange(range_start, range_end)"), "&&"), name="checkpoints_never_overlap"
     ),
