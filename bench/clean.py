@@ -22,11 +22,12 @@ from rich.table import Table
 
 from etl.exchanges import EXCHANGES
 from etl.rules import Rules
-from etl.schema import Origin, to_columns
+from etl.schema import Flag, Origin, to_columns
 from etl.series import Series, TimeRange
 from etl.timeframe import Timeframe
 from etl.validate import ReceivedRows, clean, find_absences, flag_candles
 from etl.validate.clean import judge, to_candles
+from etl.validate.columns import drop_bad_options
 from etl.validate.rules import Columns
 
 MONTH = 30 * 1440
@@ -100,8 +101,10 @@ def ours(rows: Received, month: int) -> Outcome:
     values = {name: column for name, column in rows.items() if name != "open_time"}
     count = len(rows["open_time"])
     columns = Columns(Timeframe.M1, rows["open_time"], values, {}, np.full(count, LATER_MS), None)
+    columns, is_dropped = drop_bad_options(columns)
     _, is_last = judge(columns, RULES)
-    candles = to_candles(columns, np.full(count, Origin.API, dtype=np.int16), is_last)
+    flags = np.where(is_dropped, np.int16(Flag.VALUE_DROPPED), np.int16(0))
+    candles = to_candles(columns, np.full(count, Origin.API, dtype=np.int16), is_last, flags)
     return outcome(candles, month)
 
 

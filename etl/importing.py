@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from etl.archive import spans
 from etl.errors import ConfigError, QuarantineLimitError
-from etl.extract import Bounds, CandleFile, Fetched, Page, PageKey, look_through
+from etl.extract import Bounds, CandleFile, Fetched, FileRows, Page, PageKey, file_rows, look_through
 from etl.ingest import clean_pages, load_sound
 from etl.series import Series
 from etl.stores import Partition, Stores
 from etl.validate import CleanReport
-from etl.warehouse import LoadReport, find_load, last_load, locked_partition
+from etl.warehouse import LoadReport, find_load, known_series, last_load, locked_partition
 
 log = logging.getLogger(__name__)
 
@@ -43,21 +44,60 @@ class Import:
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """A partition that was loaded, and what became of its lines."""
+    """A partition that was loaded, and what became of its lines.
+
+    Attributes:
+        silent: How many of its lines say that nothing was traded; they are not among the cleaned rows.
+    """
 
     partition: Partition
     cleaned: CleanReport
     loaded: LoadReport
+    silent: int
 
 
-def plan_import(stores: Stores, path: Path, series: Series) -> Import:
-    """Look through a file, and find what of it is to be loaded.
+@dataclass(frozen=True, slots=True)
+class FileAccount:
+    """Rows of a file by their fate: `rows = accepted + repeated + outside + silent + sum(refused)`.
+
+    Attributes:
+        repeated: Rows equal to an accepted or a refused one.
+        outside: Rows that open outside what the file speaks for: candles that had not closed when it was written.
+        silent: Rows without a price, which say that nothing was traded; their candles are absent.
+        refused: Rows in quarantine, by rule.
+    """
+
+    rows: int
+    accepted: int
+    repeated: int
+    outside: int
+    silent: int
+    refused: Mapping[str, int]
+
+
+def preview(path: Path, series: Series, zone: ZoneInfo | None, rows: int) -> tuple[CandleFile, FileRows]:
+    """Return a file as `plan_import` would see it, and its first rows as they would be read; asks no store.
 
     Raises:
-        ConfigError: It is no file of candles of this timeframe, or nothing is known of the exchange.
+        ConfigError: It is no file of candles of this timeframe.
+    """
+    file = look_through(path, series, zone)
+    return file, file_rows(file.first_page(rows).body, series)
+
+
+def plan_import(stores: Stores, path: Path, series: Series, zone: ZoneInfo | None = None) -> Import:
+    """Look through a file, and find what of it is to be loaded.
+
+    Args:
+        zone: Of times in the file that say none; see `look_through`.
+
+    Raises:
+        ConfigError: It is no file of candles of this timeframe, or nothing is known of the exchange, or its symbol is
+            one that is loaded in another spelling.
     """
     stores.settings.traits(series.exchange)
-    file = look_through(path, series)
+    _check_spelling(stores, series)
+    file = look_through(path, series, zone)
     log.info("%s: %d rows, columns %s", path, file.rows, ", ".join(file.columns.places))
     pieces = [piece for stretch in file.stretches for piece in spans(series.timeframe, stretch)]
     for piece in pieces:
@@ -67,7 +107,7 @@ def plan_import(stores: Stores, path: Path, series: Series) -> Import:
             )
     partitions = tuple(Partition(series, piece) for piece in pieces)
     name = path.name.encode(errors="backslashreplace").decode()
-    run = f"import {name} {file.digest[:12]}"
+    run = f"import {name} {file.digest[:12]}" + ("" if zone is None else f" {zone.key}")
     left = tuple(number for number, partition in enumerate(partitions) if not _is_done(stores, partition, run))
     return Import(file, partitions, left, run)
 
@@ -105,21 +145,22 @@ def _import_page(
     raw.write_list(Fetched((PageKey(page.window, page.route),), Bounds(), page.fetched_at_ms))
     cleaned = clean_pages(stores, partition)
     loaded, error = load_sound(stores, partition, run, is_history=True)
-    return Imported(partition, cleaned, loaded), error
+    return Imported(partition, cleaned, loaded, silent=page.body.count("\n") - cleaned.rows), error
 
 
-def account(imported: Sequence[Imported]) -> CleanReport:
+def account(imported: Sequence[Imported]) -> FileAccount:
     """Return what became of the lines of all of `imported`."""
+    silent = sum(one.silent for one in imported)
     reports = [one.cleaned for one in imported]
     refused: Counter[str] = Counter()
     for report in reports:
         refused.update(report.refused)
-    return CleanReport(
-        rows=sum(report.rows for report in reports),
+    return FileAccount(
+        rows=silent + sum(report.rows for report in reports),
         accepted=sum(report.accepted for report in reports),
         repeated=sum(report.repeated for report in reports),
         outside=sum(report.outside for report in reports),
-        broken=sum(report.broken for report in reports),
+        silent=silent,
         refused=dict(sorted(refused.items())),
     )
 
@@ -144,3 +185,12 @@ def _is_done(stores: Stores, partition: Partition, run: str) -> bool:
     with stores.warehouse.begin() as connection:
         is_loaded = find_load(connection, partition.series, partition.time_range, run) is not None
     return is_loaded and not stores.raw.partition(partition.series, partition.time_range).folder.exists()
+
+
+def _check_spelling(stores: Stores, series: Series) -> None:
+    """Check that no series is loaded whose symbol differs in case alone."""
+    with stores.warehouse.begin() as connection:
+        known = known_series(connection)
+    alike = [one for one in known if one != series and str(one).casefold() == str(series).casefold()]
+    if alike and series not in known:
+        raise ConfigError(f"{series} is loaded as {alike[0]}; write the symbol so", series=alike[0])

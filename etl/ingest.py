@@ -23,7 +23,7 @@ from etl.errors import (
     SourceUnavailableError,
 )
 from etl.exchanges import BULK_LAYOUT, FILE_LAYOUT, Traits
-from etl.extract import FetchReport, OnPage, Page, Route, to_candles
+from etl.extract import FetchReport, OnPage, Page, Route, file_rows, to_candles
 from etl.extract.kline_csv import without_header
 from etl.fetching import Exchange, fetch_pages, open_exchange
 from etl.handover import read_handover, write_handover
@@ -230,7 +230,8 @@ def _received(pages: Sequence[Page], traits: Traits, time_range: TimeRange) -> I
             text = without_header(page.body)
             yield ReceivedRows(page.rows, page.fetched_at_ms, BULK_LAYOUT, Origin.BULK, text)
         elif page.route is Route.FILE:
-            yield ReceivedRows(page.rows(), page.fetched_at_ms, FILE_LAYOUT, Origin.BULK)
+            said = file_rows(page.body, page.series)
+            yield ReceivedRows(said.rows, page.fetched_at_ms, FILE_LAYOUT, Origin.BULK, reasons=said.reasons)
     if trades := [page for page in pages if page.route is Route.TRADES]:
         rows = to_candles(trades, trades[0].series.timeframe, time_range)
         yield ReceivedRows(rows, min(page.fetched_at_ms for page in trades), traits.layout, Origin.TRADES)

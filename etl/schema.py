@@ -19,7 +19,8 @@ SCHEMA_VERSION = 1
 class Flag(IntFlag):
     """What we add to a candle's values; bits of the column `flags`.
 
-    The first three say what has happened to a candle, the others what a rule of `etl.validate` found in it.
+    REVISED, FILLED, RELEASED and VALUE_DROPPED say what has happened to a candle, the others what a rule of
+    `etl.validate` found in it.
     """
 
     REVISED = 1
@@ -31,9 +32,10 @@ class Flag(IntFlag):
     PRICE_OUTLIER = 64
     VOLUME_OUTLIER = 128
     JUMP = 256
+    VALUE_DROPPED = 512
 
 
-STATE_FLAGS = Flag.REVISED | Flag.FILLED | Flag.RELEASED
+STATE_FLAGS = Flag.REVISED | Flag.FILLED | Flag.RELEASED | Flag.VALUE_DROPPED
 RULE_FLAGS = ~STATE_FLAGS
 
 

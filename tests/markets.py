@@ -64,6 +64,7 @@ def candles_over(span: TimeRange) -> pa.Table:
 def kline(open_time_ms: int, price: float = 100.0, **changes: Any) -> list[Any]:
     """Return one row as Binance sends it; `changes` by our column names."""
     columns = {"open": 1, "high": 2, "low": 3, "close": 4, "volume": 5, "quote_volume": 7, "trades": 8}
+    columns |= {"taker_buy_volume": 9, "taker_buy_quote_volume": 10}
     row = [
         open_time_ms,
         f"{price}",

@@ -13,18 +13,19 @@ import pyarrow.parquet as pq
 import pytest
 
 from etl import importing
+from etl.accounting import account_for_loads
 from etl.audit import audit, is_sound
 from etl.cli import main
 from etl.errors import ConfigError
 from etl.extract import CandleFile, Page, RawPartition
 from etl.importing import account, plan_import, run_import
-from etl.schema import Origin
+from etl.schema import AbsenceKind, Flag, Origin
 from etl.series import Series, TimeRange
 from etl.settings import load_settings
 from etl.stores import Stores, open_stores
 from etl.warehouse import known_series, read_candles
 from tests.conftest import BTC
-from tests.extract.test_file_source import written
+from tests.extract.test_candle_files import written
 from tests.markets import recorded_values
 from tests.snapshots import archive_of, tables_of
 
@@ -191,7 +192,7 @@ def test_the_command_says_what_became_of_the_lines(run: Callable[..., tuple[int,
     status, out, err = run("import", path, BTC)
     assert status == 0
     assert "binance:BTC/USDT:1m 2024-02-29 00:00 2024-03-01 00:00 1,440" in out
-    assert "4,311 rows: 4,310 accepted, 0 repeated, 0 outside, 1 in quarantine (superseded 1)" in err
+    assert "4,311 rows: 4,310 accepted, 0 repeated, 0 outside, 0 without trades, 1 in quarantine (superseded 1)" in err
     assert "2 of 2 partitions were imported from this file before" in run("import", path, BTC)[2]
     corrected = written(tmp_path / "candles.csv", text(line(7, 102.0)), LATER_MS)
     report = json.loads(run("import", corrected, BTC, "--json")[1])
@@ -200,10 +201,43 @@ def test_the_command_says_what_became_of_the_lines(run: Callable[..., tuple[int,
     assert "Example: chandler import" in run("import", "--help")[1].replace("│", "")
 
 
+def test_a_preview_shows_how_a_file_is_read_and_asks_no_store(
+    run: Callable[..., tuple[int, str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mapping, the first rows and their faults; no store is opened, and none is made."""
+    rows = [line(0), "hello", line(1).replace(".", ","), f"{FEBRUARY_MS + 120_000},,,,,", line(3)]
+    content = "\n".join(["Unix,Open,High,Low,Close,Volume BTC", *rows])
+    path = written(tmp_path / "candles.csv", content, LATER_MS)
+    monkeypatch.setattr("etl.stores.open_stores", None)
+    status, out, _ = run("import", path, BTC, "--preview")
+    assert status == 0
+    assert "CSV, 6 lines: 1 of names, 0 of remarks, 0 blank, 5 rows" in out
+    assert "open_time Unix open Open high High low Low close Close volume Volume BTC" in out
+    assert "2024-02-29 00:00 100.0 101.0 99.0 100.0 5.5" in out
+    assert "hello" not in out
+    assert "1 value where the file's columns are 6" in out
+    assert "1 of these rows says that nothing was traded" in out
+    shown = json.loads(run("import", path, BTC, "--preview", "--json")[1])
+    assert shown["columns"]["volume"] == "Volume BTC"
+    assert [row.get("reason", row.get("close")) for row in shown["first_rows"]] == [
+        *("100.0", "1 value where the file's columns are 6", "11 values where the file's columns are 6", "100.0")
+    ]
+
+
+def test_another_case_makes_no_other_series(run: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    """Lower case is the same symbol, and a symbol that is loaded in another spelling is named."""
+    path = written(tmp_path / "candles.csv", text(), LATER_MS)
+    assert "binance:BTC/USDT:1m 2024-02-29" in run("import", path, "binance:btc/usdt:1m")[1]
+    assert "2 of 2 partitions were imported" in run("import", path, BTC)[2]
+    status, _, err = run("import", path, "binance:Btc/USDT:1m")
+    assert status == 2
+    assert "binance:Btc/USDT:1m is loaded as binance:BTC/USDT:1m; write the symbol so" in err
+
+
 @pytest.mark.parametrize(
     ("name", "series", "complaint"),
     [
-        ("gone.csv", "binance:BTC/USDT:1m", "gone.csv is no file"),
+        ("gone.csv", "binance:BTC/USDT:1m", "no such file: "),
         ("candles.csv", "binance:BTC/USDT:1h", "do not open on the 1h grid"),
         ("candles.csv", "binance:ETH/USDT:1m", "found the columns 'open_time', "),
         ("candles.csv", "binanse:BTC/USDT:1m", "nearest: binance"),
@@ -218,6 +252,41 @@ def test_a_mistake_is_one_clear_line(
     status, _, err = run("import", tmp_path / name, series)
     assert status == 2
     assert complaint in err
+
+
+def test_minutes_without_trades_are_absent_and_judged(stores: Stores, tmp_path: Path) -> None:
+    """Rows of NaN are in no quarantine, however many: their candles are absent, as silence that is judged."""
+    rows = [
+        line(minute) if minute % 3 else f"{FEBRUARY_MS + minute * 60_000},NaN,NaN,NaN,NaN,NaN" for minute in range(1440)
+    ]
+    path = written(tmp_path / "gaps.csv", "\n".join(["open_time,open,high,low,close,volume", *rows]), LATER_MS)
+    series = Series.parse("bitfinex:BTC/USD:1m")
+    report = account(imported(stores, path, series))
+    assert (report.rows, report.accepted, report.silent, report.refused) == (1440, 960, 480, {})
+    account_for_loads(stores, "bitfinex", "test")
+    [one] = audit(stores)
+    assert is_sound([one])
+    assert one.absent == {AbsenceKind.NO_TRADES: 480}
+
+
+def test_a_bad_optional_value_costs_no_candle(stores: Stores, tmp_path: Path) -> None:
+    """It becomes null, with a flag that the audit bears out; a later load that gives it takes the flag away."""
+    header = "open_time,open,high,low,close,volume,quote_volume,trades"
+    rows = [f"{line(minute)},{'many' if minute == 7 else 550},{'-3' if minute == 9 else 4}" for minute in range(1440)]
+    path = written(tmp_path / "candles.csv", "\n".join([header, *rows]), LATER_MS)
+    assert account(imported(stores, path)).accepted == 1440
+    candles = stored(stores, BTC, SPAN)
+    flagged = {
+        n: (row["quote_volume"], row["trades"]) for n, row in enumerate(candles) if row["flags"] & Flag.VALUE_DROPPED
+    }
+    assert flagged == {7: (None, 4), 9: (550.0, None)}
+    assert is_sound(audit(stores))
+    mended = [f"{line(minute)},550,4" for minute in range(1440)]
+    imported(stores, written(tmp_path / "mended.csv", "\n".join([header, *mended]), LATER_MS))
+    candles = stored(stores, BTC, SPAN)
+    assert [n for n, row in enumerate(candles) if row["flags"] & Flag.REVISED] == [7, 9]
+    assert not any(row["flags"] & Flag.VALUE_DROPPED for row in candles)
+    assert is_sound(audit(stores))
 
 
 @pytest.fixture

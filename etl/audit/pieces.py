@@ -30,6 +30,7 @@ from etl.warehouse import (
     revised_times,
     with_retired,
 )
+from etl.warehouse.merge import lacks_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +154,9 @@ def right_flags(scope: Scope, piece: Piece, candles: pa.Table, *, is_lost: bool 
             inside = (times >= span.start_ms) & (times < span.end_ms)
             is_revised |= inside & ((states & Flag.REVISED) != 0)
             is_released |= inside & ((states & Flag.RELEASED) != 0)
+    # No other record tells of a value that was dropped, but where one was there is none.
+    is_dropped = lacks_value(columns) & ((states & Flag.VALUE_DROPPED) != 0)
+    bits = bits | np.where(is_dropped, np.int16(Flag.VALUE_DROPPED), np.int16(0))
     bits = bits | np.where(is_revised, np.int16(Flag.REVISED), np.int16(0))
     right: NDArray[np.int16] = bits | np.where(is_released, np.int16(Flag.RELEASED), np.int16(0))
     return right

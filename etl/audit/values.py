@@ -73,6 +73,7 @@ def check_flags(check: Check) -> None:
         (wrong & np.int16(Flag.REVISED), "candles are flagged as revised and have no earlier value"),
         (lacking & np.int16(Flag.REVISED), "candles have earlier values and are not flagged as revised"),
         (wrong & np.int16(Flag.FILLED), "stored candles are flagged as made up"),
+        (wrong & np.int16(Flag.VALUE_DROPPED), "candles are flagged as having lost a value, and lack none"),
         (wrong & np.int16(Flag.RELEASED), "candles are flagged as released, and no row of theirs was"),
     ):
         check.report_times(times[mask != 0], what)

@@ -14,81 +14,121 @@ from etl.series import Series, check_is_loadable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from zoneinfo import ZoneInfo
 
     from etl.importing import Import, Imported
 
+_PREVIEWED = 8  # rows
+
 
 def import_candles(
-    file: Annotated[Path, typer.Argument(help="A .csv, .csv.gz or .parquet file.", show_default=False)],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="A .csv, .tsv, .txt, .json, .jsonl, .parquet or .feather file; text formats also as .gz or .zip.",
+            show_default=False,
+        ),
+    ],
     series: Annotated[
         str, typer.Argument(help="Whose candles they are, such as binance:BTC/USDT:1h.", show_default=False)
     ],
+    zone: Annotated[
+        str | None,
+        typer.Option(help="Time zone of times that say none, such as Europe/Berlin; else UTC.", show_default=False),
+    ] = None,
+    is_preview: Annotated[
+        bool, typer.Option("--preview", help="Show how the file would be read, and load nothing.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Load candles out of a file: every line is stored, or in quarantine with its reason.
+    """Load candles out of a file: every line is stored, absent, or in quarantine with its reason.
 
     Columns are known by their names (unix, open_time, timestamp or date; open, high, low, close; volume or Volume BTC;
-    Volume USDT, trades), times in seconds or smaller are told by their size. Without a header: Kraken's OHLCVT files,
-    and Binance's archives. Of two rows for one candle the later counts.
+    Volume USDT, trades), times in seconds or smaller are told by their size, dates by their form. Without a header:
+    ccxt's six columns, Kraken's OHLCVT files, MetaTrader's, and Binance's archives. Of two rows for one candle the
+    later counts.
 
     An import that was cut off goes on when it is begun again. The file stays as it is.
 
     Example: [bold]chandler import Binance_ETHUSDT_1h.csv.gz binance:ETH/USDT:1h[/bold]
     """
-    whose = Series.parse(series)
+    from etl.extract.files.times import to_zone
+
+    whose, its_zone = Series.parse(series), None if zone is None else to_zone(zone)
     check_is_loadable(whose.symbol)
+    if is_preview:
+        _preview(file, whose, its_zone, as_json)
+    else:
+        _import(file, whose, its_zone, as_json)
+
+
+def _preview(path: Path, series: Series, zone: ZoneInfo | None, as_json: bool) -> None:
+    from etl.importing import preview
+    from etl.show.importing import file_lines, mapping_table, preview_json, preview_table, silent_line
+
+    file, rows = preview(path, series, zone, _PREVIEWED)
+    if as_json:
+        out.print_json(data=preview_json(file, rows))
+        return
+    for line in file_lines(file):
+        out.print(line, markup=False)
+    out.print(mapping_table(file))
+    out.print(preview_table(rows))
+    if (silent := silent_line(rows)) is not None:
+        out.print(silent)
+
+
+def _import(path: Path, series: Series, zone: ZoneInfo | None, as_json: bool) -> None:
     from rich.progress import track
 
     from etl.accounting import account_for_loads
     from etl.importing import plan_import, run_import
-    from etl.progress import Outcome
 
     with opened_stores(creates=True) as stores:
-        with err.status(f"looking through {file.name}"):
-            planned = plan_import(stores, file, whose)
+        with err.status(f"looking through {path.name}"):
+            planned = plan_import(stores, path, series, zone)
         steps = run_import(stores, planned)
         imported: list[Imported] = []
         failures: list[ChandlerError] = []
         try:
-            for one in track(steps, description=str(whose), total=len(planned.left), console=err, transient=True):
+            for one in track(steps, description=str(series), total=len(planned.left), console=err, transient=True):
                 imported.append(one)
         except QuarantineLimitError as error:
             failures.append(error)  # what is sound is stored all the same
-        judged = account_for_loads(stores, whose.exchange, run_name())
-    before = len(planned.partitions) - len(planned.left)
-    if as_json:
-        out.print_json(data=_to_json(planned, imported))
-    elif imported:
-        out.print(Outcome([(one.partition, one.loaded) for one in imported]).to_table())
-        err.print(_account(imported))
-    if before and not as_json:
-        err.print(f"{before} of {len(planned.partitions)} partitions were imported from this file before.")
-    if (failure := judged.failures.get(whose)) is not None:
+        judged = account_for_loads(stores, series.exchange, run_name())
+    if (failure := judged.failures.get(series)) is not None:
         failures.append(failure)
+    _show(planned, imported, as_json)
     for each in failures:
         complain(each)
     if failures:
         raise typer.Exit(1)
 
 
-def _account(imported: Sequence[Imported]) -> str:
+def _show(planned: Import, imported: Sequence[Imported], as_json: bool) -> None:
     from etl.importing import account
+    from etl.progress import Outcome
+    from etl.show.importing import account_line, file_lines
 
-    report = account(imported)
-    others = f"{report.repeated:,} repeated, {report.outside:,} outside"
-    by_rule = ", ".join(f"{rule} {count:,}" for rule, count in report.refused.items())
-    refused = f"{sum(report.refused.values()):,} in quarantine" + (f" ({by_rule})" if by_rule else "")
-    return f"{report.rows:,} rows: {report.accepted:,} accepted, {others}, {refused}"
+    if as_json:
+        out.print_json(data=_to_json(planned, imported))
+        return
+    if imported:
+        out.print(Outcome([(one.partition, one.loaded) for one in imported]).to_table())
+        for line in (*file_lines(planned.file), account_line(account(imported))):
+            err.print(line, markup=False)
+    if before := len(planned.partitions) - len(planned.left):
+        err.print(f"{before} of {len(planned.partitions)} partitions were imported from this file before.")
 
 
 def _to_json(planned: Import, imported: Sequence[Imported]) -> dict[str, object]:
     from etl.importing import account
+    from etl.show.importing import account_json, file_json
 
     return {
-        "file": str(planned.file.path),
+        **file_json(planned.file),
         "run": planned.run,
-        "rows": planned.file.rows,
         "imported_before": len(planned.partitions) - len(planned.left),
-        "account": asdict(account(imported)),
+        "account": account_json(account(imported)),
         "loads": [{**one.partition.to_dict(), **asdict(one.loaded)} for one in imported],
     }

@@ -2,7 +2,8 @@
 
 from etl.extract.adapters import open_source
 from etl.extract.budget import Budget
-from etl.extract.file_source import CandleFile, look_through
+from etl.extract.files.candle_file import CandleFile, look_through
+from etl.extract.files.page_rows import FileRows, file_rows
 from etl.extract.pager import FetchReport, OnPage, fetch_range
 from etl.extract.pruning import Pruned, at_rest, prune
 from etl.extract.raw import Fetched, PageKey, RawPartition, RawStore
@@ -15,6 +16,7 @@ __all__ = [
     "CandleFile",
     "FetchReport",
     "Fetched",
+    "FileRows",
     "OnPage",
     "Page",
     "PageKey",
@@ -25,6 +27,7 @@ __all__ = [
     "Source",
     "at_rest",
     "fetch_range",
+    "file_rows",
     "look_through",
     "open_source",
     "prune",

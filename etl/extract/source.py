@@ -12,7 +12,7 @@ import orjson
 
 from etl.errors import MalformedPayloadError
 from etl.exchanges import Traits
-from etl.extract.file_columns import file_rows
+from etl.extract.files.page_rows import file_rows
 from etl.extract.kline_csv import csv_rows
 from etl.series import Series, TimeRange
 
@@ -57,7 +57,7 @@ class Page:
         if self.route is Route.BULK:
             return csv_rows(self.body)
         if self.route is Route.FILE:
-            return file_rows(self.body, self.series, self.fetched_at_ms)
+            return file_rows(self.body, self.series).rows
         rows = _unwrapped(self._read() if self.answer is None else self.answer)
         if not isinstance(rows, list):
             raise MalformedPayloadError(

@@ -18,11 +18,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from etl.rules import Rules
-from etl.schema import Origin, from_columns, to_column
+from etl.schema import Flag, Origin, from_columns, to_column
 from etl.series import Series, TimeRange
 from etl.timeframe import Timeframe, from_ms
 from etl.validate.absences import refused_slots
-from etl.validate.columns import Batch, ReceivedRows, join, read_batches
+from etl.validate.columns import Batch, ReceivedRows, drop_bad_options, join, read_batches
 from etl.validate.rules import OFF_GRID, REFUSING, Columns, Mask, Rule
 
 DEFAULT_RULES = Rules()
@@ -95,7 +95,7 @@ def clean(
         waived: A rule that a person has found to be wrong about these rows.
     """
     batches = read_batches(pages, time_range)
-    columns = join(batches, series.timeframe)
+    columns, is_dropped = drop_bad_options(join(batches, series.timeframe))
     broken, is_last = judge(columns, rules, waived)
     received = [Refused(None, "shape", row.evidence, row.row) for batch in batches for row in batch.misshapen]
     received += _refused(batches, columns, broken)
@@ -104,7 +104,8 @@ def clean(
     origins = np.repeat(
         np.array([batch.page.origin for batch in batches], dtype=np.int16), [len(batch.places) for batch in batches]
     )
-    candles = to_candles(columns, origins, is_last)
+    flags = np.where(is_dropped, np.int16(Flag.VALUE_DROPPED), np.int16(0))
+    candles = to_candles(columns, origins, is_last, flags)
     return Cleaned(
         candles,
         tuple(refused),
@@ -145,14 +146,14 @@ def judge(columns: Columns, rules: Rules, waived: str | None = None) -> tuple[ND
     return broken, is_last
 
 
-def to_candles(columns: Columns, origins: NDArray[np.int16], is_kept: Mask) -> pa.Table:
+def to_candles(columns: Columns, origins: NDArray[np.int16], is_kept: Mask, flags: NDArray[np.int16]) -> pa.Table:
     """Return the kept rows as candles: CANDLE_SCHEMA, ascending by open_time."""
     kept = np.flatnonzero(is_kept)
     times = columns.open_time_ms[kept]
     order = kept if (np.diff(times) > 0).all() else kept[np.argsort(times, kind="stable")]
     values = {name: column[order] for name, column in columns.values.items()}
-    flags = np.zeros(len(order), dtype=np.int16)
-    return from_columns({"open_time": columns.open_time_ms[order], **values, "flags": flags, "source": origins[order]})
+    ours = {"flags": flags[order], "source": origins[order]}
+    return from_columns({"open_time": columns.open_time_ms[order], **values, **ours})
 
 
 def _first_broken_rule(columns: Columns, rules: Rules, waived: str | None) -> NDArray[np.int8]:

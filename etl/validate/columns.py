@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
 
@@ -34,6 +34,7 @@ class ReceivedRows:
         layout: How they look.
         origin: How they reached us.
         text: The same rows as they arrived, without a header: JSON that has been read before, or lines of values.
+        reasons: Why a row has no open time, by its place, where whoever read them knows.
     """
 
     rows: Sequence[Any] | Callable[[], Sequence[Any]]
@@ -41,6 +42,7 @@ class ReceivedRows:
     layout: Layout
     origin: Origin = Origin.API
     text: str | None = None
+    reasons: Mapping[int, str] = field(default_factory=dict)
 
     def all_rows(self) -> Sequence[Any]:
         """Return the rows as received."""
@@ -112,6 +114,26 @@ def join(batches: Sequence[Batch], timeframe: Timeframe) -> Columns:
     )
 
 
+def drop_bad_options(columns: Columns) -> tuple[Columns, Mask]:
+    """Leave out optional values that are no numbers, or below zero: what else the row says is as good as before.
+
+    Returns:
+        columns: With NaN or -1 in the place of such values.
+        is_dropped: (n,) where there was one.
+    """
+    values: dict[str, NDArray[Any]] = dict(columns.values)
+    is_dropped = np.zeros(len(columns.open_time_ms), dtype=np.bool_)
+    for column in _RECEIVED:
+        if not column.is_nullable:
+            continue
+        mine = values[column.name]
+        is_bad = columns.is_bad.get(column.name, np.False_) | (mine < 0 if column.kind is ColumnKind.FLOAT else False)
+        if np.any(is_bad):
+            values[column.name] = np.where(is_bad, _NOT_GIVEN[column.kind], mine)
+            is_dropped |= is_bad
+    return (replace(columns, values=values) if is_dropped.any() else columns), is_dropped
+
+
 def _by_columns(page: ReceivedRows, columns: Mapping[str, NDArray[Any]], time_range: TimeRange) -> Batch:
     times = columns["open_time"]
     places = np.flatnonzero((times >= time_range.start_ms) & (times < time_range.end_ms))
@@ -133,7 +155,7 @@ def _by_rows(page: ReceivedRows, time_range: TimeRange) -> Batch:
     start_ms, end_ms = time_range.start_ms, time_range.end_ms
     inside = [i for i, at_ms in enumerate(times) if at_ms is not None and start_ms <= at_ms < end_ms]
     misshapen = [
-        Misshapen(json.dumps(received[i]), _shape_evidence(received[i], width))
+        Misshapen(json.dumps(received[i]), page.reasons.get(i) or _shape_evidence(received[i], layout, width))
         for i, at_ms in enumerate(times)
         if at_ms is None
     ]
@@ -153,7 +175,9 @@ def _concatenated(arrays: Sequence[NDArray[Any]], kind: type[np.generic]) -> NDA
     return np.concatenate(arrays) if arrays else np.array([], dtype=kind)
 
 
-def _shape_evidence(row: Any, width: int) -> str:
+def _shape_evidence(row: Any, layout: Layout, width: int) -> str:
     if not isinstance(row, list):
         return f"a {type(row).__name__} where a list belongs"
+    if len(row) >= width:
+        return f"{str(row[layout.columns['open_time']])[:40]!r} where an open time belongs"
     return f"{len(row)} values where {width} or more belong, the first an open time"

@@ -20,7 +20,6 @@ from etl.timeframe import Timeframe
 Mask = NDArray[np.bool_]
 Facts = TypeVar("Facts")
 PRICES = ("open", "high", "low", "close")
-AMOUNTS = ("volume", "quote_volume", "taker_buy_volume", "taker_buy_quote_volume")
 REQUIRED = ("open", "high", "low", "close", "volume")
 OFF_GRID = "off_grid"
 FORMING = "forming"
@@ -93,11 +92,11 @@ def is_forming(columns: Columns, rules: Rules) -> Mask:
 
 
 def is_not_a_number(columns: Columns, rules: Rules) -> Mask:
-    """A required value is missing, or any value is no finite number: null candles, `NaN` and `Infinity` do occur.
+    """A required value is missing, or is no finite number: null candles, `NaN` and `Infinity` do occur.
 
     Source: https://github.com/ccxt/ccxt/issues/4847
     """
-    return _any([*(np.isnan(columns.values[name]) for name in REQUIRED), *columns.is_bad.values()])
+    return _any([~np.isfinite(columns.values[name]) for name in REQUIRED])
 
 
 def is_not_positive(columns: Columns, rules: Rules) -> Mask:
@@ -122,8 +121,9 @@ def breaks_ohlc(columns: Columns, rules: Rules) -> Mask:
 
 
 def is_negative_amount(columns: Columns, rules: Rules) -> Mask:
-    """A volume is below zero."""
-    return _any([columns.values[name] < 0 for name in AMOUNTS])
+    """The volume is below zero."""
+    is_below: Mask = columns.values["volume"] < 0
+    return is_below
 
 
 def is_superseded(columns: Columns, rules: Rules) -> Mask:
@@ -155,11 +155,11 @@ REFUSING: tuple[Rule[Columns], ...] = (
     _refuses(
         "not_a_number",
         is_not_a_number,
-        (*REQUIRED, "quote_volume", "trades", *AMOUNTS[2:]),
+        REQUIRED,
         "a value that it needs is no number",
     ),
     _refuses("not_positive", is_not_positive, PRICES, "no store holds a price of zero or below"),
     _refuses("ohlc", breaks_ohlc, PRICES),
-    _refuses("negative_amount", is_negative_amount, AMOUNTS, "no store holds an amount below zero"),
+    _refuses("negative_amount", is_negative_amount, ("volume",), "no store holds an amount below zero"),
     _refuses(SUPERSEDED, is_superseded, ("open_time", *REQUIRED)),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,13 +61,16 @@ def merge(stored: pa.Table, fetched: pa.Table) -> Merge:
     is_stored[inside] = old["open_time"][place[inside]] == new["open_time"][inside]
     here = np.flatnonzero(is_stored)
     new = _completed(new, here, old, place[here])
+    if (new["flags"] & Flag.VALUE_DROPPED).any():
+        new["flags"] = np.where(lacks_value(new), new["flags"], new["flags"] & np.int16(~int(Flag.VALUE_DROPPED)))
     is_changed = np.zeros(fetched.num_rows, dtype=np.bool_)
     is_changed[here] = _differs(old, place[here], new, here)
     if not is_changed.any() and is_stored.all():
         return Merge(stored, nothing, nothing, reflagged=nothing, after=nothing, unchanged=fetched.num_rows)
     changed = {name: values[is_changed] for name, values in new.items()}
-    # What was released is the value that is replaced.
-    changed["flags"] |= old["flags"][place[is_changed]] & np.int16(~int(Flag.RELEASED)) | np.int16(Flag.REVISED)
+    # What was released, or dropped, is the value that is replaced.
+    kept_flags = np.int16(~int(Flag.RELEASED | Flag.VALUE_DROPPED))
+    changed["flags"] |= old["flags"][place[is_changed]] & kept_flags | np.int16(Flag.REVISED)
     kept = np.ones(stored.num_rows, dtype=np.bool_)
     kept[place[is_changed]] = False
     fresh = {name: values[~is_stored] for name, values in new.items()}
@@ -145,6 +148,16 @@ def _completed(
             values[new_rows] = np.where(is_null, old[column.name][old_rows], given)
             completed[column.name] = values
     return completed
+
+
+def lacks_value(columns: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_]:
+    """Return where one of the values that may be null is."""
+    lacks = np.zeros(len(columns["open_time"]), dtype=np.bool_)
+    for column in CANDLE_COLUMNS:
+        if column.is_nullable:
+            values = columns[column.name]
+            lacks |= values < 0 if column.kind is ColumnKind.INT else np.isnan(values)
+    return lacks
 
 
 def _differs(

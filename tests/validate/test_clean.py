@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from etl.exchanges import EXCHANGES
 from etl.rules import FLAG_NAMES, Rules
-from etl.schema import to_columns
+from etl.schema import VALUE_COLUMNS, Flag, to_columns
 from etl.series import TimeRange
 from etl.timeframe import from_ms, to_ms
 from etl.validate import FLAGGING, REFUSING, ReceivedRows, clean, find_absences
@@ -70,8 +70,6 @@ def test_no_row_is_lost(rows: list[Any]) -> None:
         ({"volume": "NaN"}, "not_a_number"),
         ({"high": "1e999"}, "not_a_number"),
         ({"open": "1_000"}, "not_a_number"),
-        ({"quote_volume": "many"}, "not_a_number"),
-        ({"trades": -3}, "not_a_number"),
         ({"low": "0"}, "not_positive"),
         ({"high": "99"}, "ohlc"),
         ({"low": "102"}, "ohlc"),
@@ -123,6 +121,29 @@ def test_a_refused_row_is_shown_as_it_was_received() -> None:
     cleaned = clean([ReceivedRows(lambda: rows, LATER_MS, EXCHANGES["binance"].layout, text=text)], BTC, SPAN)
     assert [json.loads(row.row) for row in cleaned.refused] == rows[2:]
     assert (cleaned.report.rows, cleaned.report.accepted, cleaned.report.outside) == (3, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("quote_volume", "many"),
+        ("quote_volume", "-1"),
+        ("quote_volume", "NaN"),
+        ("trades", -3),
+        ("trades", "7.5"),
+        ("taker_buy_volume", "-0.5"),
+        ("taker_buy_quote_volume", "1e999"),
+    ],
+)
+def test_a_bad_optional_value_is_dropped_and_the_candle_kept(name: str, value: Any) -> None:
+    """The value becomes null and the candle says so by a flag; the others of the row are as they were."""
+    cleaned = judge(kline(ORIGIN_MS), kline(ORIGIN_MS + 60_000, **{name: value}))
+    sound, flagged = cleaned.candles.to_pylist()
+    assert cleaned.refused == ()
+    assert (sound["flags"], flagged["flags"]) == (0, Flag.VALUE_DROPPED)
+    assert flagged[name] is None
+    kept = [column for column in VALUE_COLUMNS if column != name]
+    assert [flagged[column] for column in kept] == [sound[column] for column in kept]
 
 
 def test_what_the_exchange_does_not_give_is_null() -> None:

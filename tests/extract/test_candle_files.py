@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from etl.errors import ConfigError
 from etl.exchanges import FILE_LAYOUT
 from etl.extract import CandleFile, look_through
-from etl.extract.file_columns import file_rows
+from etl.extract.files.columns import find_columns
+from etl.extract.files.page_rows import FileRows, file_rows, to_body, to_stamped
 from etl.series import Series, TimeRange
 from etl.timeframe import to_ms
 
@@ -48,6 +49,13 @@ def written(path: Path, content: str | bytes, at_ms: int = LATER_MS) -> Path:
 def rows_of(file: CandleFile) -> list[list[Any]]:
     """Return all rows of a file, stretch by stretch."""
     return [row for page in file.pages(file.stretches, range(len(file.stretches))) for row in page.rows()]
+
+
+def page_of(header: str, *lines: str) -> FileRows:
+    """Return the rows of a page of lines that open one hour after the other."""
+    columns, _ = find_columns([header, *lines], ETH)
+    stamped = [to_stamped(line, START_MS + hour * HOUR_MS) for hour, line in enumerate(lines)]
+    return file_rows(to_body(columns, stamped), ETH)
 
 
 @pytest.mark.parametrize(
@@ -105,8 +113,8 @@ def test_files_without_a_header_are_known_by_their_width(tmp_path: Path) -> None
 
 def test_what_a_file_does_not_give_is_none() -> None:
     """NULL and its likes are no values; counts that pandas made floats of are counts again."""
-    body = f"{HEADER},Volume USDT,tradecount\n{S},1.5,2,1,1.25,10,NULL,7.0\n{S},1.5,2,1,,10,nan, 8 \n"
-    first, second = file_rows(body, ETH, LATER_MS)
+    lines = f"{S},1.5,2,1,1.25,10,NULL,7.0", f"{S},1.5,2,1,,10,nan, 8 "
+    first, second = page_of(f"{HEADER},Volume USDT,tradecount", *lines).rows
     assert first[6:10] == [None, 7, None, None]
     assert second[4:8] == [None, "10", None, 8]
 
@@ -135,7 +143,7 @@ def test_volumes_that_stand_the_other_way_round_are_put_right(caplog: pytest.Log
     """Where quote over base is no price and base over quote is, the header names them wrongly; and it is said."""
     header = "unix,open,high,low,close,Volume ETH,Volume USDT"
     right, wrong, near_one = f"{S},2000,2100,1900,2000,3,6000", f"{S},2000,2100,1900,2000,6000,3.01", f"{S},1,2,1,1,3,6"
-    rows = file_rows("\n".join([header, right, wrong, near_one]), ETH, LATER_MS)
+    rows = page_of(header, right, wrong, near_one).rows
     assert [row[5:7] for row in rows] == [["3", "6000"], ["3.01", "6000"], ["3", "6"]]
     assert rows[1][-1] == wrong, "the line is kept as it stands"
     assert "in 1 of 3 rows the volumes in ETH and USDT stand the other way round" in caplog.text
@@ -205,7 +213,7 @@ def test_a_candle_that_had_not_closed_is_not_spoken_for(tmp_path: Path) -> None:
     assert len(rows_of(file)) == 2
     with pytest.raises(ConfigError, match="no candle in it had closed"):
         look_through(written(tmp_path / "one.csv", content.rpartition("\n")[0], START_MS + HOUR_MS - 1), ETH)
-    with pytest.raises(ConfigError, match="If it is older than its candles, touch it"):
+    with pytest.raises(ConfigError, match="is after 2024-02-29 11:59, when the file was written"):
         look_through(written(tmp_path / "old.csv", content, START_MS - 1), ETH)
 
 
@@ -215,27 +223,31 @@ MINUTES = "\n".join([HEADER, *(f"{START_MS + minute * 60_000},1.5,2,1,1.25,10" f
 @pytest.mark.parametrize(
     ("name", "content", "complaint"),
     [
-        ("gone.csv", None, "is no file"),
+        ("gone.csv", None, "no such file"),
         ("empty.csv", "", "it is empty"),
         ("blank.csv.gz", "\n\n", "it is empty"),
         ("header.csv", HEADER, "it holds no row"),
-        ("candles.xlsx", "x", r"what is read is \.csv, \.csv\.gz and \.parquet"),
+        ("candles.xlsx", "x", r"format is not known: candles\.xlsx; what is read is \.csv, "),
         ("other.csv", "name,age\nbob,7\n", "found the columns 'name', 'age', but none for open_time, open, high"),
         ("coins.csv", HEADER.replace("volume", "Volume BTC") + f"\n{S},1,1,1,1,1", "but none for volume; .*Volume ETH"),
         ("picture.csv", b"\x89PNG\x00\x01", "it is no text"),
         ("broken.csv.gz", b"", "cannot be unpacked"),
-        ("text.parquet", "PAR1", "cannot be read"),
-        ("endless.csv.gz", b"0" * 100_000, "a line of it is over 65536 bytes"),
+        ("text.parquet", "this is no Parquet", "cannot be read as Parquet"),
+        ("endless.csv.gz", b"0" * 100_000, "line 1 is over 65536 bytes"),
         ("bomb.csv.gz", MINUTES + ("x" * 1000 + "\n") * 2000, "it unpacks to over"),
-        ("minutes.csv", MINUTES, "88 of 90 rows do not open on the 1h grid"),
-        ("counted.csv", f"{HEADER}\n1,1,1,1,1,1\n2,1,1,1,1,1", "of 2 rows only 0 open at a time that can be"),
+        ("minutes.csv", MINUTES, "88 of 90 rows do not open on the 1h grid, for example at 2024-02-29 1"),
+        (
+            "counted.csv",
+            f"{HEADER}\n1,1,1,1,1,1\n2,1,1,1,1,1",
+            "only 0 state when they open: the open time '1' is before 2009",
+        ),
     ],
 )
 def test_a_file_that_will_not_do_is_a_clear_error(
     name: str, content: str | bytes | None, complaint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What cannot be read, or cannot be meant, names the file and the reason, and costs little."""
-    monkeypatch.setattr("etl.extract.file_source._MOST_TEXT_BYTES", 1 << 20)
+    monkeypatch.setattr("etl.extract.files.limits.MAX_TEXT_BYTES", 1 << 20)
     path = tmp_path / name
     if content is not None:
         written(path, content)
@@ -250,7 +262,7 @@ def test_candles_of_a_coarser_timeframe_are_told(tmp_path: Path) -> None:
     """Hours given as minutes would leave 59 of 60 absent."""
     lines = [f"{START_MS + hour * HOUR_MS},1.5,2,1,1.25,10" for hour in range(48)]
     path = written(tmp_path / "hours.csv", "\n".join([HEADER, *lines]))
-    with pytest.raises(ConfigError, match="all rows open on the 1h grid: they are no candles of 1m"):
+    with pytest.raises(ConfigError, match="all 48 rows open on the 1h grid: they are no candles of 1m"):
         look_through(path, Series.parse("binance:ETH/USDT:1m"))
 
 

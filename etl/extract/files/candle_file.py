@@ -1,0 +1,197 @@
+"""A file that a user has, looked through once and cut into raw pages.
+
+It is read in a stream and more than once, so memory holds the pages that are asked for and no more, however large the
+file turns out to be when it is unpacked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, islice
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from etl.errors import ConfigError
+from etl.extract.files.columns import FileColumns, Header, find_columns
+from etl.extract.files.formats import format_name, read_lines
+from etl.extract.files.moments import Undecided, to_moment
+from etl.extract.files.page_rows import to_body, to_stamped
+from etl.extract.files.survey import Day, Survey
+from etl.extract.files.times import TimeReader, find_order
+from etl.extract.source import Page, Route
+from etl.series import Series, TimeRange
+from etl.timeframe import from_ms
+
+_SAMPLE_LINES = 200
+_DAY_MS = 86_400_000
+_SILENCE_DAYS = 7
+
+
+@dataclass(frozen=True, slots=True)
+class CandleFile:
+    """A file that was looked through.
+
+    Attributes:
+        format: What it is, for a reader.
+        columns: How its lines look.
+        modified_ms: When it was written; a candle that had not closed by then was still forming.
+        digest: SHA-256 of its bytes.
+        lines: How many it has: `len(header.skipped) + blank + rows`.
+        rows: How many lines are neither blank nor before the first row.
+        stretches: What it says something of: ascending, disjoint. Where it is silent for a week it says nothing.
+        times: Reads its open times, in the order of its rows.
+    """
+
+    path: Path
+    series: Series
+    format: str
+    columns: FileColumns
+    header: Header
+    modified_ms: int
+    digest: str
+    lines: int
+    blank: int
+    rows: int
+    stretches: tuple[TimeRange, ...]
+    times: TimeReader
+    _days: Mapping[int, Day]
+
+    def text_bytes(self, time_range: TimeRange) -> int:
+        """Return about how long the lines of a range are, which begins and ends at midnight or with the file."""
+        days = range(time_range.start_ms // _DAY_MS, -(-time_range.end_ms // _DAY_MS))
+        return sum(self._days[day].text_bytes for day in days if day in self._days)
+
+    def stamped(self) -> Iterator[tuple[int | None, str]]:
+        """Read the file, and yield each row's open time and its line behind a stamp; see `page_rows`."""
+        times = _again(self.times)
+        for number, line in enumerate(read_lines(self.path, self.series)):
+            if number in self.header.skipped or not line.strip():
+                continue
+            opened = _opened(self.columns, times, line)
+            yield (opened if isinstance(opened, int) else None), to_stamped(line, opened)
+
+    def pages(self, time_ranges: Sequence[TimeRange], wanted: Sequence[int]) -> Iterator[Page]:
+        """Read the file and yield a page for some of `time_ranges`; all of them are in memory at once.
+
+        Every line belongs to one of the ranges: to the one that its candle opens in, or if there is none to the one
+        before; and a line that states no time to that of the line before it. So no line is lost.
+
+        Args:
+            time_ranges: All that the file is cut into, ascending and disjoint.
+            wanted: The numbers of those to yield.
+        """
+        starts = [time_range.start_ms for time_range in time_ranges]
+        texts: dict[int, list[str]] = {number: [] for number in wanted}
+        number = 0
+        for at_ms, text in self.stamped():
+            if at_ms is not None:
+                number = max(bisect_right(starts, at_ms) - 1, 0)
+            if number in texts:
+                texts[number].append(text)
+        if _modified_ms(self.path) != self.modified_ms:
+            raise ConfigError(f"{self.path} was written to while it was read; import it again", series=self.series)
+        for number in wanted:
+            body = to_body(self.columns, texts.pop(number))
+            yield Page(self.series, time_ranges[number], self.modified_ms, body, Route.FILE)
+
+    def first_page(self, count: int) -> Page:
+        """Return a page of the first rows."""
+        body = to_body(self.columns, [text for _, text in islice(self.stamped(), count)])
+        return Page(self.series, self.stretches[0], self.modified_ms, body, Route.FILE)
+
+
+def look_through(path: Path, series: Series, zone: ZoneInfo | None = None) -> CandleFile:
+    """Read a file once, to find out what it holds.
+
+    Args:
+        series: Whose candles they are; the file has no say in that.
+        zone: Of times that say none. Without one they are UTC, unless the file shows that they are not.
+
+    Raises:
+        ConfigError: It cannot be read, or is no file of candles of this timeframe, or can be read in two ways.
+    """
+    try:
+        if not path.is_file():
+            raise ConfigError(f"no such file: {path}")
+        modified_ms = _modified_ms(path)
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    try:
+        lines = read_lines(path, series)
+        sample = list(islice(lines, _SAMPLE_LINES))
+        columns, header = find_columns(sample, series)
+        times = _time_reader(path, series, sample, columns, TimeReader(modified_ms, zone))
+        survey = Survey(columns, series.timeframe, times)
+        for number, line in enumerate(chain(sample, lines)):
+            if number not in header.skipped:
+                survey.take(line, None if not line.strip() else _opened(columns, times, line))
+        survey.check()
+        stretches = _stretches(survey.days, series, modified_ms)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error.message}", series=series) from error
+    return CandleFile(
+        path,
+        series,
+        format_name(path, series),
+        columns,
+        header,
+        modified_ms,
+        digest,
+        lines=survey.rows + survey.blank + len(header.skipped),
+        blank=survey.blank,
+        rows=survey.rows,
+        stretches=stretches,
+        times=replace(times, doubled=times.counted, counted=Counter()),
+        _days=survey.days,
+    )
+
+
+def _time_reader(
+    path: Path, series: Series, sample: Sequence[str], columns: FileColumns, times: TimeReader
+) -> TimeReader:
+    """Return `times` with the order of days and months, and of rows, that the file has."""
+    texts = [text for line in sample if (text := columns.time_text(line)) is not None]
+    if any(isinstance(to_moment(text, None), Undecided) for text in texts):
+        every = (columns.time_text(line) for line in read_lines(path, series))
+        times = replace(times, order=find_order(text for text in every if text is not None))
+    # In UTC, since here order alone matters.
+    reader = TimeReader(times.clock_ms, None, times.order)
+    opened = [at for text in texts if isinstance(at := reader.read(text), int)]
+    return replace(times, is_descending=len(opened) > 1 and opened[0] > opened[-1])
+
+
+def _opened(columns: FileColumns, times: TimeReader, line: str) -> int | str:
+    text = columns.time_text(line)
+    return "the line ends before its open time" if text is None else times.read(text)
+
+
+def _again(times: TimeReader) -> TimeReader:
+    return replace(times, counted=Counter())
+
+
+def _modified_ms(path: Path) -> int:
+    return path.stat().st_mtime_ns // 1_000_000
+
+
+def _stretches(days: Mapping[int, Day], series: Series, modified_ms: int) -> tuple[TimeRange, ...]:
+    width_ms = series.timeframe.ms
+    closed_ms = modified_ms // width_ms * width_ms
+    stretches: list[TimeRange] = []
+    last_day = None
+    for day in sorted(days):
+        first_ms, end_ms = days[day].first_ms, min(days[day].last_ms + width_ms, closed_ms)
+        if first_ms >= end_ms:
+            continue
+        if last_day is not None and day - last_day <= _SILENCE_DAYS:
+            first_ms = stretches.pop().start_ms
+        stretches.append(TimeRange.from_ms(first_ms, end_ms))
+        last_day = day
+    if not stretches:
+        raise ConfigError(f"no candle in it had closed when it was written, at {from_ms(modified_ms):%Y-%m-%d %H:%M}")
+    return tuple(stretches)

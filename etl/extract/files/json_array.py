@@ -1,0 +1,71 @@
+"""A JSON array of rows, as freqtrade writes it: `[[open_time, open, high, low, close, volume], ...]`, or objects."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+from etl.errors import ConfigError
+from etl.extract.files.json_values import DECODER, Rows
+from etl.extract.files.limits import MAX_LINE_BYTES
+
+_CHUNK_BYTES = 1 << 17  # more than a row may have
+
+
+def read_lines(file: BinaryIO) -> Iterator[str]:
+    """Yield the rows of the array as lines, row by row: no more than a few rows are in memory.
+
+    Raises:
+        ConfigError: It is no JSON array of rows, or ends in the middle of one.
+    """
+    rows, number = Rows(), 0
+    for number, row in enumerate(_elements(file), 1):
+        lines = rows.lines(row)
+        if lines is None:
+            raise ConfigError(f"element {number} is no row: {str(row)[:40]!r}; expected arrays or objects")
+        yield from lines
+    if not number:
+        return
+
+
+def _elements(file: BinaryIO) -> Iterator[Any]:
+    decoder = codecs.getincrementaldecoder("utf-8-sig")(errors="backslashreplace")
+    buffer = decoder.decode(file.read(_CHUNK_BYTES)).lstrip()
+    if not buffer.startswith("["):
+        raise ConfigError(f"it is no JSON array of rows, but begins with {buffer[:40]!r}")
+    place, is_first = 1, True
+    while True:
+        if len(buffer) - place < MAX_LINE_BYTES and (more := file.read(_CHUNK_BYTES)):
+            buffer, place = buffer[place:] + decoder.decode(more), 0
+            continue
+        place = _after_space(buffer, place)
+        if buffer.startswith("]", place):
+            if buffer[place + 1 :].strip() or file.read(1):
+                raise ConfigError("something follows the JSON array in it")
+            return
+        if not is_first:
+            if not buffer.startswith(",", place):
+                raise _broken(buffer, place)
+            place = _after_space(buffer, place + 1)
+        try:
+            element, end = DECODER.raw_decode(buffer, place)
+        except (ValueError, RecursionError) as error:
+            raise _broken(buffer, place) from error
+        if end - place > MAX_LINE_BYTES:
+            raise _broken(buffer, place)
+        yield element
+        place, is_first = end, False
+
+
+def _after_space(buffer: str, place: int) -> int:
+    while buffer[place : place + 1] in {" ", "\n", "\r", "\t"}:
+        place += 1
+    return place
+
+
+def _broken(buffer: str, place: int) -> ConfigError:
+    begins = buffer[place : place + 40]
+    return ConfigError(
+        f"its JSON breaks off, or a row is broken or over {MAX_LINE_BYTES} bytes long: {begins!r}; download it again"
+    )

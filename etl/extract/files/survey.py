@@ -1,0 +1,150 @@
+"""One look at every line of a file: what of its days it holds, and whether it can be what the user says."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field
+
+from etl.errors import ConfigError
+from etl.extract.files.columns import FileColumns, check_same
+from etl.extract.files.times import ClockChanges, TimeReader, unreadable
+from etl.timeframe import Timeframe, from_ms
+
+_DAY_MS = 86_400_000
+_LEAST_CHANCE = math.log(1e-6)
+"""Less likely than so, open times do not happen to lie on a coarser grid."""
+_MAX_NAMES = 20
+_TIMEFRAME = re.compile(r"(\d+)\s*([mhdMHD])[a-zA-Z]*")
+
+
+@dataclass(slots=True)
+class Day:
+    """What a file holds of one UTC day; open times on the grid, milliseconds since the epoch."""
+
+    first_ms: int
+    last_ms: int
+    text_bytes: int = 0
+
+
+@dataclass(slots=True)
+class Survey:
+    """Counts over the lines of a file.
+
+    Attributes:
+        blank: Lines without anything.
+        rows: All others.
+        dated: Rows that state an open time that can be.
+        off_grid: Of these, how many do not open on the timeframe's grid.
+    """
+
+    columns: FileColumns
+    timeframe: Timeframe
+    times: TimeReader
+    blank: int = 0
+    rows: int = 0
+    dated: int = 0
+    off_grid: int = 0
+    days: dict[int, Day] = field(default_factory=dict)
+    _step_ms: int = 0
+    _distinct: int = 0
+    _last_ms: int | None = None
+    _first_reason: str = ""
+    _text_bytes: int = 0
+    _off_grid_ms: int = 0
+    _day: Day | None = None
+    _same: dict[str, set[str]] = field(default_factory=dict)
+    _changes: ClockChanges | None = None
+
+    def __post_init__(self) -> None:
+        if self.times.zone is None:
+            self._changes = ClockChanges(self.timeframe.ms, self.times.is_descending)
+
+    def take(self, line: str, opened: int | str | None) -> None:
+        """Take the next line, and when it opens; or why that is not known; None if it is blank."""
+        if opened is None:
+            self.blank += 1
+            return
+        self.rows += 1
+        self._text_bytes += len(line) + 16  # and its stamp
+        if isinstance(opened, str):
+            self._first_reason = self._first_reason or opened
+        else:
+            self._take_time(opened)
+            if self.columns.same:
+                self._take_names(line)
+        if self._day is not None:
+            self._day.text_bytes, self._text_bytes = self._day.text_bytes + self._text_bytes, 0
+
+    def _take_time(self, at_ms: int) -> None:
+        self.dated += 1
+        if at_ms != self._last_ms:
+            self._distinct += 1
+            self._last_ms = at_ms
+        self._step_ms = math.gcd(self._step_ms, at_ms)
+        if self._changes is not None:
+            self._changes.see(at_ms)
+        if at_ms % self.timeframe.ms:
+            self.off_grid += 1
+            self._off_grid_ms = at_ms
+            return
+        self._day = day = self.days.setdefault(at_ms // _DAY_MS, Day(at_ms, at_ms))
+        day.first_ms, day.last_ms = min(day.first_ms, at_ms), max(day.last_ms, at_ms)
+
+    def _take_names(self, line: str) -> None:
+        cells = self.columns.cells(line)
+        if len(cells) != self.columns.width:
+            return
+        for kind, place in (self.columns.same or {}).items():
+            names = self._same.setdefault(kind, set())
+            if len(names) < _MAX_NAMES and (name := cells[place].strip()):
+                names.add(name)
+
+    def check(self) -> None:
+        """Check that the file can be candles of one series and of this timeframe, in UTC or in its zone.
+
+        Raises:
+            ConfigError: It cannot.
+        """
+        if self.rows == 0:
+            raise ConfigError("it holds no row below its header")
+        if 2 * self.dated <= self.rows:
+            raise unreadable(self.rows, self.dated, self._first_reason)
+        for kind, names in self._same.items():
+            check_same(kind, names)
+            if kind == "timeframes" and names:
+                self._check_timeframe(next(iter(names)))
+        if 2 * self.off_grid > self.dated:
+            raise ConfigError(
+                f"{self.off_grid} of {self.dated} rows do not open on the {self.timeframe} grid, for example at "
+                f"{from_ms(self._off_grid_ms):%Y-%m-%d %H:%M:%S}; give the timeframe that they have"
+            )
+        self._check_coarser()
+        if self._changes is not None and self.times.naive and (zones := self._changes.zones()):
+            raise ConfigError(
+                f"{self._changes.example} is in it twice, as where clocks are set back that night "
+                f"({', '.join(zones)}); name the zone of its times, for example --zone {zones[0]}, or --zone UTC"
+            )
+
+    def _check_coarser(self) -> None:
+        """Refuse open times that all lie on a coarser grid, where so many do not do so by chance."""
+        coarser = [
+            other
+            for other in Timeframe
+            if other.ms > self.timeframe.ms
+            and self._step_ms % other.ms == 0
+            and self._distinct * math.log(self.timeframe.ms / other.ms) < _LEAST_CHANCE
+        ]
+        if coarser:
+            raise ConfigError(
+                f"all {self.dated:,} rows open on the {coarser[-1]} grid: they are no candles of {self.timeframe}; "
+                f"give their timeframe, for example {coarser[-1]}"
+            )
+
+    def _check_timeframe(self, name: str) -> None:
+        match = _TIMEFRAME.fullmatch(name)
+        said = match and f"{match[1]}{match[2].lower()}"
+        if said in list(Timeframe) and said != self.timeframe and not (match and match[2] == "M"):
+            raise ConfigError(
+                f"its rows say that they are candles of {name!r}, not of {self.timeframe}; give their timeframe"
+            )

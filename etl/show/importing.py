@@ -1,0 +1,126 @@
+"""A file of candles as tables and JSON: how it would be read, and what became of its lines."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from etl.exchanges import FILE_LAYOUT
+from etl.show.parts import new_table, to_iso, to_minute, to_text
+from etl.timeframe import from_ms
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from etl.extract import CandleFile, FileRows
+    from etl.importing import FileAccount
+
+_VALUES = ("open", "high", "low", "close", "volume")
+
+
+def mapping_table(file: CandleFile) -> Table:
+    """Return which column of the file is which of ours."""
+    table = new_table("column", "read from")
+    for column, source in _mapping(file).items():
+        table.add_row(column, to_text(source))
+    return table
+
+
+def preview_table(rows: FileRows) -> Table:
+    """Return rows as they would be read, those that cannot be read with the reason."""
+    given = [name for name in FILE_LAYOUT.columns if name in _VALUES or any(_value(row, name) for row in rows.rows)]
+    table = new_table("open time", *(name for name in given if name != "open_time"), "note")
+    for place, row in enumerate(rows.rows):
+        opened = "" if place in rows.reasons else to_minute(from_ms(row[0]))
+        values = [str(_value(row, name) or "") for name in given if name != "open_time"]
+        table.add_row(opened, *map(to_text, values), to_text(rows.reasons.get(place, "")))
+    return table
+
+
+def file_lines(file: CandleFile) -> Iterator[str]:
+    """Yield what was found out about a file."""
+    parts = [
+        f"{len(file.header.lines)} of names" if file.header.lines else "none of names",
+        f"{len(file.header.remarks)} of remarks",
+        f"{file.blank:,} blank",
+        f"{file.rows:,} rows",
+    ]
+    yield f"{file.format}, {file.lines:,} lines: {', '.join(parts)}"
+    if file.columns.layout is not None:
+        yield f"no line names columns; the rows have the layout of {file.columns.layout}"
+    if file.columns.decimal_mark == ",":
+        yield "numbers have decimal commas"
+    if file.times.order is not None:
+        yield f"dates are {file.times.order}"
+    if file.times.naive:
+        yield f"times without a zone are {'UTC' if file.times.zone is None else file.times.zone.key}"
+
+
+def silent_line(rows: FileRows) -> str | None:
+    """Return how many of the rows say that nothing was traded; None if none does."""
+    if not rows.silent:
+        return None
+    return f"{rows.silent} of these rows {'says' if rows.silent == 1 else 'say'} that nothing was traded"
+
+
+def preview_json(file: CandleFile, rows: FileRows) -> dict[str, Any]:
+    """Return the same for scripts."""
+    read = [
+        {"reason": rows.reasons[place], "line": row[-1]}
+        if place in rows.reasons
+        else {"open_time": to_iso(from_ms(row[0]))}
+        | {name: _value(row, name) for name in list(FILE_LAYOUT.columns)[1:]}
+        for place, row in enumerate(rows.rows)
+    ]
+    return {
+        **file_json(file),
+        "columns": _mapping(file),
+        "decimal_mark": file.columns.decimal_mark,
+        "ranges": [stretch.to_dict() for stretch in file.stretches],
+        "first_rows": read,
+        "silent": rows.silent,
+    }
+
+
+def file_json(file: CandleFile) -> dict[str, Any]:
+    """Return a file's lines by what they are."""
+    return {
+        "file": str(file.path),
+        "format": file.format,
+        "lines": file.lines,
+        "header": len(file.header.lines),
+        "remarks": len(file.header.remarks),
+        "blank": file.blank,
+        "rows": file.rows,
+    }
+
+
+def account_line(account: FileAccount) -> str:
+    """Return what became of the rows that were imported."""
+    others = f"{account.repeated:,} repeated, {account.outside:,} outside, {account.silent:,} without trades"
+    by_rule = ", ".join(f"{rule} {count:,}" for rule, count in account.refused.items())
+    refused = f"{sum(account.refused.values()):,} in quarantine" + (f" ({by_rule})" if by_rule else "")
+    return f"{account.rows:,} rows: {account.accepted:,} accepted, {others}, {refused}"
+
+
+def account_json(account: FileAccount) -> dict[str, Any]:
+    """Return the same for scripts."""
+    return asdict(account)
+
+
+def _mapping(file: CandleFile) -> dict[str, str]:
+    columns = file.columns
+    mapping = {}
+    for column in FILE_LAYOUT.columns:
+        if column in columns.places:
+            place = columns.places[column]
+            mapping[column] = columns.names[place] or f"column {place + 1}"
+    if columns.clock_place is not None:
+        mapping["open_time"] += f" and {columns.names[columns.clock_place]}"
+    return mapping
+
+
+def _value(row: list[Any], name: str) -> Any:
+    return row[FILE_LAYOUT.columns[name]]
