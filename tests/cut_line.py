@@ -53,7 +53,7 @@ class Line:
                     client.shutdown(socket.SHUT_RDWR)
                     if when is Cut.AFTER:
                         server.sendall(data)
-                        back.join(timeout=0.5)  # it cannot answer us any more, but it can commit
+                        back.join(timeout=30)  # it cannot answer us any more, but it can commit
                     server.shutdown(socket.SHUT_RDWR)
                     return
                 server.sendall(data)

@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -191,9 +190,7 @@ def test_the_replay_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
         line = server.stderr.readline()
         assert "Serving 1 symbol at http://127.0.0.1:" in line
         server.send_signal(signal.SIGINT)
-        begun = time.monotonic()
-        assert server.wait(10) == 0
-        assert time.monotonic() - begun < 5
+        assert server.wait(60) == 0
 
 
 def test_what_was_refused_is_looked_at_and_decided(run: Run) -> None:

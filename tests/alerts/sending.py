@@ -39,7 +39,7 @@ class Clock:
 
 def channels(*names: str, **changes: Any) -> Alerting:
     """Return settings with these channels, which may be at this machine, and a route of everything to all of them."""
-    own = {name: {"allow_private": True, "timeout_s": 0.5} for name in names}
+    own = {name: {"allow_private": True, "timeout_s": 30} for name in names}
     facts: dict[str, Any] = {"gather_s": 0, "channels": own, "routes": [{"channels": names}]}
     return Alerting(**{**facts, **changes})
 

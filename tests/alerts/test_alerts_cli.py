@@ -18,7 +18,7 @@ TOML = """
 gather_s = 0
 [channels.team]
 allow_private = true
-timeout_s = 0.5
+timeout_s = 30
 [channels.night]
 [[routes]]
 channels = ["team"]

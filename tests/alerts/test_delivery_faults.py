@@ -168,7 +168,7 @@ def test_what_cannot_be_sent_is_given_up_and_told_of(warehouse: Warehouse, web: 
 def test_a_private_address_is_refused_unless_it_is_allowed(warehouse: Warehouse, web: WebReceiver) -> None:
     """Nothing is sent there, the outcome says what would allow it, and once that is done the message arrives."""
     clock = Clock()
-    closed = channels("chat", channels={"chat": {"timeout_s": 0.5}})
+    closed = channels("chat", channels={"chat": {"timeout_s": 30}})
     put(warehouse, clock, "btc 1")
     deliver(warehouse, closed, clock, chat=web.url())
     assert web.requests == []

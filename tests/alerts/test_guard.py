@@ -25,7 +25,7 @@ PRIVATE = (
 
 def send(url: str) -> Outcome:
     """Send a message to an address that may not be a private one."""
-    return open_channel("team", Address(url), ChannelSettings(timeout_s=1)).send("t", "b", None, "m-1")
+    return open_channel("team", Address(url), ChannelSettings(timeout_s=30)).send("t", "b", None, "m-1")
 
 
 @pytest.mark.parametrize("address", PRIVATE)
@@ -120,6 +120,6 @@ def test_what_takes_too_long_is_cut() -> None:
         guarded(allow_private=True, total_s=0.2) as guard,
         socket.create_connection(server.getsockname()) as one,
     ):
-        one.settimeout(20)
+        one.settimeout(60)
         assert one.recv(1) == b""
         assert guard.is_cut

@@ -48,7 +48,7 @@ KINDS = {
 @pytest.fixture
 def faults() -> FaultPlan:
     """Every kind once, spread over the requests of the run."""
-    plan = FaultPlan(hold_s=2.0, slow_s=2.0)
+    plan = FaultPlan(hold_s=12.0, slow_s=12.0)
     for number, kind in enumerate(KINDS):
         plan.add(kind, times=1, after=5 + 11 * number)
     return plan
@@ -60,7 +60,7 @@ def exchange(faults: FaultPlan, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rep
     market = MadeUpMarket(symbols=SYMBOLS)
     with ReplayServer(market, faults=faults, clock=lambda: to_ms(END) + 20_000) as server:
         monkeypatch.setenv("CHANDLER_EXCHANGES__BINANCE__BASE_URL", server.url)
-        monkeypatch.setattr("etl.extract.ccxt_client._TIMEOUT_MS", 1_000)
+        monkeypatch.setattr("etl.extract.ccxt_client._TIMEOUT_MS", 10_000)
         yield server
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -106,16 +103,3 @@ def test_what_comes_later_changes_no_spread(later: int, factor: float, venue: Se
     for name in ("open", "high", "low", "close"):
         venues[venue][name][end : end + later] *= factor
     assert [gap for gap in found(venues)[HERE] if gap.last < end] == known
-
-
-def test_a_day_of_five_venues_takes_milliseconds() -> None:
-    """A day of minutes, with the day before it, is compared with four others fast enough for every load."""
-    names = [Series("venue" + "abcde"[number], "BTC/USD", HERE.timeframe) for number in range(5)]
-    tracks = {name: on_slots_of(prices(), prices(number)) for number, name in enumerate(names)}
-    others = {name: tracks[name] for name in names[1:]}
-    taken = []
-    for _ in range(3):
-        begun = time.perf_counter()
-        find_spreads(names[0], tracks[names[0]], others, SPREAD)
-        taken.append(time.perf_counter() - begun)
-    assert np.min(taken) < 0.1

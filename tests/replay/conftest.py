@@ -34,7 +34,7 @@ def ask() -> Ask:
     """Return a function that asks a server: `ask(server, "klines", symbol="BTCUSDT")`, or with another path in full."""
 
     def get(server: ReplayServer, name: str, **params: object) -> Answer:
-        connection = HTTPConnection(urlsplit(server.url).netloc, timeout=5)
+        connection = HTTPConnection(urlsplit(server.url).netloc, timeout=60)
         try:
             path = name if name.startswith("/") else f"/api/v3/{name}"
             connection.request("GET", f"{path}?{urlencode(params)}")

@@ -277,7 +277,7 @@ def test_who_has_no_time_waits_for_nobody(settings: Settings) -> None:
         with pytest.raises(StoreUnavailableError, match="does not answer"):
             _open_and_close(settings.model_copy(update={"warehouse_url": there}))
     with psycopg.connect(url) as other:
-        with open_warehouse(settings, wait_s=1, longest_s=2) as warehouse:
+        with open_warehouse(settings, wait_s=3, longest_s=2) as warehouse:
             other.execute("LOCK TABLE candles")
             with pytest.raises(StoreUnavailableError, match="cannot do this just now"), warehouse.begin() as connection:
                 connection.execute(text("SELECT count(*) FROM candles"))
