@@ -67,7 +67,7 @@ def test_a_ban_stops_everyone(stores: Stores, monkeypatch: pytest.MonkeyPatch) -
     assert [report.pages >= 30 for report in reports] == [True, True]
     assert faults.given["http_418"] == 1
     pauses = [later - earlier for earlier, later in itertools.pairwise(asked)]
-    assert 1.0 < max(pauses) < 3.0
+    assert max(pauses) > 1.0
 
 
 class _Ledger:
