@@ -277,12 +277,12 @@ def test_who_has_no_time_waits_for_nobody(settings: Settings) -> None:
         with pytest.raises(StoreUnavailableError, match="does not answer"):
             _open_and_close(settings.model_copy(update={"warehouse_url": there}))
     with psycopg.connect(url) as other:
-        with open_warehouse(settings, wait_s=3, longest_s=2) as warehouse:
+        with open_warehouse(settings, wait_s=2, longest_s=4) as warehouse:
             other.execute("LOCK TABLE candles")
             with pytest.raises(StoreUnavailableError, match="cannot do this just now"), warehouse.begin() as connection:
                 connection.execute(text("SELECT count(*) FROM candles"))
             with pytest.raises(TooLongError, match="ask for less"), begin_reading(warehouse) as connection:
-                connection.execute(text("SELECT pg_sleep(9)"))
+                connection.execute(text("SELECT pg_sleep(300)"))
             with ExitStack() as all_of_them, pytest.raises(StoreUnavailableError, match="are in use; run this again"):
                 for _ in range(99):
                     all_of_them.enter_context(warehouse.begin())
