@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from etl.alerts import chart
 from etl.schema import AbsenceKind
 from etl.show.candlesticks import DOWN, UP
 from tests.conftest import REPOSITORY
@@ -106,8 +107,8 @@ def test_every_state_is_on_the_page_and_the_calm_ones_have_a_pattern_of_their_ow
     assert set(patterns) <= set(re.findall(r"\.swatch\.is-(\w+)", css))
 
 
-def test_grafana_and_the_terminal_have_the_same_colours() -> None:
-    """Grafana those of the dark page; a terminal's ground is not known, so candles stand out there from either."""
+def test_grafana_messages_and_the_terminal_are_no_worse() -> None:
+    """The first two have the dark page's; a terminal's ground is not known, so candles stand out there from either."""
     colours = palette("dark")
     quality = json.loads((DASHBOARDS / "quality.json").read_text())
     panel = next(panel for panel in quality["panels"] if panel["title"] == "Absent, by kind")
@@ -119,6 +120,8 @@ def test_grafana_and_the_terminal_have_the_same_colours() -> None:
     series = json.loads((DASHBOARDS / "series.json").read_text())
     (candles,) = (one["options"]["colors"] for one in series["panels"] if "colors" in one.get("options", {}))
     assert candles == {"up": colours["up"], "down": colours["down"]}
+    assert candles == {"up": chart.UP, "down": chart.DOWN}
+    assert min(contrast(chart.UP, chart.GROUND), contrast(chart.DOWN, chart.GROUND)) >= LEAST_CONTRAST
     for vision in VISIONS:
         assert difference(UP, DOWN, vision) >= 2 * LEAST_DIFFERENCE
     for ground in ("#ffffff", "#000000"):

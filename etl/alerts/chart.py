@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _WIDTH, _HEIGHT, _DPI = 640, 320, 100
-_GROUND, _INK, _FAINT = "#14181f", "#c9d1d9", "#3b434e"
-_UP, _DOWN, _SHADE = "#3fb68b", "#ef5350", "#f2b134"
+GROUND, _INK, _FAINT = "#14181f", "#c9d1d9", "#3b434e"
+# Those of the dark market page.
+UP, DOWN = "#5fd3c0", "#e0503f"
+_SHADE = "#f2b134"
 _OTHERS = ("#7aa2f7", "#bb9af7", "#e0af68")
 _MOST_CANDLES = 160
 """Beyond that many slots candles would touch: closes are drawn as a line."""
@@ -51,7 +53,7 @@ def chart_png(candles: pa.Table, incident: Incident, others: Sequence[tuple[str,
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(_WIDTH / _DPI, _HEIGHT / _DPI), dpi=_DPI, facecolor=_GROUND)
+    figure = Figure(figsize=(_WIDTH / _DPI, _HEIGHT / _DPI), dpi=_DPI, facecolor=GROUND)
     FigureCanvasAgg(figure)
     columns = to_columns(candles)
     width_ms = incident.found.series.timeframe.ms
@@ -70,12 +72,12 @@ def chart_png(candles: pa.Table, incident: Incident, others: Sequence[tuple[str,
     _draw_prices(prices, slots, columns)
     for (name, table), colour in zip(others, _OTHERS, strict=False):
         _draw_other(prices, name, to_columns(table), columns, (start_ms, width_ms, colour))
-    colours = np.where(columns["close"] >= columns["open"], _UP, _DOWN)
+    colours = np.where(columns["close"] >= columns["open"], UP, DOWN)
     volumes.vlines(slots, 0, columns["volume"], colors=colours.tolist(), linewidth=_stroke(slots))
     volumes.set_ylim(0, max(float(columns["volume"].max()), 1e-300) * 1.05)
     _label(prices, volumes, incident, (from_ms(start_ms), timedelta(milliseconds=width_ms), float(slots[-1])))
     written = io.BytesIO()
-    figure.savefig(written, format="png", dpi=_DPI, facecolor=_GROUND, metadata={"Software": None})
+    figure.savefig(written, format="png", dpi=_DPI, facecolor=GROUND, metadata={"Software": None})
     return written.getvalue()
 
 
@@ -83,7 +85,7 @@ def _axes(figure: Figure) -> tuple[Axes, Axes]:
     """Return the axes of prices, and below them those of volumes."""
     prices, volumes = figure.add_axes((0.035, 0.32, 0.835, 0.57)), figure.add_axes((0.035, 0.1, 0.835, 0.19))
     for axes in (prices, volumes):
-        axes.set_facecolor(_GROUND)
+        axes.set_facecolor(GROUND)
         axes.yaxis.tick_right()
         axes.tick_params(colors=_INK, labelsize=8, length=0)
         axes.spines[:].set_visible(False)
@@ -106,7 +108,7 @@ def _draw_prices(axes: Axes, slots: NDArray[np.float64], columns: Columns) -> No
         axes.fill_between(slots, columns["low"], columns["high"], color=_INK, alpha=0.25, linewidth=0)
         axes.plot(slots, close, color=_INK, linewidth=1.1)
         return
-    colours = np.where(close >= opened, _UP, _DOWN).tolist()
+    colours = np.where(close >= opened, UP, DOWN).tolist()
     axes.vlines(slots, columns["low"], columns["high"], colors=colours, linewidth=0.9)
     least = (high - low) / 250  # a candle that ends where it began is a dash, not nothing
     half = np.maximum(np.abs(close - opened), least) / 2
