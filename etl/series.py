@@ -54,8 +54,6 @@ class Series:
     def parse(cls, text: str) -> Series:
         """Read `exchange:symbol:timeframe`, such as `binance:BTC/USDT:1m`.
 
-        A symbol in lower case is one in upper case: ccxt has none without a capital letter.
-
         Raises:
             ConfigError: `text` is not of that form.
         """
@@ -64,8 +62,7 @@ class Series:
         if not (exchange and symbol and timeframe):
             raise ConfigError(f"{text!r} is no series; write exchange:symbol:timeframe, such as binance:BTC/USDT:1m")
         try:
-            check_symbol(symbol)  # as it was written
-            return cls(exchange, symbol.upper() if symbol.islower() else symbol, parse_timeframe(timeframe))
+            return cls(exchange, symbol, parse_timeframe(timeframe))
         except ConfigError as error:
             raise ConfigError(f"{text!r}: {error.message}") from error
 

@@ -225,10 +225,10 @@ def test_a_preview_shows_how_a_file_is_read_and_asks_no_store(
 
 
 def test_another_case_makes_no_other_series(run: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
-    """Lower case is the same symbol, and a symbol that is loaded in another spelling is named."""
+    """Lower case is refused, and so is a symbol that is loaded in another spelling: each names the right one."""
     path = written(tmp_path / "candles.csv", text(), LATER_MS)
-    assert "binance:BTC/USDT:1m 2024-02-29" in run("import", path, "binance:btc/usdt:1m")[1]
-    assert "2 of 2 partitions were imported" in run("import", path, BTC)[2]
+    assert "'btc/usdt' is in lower case; write BTC/USDT" in run("import", path, "binance:btc/usdt:1m")[2]
+    assert "binance:BTC/USDT:1m 2024-02-29" in run("import", path, BTC)[1]
     status, _, err = run("import", path, "binance:Btc/USDT:1m")
     assert status == 2
     assert "binance:Btc/USDT:1m is loaded as binance:BTC/USDT:1m; write the symbol so" in err
