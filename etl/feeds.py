@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import AnyHttpUrl, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, AnyHttpUrl, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from etl.errors import ConfigError
 from etl.exchanges import EXCHANGES, Traits
@@ -24,6 +24,18 @@ def _to_timeframe(name: object) -> object:
         return parse_timeframe(str(name))
     except ConfigError as error:
         raise ValueError(error.message) from error
+
+
+def _is_market(name: str) -> str:
+    exchange, _, symbol = name.partition(":")
+    try:
+        Series(exchange, symbol, Timeframe.D1)
+    except ConfigError as error:
+        raise ValueError(f'{error.message}; a key is such as "binance:LUNA/USDT"') from error
+    return name
+
+
+Market = Annotated[str, AfterValidator(_is_market)]
 
 
 class _Frozen(BaseModel):
@@ -70,6 +82,16 @@ class ExchangeSettings(_Frozen):
         elif self.base_url is not None:
             usual = None
         return usual.rstrip("/") if usual is not None and self.bulk else None
+
+
+class SeriesSettings(_Frozen):
+    """What is to be known of a symbol of an exchange, at any timeframe.
+
+    Attributes:
+        split: When the exchange gave the symbol to another coin: there one series of candles ends and another begins.
+    """
+
+    split: tuple[Moment, ...] = ()
 
 
 class Feed(_Frozen):

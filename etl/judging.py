@@ -27,8 +27,9 @@ from etl.schema import AbsenceKind
 from etl.series import Series, TimeRange, clip, united
 from etl.settings import Settings
 from etl.stores import Stores
-from etl.timeframe import Timeframe
+from etl.timeframe import Timeframe, from_ms
 from etl.validate import Presence, judge, surroundings
+from etl.validate.absences import Explained
 from etl.validate.silence import BUCKET
 from etl.warehouse import (
     Absence,
@@ -198,7 +199,9 @@ def _judge_series(stores: Stores, presence: Presence, silence: _Silence, prints_
     for span in silence.spans:
         absent[_slots(presence.start_ms, presence.timeframe, span)] = True
     of = list(presence.series).index(silence.series.symbol)
+    verdicts = [Finding(*told) for told in _around_splits(stores.settings, presence, silence.series, absent)]
     findings = [Finding(v.span, v.kind, v.evidence) for v in judge(presence, of, absent, prints_empty)]
+    findings = sorted([*findings, *verdicts], key=lambda one: one.span)
     settle = stores.settings.settle_of(silence.series)
     with stores.warehouse.begin() as connection:
         lock_series(connection, silence.series_id)
@@ -206,6 +209,31 @@ def _judge_series(stores: Stores, presence: Presence, silence: _Silence, prints_
         for days in united(days_of(finding.span) for finding in findings) if changes else ():
             refresh_quality(connection, silence.series_id, presence.timeframe, days)
     return changes
+
+
+def _around_splits(
+    settings: Settings, presence: Presence, series: Series, absent: NDArray[np.bool_]
+) -> Iterator[Explained]:
+    """Yield what is absent between two coins of one name, and take it out of `absent`: an end, and a new start."""
+    start_ms, width_ms = presence.start_ms, presence.timeframe.ms
+    for split_ms in settings.splits_of(series):
+        slot = (split_ms - start_ms) // width_ms
+        if not 0 <= slot <= len(absent):
+            continue
+        first, end = slot, slot
+        while first > 0 and absent[first - 1]:
+            first -= 1
+        while end < len(absent) and absent[end]:
+            end += 1
+        moment = f"{from_ms(split_ms):%Y-%m-%d %H:%M}"
+        for kind, part, what in (
+            (AbsenceKind.DELISTED, slice(first, slot), "the coin before it is traded no more"),
+            (AbsenceKind.NOT_LISTED, slice(slot, end), "no candle of the new coin came before"),
+        ):
+            if part.start < part.stop:
+                absent[part] = False
+                span = TimeRange.from_ms(start_ms + part.start * width_ms, start_ms + part.stop * width_ms)
+                yield span, kind, f"another coin has the symbol since {moment} (split in [series]); {what}"
 
 
 def _read_presence(

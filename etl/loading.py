@@ -88,7 +88,7 @@ def put(
             merge(under_way.stored, _without_overruled(under_way, incoming.candles)),
             under_way.before,
             under_way.after,
-            lambda candles: flag_candles(candles, series.timeframe, rules),
+            lambda candles: flag_candles(candles, series.timeframe, rules, settings.splits_of(series)),
         )
         missing = find_absences(to_column(merged.candles, "open_time"), time_range, series.timeframe)
         absent = [

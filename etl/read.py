@@ -204,7 +204,15 @@ def _reading(settings: Settings, series: Series, as_of: datetime | None) -> Iter
         known = known_series(connection)
         if series not in known:
             raise ConfigError(f"{series} was never loaded{nearest(str(series), map(str, known))}")
-        yield _Reader(warehouse, connection, known[series], series, settings.rules_of(series.exchange), as_of)
+        yield _Reader(
+            warehouse,
+            connection,
+            known[series],
+            series,
+            settings.rules_of(series.exchange),
+            settings.splits_of(series),
+            as_of,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +224,7 @@ class _Reader:
     series_id: int
     series: Series
     rules: Rules
+    splits_ms: Sequence[int]
     as_of: datetime | None
 
     def check_kept(self, time_range: TimeRange) -> None:
@@ -230,7 +239,7 @@ class _Reader:
         reach = self.rules.lookback * self.series.timeframe.delta
         stood = self._stored(TimeRange(time_range.start - reach, time_range.end))
         columns = to_columns(stood)
-        bits = flag_candles(stood, self.series.timeframe, self.rules)
+        bits = flag_candles(stood, self.series.timeframe, self.rules, self.splits_ms)
         flagged = from_columns({**columns, "flags": (columns["flags"] & np.int16(STATE_FLAGS)) | bits})
         return flagged.slice(int(np.searchsorted(columns["open_time"], time_range.start_ms)))
 

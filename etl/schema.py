@@ -33,6 +33,7 @@ class Flag(IntFlag):
     VOLUME_OUTLIER = 128
     JUMP = 256
     VALUE_DROPPED = 512
+    NEW_COIN = 1024
 
 
 STATE_FLAGS = Flag.REVISED | Flag.FILLED | Flag.RELEASED | Flag.VALUE_DROPPED

@@ -19,7 +19,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 
 from etl.errors import ConfigError
 from etl.exchanges import ANY, EXCHANGES, Traits
-from etl.feeds import ANY_PROTOCOL, ExchangeSettings, Feed, feed_problems, lacks
+from etl.feeds import ANY_PROTOCOL, ExchangeSettings, Feed, Market, SeriesSettings, feed_problems, lacks
 from etl.homes import HOME, likely_home, read_note
 from etl.keeping import Keep
 from etl.learning import Learning
@@ -28,6 +28,7 @@ from etl.problems import Fault, Place, problems_of
 from etl.rules import Rules
 from etl.series import Series, check_is_loadable
 from etl.spelling import nearest
+from etl.timeframe import to_ms
 from etl.toml_file import read_toml
 
 _ENVIRONMENT = "CHANDLER_"
@@ -66,6 +67,7 @@ class Settings(BaseSettings):
     keep: Keep = Keep()
     models: Learning = Learning()
     exchanges: Mapping[str, ExchangeSettings] = Field(default_factory=dict)
+    series: Mapping[Market, SeriesSettings] = Field(default_factory=dict)
     feeds: Mapping[str, Feed] = Field(default_factory=dict)
     _faults: tuple[Fault, ...] = PrivateAttr(default=())
     _left_out: Mapping[str, Mapping[str, Any]] = PrivateAttr(default_factory=dict)
@@ -166,6 +168,11 @@ class Settings(BaseSettings):
     def settle_of(self, series: Series) -> timedelta:
         """Return how long the candles of `series` stay young: the longest `settle` of its feeds, or the usual one."""
         return max((feed.settle for feed in self.feeds.values() if series in feed.series), default=SETTLE)
+
+    def splits_of(self, series: Series) -> tuple[int, ...]:
+        """Return the slots at which `series` became another coin's: milliseconds since the epoch, ascending."""
+        own = self.series.get(f"{series.exchange}:{series.symbol}", SeriesSettings())
+        return tuple(sorted({to_ms(series.timeframe.floor(moment)) for moment in own.split}))
 
     def check_series(self, series: Series) -> None:
         """Check that the exchange can be spoken to and serves the timeframe, and that such a symbol can be loaded.
@@ -331,5 +338,11 @@ def _order(fault: Fault, feeds: Sequence[str]) -> tuple[bool, int]:
 def _known_keys(place: Place) -> Iterable[str]:
     if len(place) == 1:
         return Settings.model_fields
-    tables: Mapping[str, type[BaseModel]] = {_FEEDS: Feed, "rules": Rules, "keep": Keep, "models": Learning}
+    tables: Mapping[str, type[BaseModel]] = {
+        _FEEDS: Feed,
+        "series": SeriesSettings,
+        "rules": Rules,
+        "keep": Keep,
+        "models": Learning,
+    }
     return tables.get(place[0], ExchangeSettings).model_fields

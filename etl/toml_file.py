@@ -12,7 +12,9 @@ from typing import Any
 
 from etl.problems import Fault, Place
 
-_HEADER = re.compile(r"""\[{1,2}[ \t]*([A-Za-z0-9_."' \t-]+?)[ \t]*\]{0,2}[ \t]*(?:#.*)?""")
+_KEY = r"""[A-Za-z0-9_-]+|"[^"\n]*"|'[^'\n]*'"""
+# With its brackets, however many of them are there.
+_HEADER = re.compile(rf"\[{{1,2}}[ \t]*((?:{_KEY})(?:[ \t]*\.[ \t]*(?:{_KEY}))*)[ \t]*\]{{0,2}}[ \t]*(?:#.*)?")
 _WHERE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
 
@@ -84,7 +86,7 @@ def _tables(text: str) -> Iterator[tuple[int, str, str]]:
 
 def _place(header: str) -> Place:
     matched = _HEADER.fullmatch(header)
-    return tuple(part.strip(" \t\"'") for part in matched[1].split(".")) if matched else ()
+    return tuple(key.strip("\"'") for key in re.findall(_KEY, matched[1])) if matched else ()
 
 
 def _merge(content: dict[str, Any], table: dict[str, Any]) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 from sqlalchemy import Connection
@@ -96,7 +97,7 @@ class RangeJudge:
             waiting = None if eras or not ranges else waits_for(connection, self.series, self.settings.models)
         if waiting is not None:
             return Round(self.series, waiting=waiting)
-        pieces = [(era, piece) for era in eras for piece in _pieces(era.time_range, self.series.timeframe)]
+        pieces = [(era, piece) for era in eras for piece in self._pieces(era.time_range)]
         candles = anomalies = 0
         tally = Tally()
         for number, (era, piece) in enumerate(pieces, 1):
@@ -109,6 +110,13 @@ class RangeJudge:
             tally += self._tell_siblings(span)
         self.watch(1.0)
         return Round(self.series, candles, anomalies, tally.opened, tally.changed, tally.withdrawn, tally.alerts)
+
+    def _pieces(self, time_range: TimeRange) -> list[TimeRange]:
+        """Cut a range into what is judged in one transaction, and where the symbol became another coin's."""
+        splits = [from_ms(at) for at in self.settings.splits_of(self.series)]
+        inside = [at for at in splits if time_range.start < at < time_range.end]
+        bounds = pairwise([time_range.start, *inside, time_range.end])
+        return [piece for bound in bounds for piece in _pieces(TimeRange(*bound), self.series.timeframe)]
 
     def _eras(self, connection: Connection, span: TimeRange) -> list[Era]:
         learning = self.settings.models

@@ -23,6 +23,7 @@ from etl.warehouse import Warehouse, known_series, retired_ranges
 from models.calibration import LEAST
 from models.features import Track, to_track
 from models.targets import Target
+from models.tracking import since_split
 
 _DAY = timedelta(days=1)
 _LEAST_SHARE = 0.1  # of the slots of each part; thin markets print few candles
@@ -117,7 +118,7 @@ def read_lessons(
     with warehouse.begin() as connection:
         as_of: datetime = connection.execute(_CLOCK).scalar_one()
         ranges = {
-            series: _in_warehouse(connection, series_id, split.whole)
+            series: _in_warehouse(connection, series_id, since_split(settings, series, split.whole))
             for series, series_id in known_series(connection).items()
             if series.timeframe is target.timeframe and target.series in (None, series)
         }
@@ -142,7 +143,12 @@ def read_lessons(
     remarks = tuple(
         f"{series}: the archive alone keeps what is older than {time_range.start:%Y-%m-%d %H:%M}; not learned"
         for series, time_range in ranges.items()
-        if series in tracks and time_range is not None and time_range != split.whole
+        if series in tracks and time_range is not None and time_range != since_split(settings, series, split.whole)
+    )
+    remarks += tuple(
+        f"{series}: another coin had the symbol before {start:%Y-%m-%d %H:%M} (split in [series]); not learned"
+        for series in tracks
+        if (start := since_split(settings, series, split.whole).start) != split.whole.start
     )
     return Lessons(split, as_of, candles, tracks, left_out, remarks, _hash(candles))
 

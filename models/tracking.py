@@ -37,10 +37,13 @@ class Candles:
     def read(self, series: Series, time_range: TimeRange) -> pa.Table:
         """Return the candles that open in a range: CANDLE_SCHEMA, ascending by open_time.
 
+        Where the symbol became another coin's in the range, those of the later coin alone.
+
         Raises:
             StoreError: The archive, which alone keeps them, does not have them.
         """
         series_id = self.known[series]
+        time_range = since_split(self.settings, series, time_range)
         if retired_ranges(self.connection, series_id, time_range):
             return read_candles(series, time_range, source=Source.ARCHIVE, settings=self.settings)
         return read_candles_at_once(self.connection, series_id, time_range)
@@ -56,6 +59,12 @@ class Candles:
     def others(self, series: Collection[Series], time_range: TimeRange) -> dict[Series, Track]:
         """Return the tracks of some series."""
         return {one: self.track(one, time_range) for one in series}
+
+
+def since_split(settings: Settings, series: Series, time_range: TimeRange) -> TimeRange:
+    """Return what of a range lies after the last moment in it at which the symbol became another coin's."""
+    inside = [at for at in settings.splits_of(series) if time_range.start_ms < at < time_range.end_ms]
+    return TimeRange(from_ms(inside[-1]), time_range.end) if inside else time_range
 
 
 def slots_around(series: Series, time_range: TimeRange, before: int, after: int = 0) -> TimeRange:

@@ -9,7 +9,8 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from etl.audit import audit, is_sound
+from etl.audit import audit, is_sound, mend
+from etl.feeds import SeriesSettings
 from etl.ingest import clean_pages, load
 from etl.judging import judge_loads
 from etl.series import Series, TimeRange
@@ -168,3 +169,27 @@ def test_absences_of_every_timeframe_are_judged(stores: Stores) -> None:
         expected = [("halted", TimeRange(start, start + timeframe.delta))]
         assert found[Series("binance", "BTC/USDT", timeframe)] == expected
         assert found[Series("binance", "ETH/USDT", timeframe)] == []
+
+
+def test_between_two_coins_of_one_name_one_ends_and_another_begins(stores: Stores) -> None:
+    """Where the settings split a series, the silence is no halt; its first candle after is flagged, and all adds up."""
+    split = {"binance:ETH/USDT": SeriesSettings(split=(DAY.start + timedelta(minutes=650),))}
+    told = replace(stores, settings=stores.settings.model_copy(update={"series": split}))
+    for series in (BTC, ETH):
+        _load(told, series, set(OUTAGE) | (set(HALT) if series is ETH else set()))
+    judge_loads(told, "binance", "test")
+    assert _kinds(told, ETH) == [("outage", 300, 420), ("delisted", 600, 650), ("not_listed", 650, 660)]
+    with told.warehouse.begin() as connection:
+        flagged = read_quality(connection, known_series(connection)[ETH])[DAY.start.date()].flagged
+        evidence = [one.evidence for one in read_absences(connection, known_series(connection)[ETH])]
+    assert flagged["new_coin"] == 1
+    assert "another coin has the symbol since 2024-03-01 10:50" in evidence[1]
+    assert judge_loads(told, "binance", "test").changes == 0
+    assert is_sound(audit(told))
+    # Told of the split only later, what is stored is flagged anew by the audit.
+    _load(stores, XRP, set(HALT))
+    later = {"binance:XRP/USDT": SeriesSettings(split=(DAY.start + timedelta(minutes=660),))}
+    told = replace(stores, settings=stores.settings.model_copy(update={"series": {**split, **later}}))
+    found = audit(told, [XRP])
+    assert not is_sound(found)
+    assert is_sound(mend(told, found))

@@ -20,7 +20,7 @@ from etl.problems import problems_of
 from etl.rules import Rules
 from etl.series import Series
 from etl.settings import Settings, load_settings, load_what_is_right
-from etl.timeframe import Timeframe
+from etl.timeframe import Timeframe, to_ms
 from tests.conftest import REPOSITORY
 
 FEED = """
@@ -174,6 +174,7 @@ raw = 7
         (FEED.replace("majors", "bad").replace("1h", "1M"), "'1M' is no timeframe"),
         ("[exchanges.kraken]\nshare = 7\n" + FEED.replace("majors", "bad").replace("binance", "kraken"), "share"),
         ("[feeds]\nbad = 7", "feeds.bad: 7 is no table"),
+        ("[\"feeds\".'bad'] # a table\nstart = [", "feeds.bad: cannot be read as TOML"),
     ],
 )
 def test_a_mistake_in_one_feed_leaves_the_others(table: str, complaint: str, tmp_path: Path) -> None:
@@ -278,6 +279,19 @@ def test_an_exchange_may_have_a_tolerance_of_its_own(tmp_path: Path) -> None:
     settings = load_settings(write(tmp_path, FEED + tables))
     assert settings.rules_of("binance") == Rules(jump_pct=5, ohlc_tolerance_pct=0.2)
     assert settings.rules_of("kraken") == Rules(jump_pct=5, ohlc_tolerance_pct=1)
+
+
+def test_a_symbol_that_became_another_coin_s_is_split(tmp_path: Path) -> None:
+    """A split is of an exchange's symbol at every timeframe, at the slot in which it lies; a wrong one is told."""
+    table = '[series."binance:LUNA/USDT"]\nsplit = [2022-05-31T06:00:00Z, "2021-01-01T00:30"]\n'
+    settings = load_settings(write(tmp_path, FEED + table))
+    midnights = [datetime(2021, 1, 1, tzinfo=UTC), datetime(2022, 5, 31, tzinfo=UTC)]
+    assert settings.splits_of(Series.parse("binance:LUNA/USDT:1d")) == tuple(map(to_ms, midnights))
+    assert settings.splits_of(Series.parse("binance:LUNA/USDT:1m"))[1] == to_ms(midnights[1]) + 6 * 3_600_000
+    assert settings.splits_of(Series.parse("kraken:LUNA/USDT:1d")) == ()
+    for wrong, complaint in (("LUNA/USDT", 'a key is such as "binance:LUNA/USDT"'), ("binance:LUNA", "is no symbol")):
+        lines = mistakes(write(tmp_path, FEED + table.replace("binance:LUNA/USDT", wrong)))
+        assert [line for line in lines if complaint in line], lines
 
 
 def test_the_guide_states_the_defaults_of_the_rules(tmp_path: Path) -> None:

@@ -144,7 +144,9 @@ def right_flags(scope: Scope, piece: Piece, candles: pa.Table, *, is_lost: bool 
     """
     rules = scope.stores.settings.rules_of(scope.series.exchange)
     around = pa.concat_tables([piece.before, candles])
-    bits = flag_candles(around, scope.series.timeframe, rules)[piece.before.num_rows :] & np.int16(RULE_FLAGS)
+    splits_ms = scope.stores.settings.splits_of(scope.series)
+    found = flag_candles(around, scope.series.timeframe, rules, splits_ms)
+    bits = found[piece.before.num_rows :] & np.int16(RULE_FLAGS)
     columns = to_columns(candles)
     times, states = columns["open_time"], columns["flags"]
     is_revised = np.isin(times, piece.revised)

@@ -7,7 +7,9 @@ else; so the order of loading does not matter, and anyone can compute the flags 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import bottleneck as bn
@@ -35,6 +37,8 @@ class Grid:
     low: Floats
     close: Floats
     volume: Floats
+    is_first: Mask
+    """(n,) where the first candle of another coin of the same name is."""
 
 
 def is_ohlc_tolerated(grid: Grid, rules: Rules) -> Mask:
@@ -99,6 +103,11 @@ def is_jump(grid: Grid, rules: Rules) -> Mask:
     return leap
 
 
+def is_new_coin(grid: Grid, rules: Rules) -> Mask:
+    """The first candle of another coin under the same name: nothing before it says anything of it."""
+    return grid.is_first
+
+
 def _stands_out(values: Floats, limit: float, rules: Rules, least: float = 0.0, most: float = np.inf) -> Mask:
     """Return where a value is above its usual by `limit` robust deviations and by `least`, or by `most`.
 
@@ -139,26 +148,44 @@ FLAGGING: tuple[Rule[Grid], ...] = (
     Rule("price_outlier", Level.FLAG, is_price_outlier),
     Rule("volume_outlier", Level.FLAG, is_volume_outlier),
     Rule("jump", Level.FLAG, is_jump),
+    Rule("new_coin", Level.FLAG, is_new_coin),
 )
 
 
-def flag_candles(candles: pa.Table, timeframe: Timeframe, rules: Rules) -> NDArray[np.int16]:
+def flag_candles(
+    candles: pa.Table, timeframe: Timeframe, rules: Rules, splits_ms: Sequence[int] = ()
+) -> NDArray[np.int16]:
     """Return what the flagging rules find in each candle.
 
     Args:
         candles: CANDLE_SCHEMA, ascending by open_time, each once. The first `lookback` slots of the grid are judged by
             less than all that counts, unless nothing is held before them: give as much before the candles in question.
+        splits_ms: When the series became another coin's, on the grid, ascending; see `Settings.splits_of`. What lies
+            before says nothing of what comes after.
 
     Returns:
         (n,) bits of Flag, those of the rules only.
     """
     columns = to_columns(candles)
     slots, grid = _on_grid(columns, timeframe, rules.lookback)
+    times = columns["open_time"]
     bits = np.zeros(len(grid.open), dtype=np.int16)
-    for rule in FLAGGING:
-        if rule.name not in rules.off:
-            bits[rule.finds(grid, rules)] |= Flag[rule.name.upper()].value
+    begins = [0]
+    for split_ms in splits_ms:
+        place = int(np.searchsorted(times, split_ms))
+        if place < len(times):
+            begins.append(int(slots[place]))
+            # Of a candle further on nobody could tell here that it is the first one.
+            grid.is_first[slots[place]] = times[place] - split_ms <= rules.lookback * timeframe.ms
+    for start, end in pairwise(sorted({*begins, len(bits)})):
+        part = replace(grid, **{name: getattr(grid, name)[start:end] for name in _LAID})
+        for rule in FLAGGING:
+            if rule.name not in rules.off:
+                bits[start:end][rule.finds(part, rules)] |= Flag[rule.name.upper()].value
     return bits[slots]
+
+
+_LAID = ("open", "high", "low", "close", "volume", "is_first")
 
 
 def flag_names(bits: int) -> tuple[str, ...]:
@@ -178,7 +205,8 @@ def _on_grid(columns: dict[str, NDArray[Any]], timeframe: Timeframe, lookback: i
     values = [columns[name] for name in ("open", "high", "low", "close", "volume")]
     if width > count:
         values = [_spread(each, slots, width) for each in values]
-    return slots, Grid(timeframe, *values)
+    opened, high, low, close, volume = values
+    return slots, Grid(timeframe, opened, high, low, close, volume, np.zeros(width, dtype=np.bool_))
 
 
 def _spread(values: Floats, slots: NDArray[np.intp], width: int) -> Floats:

@@ -9,12 +9,13 @@ import pytest
 from sqlalchemy import text
 
 from etl.errors import ConfigError
+from etl.feeds import SeriesSettings
 from etl.learning import Learning
 from etl.read import read_candles
 from etl.schema import to_columns
 from etl.series import TimeRange
 from etl.settings import Settings
-from etl.timeframe import Timeframe
+from etl.timeframe import Timeframe, to_ms
 from etl.warehouse import Warehouse, ensure_series, known_series, open_warehouse, vouch
 from etl.warehouse.copying import copy_in
 from etl.warehouse.reading import cursor_of
@@ -93,3 +94,15 @@ def test_flagged_candles_are_not_learned(warehouse: Warehouse, learning: Setting
     is_wild = odd.close / calm.close > 1.3
     assert is_wild.sum() == calm.is_held.sum() // 200
     assert not odd.is_clean[is_wild].any()
+
+
+def test_what_another_coin_of_the_name_did_is_not_learned(warehouse: Warehouse, learning: Settings) -> None:
+    """Learning begins where the settings split the series, and says so; a split that comes later is none yet."""
+    split = END - 22 * DAY
+    known = {f"{BTC.exchange}:{BTC.symbol}": SeriesSettings(split=(split, END + DAY))}
+    told = learning.model_copy(update={"series": known})
+    lessons = read_lessons(warehouse, told, TARGET, END, lambda _: None)
+    assert int(to_columns(lessons.candles[BTC])["open_time"].min()) == to_ms(split)
+    assert lessons.remarks == (
+        f"{BTC}: another coin had the symbol before {split:%Y-%m-%d %H:%M} (split in [series]); not learned",
+    )

@@ -12,7 +12,8 @@ import pytest
 from sqlalchemy import delete
 
 from etl.alerting import Alerting
-from etl.incidents import IncidentState, Scope, Severity
+from etl.feeds import SeriesSettings
+from etl.incidents import Detector, IncidentState, Scope, Severity
 from etl.schema import from_columns, to_columns
 from etl.series import TimeRange
 from etl.settings import Settings
@@ -288,3 +289,19 @@ def test_people_are_told_again_of_what_got_worse_and_not_of_what_got_better(
         severities.append(incidents_of(warehouse, [HERE])[0].found.severity)
     assert (Severity.CRITICAL in severities, len(set(severities))) == (True, 2)
     assert [severity for _, severity in told_of(warehouse)] == severities[:told]
+
+
+@pytest.mark.parametrize("is_split", [False, True])
+def test_another_coin_under_the_same_name_is_no_crash(
+    warehouse: Warehouse, settings: Settings, calm: pa.Table, is_split: bool
+) -> None:
+    """Where the settings split a series, no candle is judged by those of the coin before."""
+    columns = {name: values.copy() for name, values in to_columns(calm).items()}
+    for name in ("open", "high", "low", "close"):
+        columns[name][CRASH:] /= 40
+    load(warehouse, HERE, from_columns(columns))
+    at = START + 20 * DAY + timedelta(hours=12)
+    known = {f"{HERE.exchange}:{HERE.symbol}": SeriesSettings(split=(at,))} if is_split else {}
+    score_all(warehouse, settings.model_copy(update={"series": known}), HERE)
+    found = [one.found for one in incidents_of(warehouse, [HERE]) if one.found.detector is Detector.MODEL]
+    assert any(one.time_range.start <= at < one.time_range.end for one in found) != is_split

@@ -204,3 +204,25 @@ def test_crashes_are_flagged(real_data: Path, name: str, moment: str) -> None:
     columns = recorded(real_data / f"{name}.parquet")
     place = np.searchsorted(columns["open_time"], to_ms(datetime.fromisoformat(moment).replace(tzinfo=UTC)))
     assert flag_candles(to_table(columns), Timeframe.M1, RULES)[place] & Flag.PRICE_OUTLIER
+
+
+@pytest.mark.parametrize("late", [0, 3])
+def test_another_coin_under_the_same_name_begins_anew(late: int) -> None:
+    """Its first candle is flagged, and its candles are judged as if nothing had been before them."""
+    old, new = calm(400), calm(400)
+    prices = ("open", "high", "low", "close")
+    new = {**new, **{name: new[name] / 40 for name in prices}, "open_time": new["open_time"] + 400 * 60_000}
+    both = {name: np.concatenate([old[name], new[name][late:]]) for name in old}
+    split_ms = int(new["open_time"][0])
+    unaware = flag_candles(to_table(both), Timeframe.M1, RULES)
+    assert late or unaware[400] & Flag.JUMP, "which is what the split is there for"
+    flags = flag_candles(to_table(both), Timeframe.M1, RULES, [split_ms])
+    assert flags[400] == Flag.NEW_COIN
+    alone = flag_candles(to_table({name: values[late:] for name, values in new.items()}), Timeframe.M1, RULES)
+    assert flags[401:].tolist() == alone[1:].tolist()
+    assert flags[:400].tolist() == flag_candles(to_table(old), Timeframe.M1, RULES).tolist()
+    # From wherever they are judged, with the lookback before them, it is the same.
+    for first in range(390, 420):
+        start = max(first - RULES.lookback, 0)
+        part = {name: values[start:] for name, values in both.items()}
+        assert flag_candles(to_table(part), Timeframe.M1, RULES, [split_ms])[first - start] == flags[first]
