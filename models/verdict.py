@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from etl.series import Series
+from etl.spelling import sentence
 from models.results import Comparison, Evaluation, compare, summarise
 
 _NAMED = 3  # series that a sentence names
@@ -99,7 +100,7 @@ def _with_winner(reason: str, evaluation: Evaluation, standing: Standing, ranks:
     if best == candidate or candidate not in ranks:
         return reason
     how = "measurably" if compare(evaluation, best, candidate).is_better else "though not measurably"
-    return f"{reason} Of this night's models the baseline {best} did best, {how} better than {candidate}."
+    return f"{sentence(reason)} Of this night's models the baseline {best} did best, {how} better than {candidate}."
 
 
 def _titled(name: str, standing: Standing) -> str:

@@ -15,6 +15,7 @@ from etl.alerts.telling import details, gist, headline, line, place
 from etl.incidents import Incident, Severity
 from etl.messages import Alert, Notice, PipelineKind
 from etl.series import TimeRange
+from etl.spelling import sentence
 
 TITLE_LENGTH, BODY_LENGTH = 150, 1800
 """In characters: some chats take no more than 2,000 at once, and what is said beside the body needs room."""
@@ -141,7 +142,7 @@ def _last(commands: str, link_base: str, incident: Incident) -> list[str]:
 def _of_notices(notices: Sequence[Notice], link_base: str) -> tuple[str, list[str], list[str]]:
     first = min(notices, key=lambda one: (-one.severity.rank, one.happened_at, one.identity))
     if len(notices) == 1:
-        lines = [f"{moment_in_words(first.happened_at)}: {with_addresses(first.detail, _DETAIL)}"]
+        lines = [f"{moment_in_words(first.happened_at)}: {with_addresses(sentence(first.detail), _DETAIL)}"]
         return plain(first.title, TITLE_LENGTH), lines, _link(first, link_base)
     title = notices_in_words(first.kind, len(notices))
     return title, [f"**{title}**", "", *listed([notice_line(one) for one in notices])], _link(first, link_base)

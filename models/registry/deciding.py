@@ -12,6 +12,7 @@ from importlib.metadata import version
 from sqlalchemy import Connection
 
 from etl.errors import ArtifactError, ConfigError
+from etl.spelling import sentence
 from etl.warehouse import Warehouse
 from models.registry.blobs import read_artifact
 from models.registry.changing import Draft, change_state, hold, next_version, register
@@ -118,7 +119,7 @@ def roll_back(connection: Connection, target: Target, *, reason: str, run: str, 
 def _overtaken(draft: Draft, against: Model | None, current: Model) -> Draft:
     compared = "when there was no champion" if against is None else f"with {against.name}"
     reason = (
-        f"{draft.reason} But it was compared {compared}, and {current.name} became champion meanwhile; "
+        f"{sentence(draft.reason)} But it was compared {compared}, and {current.name} became champion meanwhile; "
         "to use it all the same: chandler models promote"
     )
     return replace(draft, state=State.REJECTED, reason=reason)

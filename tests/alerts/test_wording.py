@@ -112,7 +112,7 @@ def test_notices_say_what_failed_and_lead_there() -> None:
     """One says what and why; several of a kind are counted and listed; a link stays on Airflow's UI."""
     title, body = compose([alert_of(notice())], Severity.HIGH, link_base="https://airflow.example")
     assert title == "High: binance:BTC/USDT:1m failed"
-    assert body.startswith("2026-01-10 12:00 UTC: the exchange did not answer\n")
+    assert body.startswith("2026-01-10 12:00 UTC: the exchange did not answer.\n")
     assert "(https://airflow.example/dags/ingest_majors/runs/scheduled__2026-01-10T00:00:00+00:00/tasks" in body
     several = [alert_of(notice(f"n{n}", kind=PipelineKind.LATE_LOAD), n) for n in (1, 2, 3)]
     assert compose(several, Severity.HIGH)[0] == "High: 3 loads are late"
