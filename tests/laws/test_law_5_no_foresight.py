@@ -29,6 +29,7 @@ RULES = Rules(
     frozen_after=4,
     zero_volume_after=5,
 )
+SPLIT_MS = COUNT // 3 * MINUTE_MS  # when another coin gets the name
 ORIGIN_MS = to_ms(START)
 HOUR = TimeRange.from_ms(ORIGIN_MS, ORIGIN_MS + Timeframe.H1.ms)
 
@@ -43,7 +44,7 @@ rows = st.builds(
 
 def flags_of(columns: dict[str, Any]) -> dict[int, int]:
     """Return open_time_ms to flags."""
-    flags = flag_candles(to_table(columns), Timeframe.M1, RULES)
+    flags = flag_candles(to_table(columns), Timeframe.M1, RULES, [SPLIT_MS])
     return dict(zip(columns["open_time"].tolist(), flags.tolist(), strict=True))
 
 
