@@ -132,7 +132,6 @@ def test_an_audit_that_fails_is_exit_status_1(run: Run, settings: Settings) -> N
         (["ingest", "binance:../../etc/x:1m", *SPAN], 2, "'../../etc/x' is no symbol"),
         (["ingest", "binance:BTC/USDT:USDT:1m", *SPAN], 2, "is a perpetual or a future, and only spot candles"),
         (["import", "x.csv", "binance:BTC/USDT:USDT:1m"], 2, "is a perpetual or a future, and only spot candles"),
-        (["import", "x.csv", "binance:btc/usdt:1m"], 2, "'btc/usdt' is in lower case; write BTC/USDT"),
         (["ingest", "binance:BTC/USDT:7m", *SPAN], 2, "'binance:BTC/USDT:7m': '7m' is no timeframe; nearest: 5m"),
         (["ingest", "binanse:BTC/USDT:1m", *SPAN], 2, "nearest: binance"),
         (["ingest", "binance:BTC/USDT:1m"], 2, "say from when"),

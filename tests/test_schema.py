@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import unicodedata
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -35,7 +36,8 @@ def test_a_symbol_has_one_path_name_and_back(symbol: str) -> None:
     assert name.isascii()
     assert not set(name) & set("/:\\ ")
     series = Series("binance", symbol, Timeframe.M1)
-    assert Series.parse(str(series)) == series
+    read = Series.parse(str(series))
+    assert read == (replace(series, symbol=symbol.upper()) if symbol.islower() else series), "small letters are a slip"
 
 
 @given(symbols, symbols)
