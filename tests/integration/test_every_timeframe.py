@@ -58,7 +58,7 @@ SLOTS = 800  # enough to train with
 NEW_YEAR = datetime(2024, 1, 1, tzinfo=UTC)  # an archive file of any timeframe ends here
 FIRST_ASKED, ASKED_AGAIN = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 5, tzinfo=UTC)
 HALT, OUTAGE, REFUSED, REVISED = range(60, 64), range(100, 112), 20, 240
-FILE_SLOTS, FILE_LACKS = 90, range(30, 35)
+FILE_SLOTS, FILE_LACKS = 90, range(30, 45)
 LIVE = range(SLOTS, SLOTS + 8)  # what comes last, with a crash in the last candle
 CRASH, CHANGE = 0.7, 1.0001
 Absences = list[tuple[str, int, int]]

@@ -28,7 +28,8 @@ from etl.timeframe import from_ms
 
 _SAMPLE_LINES = 200
 _DAY_MS = 86_400_000
-_SILENCE_DAYS = 7
+# So long, and for so many candles, must a file be silent to say nothing of that time: else what it lacks is absent.
+_SILENCE_DAYS, _SILENCE_SLOTS = 7, 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,8 @@ class CandleFile:
         digest: SHA-256 of its bytes.
         lines: How many it has: `len(header.skipped) + blank + rows`.
         rows: How many lines are neither blank nor before the first row.
-        stretches: What it says something of: ascending, disjoint. Where it is silent for a week it says nothing.
+        stretches: What it says something of: ascending, disjoint. Where it is silent for a week, and
+            for _SILENCE_SLOTS candles, it says nothing.
         times: Reads its open times, in the order of its rows.
     """
 
@@ -182,13 +184,14 @@ def _modified_ms(path: Path) -> int:
 def _stretches(days: Mapping[int, Day], series: Series, modified_ms: int) -> tuple[TimeRange, ...]:
     width_ms = series.timeframe.ms
     closed_ms = modified_ms // width_ms * width_ms
+    longest = max(_SILENCE_DAYS, _SILENCE_SLOTS * width_ms // _DAY_MS)
     stretches: list[TimeRange] = []
     last_day = None
     for day in sorted(days):
         first_ms, end_ms = days[day].first_ms, min(days[day].last_ms + width_ms, closed_ms)
         if first_ms >= end_ms:
             continue
-        if last_day is not None and day - last_day <= _SILENCE_DAYS:
+        if last_day is not None and day - last_day <= longest:
             first_ms = stretches.pop().start_ms
         stretches.append(TimeRange.from_ms(first_ms, end_ms))
         last_day = day
