@@ -25,6 +25,7 @@ LEAST = 200
 
 _TAIL = 0.01  # the share of scores beyond which the tail is fitted ...
 _LEAST_PEAKS = 20  # ... or more of them, where that is fewer peaks than this
+_SHORTEST_TAIL = 0.05  # of the way from the median to where the tail begins; a normal distribution's is thrice as long
 _CLUSTERS = 5  # scores in the tail for each incident that is asked for: they come in clusters
 _WEEK_MS = 7 * 86_400_000
 _USUAL_SHAPE, _USUAL_COUNTS = 0.2, 300  # what is known of tails before a score was seen, and for how many it counts
@@ -117,7 +118,8 @@ def _fit_channel(scores: Floats) -> tuple[Floats, tuple[float, float, float]]:
     share = _tail_share(len(scores))
     knots = np.quantile(scores, 1 - share ** np.linspace(0, 1, KNOTS))
     shape, scale = _fit_pareto(scores[scores > knots[-1]] - knots[-1])
-    return knots, (-np.log10(share), shape, scale)
+    # Scores in steps, as those of prices in coarse ticks, or with a bound end soon: what is barely beyond is no wonder.
+    return knots, (-np.log10(share), shape, max(scale, _SHORTEST_TAIL * float(knots[-1] - np.median(scores))))
 
 
 def _to_level(scores: Floats, knots: Floats, tail: Floats) -> Floats:

@@ -6,6 +6,7 @@ normalises it was found in the range that a model was trained on.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,8 +36,11 @@ return: log of close over the last close, over the root of the slots between. ra
 body: close less open, over close. place: of the close in the range, -1 at the low and 1 at the high. volume, trades:
 logs, against what is usual in this hour of the week. taker_share: of the volume, what takers bought. close: the price
 itself. Each less its centre and over its scale, but `place`. day_sin, day_cos: the time of day (UTC) as an angle.
+Where usual moves are of a tick or two, return, range and body count ticks instead: a move of one is the least there is.
 """
 _AS_THEY_ARE = frozenset({"place", "day_sin", "day_cos"})
+LEAST_RETURN = 0.03
+"""A return, normalised, that is never strange, however still the prices before stood; one tick, where it is coarse."""
 REACH = 60
 """How many slots back the last close is looked for; after a longer gap there is no return."""
 
@@ -51,6 +55,10 @@ _HOURS = 7 * 24
 _MONDAY_MS = 4 * 24 * _HOUR_MS  # 1970-01-05, the first Monday of the epoch
 _TO_SIGMA = 1.4826
 _ENOUGH = 8  # candles, to know what is usual in an hour
+_LATEST = 5_000  # candles that a tick is found in: exchanges change it with the price
+_COARSE = 0.5  # of a usual return, that a tick is at least
+_FINEST = 1e-7  # of the price
+_OFF, _NEARLY_ALL = 1e-3, 0.99  # of a tick that a price may be off, by rounding; of the prices, which have bad prints
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,22 +169,26 @@ class Norm:
         scale: (len(FEATURES),) float64, what it is divided by, then.
         floor: (3,) added to range, volume and trades before their logs, so that zero has one.
         usual: (2, 168) the usual log volume and log trades, by hour of the week since Monday 00:00 UTC.
+        tick: The least step of prices, where it is coarse: moves count in ticks, not as shares of the price. 0 where it
+            is not.
     """
 
     centre: Floats
     scale: Floats
     floor: Floats
     usual: Floats
+    tick: float = 0.0
 
 
 def find_norm(track: Track) -> Norm:
     """Find what normalises a series, by its clean candles alone."""
     hours = _hour_of_week(track.open_time_ms)
-    width = (track.high - track.low) / track.close
+    tick = _coarse_tick(track)
+    width = (track.high - track.low) / (tick or track.close)
     sized = (width, track.volume, track.trades)
     floor = np.array([_floor_of(values[track.is_clean]) for values in sized])
     usual = np.stack([_usual(np.log(v + f), hours, track.is_clean) for v, f in zip(sized[1:], floor[1:], strict=True)])
-    bare = Norm(np.zeros(len(FEATURES)), np.ones(len(FEATURES)), floor, usual)
+    bare = Norm(np.zeros(len(FEATURES)), np.ones(len(FEATURES)), floor, usual, tick)
     values = _features(track, bare)[track.is_clean]
     centre, scale = np.zeros(len(FEATURES)), np.ones(len(FEATURES))
     for number, name in enumerate(FEATURES):
@@ -189,7 +201,9 @@ def find_norm(track: Track) -> Norm:
         scale[number] = spread or 1.0
     for name in ("return", "body"):
         centre[FEATURES.index(name)] = 0.0
-    return Norm(centre, scale, floor, usual)
+        if tick:
+            scale[FEATURES.index(name)] = 1 / LEAST_RETURN
+    return Norm(centre, scale, floor, usual, tick)
 
 
 def normalise(track: Track, norm: Norm) -> NDArray[np.float32]:
@@ -203,11 +217,14 @@ def _features(track: Track, norm: Norm) -> Floats:
     hours = _hour_of_week(track.open_time_ms)
     angle = track.open_time_ms % _DAY_MS * (2 * np.pi / _DAY_MS)
     height = track.high - track.low
+    # In ticks where they are coarse: as a share of the price, a tick is the larger the lower the price is.
+    base = norm.tick or track.close
     with np.errstate(divide="ignore", invalid="ignore"):
+        moved = (track.close - track.last) / base if norm.tick else np.log(track.close / track.last)
         columns = {
-            "return": np.log(track.close / track.last) / np.sqrt(track.gone),
-            "range": np.log(height / track.close + norm.floor[0]),
-            "body": (track.close - track.open) / track.close,
+            "return": moved / np.sqrt(track.gone),
+            "range": np.log(height / base + norm.floor[0]),
+            "body": (track.close - track.open) / base,
             "place": np.where(height > 0, 2 * (track.close - track.low) / height - 1, 0.0),
             "volume": np.log(track.volume + norm.floor[1]) - norm.usual[0][hours],
             "trades": np.log(track.trades + norm.floor[2]) - norm.usual[1][hours],
@@ -222,6 +239,36 @@ def _features(track: Track, norm: Norm) -> Floats:
 
 def _hour_of_week(open_time_ms: NDArray[np.int64]) -> NDArray[np.int64]:
     return (open_time_ms - _MONDAY_MS) % _WEEK_MS // _HOUR_MS
+
+
+def _coarse_tick(track: Track) -> float:
+    """Return the tick of clean candles if it is as much as a part of a usual return; 0 if it is finer."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        moves = (np.log(track.close / track.last) / np.sqrt(track.gone))[track.is_clean]
+    moves = moves[~np.isnan(moves)]
+    usual = _deviation(moves) if len(moves) else 0.0
+    tick = find_tick(track)
+    return tick if usual and tick >= _COARSE * usual * np.median(track.close[track.is_clean]) else 0.0
+
+
+def find_tick(track: Track) -> float:
+    """Return the step of which nearly all prices of the latest clean candles are multiples; 0 if there is none.
+
+    A decimal step, or two or five of one, of at least a ten-millionth of the price: a finer one never matters.
+    """
+    clean = np.flatnonzero(track.is_clean)[-_LATEST:]
+    prices = np.concatenate([getattr(track, name)[clean] for name in ("open", "high", "low", "close")])
+    if not len(prices):
+        return 0.0
+    usual = float(np.median(prices))
+    power = math.floor(math.log10(usual))
+    for decade in range(power, power - 8, -1):
+        for digit in (5, 2, 1):
+            tick = digit * 10.0**decade
+            steps = prices / tick
+            if tick >= _FINEST * usual and np.mean(np.abs(steps - np.rint(steps)) < _OFF) >= _NEARLY_ALL:
+                return tick
+    return 0.0
 
 
 def _floor_of(values: Floats) -> float:

@@ -20,6 +20,8 @@ from models.container import refused
 from models.features import FEATURES, Norm
 
 _Kind = TypeVar("_Kind", Norm, Calibration)
+_OPTIONAL = frozenset({"tick"})
+"""Left out where it is zero for all series, as in blobs of earlier versions."""
 _DTYPES = frozenset({"|b1", "|i1", "|u1", "<i2", "<u2", "<i4", "<u4", "<i8", "<u8", "<f2", "<f4", "<f8"})
 
 
@@ -67,16 +69,17 @@ def stacked(of: type[Norm | Calibration], values: Sequence[Norm | Calibration]) 
         ArtifactError: It differs in shape from series to series.
     """
     try:
-        return {
+        stacks = {
             field.name: np.stack([np.asarray(getattr(value, field.name)) for value in values]) for field in fields(of)
         }
     except ValueError as error:
         raise ArtifactError(f"norms or calibrations of series differ in shape: {error}") from error
+    return {name: stack for name, stack in stacks.items() if name not in _OPTIONAL or stack.any()}
 
 
 def unstacked(of: type[_Kind], stacks: Mapping[str, NDArray[Any]], count: int) -> list[_Kind]:
     """Return what `stacked` has stacked, series by series."""
-    columns = [stacks[field.name] for field in fields(of)]
+    columns = [stacks[field.name] if field.name in stacks else np.zeros(count) for field in fields(of)]
     return [of(*(_alone(column[place]) for column in columns)) for place in range(count)]
 
 
@@ -91,22 +94,25 @@ def check_stacks(stacks: Mapping[str, NDArray[Any]], count: int, channels: int) 
         "scale": (count, len(FEATURES)),
         "floor": (count, 3),
         "usual": (count, 2, 168),
+        "tick": (count,),
         "knots": (count, channels, KNOTS),
         "tails": (count, channels, 3),
         "cut": (count,),
     }
+    stacks = {name: np.ones(count) for name in _OPTIONAL} | dict(stacks)
     if set(stacks) != set(shapes):
         raise refused(f"of each series it has {', '.join(sorted(stacks)) or 'nothing'}, not {', '.join(shapes)}")
     for name, shape in shapes.items():
         if stacks[name].dtype != np.float64 or stacks[name].shape != shape:
             raise refused(f"{name} is {stacks[name].dtype} {stacks[name].shape}, not float64 {shape}")
-    for name in ("centre", "scale", "floor", "usual"):
+    for name in ("centre", "scale", "floor", "usual", "tick"):
         if not np.isfinite(stacks[name]).all():
             raise refused(f"{name} holds what is no finite number")
     if np.isnan(stacks["cut"]).any():
         raise refused("cut holds what is no number")
     if not (stacks["scale"] > 0).all() or not (stacks["floor"] > 0).all():
         raise refused("scale or floor is not above zero everywhere")
+    _check_tick(stacks["tick"])
     # A channel that says nothing of a series, such as trades where an exchange counts none, has NaN.
     knots, tails = stacks["knots"].reshape(-1, KNOTS), stacks["tails"].reshape(-1, 3)
     is_judged = ~np.isnan(knots[:, 0])
@@ -114,6 +120,11 @@ def check_stacks(stacks: Mapping[str, NDArray[Any]], count: int, channels: int) 
         raise refused("knots or tails hold what is no finite number")
     if (np.diff(knots[is_judged], axis=1) < 0).any():
         raise refused("knots do not ascend")
+
+
+def _check_tick(tick: NDArray[Any]) -> None:
+    if not (tick >= 0).all() or not tick.any():
+        raise refused("tick is below zero, or zero everywhere")
 
 
 def _alone(value: Any) -> Any:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.features import FEATURES
+from models.features import FEATURES, LEAST_RETURN
 from models.scorers.scorer import Floats
 
 NEAR, FAR = 30, 120
@@ -21,7 +21,6 @@ MOMENT = ("day_sin", "day_cos")
 _WIDEST = 5.0  # in deviations: a wilder candle counts no more than that for what is usual
 _PRIOR = 2.0  # candles of no news, as long as few were seen
 _COMMON_ROOT = 0.82  # the mean root of the size of a normal variable
-_LEAST_RETURN = 0.03  # of the usual one: where prices stand still, a tick is no wonder
 
 
 def localise(values: Floats, half_life: int) -> dict[str, Floats]:
@@ -36,7 +35,7 @@ def localise(values: Floats, half_life: int) -> dict[str, Floats]:
         name: _before(np.clip(columns[name], -_WIDEST, _WIDEST), half_life) for name in ("range", "volume", "trades")
     }
     root = _before(np.sqrt(np.minimum(np.abs(columns["return"]), 10 * _WIDEST)), half_life, _COMMON_ROOT)
-    usual = (root / np.float32(_COMMON_ROOT)) ** 2 + np.float32(_LEAST_RETURN)
+    usual = (root / np.float32(_COMMON_ROOT)) ** 2 + np.float32(LEAST_RETURN)
     return {
         **columns,
         **{name: columns[name] - usual_one for name, usual_one in level.items()},

@@ -134,7 +134,7 @@ def test_what_was_packed_comes_back_bit_for_bit(
     assert all(_same(back.parts.numbers[name], numbers[name]) for name in numbers)
     for series in TWO:
         norm, calibration = artifact.norms[series], artifact.calibrations[series]
-        for name in ("centre", "scale", "floor", "usual"):
+        for name in ("centre", "scale", "floor", "usual", "tick"):
             assert _same(getattr(back.norms[series], name), getattr(norm, name))
         for name in ("knots", "tails", "cut"):
             assert _same(getattr(back.calibrations[series], name), getattr(calibration, name))
@@ -232,6 +232,8 @@ def test_a_blob_that_is_cut_off_is_found(length: int) -> None:
         (_holding("series/cut.npy", _npy(np.full(2, np.nan))), "cut holds what is no number"),
         (_holding("series/floor.npy", _npy(np.zeros((2, 3)))), "scale or floor is not above zero"),
         (_holding("series/centre.npy", _npy(np.full((2, 10), np.inf))), "centre holds what is no finite number"),
+        (_holding("series/tick.npy", _npy(np.array([-0.01, 0.0]))), "tick is below zero, or zero everywhere"),
+        (_holding("series/tick.npy", _npy(np.zeros(2))), "tick is below zero, or zero everywhere"),
         (_holding("series/more.npy", _npy(np.zeros(2))), "of each series it has .*more"),
     ],
 )

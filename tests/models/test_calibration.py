@@ -86,3 +86,13 @@ def test_too_few_scores_raise_no_incident() -> None:
     """Where nothing can be told of a tail, nothing is an anomaly."""
     raw = np.random.default_rng(5).random((LEAST - 1, 1)).astype(np.float32)
     assert calibrate(raw, held(LEAST - 1), 1.0, Timeframe.D1).cut == np.inf
+
+
+def test_a_score_in_steps_is_not_strange_for_being_barely_beyond_the_last() -> None:
+    """As returns of one tick over what is usual: nearly alike, and none of them rare. Far beyond is far."""
+    random = np.random.default_rng(5)
+    steps = random.integers(0, 2, 2000) * random.normal(1.0, 0.01, 2000)
+    calibration = calibrate(steps.astype(np.float32)[:, np.newaxis], held(2000), 1.0, Timeframe.M15)
+    barely, far = join(np.array([[steps.max() * 1.02], [10.0]], dtype=np.float32), calibration)[1]
+    assert barely < 3
+    assert far > 5
