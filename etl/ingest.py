@@ -19,8 +19,8 @@ from etl.errors import (
     NotClosedError,
     NotListedError,
     QuarantineLimitError,
-    RateLimitError,
-    SourceUnavailableError,
+    SourceError,
+    UnknownSymbolError,
 )
 from etl.exchanges import BULK_LAYOUT, FILE_LAYOUT, Traits
 from etl.extract import FetchReport, OnPage, Page, Route, file_rows, to_candles
@@ -95,8 +95,9 @@ async def fetch_partition(
             await asyncio.to_thread(_mark_unlisted, stores, partition.series, now_ms)
         await asyncio.to_thread(_miss, stores, partition, error.message)
         raise
-    except (SourceUnavailableError, RateLimitError, MalformedPayloadError) as error:
-        if not isinstance(error, NotClosedError):
+    except SourceError as error:
+        # A symbol that was never there is a mistake in feeds.toml, and what still forms is not missing.
+        if not isinstance(error, UnknownSymbolError | NotClosedError):
             await asyncio.to_thread(_miss, stores, partition, error.message)
         raise
     if listing.unlisted_ms is not None and any(key.route is not Route.BULK for key in raw.read_list().pages):
@@ -131,6 +132,7 @@ def clean_pages(stores: Stores, partition: Partition, run: str | None = None) ->
 
     Raises:
         MissingPagesError: A page is missing.
+        MalformedPayloadError: Trades came that are none. The pages are set aside, so that a rerun fetches them again.
     """
     log.info("clean %s", partition)
     series, time_range = partition.series, partition.time_range
@@ -142,7 +144,13 @@ def clean_pages(stores: Stores, partition: Partition, run: str | None = None) ->
             raise
         return CleanReport(rows=0, accepted=0, repeated=0, outside=0, refused={})
     received = _received(pages, stores.settings.traits(series.exchange), time_range)
-    cleaned = clean(received, series, time_range, stores.settings.rules_of(series.exchange))
+    try:
+        cleaned = clean(received, series, time_range, stores.settings.rules_of(series.exchange))
+    except MalformedPayloadError as error:
+        aside = raw.set_aside()
+        _miss(stores, partition, error.message)
+        message = f"{error.message}; fetch it again (in Airflow: clear its fetch task); the pages are kept in {aside}"
+        raise MalformedPayloadError(message, series=series, time_range=time_range) from error
     report = cleaned.report
     write_handover(raw.folder, cleaned)
     log.info(

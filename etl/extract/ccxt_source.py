@@ -216,6 +216,9 @@ class CcxtSource:
             return read(answer)
         except ChandlerError:
             raise
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            check_read(place)  # over what is no JSON ccxt stumbles
+            raise self._failure(error, place) from error
         except Exception as error:
             raise self._failure(error, place) from error
 
@@ -226,8 +229,8 @@ class CcxtSource:
 
     def _failure(self, error: Exception, place: Mapping[str, Any]) -> ChandlerError:
         answer = ANSWER.get()
-        seconds = _to_int(answer.headers.get("retry-after"))
-        return translate(error, status=answer.status, retry_after_s=None if seconds is None else seconds, **place)
+        seconds, is_json = _to_int(answer.headers.get("retry-after")), answer.unread is None
+        return translate(error, status=answer.status, is_json=is_json, retry_after_s=seconds, **place)
 
 
 def _not_empty(markets: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -42,25 +42,35 @@ TRANSLATION: tuple[tuple[type[Exception], type[SourceError], str], ...] = (
 )
 
 
-def translate(error: Exception, *, status: int = 0, retry_after_s: float | None = None, **place: Any) -> ChandlerError:
+def translate(
+    error: Exception,
+    *,
+    status: int = 0,
+    is_json: bool = True,
+    retry_after_s: float | None = None,
+    **place: Any,
+) -> ChandlerError:
     """Return our error for what ccxt raised: of its own tree, or met by it in an answer of another form.
 
     Args:
         error: What ccxt raised.
         status: The answer's HTTP status, if there was one.
+        is_json: Whether it was JSON, and not what a gateway says.
         retry_after_s: What the answer's `Retry-After` said.
         place: `series` and `time_range`, for the message.
     """
     is_own_trouble = status >= 500 and not isinstance(error, ccxt.OperationFailed)
+    # What ccxt finds no better word for: said with a status of success, or not by the exchange.
+    is_vague = type(error) is ccxt.ExchangeError and (200 <= status < 400 or (status >= 400 and not is_json))
     is_broken_off = type(error) is ccxt.ExchangeError and isinstance(error.__cause__, aiohttp.ClientError)
     if status in _AWAY and not isinstance(error, ccxt.DDoSProtection | ccxt.RateLimitExceeded):
         error = ccxt.RateLimitExceeded(str(error))
     elif status == _BARRED:
         # Binance says so to whole countries, and ccxt takes it for trouble with the network.
         error = ccxt.PermissionDenied(str(error))
-    elif is_own_trouble or is_broken_off:
+    elif is_own_trouble or is_vague or is_broken_off:
         # An exchange that fails is to come back to, whatever it says; an answer that breaks off is one that failed.
-        error = ccxt.ExchangeNotAvailable(str(error))
+        error = ccxt.OperationFailed(str(error))
     detail = " ".join(str(error).split())[:200]
     if status >= 400:
         detail = f"HTTP {status}: {detail}"

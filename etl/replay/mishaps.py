@@ -15,6 +15,7 @@ from etl.replay.page import Mishap, Page, table
 from etl.replay.row_mishaps import OF_CANDLES, OF_ROWS
 from etl.replay.wire import HTML, JSON, TEXT, Answer, Trouble
 
+_DEPTH = 5_000
 _GATEWAY = b"<html><head><title>%b</title></head><body><center><h1>%b</h1></center></body></html>"
 
 
@@ -68,6 +69,11 @@ def http_451(page: Page) -> Page:
     return _gateway(page, 451, b"451 Unavailable For Legal Reasons")
 
 
+def http_403(page: Page) -> Page:
+    """A guard before the exchange that takes the caller for a robot: a web page."""
+    return _gateway(page, 403, b"403 Forbidden")
+
+
 def html(page: Page) -> Page:
     """A web page with status 200, as proxies and captive portals answer."""
     text = b"<!DOCTYPE html><html><body><h1>Just a moment...</h1></body>"
@@ -92,6 +98,26 @@ def empty_object(page: Page) -> Page:
 def empty_list(page: Page) -> Page:
     """A list without a member, with status 200."""
     return replace(page, status=200, content_type=JSON, body=b"[]")
+
+
+def null_body(page: Page) -> Page:
+    """Null, with status 200."""
+    return replace(page, status=200, content_type=JSON, body=b"null")
+
+
+def nested(page: Page) -> Page:
+    """Lists within lists, deeper than parsers go, with status 200."""
+    return replace(page, status=200, content_type=JSON, body=b"[" * _DEPTH + b"]" * _DEPTH)
+
+
+def wrong_encoding(page: Page) -> Page:
+    """A body that is not packed as its header says."""
+    return replace(page, headers={**page.headers, "Content-Encoding": "gzip"})
+
+
+def hang_up(page: Page) -> Page:
+    """A connection that closes without an answer."""
+    return replace(page, is_dropped=True)
 
 
 def truncated(page: Page) -> Page:
@@ -152,6 +178,7 @@ OF_ANSWERS = table(
     http_503,
     http_504,
     maintenance,
+    http_403,
     http_404,
     http_451,
     html,
@@ -159,8 +186,12 @@ OF_ANSWERS = table(
     empty_200,
     empty_object,
     empty_list,
+    null_body,
+    nested,
+    wrong_encoding,
     truncated,
     reset,
+    hang_up,
     timeout,
     slow,
 )

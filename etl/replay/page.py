@@ -27,6 +27,7 @@ class Page:
         wait_s: How long the answer is held back.
         dribble_s: Over how long the body is sent in pieces.
         is_cut: Whether the connection closes in the middle of the body.
+        is_dropped: Whether it closes before anything is sent.
     """
 
     answer: Answer
@@ -43,6 +44,7 @@ class Page:
     wait_s: float = 0.0
     dribble_s: float = 0.0
     is_cut: bool = False
+    is_dropped: bool = False
 
     def encode(self) -> bytes:
         """Return the body."""

@@ -245,6 +245,9 @@ class ReplayServer:
 
     async def _send(self, request: web.Request, page: Page, limits: Limits) -> web.StreamResponse:
         await asyncio.sleep(page.wait_s)
+        if page.is_dropped and request.transport is not None:
+            request.transport.abort()
+            return web.Response()  # to nobody
         body, headers = page.encode(), {**limits.headers(request.remote or ""), **page.headers}
         if not page.is_cut and not page.dribble_s:
             return self._respond(body, page.status, headers, page.content_type)

@@ -65,6 +65,9 @@ def test_retry_after_and_overload_are_understood() -> None:
     assert isinstance(translate(ccxt.BadRequest("closed for maintenance"), status=503), SourceUnavailableError)
     assert isinstance(translate(ccxt.ExchangeError("slow down"), status=429), RateLimitError)
     assert not translate(ccxt.ExchangeError("no"), status=400).is_retryable
+    assert translate(ccxt.ExchangeError("Internal server error"), status=200).is_retryable
+    assert translate(ccxt.ExchangeError("<html>Not Found</html>"), status=404, is_json=False).is_retryable
+    assert not translate(ccxt.BadRequest("no"), status=200).is_retryable
 
 
 def test_a_country_that_is_not_served_is_no_trouble_with_the_network() -> None:

@@ -9,7 +9,7 @@ import math
 import time
 import zipfile
 from collections.abc import Callable, Iterator
-from http.client import IncompleteRead
+from http.client import IncompleteRead, RemoteDisconnected
 from typing import Any, NamedTuple
 
 import orjson
@@ -122,15 +122,16 @@ ROW_FAULTS: dict[str, Callable[[list[Any], list[Any], Case], bool]] = {
     "late": _lacks_the_young,
 }
 STATUSES = {"http_429": 429, "http_429_bare": 429, "http_418": 418, "http_500": 500, "http_503": 503}
-GATEWAYS = {"http_404": 404, "http_451": 451, "http_502": 502, "http_504": 504}
-EMPTY = {"empty_object": {}, "empty_list": []}
+GATEWAYS = {"http_403": 403, "http_404": 404, "http_451": 451, "http_502": 502, "http_504": 504}
+EMPTY = {"empty_object": {}, "empty_list": [], "null_body": None}
 FILES = {"wrong_checksum", "file_differs", "file_cut"}
-OTHERS = {"html", "empty_200", "truncated", "reset", "timeout", "slow", "maintenance", "error_200", "empty_listing"}
+NO_JSON = ("truncated", "nan", "empty_200", "nested")
+OTHERS = {"html", "reset", "timeout", "slow", "maintenance", "error_200", "empty_listing", "wrong_encoding", "hang_up"}
 
 
 def test_every_fault_is_tried_here() -> None:
     """A new fault needs its test."""
-    assert {*ROW_FAULTS, *STATUSES, *GATEWAYS, *EMPTY, *FILES, *OTHERS} == set(FAULTS)
+    assert {*ROW_FAULTS, *STATUSES, *GATEWAYS, *EMPTY, *NO_JSON, *FILES, *OTHERS} == set(FAULTS)
 
 
 @pytest.mark.parametrize("name", ROW_FAULTS)
@@ -182,9 +183,9 @@ def test_a_web_page_comes_with_status_200(server: ReplayServer, ask: Any, case: 
     assert answer.body.startswith(b"<!DOCTYPE html>")
 
 
-@pytest.mark.parametrize("name", ["truncated", "nan", "empty_200"])
+@pytest.mark.parametrize("name", NO_JSON)
 def test_strict_json_refuses_it(server: ReplayServer, ask: Any, case: Case, name: str) -> None:
-    """Half a document, a bare NaN and nothing all arrive whole, as HTTP sees it, and are no JSON."""
+    """Half a document, a bare NaN, nothing and too many lists all arrive whole, as HTTP sees it, and are no JSON."""
     server.faults.add(name)
     answer = ask(server, case.path, **case.params)
     assert answer.status == 200
@@ -260,6 +261,22 @@ def test_a_reset_ends_the_body_early(server: ReplayServer, ask: Any, case: Case)
     """The client is promised more than it gets, and the next request finds a server."""
     server.faults.add("reset")
     with pytest.raises(IncompleteRead):
+        ask(server, case.path, **case.params)
+    assert ask(server, case.path, **case.params).status == 200
+
+
+def test_a_body_is_not_packed_as_its_header_says(server: ReplayServer, ask: Any, case: Case) -> None:
+    """Whoever unpacks it fails."""
+    server.faults.add("wrong_encoding")
+    answer = ask(server, case.path, **case.params)
+    assert answer.headers["Content-Encoding"] == "gzip"
+    assert answer.body[:2] != b"\x1f\x8b"
+
+
+def test_a_connection_closes_without_an_answer(server: ReplayServer, ask: Any, case: Case) -> None:
+    """The next request finds a server."""
+    server.faults.add("hang_up")
+    with pytest.raises((RemoteDisconnected, ConnectionResetError)):
         ask(server, case.path, **case.params)
     assert ask(server, case.path, **case.params).status == 200
 
