@@ -12,7 +12,9 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 
+from etl.bulk_check import bulk_notice, differing_rows, flagged
 from etl.errors import (
     MalformedPayloadError,
     MissingPagesError,
@@ -44,6 +46,7 @@ from etl.warehouse import (
     lock_series,
     locked_partition,
     mark_unlisted,
+    put_notice,
     read_absences,
     read_listing,
     record_unfetched,
@@ -132,7 +135,7 @@ def clean_pages(stores: Stores, partition: Partition, run: str | None = None) ->
 
     Raises:
         MissingPagesError: A page is missing.
-        MalformedPayloadError: Trades came that are none. The pages are set aside, so that a rerun fetches them again.
+        MalformedPayloadError: Trades came that are none. Their pages are folded, so that a rerun fetches them again.
     """
     log.info("clean %s", partition)
     series, time_range = partition.series, partition.time_range
@@ -147,9 +150,9 @@ def clean_pages(stores: Stores, partition: Partition, run: str | None = None) ->
     try:
         cleaned = clean(received, series, time_range, stores.settings.rules_of(series.exchange))
     except MalformedPayloadError as error:
-        aside = raw.set_aside()
+        raw.fold_rest()
         _miss(stores, partition, error.message)
-        message = f"{error.message}; fetch it again (in Airflow: clear its fetch task); the pages are kept in {aside}"
+        message = f"{error.message}; fetch it again (in Airflow: clear its fetch task), or wait for repair_gaps"
         raise MalformedPayloadError(message, series=series, time_range=time_range) from error
     report = cleaned.report
     write_handover(raw.folder, cleaned)
@@ -207,14 +210,19 @@ def load_sound(
             raise
         return done, None
     error = _limit_error(stores, partition, cleaned)
+    candles, first = cleaned.candles, None
+    if rows := differing_rows(cleaned, fetched):
+        candles, notice = flagged(candles, rows), bulk_notice(partition, fetched, rows)
+        first = partial(put_notice, notice=notice)
     report = put(
         stores,
         partition,
-        Incoming(cleaned.candles, cleaned.refused, fetched.bounds, from_ms(fetched.asked_at_ms)),
+        Incoming(candles, cleaned.refused, fetched.bounds, from_ms(fetched.asked_at_ms)),
         run,
         is_announced=is_announced and error is None,
         # Of what is strange in it the refused rows tell already.
         is_history=is_history or error is not None,
+        first=first,
     )
     raw.fold()
     log.info("loaded in %.1f s", time.monotonic() - started)

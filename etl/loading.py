@@ -60,7 +60,7 @@ def put(
     *,
     is_announced: bool = False,
     is_history: bool = False,
-    first: Callable[[Connection], None] | None = None,
+    first: Callable[[Connection], object] | None = None,
 ) -> LoadReport:
     """Merge what comes in with what is stored, archive first, then all the rest in one transaction.
 

@@ -18,6 +18,7 @@ class PipelineKind(StrEnum):
     LATE_LOAD = "late_load"
     OLD_GAP = "old_gap"
     FALLBACK_FILE = "fallback_file"
+    BULK_DIFFERS = "bulk_differs"
     DEAD_CHANNEL = "dead_channel"
     FAULTY_SETTINGS = "faulty_settings"
 

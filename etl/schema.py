@@ -19,8 +19,8 @@ SCHEMA_VERSION = 1
 class Flag(IntFlag):
     """What we add to a candle's values; bits of the column `flags`.
 
-    REVISED, FILLED, RELEASED and VALUE_DROPPED say what has happened to a candle, the others what a rule of
-    `etl.validate` found in it.
+    REVISED, FILLED, RELEASED, VALUE_DROPPED and BULK_DIFFERED say what has happened to a candle, the others what a
+    rule of `etl.validate` found in it.
     """
 
     REVISED = 1
@@ -34,9 +34,10 @@ class Flag(IntFlag):
     JUMP = 256
     VALUE_DROPPED = 512
     NEW_COIN = 1024
+    BULK_DIFFERED = 2048
 
 
-STATE_FLAGS = Flag.REVISED | Flag.FILLED | Flag.RELEASED | Flag.VALUE_DROPPED
+STATE_FLAGS = Flag.REVISED | Flag.FILLED | Flag.RELEASED | Flag.VALUE_DROPPED | Flag.BULK_DIFFERED
 RULE_FLAGS = ~STATE_FLAGS
 
 

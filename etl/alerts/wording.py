@@ -29,6 +29,7 @@ _NAMES = {
     PipelineKind.LATE_LOAD: ("load is late", "loads are late"),
     PipelineKind.OLD_GAP: ("gap stays open", "gaps stay open"),
     PipelineKind.FALLBACK_FILE: ("fallback file waits", "fallback files wait"),
+    PipelineKind.BULK_DIFFERS: ("archive differs from the API", "archives differ from the API"),
     PipelineKind.FAULTY_SETTINGS: ("mistake in the settings", "mistakes in the settings"),
     PipelineKind.DEAD_CHANNEL: ("channel takes no messages", "channels take no messages"),
 }

@@ -159,6 +159,8 @@ def right_flags(scope: Scope, piece: Piece, candles: pa.Table, *, is_lost: bool 
     # No other record tells of a value that was dropped, but where one was there is none.
     is_dropped = lacks_value(columns) & ((states & Flag.VALUE_DROPPED) != 0)
     bits = bits | np.where(is_dropped, np.int16(Flag.VALUE_DROPPED), np.int16(0))
+    # The file that had another value is not kept: the flag is believed.
+    bits = bits | states & np.int16(Flag.BULK_DIFFERED)
     bits = bits | np.where(is_revised, np.int16(Flag.REVISED), np.int16(0))
     right: NDArray[np.int16] = bits | np.where(is_released, np.int16(Flag.RELEASED), np.int16(0))
     return right

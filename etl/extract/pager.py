@@ -2,7 +2,8 @@
 
 The range is cut into windows of as many candles as the exchange returns at once, so what is asked for depends on the
 range alone: a killed walk finds its pages by their windows and asks only for the rest. Whole months that lie as a file
-are taken from there. An answer may leave something to be asked for: see `etl.extract.reading`.
+are taken from there, once a sample agrees with the API. An answer may leave something to be asked for: see
+`etl.extract.reading`.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
+from etl.errors import UnknownSymbolError
 from etl.extract.bounds import find_bounds
 from etl.extract.bulk import BulkFile
 from etl.extract.patience import fetch_patiently
 from etl.extract.raw import Fetched, PageKey, RawPartition
 from etl.extract.reading import Reading, read
+from etl.extract.sampling import differing, sample
 from etl.extract.source import Bounds, Page, Route, Source
 from etl.extract.together import together
 from etl.extract.trades import has_trade_before, lead_windows
@@ -89,6 +92,7 @@ class _Walk:
     asked: int = 0
     rows: int = 0
     is_empty: dict[PageKey, bool] = field(default_factory=dict)
+    compared: set[TimeRange] = field(default_factory=set)
 
     async def range(self) -> list[PageKey]:
         """Return the pages of the range, in the order of their windows."""
@@ -130,14 +134,17 @@ class _Walk:
         elif start_ms > self._start_ms:
             self.known = replace(self.known, served_from_ms=start_ms)
             self.bounds = replace(self.bounds, served_from_ms=start_ms)
-        for key, rest in filter(None, found):
-            taken.append(key)
-            left += [*self._windows(start_ms, key.window.start_ms), *rest]
-            start_ms = key.window.end_ms
+        for keys, rest in filter(None, found):
+            taken += keys
+            left += [*self._windows(start_ms, keys[0].window.start_ms), *rest]
+            start_ms = keys[0].window.end_ms
         return taken, [*left, *self._windows(start_ms, self._end_ms)]
 
-    async def _file(self, file: BulkFile) -> tuple[PageKey, Sequence[TimeRange]] | None:
-        """Take one file. Return its page and what it lacks; None if it is not there or cannot be trusted."""
+    async def _file(self, file: BulkFile) -> tuple[list[PageKey], Sequence[TimeRange]] | None:
+        """Take one file. Return its page, those it was held against, and the windows that are left to ask for.
+
+        None if it is not there or cannot be trusted.
+        """
         page = await self._kept(PageKey(file.window, Route.BULK))
         if page is None:
             async with self.places:
@@ -146,7 +153,34 @@ class _Walk:
                 return None
             self._keep(page)
         key, reading = self._take(page)
-        return key, reading.rest
+        samples, is_right = await self._compare(page)
+        if is_right:
+            return [key, *samples], reading.rest
+        windows = self._windows(page.window.start_ms, page.window.end_ms)
+        rest = [window for window in windows if window not in self.compared]
+        self.compared.update(rest)
+        return [key, *samples], rest
+
+    async def _compare(self, file: Page) -> tuple[list[PageKey], bool]:
+        """Ask the API for a sample of what a file holds. Return those pages, and whether the file agrees with them.
+
+        Later pages count: where both have a candle the API's is taken.
+        """
+        windows = sample(file.series, file.window, self._page_width_ms)
+        self.compared.update(windows)
+        try:
+            keys = list(chain.from_iterable(await together(map(self._page, windows))))
+        except UnknownSymbolError as error:
+            log.info(
+                "%s %s: the bulk file cannot be held against the API (%s)", file.series, file.window, error.message
+            )
+            return [], True
+        pages = [page for key in keys if (page := self.raw.read_page(key)) is not None]
+        wrong = await asyncio.to_thread(differing, file, pages, self.source.traits.layout)
+        if wrong:
+            what = "%s %s: the bulk file differs from the API in %d candles of %d pages; the API's are taken"
+            log.warning(what, file.series, file.window, len(wrong), len(windows))
+        return keys, not wrong
 
     async def _own_from_ms(self) -> int:
         """Return from where in the range on the exchange serves candles of its own."""
@@ -237,7 +271,8 @@ class _Walk:
 
     def _settled(self, page: Page, reading: Reading) -> int:
         """Return for how many candles of the range nothing is left to be asked after this page."""
-        if page.route is Route.AGAIN or page.window.end_ms <= self._start_ms:
+        is_known = page.route is not Route.BULK and page.window in self.compared
+        if is_known or page.route is Route.AGAIN or page.window.end_ms <= self._start_ms:
             return 0
         timeframe = self.raw.series.timeframe
         return page.window.count(timeframe) - sum(rest.count(timeframe) for rest in reading.rest)

@@ -200,7 +200,7 @@ def begin_load(
     lookback: int,
     *,
     read_archive: ReadCandles = _no_archive,
-    first: Callable[[Connection], None] | None = None,
+    first: Callable[[Connection], object] | None = None,
 ) -> Iterator[Load]:
     """Hold the series and open the transaction of one load; it commits when the block ends without an error.
 

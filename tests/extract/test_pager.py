@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import random
+import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 import tenacity
 
-from etl.errors import SourceError, SourceUnavailableError, StoreError
+from etl.errors import SourceError, SourceUnavailableError, StoreError, UnknownSymbolError
 from etl.extract import Bounds, Page, PageKey, RawPartition, RawStore, Route
 from etl.extract.bulk import BulkFile
+from etl.extract.sampling import sample
 from etl.series import Series, TimeRange
 from etl.timeframe import from_ms
 from tests.extract.venue import BTC, LIMIT, NOW_MS, ORIGIN_MS, RANGE, TRAITS, Venue, fetched, rows, walk
+from tests.markets import kline
 
 ALL = range(95)
 WINDOWS = list(RANGE.windows(LIMIT * 60_000))
@@ -187,29 +193,96 @@ def test_an_end_that_is_known_is_asked_about_and_not_looked_for(tmp_path: Path) 
         assert raw.read_list().bounds == (replace(known, end_ms=None) if is_traded else known)
 
 
+def file_of(minutes: Sequence[int], changes: Mapping[int, Mapping[str, str]] = MappingProxyType({})) -> str:
+    """Return a file of minutes after the origin, with what the venue has; `changes` by minute and column."""
+    lines = (kline(ORIGIN_MS + minute * 60_000, **changes.get(minute, {})) for minute in minutes)
+    return "\n".join(",".join(map(str, line)) for line in lines)
+
+
 def test_a_file_serves_its_window_and_its_holes_are_asked_for(raw: RawPartition) -> None:
     """What a file holds is not asked for; what it lacks is, and so is the whole window of a file that is refused."""
     venue = Venue(rows(ALL))
     good, bad = (TimeRange.from_ms(ORIGIN_MS + a * 60_000, ORIGIN_MS + b * 60_000) for a, b in ((20, 60), (60, 80)))
-    csv = "\n".join(f"{ORIGIN_MS + m * 60_000},1,1,1,1,1,0,1,1,1,1,0" for m in range(20, 60) if m not in {25, 26, 50})
+    csv = file_of([minute for minute in range(20, 60) if minute not in {25, 26, 50}])
     venue.files = [BulkFile(good, "good.zip"), BulkFile(bad, "bad.zip")]
     venue.pages_of_files = {"good.zip": Page(BTC, good, NOW_MS, csv, Route.BULK), "bad.zip": None}
     report = walk(venue, raw)
-    assert sorted(fetched(raw)) == list(ALL)
+    assert set(fetched(raw)) == set(ALL)
     asked = {(w.start_ms - ORIGIN_MS) // 60_000: (w.end_ms - ORIGIN_MS) // 60_000 for w in venue.asked}
-    assert asked == {0: 10, 10: 20, 25: 27, 50: 51, 60: 70, 70: 80, 80: 90, 90: 95}
+    (compared,) = sample(BTC, good, LIMIT * 60_000)
+    own = {(compared.start_ms - ORIGIN_MS) // 60_000: (compared.end_ms - ORIGIN_MS) // 60_000}
+    assert asked == {0: 10, 10: 20, 25: 27, 50: 51, 60: 70, 70: 80, 80: 90, 90: 95} | own
     assert report.pages == len(asked) + 1
+
+
+def test_a_file_that_differs_in_its_sample_is_asked_for_again(raw: RawPartition) -> None:
+    """One candle in a page that is compared: all of the file comes from the API too, and later, so that it counts."""
+    venue = Venue(rows(ALL))
+    whole = TimeRange.from_ms(ORIGIN_MS, ORIGIN_MS + 80 * 60_000)
+    (compared,) = sample(BTC, whole, LIMIT * 60_000)
+    wrong = (compared.start_ms - ORIGIN_MS) // 60_000 + 3
+    venue.files = [BulkFile(whole, "all.zip")]
+    settled: list[int] = []
+    for changes, asked in (({}, 1), ({"close": "99.5"}, 8)):
+        venue.asked.clear()
+        csv = file_of(range(80), {wrong: changes})
+        venue.pages_of_files = {"all.zip": Page(BTC, whole, NOW_MS, csv, Route.BULK)}
+        settled.clear()
+        report = walk(venue, raw, on_page=lambda page, candles: settled.append(candles))
+        inside = [window for window in venue.asked if window.start_ms < whole.end_ms]
+        assert len(inside) == asked
+        assert sum(settled) == len(ALL), "no candle is counted twice"
+        pages = [key.route for key in raw.read_list().pages]
+        assert (pages[0], report.pages) == (Route.BULK, 1 + asked + 2)
+        shutil.rmtree(raw.folder)
+
+
+def test_a_file_of_a_symbol_that_is_gone_is_taken_by_its_checksum(raw: RawPartition) -> None:
+    """The archives keep what the API no longer knows."""
+    venue = Venue([])
+
+    def unknown(window: TimeRange, rows: list[list[object]]) -> list[list[object]]:
+        raise UnknownSymbolError("gone")
+
+    venue.tampers = unknown
+    venue.files = [BulkFile(RANGE, "all.zip")]
+    venue.pages_of_files = {"all.zip": Page(BTC, RANGE, NOW_MS, file_of(ALL), Route.BULK)}
+    walk(venue, raw)
+    assert fetched(raw) == list(ALL)
+
+
+def test_a_sample_is_about_twenty_pages_a_month_and_always_the_same() -> None:
+    """Of a shorter file half at most, and one at least; another month and another series have others."""
+    may, june, day = (
+        TimeRange(datetime(2024, *start, tzinfo=UTC), datetime(2024, *end, tzinfo=UTC))
+        for start, end in (((5, 1), (6, 1)), ((6, 1), (7, 1)), ((5, 1), (5, 2)))
+    )
+    width_ms = 1000 * 60_000
+    drawn = sample(BTC, may, width_ms)
+    assert len(drawn) == 20
+    assert drawn == sorted(set(drawn), key=lambda window: window.start_ms) == sample(BTC, may, width_ms)
+    assert all(window in list(may.windows(width_ms)) for window in drawn)
+    assert len(sample(BTC, june, width_ms)) == 20
+    assert len(sample(BTC, may, 5 * width_ms)) == 4, "half of nine pages"
+    assert len(sample(BTC, day, width_ms)) == 1
+    places = {
+        tuple((w.start_ms - month.start_ms) // width_ms for w in sample(of, month, width_ms))
+        for of in (BTC, Series.parse("binance:ETH/USDT:1m"))
+        for month in (may, june)
+    }
+    assert len(places) == 4
 
 
 def test_a_candle_that_file_and_api_lack_is_no_reason_to_search(raw: RawPartition) -> None:
     """A hole in the middle comes back empty: that says nothing of where the series begins or ends."""
     venue = Venue(rows([minute for minute in ALL if minute not in {25, 94}]))
-    csv = "\n".join(f"{row[0]},1,1,1,1,1,0,1,1,1,1,0" for row in venue.rows)
+    csv = file_of([minute for minute in ALL if minute not in {25, 94}])
     venue.files = [BulkFile(RANGE, "all.zip")]
     venue.pages_of_files = {"all.zip": Page(BTC, RANGE, NOW_MS, csv, Route.BULK)}
     walk(venue, raw)
     assert len(set(fetched(raw))) == 93
-    assert len(venue.asked) == 4, "two holes, each looked at twice"
+    compared = set(sample(BTC, RANGE, LIMIT * 60_000))
+    assert len([window for window in venue.asked if window not in compared]) == 4, "two holes, each looked at twice"
     assert not venue.searched
 
 

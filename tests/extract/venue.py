@@ -10,7 +10,7 @@ from typing import Any
 
 from etl.errors import SourceUnavailableError
 from etl.exchanges import EXCHANGES, Traits
-from etl.extract import Bounds, FetchReport, Page, RawPartition, Route, fetch_range
+from etl.extract import Bounds, FetchReport, OnPage, Page, RawPartition, Route, fetch_range
 from etl.extract.bulk import BulkFile
 from etl.series import Series, TimeRange
 from etl.timeframe import from_ms, to_ms
@@ -89,11 +89,17 @@ def rows(minutes: Sequence[int]) -> list[list[Any]]:
     return [kline(ORIGIN_MS + minute * 60_000) for minute in minutes]
 
 
-def walk(venue: Venue, raw: RawPartition, at_once: int = 4, known: Bounds | None = None) -> FetchReport:
+def walk(
+    venue: Venue,
+    raw: RawPartition,
+    at_once: int = 4,
+    known: Bounds | None = None,
+    on_page: OnPage = lambda page, candles: None,
+) -> FetchReport:
     """Fetch the partition from the venue."""
 
     async def run() -> FetchReport:
-        return await fetch_range(venue, raw, places=asyncio.Semaphore(at_once), known=known)
+        return await fetch_range(venue, raw, places=asyncio.Semaphore(at_once), known=known, on_page=on_page)
 
     return asyncio.run(run())
 

@@ -19,16 +19,20 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from sqlalchemy import select
 
 from etl.audit import audit, is_sound
+from etl.extract.sampling import sample
 from etl.fetching import open_exchange
 from etl.ingest import ingest
 from etl.replay import FaultPlan, MadeUpMarket, RecordedMarket, ReplayServer
-from etl.schema import CANDLE_SCHEMA, Origin, to_columns
+from etl.schema import CANDLE_SCHEMA, Flag, Origin, to_columns
 from etl.series import Series, TimeRange
 from etl.settings import load_settings
 from etl.stores import Partition, Stores
-from etl.warehouse import known_series, read_candles
+from etl.timeframe import to_ms
+from etl.warehouse import known_series, read_candles, read_unplanned
+from etl.warehouse.tables import quarantine
 from tests.snapshots import archive_of, tables_of
 
 NEAR = Series.parse("binance:NEAR/USDT:1m")
@@ -82,16 +86,65 @@ def held(stores: Stores) -> pa.Table:
 def test_the_archive_of_a_real_month_equals_the_api(
     exchange: ReplayServer, stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A month comes as one file; the API, asked for the same, changes nothing."""
+    """A month comes as one file, held against twenty pages; the API, asked for the rest, changes nothing."""
     report = ingest(ready(stores), Partition(NEAR, MONTH), "by file")
     assert (report.rows, report.absent) == (MONTH.count(NEAR.timeframe), 0)
-    assert not exchange.windows, "nothing was asked of the API"
-    assert set(to_columns(held(stores))["source"]) == {Origin.BULK}
+    assert len(exchange.windows) == 20
+    columns = to_columns(held(stores))
+    compared = sum(window.count(NEAR.timeframe) for window in sample(NEAR, MONTH, 1000 * NEAR.timeframe.ms))
+    assert (columns["source"] == Origin.BULK).sum() == MONTH.count(NEAR.timeframe) - compared
+    assert not (columns["flags"] & Flag.BULK_DIFFERED).any()
+    exchange.windows.clear()
     monkeypatch.setenv("CHANDLER_EXCHANGES__BINANCE__BULK", "false")
     again = ingest(ready(stores), Partition(NEAR, MONTH), "by API")
     assert len(exchange.windows) == 44
     assert (again.new, again.revised) == (0, 0), "equal in every value"
     assert is_sound(audit(ready(stores)))
+
+
+def test_where_file_and_api_differ_the_api_is_right_and_somebody_is_told(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each candle that differs is flagged, with the file's row in quarantine; one notice, and a sound audit."""
+    market, series = MadeUpMarket(), Series.parse("binance:BTC/USDT:1m")
+    days = TimeRange(datetime(2026, 3, 3, tzinfo=UTC), datetime(2026, 3, 5, tzinfo=UTC))
+    faults = FaultPlan.parse(["file_differs:*"])
+    with ReplayServer(market, limits=False, faults=faults) as server:
+        monkeypatch.setenv("CHANDLER_EXCHANGES__BINANCE__BASE_URL", server.url)
+        monkeypatch.setenv("CHANDLER_EXCHANGES__BINANCE__BULK_URL", f"{server.url}/data")
+        report = ingest(ready(stores), Partition(series, days), "by file")
+        assert len(server.windows) == 4, "the rest of both files was asked for besides the samples"
+        ingest(ready(stores), Partition(series, days), "once more")
+    rows = market.rows(series.symbol, series.timeframe, days.start_ms, days.end_ms, 1 << 20)
+    by_day = (rows[:1440], rows[1440:])
+    differ = {row.open_time_ms for day in by_day for row in day[::50] if row.close != row.low}
+    with stores.warehouse.begin() as connection:
+        columns = to_columns(read_candles(connection, known_series(connection)[series], days))
+        refused = connection.execute(select(quarantine.c.rule, quarantine.c.open_time)).all()
+        (alert,) = read_unplanned(connection)
+    assert columns["close"].tolist() == [float(row.close or "nan") for row in rows]
+    assert report.revised == 0
+    is_flagged = (columns["flags"] & Flag.BULK_DIFFERED) != 0
+    assert set(columns["open_time"][is_flagged].tolist()) == differ
+    assert len(differ) > 50
+    assert {(rule, to_ms(at)) for rule, at in refused} == {("superseded", at) for at in differ}
+    assert (alert.kind, alert.severity, alert.symbol) == ("bulk_differs", "low", "BTC/USDT")
+    assert alert.notice is not None
+    assert f"{len(differ)} candles of the exchange's archives differ from its API" in alert.notice.title
+    assert is_sound(audit(ready(stores)))
+
+
+def test_what_a_file_lacks_the_api_has(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is cut short, and agrees with its checksum, is no difference: the rest is asked for."""
+    series = Series.parse("binance:BTC/USDT:1m")
+    days = TimeRange(datetime(2026, 3, 3, tzinfo=UTC), datetime(2026, 3, 5, tzinfo=UTC))
+    with ReplayServer(MadeUpMarket(), limits=False, faults=FaultPlan.parse(["file_cut:*"])) as server:
+        monkeypatch.setenv("CHANDLER_EXCHANGES__BINANCE__BASE_URL", server.url)
+        monkeypatch.setenv("CHANDLER_EXCHANGES__BINANCE__BULK_URL", f"{server.url}/data")
+        report = ingest(ready(stores), Partition(series, days), "test")
+    assert (report.rows, report.absent, report.quarantined) == (2880, 0, 0)
+    with stores.warehouse.begin() as connection:
+        assert read_unplanned(connection) == []
 
 
 @pytest.mark.parametrize("fault", ["wrong_checksum", "http_500", "truncated"])
