@@ -158,8 +158,10 @@ class TimeRange:
             raise ValueError("a TimeRange needs aware bounds")
         if self.start >= self.end:
             raise ValueError(f"a TimeRange needs start < end, not {self.start} and {self.end}")
-        object.__setattr__(self, "start", self.start.astimezone(UTC))
-        object.__setattr__(self, "end", self.end.astimezone(UTC))
+        for name, bound in (("start", self.start), ("end", self.end)):
+            if bound.tzinfo is not UTC:
+                in_utc = bound.astimezone(UTC) if bound.utcoffset() else bound.replace(tzinfo=UTC)
+                object.__setattr__(self, name, in_utc)
 
     def __str__(self) -> str:
         return f"[{self.start:%Y-%m-%d %H:%M}, {self.end:%Y-%m-%d %H:%M})"

@@ -9,6 +9,7 @@ import math
 import re
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import cached_property
 
 from etl.errors import ConfigError
 
@@ -42,7 +43,7 @@ class Timeframe(StrEnum):
     H12 = "12h"
     D1 = "1d"
 
-    @property
+    @cached_property
     def ms(self) -> int:
         """The width in milliseconds."""
         return int(self.value[:-1]) * _UNIT_MS[self.value[-1]]

@@ -6,13 +6,12 @@ lock.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select
-from sqlalchemy.dialects.postgresql import Range
+from sqlalchemy import Connection, func, select
 
 from etl.errors import StoreError
 from etl.probing import is_settled, next_probe
@@ -20,12 +19,16 @@ from etl.schema import UNLOADED, AbsenceKind
 from etl.series import Series, TimeRange, clip
 from etl.timeframe import Timeframe
 from etl.warehouse import tables
+from etl.warehouse.absence_rows import delete_rows, insert_changes, insert_rows, read_rows, update_rows
 from etl.warehouse.overlay import overlay
-from etl.warehouse.tables import absence_changes, absences, to_sql_range
+from etl.warehouse.tables import absences
 
-_COLUMNS = tuple(
-    absences.c[field] for field in ("span", "kind", "evidence", "first_seen", "asked_at", "probes", "next_probe")
+ABSENCE_COLUMNS = (
+    func.lower(absences.c.span),
+    func.upper(absences.c.span),
+    *(absences.c[field] for field in ("kind", "evidence", "first_seen", "asked_at", "probes", "next_probe")),
 )
+"""What `to_absence` takes."""
 
 _NOT_REQUESTED = "it lies between loaded ranges, and no run has requested it"
 
@@ -65,11 +68,9 @@ class Absence:
 
 def read_absences(connection: Connection, series_id: int, time_range: TimeRange | None = None) -> list[Absence]:
     """Return the absences that overlap `time_range`, whole, ascending; without a range all of the series."""
-    own = absences.c
-    query = select(*_COLUMNS).where(own.series_id == series_id).order_by(own.span)
-    if time_range is not None:
-        query = query.where(own.span.op("&&")(to_sql_range(time_range)))
-    return [to_absence(*row) for row in connection.execute(query)]
+    return [
+        to_absence(start, end, kind, *rest) for start, end, kind, *rest in read_rows(connection, series_id, time_range)
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +195,7 @@ def due_absences(connection: Connection, exchange: str, now: datetime) -> dict[S
     """Return what is to be asked for again by `now`, by series, ascending; the series that waits longest first."""
     own, series = absences.c, tables.series.c
     query = (
-        select(series.exchange, series.symbol, series.timeframe, *_COLUMNS)
+        select(series.exchange, series.symbol, series.timeframe, *ABSENCE_COLUMNS)
         .join(tables.series, own.series_id == series.id)
         .where(series.exchange == exchange, own.next_probe <= now)
         .order_by(own.next_probe)
@@ -221,10 +222,10 @@ def _asked(span: TimeRange, old: Absence | None, new: Finding, asking: Asking) -
 
 def _judged(span: TimeRange, old: Absence, new: Finding | None, settle: timedelta) -> Absence:
     if new is None or (old.kind is new.kind and old.evidence == new.evidence) or old.asked_at is None:
-        return replace(old, span=span)
+        return old if span is old.span else replace(old, span=span)
     probes = old.probes if old.kind is new.kind else 0
     due = next_probe(new.kind, probes, span, old.asked_at, settle)
-    return replace(old, span=span, kind=new.kind, evidence=new.evidence, probes=probes, next_probe=due)
+    return Absence(span, new.kind, new.evidence, old.first_seen, old.asked_at, probes, due)
 
 
 def _rewrite(
@@ -238,24 +239,25 @@ def _rewrite(
     """Return the absences as they are now, and how many stretches are of another kind or held."""
     outside = [piece for absence in known for piece in _outside(absence, time_range)]
     settled = list(_joined(sorted([*outside, *inside], key=lambda absence: absence.span)))
-    kept = set(known) & set(settled)
-    _delete(connection, series_id, [absence for absence in known if absence not in kept])
-    _insert(connection, series_id, [absence for absence in settled if absence not in kept])
+    before, now = ({one.span.start: one for one in each} for each in (known, settled))
+    delete_rows(connection, series_id, [one for one in known if not _has_span(now, one.span)])
+    is_there = [_has_span(before, one.span) for one in settled]
+    altered = [one for one, there in zip(settled, is_there, strict=True) if there and one != before[one.span.start]]
+    update_rows(connection, series_id, altered)
+    insert_rows(connection, series_id, [one for one, there in zip(settled, is_there, strict=True) if not there])
     changes = [
-        {
-            "series_id": series_id,
-            "span": to_sql_range(span),
-            "kind_before": old.kind.value,
-            "kind_after": None if new is None else new.kind.value,
-            "evidence": "the candles are there now" if new is None else new.evidence,
-            "run": run,
-        }
+        (span, old, new)
         for span, old, new in overlay(known, settled)
         if old is not None and (new is None or new.kind is not old.kind)
     ]
-    if changes:
-        connection.execute(insert(absence_changes), changes)
+    insert_changes(connection, series_id, changes, run)
     return settled, len(changes)
+
+
+def _has_span(by_start: Mapping[datetime, Absence], span: TimeRange) -> bool:
+    """Return whether there is an absence of just that span."""
+    one = by_start.get(span.start)
+    return one is not None and one.span.end == span.end
 
 
 def _joined(pieces: Iterable[Absence]) -> Iterator[Absence]:
@@ -285,14 +287,18 @@ def _read_around(connection: Connection, series_id: int, timeframe: Timeframe, t
     return read_absences(connection, series_id, wider)
 
 
-def to_absence(span: Range[datetime], kind: str, *rest: Any) -> Absence:
-    """Return the absence of a row: span, kind, and the other fields in their order."""
-    if span.lower is None or span.upper is None:
-        raise StoreError(f"an absence without bounds is recorded: {span}; delete it and ingest its range again")
-    return Absence(TimeRange(span.lower, span.upper), AbsenceKind(kind), *rest)
+def to_absence(start: datetime | None, end: datetime | None, kind: str, *rest: Any) -> Absence:
+    """Return the absence of a row: the bounds of its span, its kind, and the other fields in their order."""
+    if start is None or end is None:
+        raise StoreError(
+            f"an absence without bounds is recorded: {start} to {end}; delete it, and ingest its range again"
+        )
+    return Absence(TimeRange(start, end), AbsenceKind(kind), *rest)
 
 
 def _clipped(absence: Absence, time_range: TimeRange) -> Absence | None:
+    if time_range.start <= absence.span.start and absence.span.end <= time_range.end:
+        return absence
     span = clip(absence.span, time_range)
     return None if span is None else replace(absence, span=span)
 
@@ -306,28 +312,3 @@ def _outside(absence: Absence, time_range: TimeRange) -> Iterator[Absence]:
 
 def _earliest(*moments: datetime | None) -> datetime | None:
     return min((moment for moment in moments if moment is not None), default=None)
-
-
-def _delete(connection: Connection, series_id: int, gone: Sequence[Absence]) -> None:
-    if gone:
-        statement = delete(absences).where(absences.c.series_id == series_id, absences.c.span == bindparam("gone"))
-        connection.execute(statement, [{"gone": to_sql_range(absence.span)} for absence in gone])
-
-
-def _insert(connection: Connection, series_id: int, fresh: Sequence[Absence]) -> None:
-    if fresh:
-        rows = [
-            {
-                "series_id": series_id,
-                "span": to_sql_range(absence.span),
-                "kind": absence.kind.value,
-                "evidence": absence.evidence,
-                "seen": absence.first_seen,
-                "asked_at": absence.asked_at,
-                "probes": absence.probes,
-                "next_probe": absence.next_probe,
-            }
-            for absence in fresh
-        ]
-        seen = func.coalesce(bindparam("seen", type_=absences.c.first_seen.type), func.now())
-        connection.execute(insert(absences).values(first_seen=seen), rows)

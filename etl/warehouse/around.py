@@ -12,7 +12,6 @@ import psycopg
 import pyarrow as pa
 from numpy.typing import NDArray
 from psycopg import sql
-from sqlalchemy.dialects.postgresql import Range
 
 from etl.schema import CANDLE_COLUMNS, from_columns
 from etl.series import TimeRange
@@ -181,8 +180,9 @@ def _to_absence(
     probes: int,
     due: str | None,
 ) -> Absence:
-    span = Range(_moment(lower), _moment(upper))
-    return to_absence(span, kind, evidence, _moment(seen), _moment(asked), probes, _moment(due))
+    return to_absence(
+        _moment(lower), _moment(upper), kind, evidence, _moment(seen), _moment(asked), probes, _moment(due)
+    )
 
 
 def _moment(text: str | None) -> datetime | None:

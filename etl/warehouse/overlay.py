@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import Protocol, TypeVar
 
 from etl.series import TimeRange
@@ -27,14 +28,30 @@ def overlay(ones: Sequence[_One], others: Sequence[_Other]) -> Iterator[tuple[Ti
         ones: Ascending and disjoint.
         others: Likewise.
     """
-    bounds = sorted({bound for each in (ones, others) for item in each for bound in (item.span.start, item.span.end)})
     i = j = 0
-    for start, end in zip(bounds, bounds[1:], strict=False):
-        while i < len(ones) and ones[i].span.end <= start:
-            i += 1
-        while j < len(others) and others[j].span.end <= start:
-            j += 1
-        one = ones[i] if i < len(ones) and ones[i].span.start <= start else None
-        other = others[j] if j < len(others) and others[j].span.start <= start else None
-        if one is not None or other is not None:
-            yield TimeRange(start, end), one, other
+    at: datetime | None = None  # up to where all is yielded
+    while i < len(ones) or j < len(others):
+        one, other = (ones[i] if i < len(ones) else None), (others[j] if j < len(others) else None)
+        starts = [
+            item.span.start if at is None else max(item.span.start, at) for item in (one, other) if item is not None
+        ]
+        start = min(starts)
+        here = one if one is not None and one.span.start <= start else None
+        there = other if other is not None and other.span.start <= start else None
+        end = min(_next_bound(item, start) for item in (one, other) if item is not None)
+        yield _span(here or there, start, end), here, there
+        at = end
+        i += one is not None and one.span.end <= end
+        j += other is not None and other.span.end <= end
+
+
+def _next_bound(item: Spanned, after: datetime) -> datetime:
+    """Return the first bound of a span after a moment before its end."""
+    return item.span.start if item.span.start > after else item.span.end
+
+
+def _span(item: Spanned | None, start: datetime, end: datetime) -> TimeRange:
+    """Return a range; that of the item if it is the same."""
+    if item is not None and item.span.start == start and item.span.end == end:
+        return item.span
+    return TimeRange(start, end)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date, timedelta
 from typing import Any
@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from psycopg.types.json import Jsonb
 from sqlalchemy import Connection, Row, select
 
-from etl.schema import RULE_FLAGS, UNLOADED, Flag
+from etl.schema import RULE_FLAGS, UNLOADED, AbsenceKind, Flag
 from etl.series import TimeRange, clip, united, utc_day
 from etl.timeframe import Timeframe, from_ms
 from etl.warehouse import tables
+from etl.warehouse.absences import Absence
 from etl.warehouse.around import Accounts, days_of, read_accounts
 from etl.warehouse.copying import COUNTED_COLUMNS
 from etl.warehouse.day_candles import DayCandle, day_slices, make_day_candles
@@ -39,6 +40,7 @@ WHERE series_id = %(series_id)s AND day = %(day)s AND open IS NULL
 """
 _CANDLE = ("open", "high", "low", "close", "volume")
 _RULES = [flag for flag in Flag if flag in RULE_FLAGS]
+_EPOCH = date(1970, 1, 1)
 _AT_ONCE = timedelta(days=366)  # so that memory does not grow with the range
 
 
@@ -164,12 +166,10 @@ def tally(
     """
     counted: defaultdict[date, Quality] = defaultdict(Quality)
     _count_candles(days, columns, counted)
-    for absence in accounts.absences:
-        for day, slots in _slots_by_day(absence.span, days, timeframe):
-            kinds = counted[day].absent
-            kinds[absence.kind] = kinds.get(absence.kind, 0) + slots
-            if absence.kind in UNLOADED:
-                counted[day].expected += slots
+    for (day, kind), slots in _absent_by_day(accounts.absences, days, timeframe).items():
+        counted[day].absent[kind] = slots
+        if kind in UNLOADED:
+            counted[day].expected += slots
     for span in accounts.covered:
         for day, slots in _slots_by_day(span, days, timeframe):
             counted[day].expected += slots
@@ -200,6 +200,23 @@ def _ascending(columns: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]
         return columns
     order = np.argsort(times, kind="stable")
     return {column.name: columns[column.name][order] for column in COUNTED_COLUMNS}
+
+
+def _absent_by_day(
+    absences: Sequence[Absence], days: TimeRange, timeframe: Timeframe
+) -> dict[tuple[date, AbsenceKind], int]:
+    """Return how many candles of each kind each day lacks; nearly all absences begin and end within a day."""
+    by_day: defaultdict[tuple[int, AbsenceKind], int] = defaultdict(int)
+    day_ms, width_ms, first_ms, end_ms = Timeframe.D1.ms, timeframe.ms, days.start_ms, days.end_ms
+    for absence in absences:
+        start, end = absence.span.start_ms, absence.span.end_ms
+        day = start // day_ms
+        if first_ms <= start and end <= min(end_ms, (day + 1) * day_ms):
+            by_day[day, absence.kind] += -(-end // width_ms) - -(-start // width_ms)
+        else:
+            for on, slots in _slots_by_day(absence.span, days, timeframe):
+                by_day[(on - _EPOCH).days, absence.kind] += slots
+    return {(_EPOCH + timedelta(days=day), kind): slots for (day, kind), slots in by_day.items() if slots}
 
 
 def _slots_by_day(span: TimeRange, days: TimeRange, timeframe: Timeframe) -> Iterator[tuple[date, int]]:

@@ -10,7 +10,7 @@ from etl.schema import AbsenceKind
 from etl.series import Series
 from etl.timeframe import Timeframe
 from etl.warehouse import tables
-from etl.warehouse.absences import Absence, to_absence
+from etl.warehouse.absences import ABSENCE_COLUMNS, Absence, to_absence
 from etl.warehouse.incident_tables import channels
 from etl.warehouse.tables import absences
 
@@ -20,9 +20,8 @@ _OPEN = (AbsenceKind.UNFETCHED.value, AbsenceKind.PENDING.value)
 def open_absences(connection: Connection) -> dict[Series, list[Absence]]:
     """Return what could not be fetched so far, or not be judged, by series, ascending."""
     own, series = absences.c, tables.series.c
-    fields = (own.span, own.kind, own.evidence, own.first_seen, own.asked_at, own.probes, own.next_probe)
     query = (
-        select(series.exchange, series.symbol, series.timeframe, *fields)
+        select(series.exchange, series.symbol, series.timeframe, *ABSENCE_COLUMNS)
         .join(tables.series, own.series_id == series.id)
         .where(own.kind.in_(_OPEN))
         .order_by(own.series_id, own.span)

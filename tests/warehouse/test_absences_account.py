@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
@@ -142,6 +144,44 @@ def test_every_slot_has_the_kind_that_was_said_last(
         for one, other in itertools.pairwise(recorded):
             assert one.span.end < other.span.start or one.kind is not other.kind, "neighbours of one kind are one"
         raise ZeroDivisionError  # leave nothing for the next example
+
+
+@pytest.mark.parametrize("count", [1, 500])
+def test_many_absences_take_as_few_statements_as_one(
+    count: int, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loaded, judged and loaded again, with each bit in its place: what they cost does not grow by round trips."""
+    sent: list[object] = []
+    execute = psycopg.Cursor.execute
+
+    def counted(cursor: psycopg.Cursor[Any], query: Any, *args: Any, **kwargs: Any) -> Any:
+        sent.append(query)
+        return execute(cursor, query, *args, **kwargs)
+
+    def many(*args: Any, **kwargs: Any) -> Any:
+        raise AssertionError("a statement for each row")
+
+    monkeypatch.setattr(psycopg.Cursor, "execute", counted)
+    monkeypatch.setattr(psycopg.Cursor, "executemany", many)
+    found = [Finding(_span(3 * n, 3 * n + 1), AbsenceKind.PENDING, f'it\'s "{n % 7}", {{said}}') for n in range(count)]
+    verdicts = [Finding(one.span, AbsenceKind.NO_TRADES, f"of {n % 5}, judged") for n, one in enumerate(found)]
+    asking = Asking(START + 30 * DAY + timedelta(microseconds=7), DAY, "load")
+    with stores.warehouse.begin() as connection:
+        series_id = ensure_series(connection, BTC)
+        sent.clear()
+        record_absences(connection, series_id, BTC.timeframe, _span(0, 3 * count), found, asking)
+        pending = read_absences(connection, series_id)
+        assert [(one.span, one.kind, one.evidence) for one in pending] == [
+            (one.span, one.kind, one.evidence) for one in found
+        ]
+        assert {(one.asked_at, one.probes, one.next_probe) for one in pending} == {(asking.asked_at, 0, None)}
+        assert record_verdicts(connection, series_id, BTC.timeframe, verdicts, DAY, "judge") == count
+        judged = read_absences(connection, series_id)
+        assert [(one.kind, one.evidence) for one in judged] == [(one.kind, one.evidence) for one in verdicts]
+        assert [one.first_seen for one in judged] == [one.first_seen for one in pending]
+        record_absences(connection, series_id, BTC.timeframe, _span(0, 3 * count), [], asking)
+        assert read_absences(connection, series_id) == []
+        assert len(sent) <= 12
 
 
 @given(kind=st.sampled_from(AbsenceKind), probes=st.integers(0, 60))
