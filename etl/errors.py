@@ -123,6 +123,10 @@ class StoreUnavailableError(StoreError):
     is_retryable = True
 
 
+class StoreLostError(StoreUnavailableError):
+    """The warehouse is away, or its disk is full: whatever else is under way cannot go on either."""
+
+
 class ModelError(ChandlerError):
     """A model cannot be trained, kept or used."""
 

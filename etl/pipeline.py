@@ -18,7 +18,7 @@ from itertools import zip_longest
 from typing import Protocol
 
 from etl.accounting import account_for_loads
-from etl.errors import ChandlerError, QuarantineLimitError
+from etl.errors import ChandlerError, QuarantineLimitError, StoreLostError
 from etl.extract import Page
 from etl.fetching import Exchange, open_exchange
 from etl.ingest import clean_pages, fetch_partition, load_sound
@@ -84,12 +84,28 @@ class Wanted:
 
 
 def ingest_all(stores: Stores, wanted: Wanted, watcher: Watcher) -> None:
-    """Ingest what is wanted and not there yet, and judge what is absent; failures are the watcher's."""
-    asyncio.run(_ingest_all(stores, wanted, watcher))
+    """Ingest what is wanted and not there yet, and judge what is absent; failures are the watcher's.
+
+    Raises:
+        StoreLostError: The warehouse is away, for all series; nothing else is begun.
+    """
+    try:
+        asyncio.run(_ingest_all(stores, wanted, watcher))
+    except BaseExceptionGroup as group:
+        lost, others = group.split(StoreLostError)
+        if lost is None or others is not None:
+            raise
+        raise _first_of(lost) from None
     for exchange in sorted({series.exchange for series in wanted.series}):
         for series, failure in account_for_loads(stores, exchange, wanted.run).failures.items():
             if series in wanted.series:
                 watcher.failed(series, failure)
+
+
+def _first_of(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 async def _ingest_all(stores: Stores, wanted: Wanted, watcher: Watcher) -> None:
@@ -114,6 +130,8 @@ async def _ingest_exchange(
             async with asyncio.TaskGroup() as group:
                 for _ in range(_ABREAST):
                     group.create_task(_work(stores, exchange, shared, wanted.run, watcher, loader, failed))
+    except StoreLostError:
+        raise
     except ChandlerError as error:
         for series in members:
             watcher.failed(series, error)
@@ -147,35 +165,45 @@ async def _work(
     loader: ThreadPoolExecutor,
     failed: set[Series],
 ) -> None:
-    def clean_and_load(partition: Partition) -> tuple[LoadReport, QuarantineLimitError | None]:
+    for job in jobs:
+        series = job.partition.series
+        if series in failed:
+            continue
+        try:
+            error = await _ingest_job(stores, exchange, job, run, watcher, loader)
+        except StoreLostError:
+            raise
+        except ChandlerError as problem:
+            if series not in failed:
+                failed.add(series)
+                watcher.failed(series, problem)
+        else:
+            if error is not None:
+                watcher.failed(series, error)
+
+
+async def _ingest_job(
+    stores: Stores, exchange: Exchange, job: _Job, run: str, watcher: Watcher, loader: ThreadPoolExecutor
+) -> QuarantineLimitError | None:
+    """Ingest a partition once no other process works on it; return the error that its refused rows are, if too many."""
+    partition = job.partition
+
+    def arrived(page: Page, candles: int) -> None:
+        watcher.arrived(partition, candles, *exchange.budget.use())
+
+    def clean_and_load() -> tuple[LoadReport, QuarantineLimitError | None]:
         clean_pages(stores, partition, run)
         return load_sound(stores, partition, run)
 
-    for job in jobs:
-        partition = job.partition
-        if partition.series in failed:
-            continue
-
-        def arrived(page: Page, candles: int, partition: Partition = partition) -> None:
-            watcher.arrived(partition, candles, *exchange.budget.use())
-
-        try:
-            async with locking_partition(stores.warehouse, partition.series, partition.time_range):
-                if _is_loaded(stores, job):
-                    log.info("%s: already accounted for: another process has loaded it meanwhile", partition)
-                    watcher.left_out(partition)
-                    continue
-                await fetch_partition(stores, exchange, partition, arrived)
-                loading = asyncio.get_running_loop().run_in_executor(loader, clean_and_load, partition)
-                report, too_many_refused = await loading
-        except ChandlerError as error:
-            if partition.series not in failed:
-                failed.add(partition.series)
-                watcher.failed(partition.series, error)
-        else:
-            watcher.loaded(partition, report)
-            if too_many_refused is not None:
-                watcher.failed(partition.series, too_many_refused)
+    async with locking_partition(stores.warehouse, partition.series, partition.time_range):
+        if _is_loaded(stores, job):
+            log.info("%s: already accounted for: another process has loaded it meanwhile", partition)
+            watcher.left_out(partition)
+            return None
+        await fetch_partition(stores, exchange, partition, arrived)
+        report, error = await asyncio.get_running_loop().run_in_executor(loader, clean_and_load)
+    watcher.loaded(partition, report)
+    return error
 
 
 def _is_loaded(stores: Stores, job: _Job) -> bool:

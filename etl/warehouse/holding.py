@@ -13,7 +13,7 @@ from sqlalchemy import Connection, func, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import DBAPIError
 
-from etl.errors import ConfigError
+from etl.errors import ConfigError, StoreLostError
 from etl.series import Series
 from etl.warehouse import tables
 from etl.warehouse.database import Warehouse
@@ -147,6 +147,8 @@ def _was_committed(warehouse: Warehouse, transaction: str) -> bool:
                 return bool(status == "committed")
         if time.monotonic() > until:
             return False
+        with suppress(StoreLostError):
+            warehouse.revive()
         time.sleep(0.1)
 
 

@@ -250,7 +250,7 @@ def test_a_warehouse_that_is_not_there_is_a_clear_error(
     ("error", "says"),
     [
         (psycopg.errors.DeadlockDetected, "cannot do this just now.*run this again"),
-        (psycopg.errors.DiskFull, "cannot do this just now.*run this again"),
+        (psycopg.errors.DiskFull, "disk of the warehouse at .* is full; make room"),
         (psycopg.errors.QueryCanceled, "gave up what took too long.*ask for less"),
         (psycopg.errors.AdminShutdown, "does not answer.*start it"),
     ],

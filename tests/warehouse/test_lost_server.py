@@ -1,0 +1,128 @@
+"""A server that is killed, or whose disk is full: one error of ours that says so, and the embedded one comes back."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections import namedtuple
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from rich.console import Console
+from sqlalchemy import create_engine, text
+
+from etl import pipeline
+from etl.errors import StoreLostError
+from etl.pipeline import Wanted, ingest_all
+from etl.progress import Bars
+from etl.replay import MadeUpMarket, ReplayServer
+from etl.series import Series
+from etl.settings import Settings, load_settings
+from etl.stores import Stores
+from etl.warehouse import Warehouse, embedded, open_warehouse
+from tests.databases import folder_for_postgres
+from tests.markets import DAYS
+
+_Usage = namedtuple("_Usage", "total used free")
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    """A folder that the embedded server may live in."""
+    with folder_for_postgres() as made:
+        yield made
+
+
+@pytest.fixture
+def exchange() -> Iterator[ReplayServer]:
+    """A made-up market behind Binance's protocol."""
+    with ReplayServer(MadeUpMarket()) as server:
+        yield server
+
+
+def _no_room(path: Any) -> _Usage:
+    return _Usage(2**30, 2**30, 0)
+
+
+def test_a_killed_embedded_server_is_started_again(folder: Path) -> None:
+    """Whoever meets the loss is told once, by our error; the next transaction finds what was committed."""
+    settings = Settings(home=folder)
+    with open_warehouse(settings) as warehouse:
+        with warehouse.begin() as connection:
+            connection.execute(text("INSERT INTO series (exchange, symbol, timeframe) VALUES ('x', 'A/B', '1m')"))
+        first = _kill(folder / "postgres")
+        with pytest.raises(StoreLostError, match="does not answer.*run this again"), warehouse.begin() as connection:
+            connection.execute(text("SELECT 1"))
+        with warehouse.begin() as connection:
+            assert connection.execute(text("SELECT symbol FROM series")).scalars().all() == ["A/B"]
+        assert _pid_of(folder / "postgres") != first
+    assert not (folder / "postgres" / "postmaster.pid").exists(), "who leaves last stops the one that was started again"
+
+
+def test_a_full_disk_is_named_where_the_server_does_not_start(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What keeps it from starting is said, and what to do; without room, that there is none."""
+    broken = folder / "broken"
+    broken.mkdir()
+    (broken / "PG_VERSION").write_text("18\n")
+    monkeypatch.setattr(embedded, "_TRIES", 1)
+    with pytest.raises(StoreLostError, match="does not start.*see .*log"), embedded.embedded_postgres(broken, "any"):
+        pass
+    monkeypatch.setattr(shutil, "disk_usage", _no_room)
+    with (
+        pytest.raises(StoreLostError, match="disk of .* is full; make room"),
+        embedded.embedded_postgres(broken, "any"),
+    ):
+        pass
+
+
+def test_a_server_that_went_with_its_disk_is_not_said_to_be_merely_away(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that stopped since its disk is full is not to be started, but given room."""
+    data = folder / "data"
+    data.mkdir()
+    (data / "PG_VERSION").write_text("18\n")
+    warehouse = Warehouse(create_engine(f"postgresql+psycopg://postgres@/none?host={data}"))
+    with pytest.raises(StoreLostError, match="does not answer.*start it"), warehouse.begin():
+        pass
+    monkeypatch.setattr(shutil, "disk_usage", _no_room)
+    with pytest.raises(StoreLostError, match="disk of .* is full; make room"), warehouse.begin():
+        pass
+
+
+def test_a_lost_warehouse_ends_an_ingest_at_once(
+    stores: Stores, exchange: ReplayServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a hundred series none but the first is tried, and the error is told once."""
+    asked: list[Series] = []
+
+    async def lose(stores: Stores, exchange: Any, series: Series, *rest: Any) -> None:
+        asked.append(series)
+        raise StoreLostError("gone")
+
+    monkeypatch.setenv("CHANDLER_EXCHANGES__BINANCE__BASE_URL", exchange.url)
+    ready = replace(stores, settings=load_settings())
+    series = [Series.parse(f"binance:A{number}/USDT:1m") for number in range(100)]
+    monkeypatch.setattr(pipeline, "_planned", lose)
+    with Bars(series, Console(quiet=True)) as bars, pytest.raises(StoreLostError, match="gone"):
+        ingest_all(ready, Wanted(series, DAYS.start, DAYS.end, None, "lost"), bars)
+    assert len(asked) == 1
+    assert bars.outcome.failures == []
+
+
+def _pid_of(data: Path) -> int:
+    return int((data / "postmaster.pid").read_text(encoding="utf-8").split("\n", 1)[0])
+
+
+def _kill(data: Path) -> int:
+    """Kill the server, and wait until the kernel has taken it and what it served."""
+    pid = _pid_of(data)
+    family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    os.kill(pid, signal.SIGKILL)
+    psutil.wait_procs(family, timeout=60)
+    return pid
