@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,8 @@ from pydantic import ValidationError
 from etl.spelling import nearest
 
 Place = tuple[str, ...]
+FEEDS, EXCHANGE_TABLES = "feeds", "exchanges"
+"""Tables of feeds.toml that hold a table for each name: one with a mistake leaves the others."""
 _SHOWN = 60  # characters of a value
 _PREFIX = "Value error, "
 _LOGIN = re.compile(r"//[^/@\s]*@")  # who logs in where, in an address
@@ -50,6 +52,28 @@ def problems_of(error: ValidationError, known_keys: Callable[[Place], Iterable[s
         else:
             for line in in_our_words(detail).splitlines():
                 yield place, line
+
+
+def root_of(place: Place) -> Place:
+    """Return what is left out for a mistake: a whole feed or exchange, or else what stands at the top of the file."""
+    return place[: 2 if place[:1] in {(FEEDS,), (EXCHANGE_TABLES,)} else 1]
+
+
+def leave_out(content: dict[str, Any], faults: Iterable[Fault]) -> bool:
+    """Take out of the file's content what has a mistake; return whether anything was there to be taken out."""
+    is_changed = False
+    for root in {root_of(fault.place) for fault in faults if fault.place}:
+        table = content if len(root) == 1 else content.get(root[0], {})
+        if root[-1] in table:
+            del table[root[-1]]
+            is_changed = True
+    return is_changed
+
+
+def file_order(fault: Fault, feeds: Sequence[str]) -> tuple[bool, int]:
+    """Return by what mistakes are sorted: feeds last, as they stand in the file."""
+    name = fault.place[1] if fault.place[:1] == (FEEDS,) and len(fault.place) > 1 else ""
+    return bool(name), feeds.index(name) if name in feeds else -1
 
 
 def in_our_words(detail: Mapping[str, Any]) -> str:

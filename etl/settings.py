@@ -24,7 +24,7 @@ from etl.homes import HOME, likely_home, read_note
 from etl.keeping import Keep
 from etl.learning import Learning
 from etl.probing import SETTLE
-from etl.problems import Fault, Place, problems_of
+from etl.problems import EXCHANGE_TABLES, FEEDS, Fault, Place, file_order, leave_out, problems_of, root_of
 from etl.rules import Rules
 from etl.series import Series, check_is_loadable
 from etl.spelling import nearest
@@ -32,7 +32,6 @@ from etl.timeframe import to_ms
 from etl.toml_file import read_toml
 
 _ENVIRONMENT = "CHANDLER_"
-_FEEDS, _EXCHANGES = "feeds", "exchanges"
 
 
 class _Environment(EnvSettingsSource):
@@ -137,7 +136,7 @@ class Settings(BaseSettings):
         Raises:
             ConfigError: Those that are given are wrong.
         """
-        _refuse(fault for fault in self._faults if fault.place[:2] == (_EXCHANGES, name))
+        _refuse(fault for fault in self._faults if fault.place[:2] == (EXCHANGE_TABLES, name))
         return self.exchanges.get(name, ExchangeSettings())
 
     def rules_of(self, exchange: str) -> Rules:
@@ -192,7 +191,7 @@ class Settings(BaseSettings):
             ConfigError: There is none, or something is wrong with it.
         """
         if name not in self.feeds:
-            _refuse(fault for fault in self._faults if fault.place[:2] == (_FEEDS, name))
+            _refuse(fault for fault in self._faults if fault.place[:2] == (FEEDS, name))
         if name not in self.feeds:
             raise ConfigError(f"no feed {name!r} in {feeds_path()}{nearest(name, self.feeds)}")
         return self.feeds[name]
@@ -227,7 +226,7 @@ def load_settings(path: Path | None = None, **overrides: Any) -> Settings:
         ConfigError: Something is wrong that is of more than a feed or an exchange; a line for each such mistake.
     """
     settings = load_what_is_right(path, **overrides)
-    if any(fault.place[:1] not in {(_FEEDS,), (_EXCHANGES,)} for fault in settings.faults):
+    if any(fault.place[:1] not in {(FEEDS,), (EXCHANGE_TABLES,)} for fault in settings.faults):
         settings.check()
     return settings
 
@@ -254,26 +253,26 @@ def load_what_is_right(path: Path | None = None, **overrides: Any) -> Settings:
     path = path or feeds_path()
     read = read_toml(path, "CHANDLER_FEEDS")
     content, faults = read.content, list(read.faults)
-    for name in (_FEEDS, _EXCHANGES):
+    for name in (FEEDS, EXCHANGE_TABLES):
         if isinstance(content.get(name), dict):
             content[name] = dict(content[name])
-    _leave_out(content, faults)
-    tables = dict(content[_FEEDS]) if isinstance(content.get(_FEEDS), dict) else {}
+    leave_out(content, faults)
+    tables = dict(content[FEEDS]) if isinstance(content.get(FEEDS), dict) else {}
     while True:
         try:
             settings = Settings(**content)
             break
         except ValidationError as error:
             found = [Fault(place, problem, str(path)) for place, problem in problems_of(error, _known_keys)]
-            if not _leave_out(content, found):
+            if not leave_out(content, found):
                 others = [one for one in faults if one.place not in {two.place for two in found}]
                 _refuse([*others, *(Fault((), one.problem, _variable(one.place)) for one in found)])
             faults += found
     faults += _faults_of_feeds(settings, tables, faults, str(path))
-    wrong = {_root(fault.place)[1] for fault in faults if len(_root(fault.place)) == 2 and fault.place[0] == _FEEDS}
+    wrong = {root_of(fault.place)[1] for fault in faults if len(root_of(fault.place)) == 2 and fault.place[0] == FEEDS}
     sound = {name: feed for name, feed in settings.feeds.items() if name not in wrong}
-    settings = settings.model_copy(update={_FEEDS: sound, **overrides})
-    settings._faults = tuple(sorted(faults, key=lambda one: _order(one, list(tables))))
+    settings = settings.model_copy(update={FEEDS: sound, **overrides})
+    settings._faults = tuple(sorted(faults, key=lambda one: file_order(one, list(tables))))
     settings._left_out = {name: tables[name] for name in wrong.intersection(tables) if isinstance(tables[name], dict)}
     return _with_stack(settings)
 
@@ -295,7 +294,7 @@ def _with_stack(settings: Settings) -> Settings:
 
 def _faults_of_feeds(settings: Settings, tables: Mapping[str, Any], known: Sequence[Fault], origin: str) -> list[Fault]:
     """Return what is wrong with the values of feeds, in those too that something else is wrong with."""
-    wrong = {fault.place[1] for fault in known if fault.place[:1] == (_EXCHANGES,) and len(fault.place) > 1}
+    wrong = {fault.place[1] for fault in known if fault.place[:1] == (EXCHANGE_TABLES,) and len(fault.place) > 1}
 
     def traits_of(exchange: str) -> Traits:
         if exchange in wrong:
@@ -303,43 +302,21 @@ def _faults_of_feeds(settings: Settings, tables: Mapping[str, Any], known: Seque
         return settings.traits(exchange)
 
     return [
-        Fault((_FEEDS, name), problem, origin)
+        Fault((FEEDS, name), problem, origin)
         for name, table in tables.items()
         for problem in feed_problems(name, table if isinstance(table, dict) else {}, traits_of)
     ]
-
-
-def _root(place: Place) -> Place:
-    """Return what is left out for a mistake: a whole feed or exchange, or else what stands at the top of the file."""
-    return place[: 2 if place[:1] in {(_FEEDS,), (_EXCHANGES,)} else 1]
-
-
-def _leave_out(content: dict[str, Any], faults: Iterable[Fault]) -> bool:
-    """Take out of the file's content what has a mistake; return whether anything was there to be taken out."""
-    is_changed = False
-    for root in {_root(fault.place) for fault in faults if fault.place}:
-        table = content if len(root) == 1 else content.get(root[0], {})
-        if root[-1] in table:
-            del table[root[-1]]
-            is_changed = True
-    return is_changed
 
 
 def _variable(place: Place) -> str:
     return _ENVIRONMENT + "__".join(place).upper()
 
 
-def _order(fault: Fault, feeds: Sequence[str]) -> tuple[bool, int]:
-    """Return by what mistakes are sorted: feeds last, as they stand in the file."""
-    name = fault.place[1] if fault.place[:1] == (_FEEDS,) and len(fault.place) > 1 else ""
-    return bool(name), feeds.index(name) if name in feeds else -1
-
-
 def _known_keys(place: Place) -> Iterable[str]:
     if len(place) == 1:
         return Settings.model_fields
     tables: Mapping[str, type[BaseModel]] = {
-        _FEEDS: Feed,
+        FEEDS: Feed,
         "series": SeriesSettings,
         "rules": Rules,
         "keep": Keep,
