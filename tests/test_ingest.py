@@ -89,3 +89,15 @@ def test_a_late_correction_is_found_and_leaves_a_revision(stores: Stores, monkey
         (candle,) = [row for row in tables["candles"] if row[1] == revision[1]]
         assert candle[5] != revision[6], "the close changed"
         assert is_sound(audit(stores))
+
+
+def test_a_symbol_that_is_not_ascii_goes_the_whole_way(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the exchange's list over real HTTP into both stores, and found again by what lies in the archive."""
+    series = Series.parse("binance:币安人生/USDT:1h")
+    with ReplayServer(MadeUpMarket(symbols=[series.symbol, "BTC/USDT"])) as server:
+        monkeypatch.setenv("CHANDLER_EXCHANGES__BINANCE__BASE_URL", server.url)
+        stores = Stores(load_settings(), stores.warehouse, stores.archive, stores.raw)
+        report = ingest(stores, Partition(series, day(2)), "run")
+    assert report.rows == 24
+    assert stores.archive.series() == [series]
+    assert is_sound(audit(stores))
