@@ -22,7 +22,7 @@ from rich.table import Table
 
 from etl.exchanges import EXCHANGES
 from etl.rules import Rules
-from etl.schema import Flag, Origin, to_columns
+from etl.schema import RULE_FLAGS, Flag, Origin, to_columns
 from etl.series import Series, TimeRange
 from etl.timeframe import Timeframe
 from etl.validate import ReceivedRows, clean, find_absences, flag_candles
@@ -116,7 +116,7 @@ def ours_from_text(pages: list[str], month: int) -> Outcome:
 
 def outcome(candles: Any, month: int) -> Outcome:
     """Flag candles and find what is missing: how many are accepted, flagged, absent."""
-    flags = flag_candles(candles, Timeframe.M1, RULES)
+    flags = flag_candles(candles, Timeframe.M1, RULES) & np.int16(RULE_FLAGS)
     absent = find_absences(to_columns(candles)["open_time"], span_of(month), Timeframe.M1)
     return len(flags), int((flags != 0).sum()), sum(one.count(Timeframe.M1) for one in absent)
 
@@ -155,11 +155,12 @@ def in_pandas(rows: Received, month: int) -> Outcome:
     span = span_of(month)
     grid = frame.set_index("at").reindex(pd.date_range(span.start, span.end, freq="1min", inclusive="left"))
 
-    def stands_out(values: Any, limit: float, least: float = 0.0, most: float = np.inf) -> Any:
-        width = (RULES.lookback - 1) // 2
+    def stands_out(gridded: Any, limit: float, least: float = 0.0, most: float = np.inf) -> Any:
+        width, values = (RULES.lookback - 1) // 2, gridded.dropna()
         excess = values - values.rolling(width, min_periods=(width + 1) // 2).median().shift(1)
         spread = excess.abs().rolling(width, min_periods=(width + 1) // 2).median().shift(1)
-        return (excess > most) | ((excess > limit * 1.4826 * spread) & (excess > least))
+        strange = (excess > most) | ((excess > limit * 1.4826 * spread) & (excess > least))
+        return strange.reindex(gridded.index, fill_value=False)
 
     last = grid["close"].shift(1)
     known = last.fillna(grid["open"])

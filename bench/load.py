@@ -49,13 +49,15 @@ from etl.pipeline import LOADERS
 from etl.schema import from_columns, to_columns
 from etl.series import Series, TimeRange
 from etl.settings import Settings
-from etl.warehouse import Asking, Warehouse, begin_load, merge, open_warehouse
+from etl.timeframe import Timeframe
+from etl.warehouse import Asking, Lookback, Warehouse, begin_load, merge, open_warehouse
 from etl.warehouse.embedded import embedded_postgres
 
 
 def load(warehouse: Warehouse, name: str, span: TimeRange, candles: pa.Table) -> None:
     """Load one partition, all but the archive."""
-    with begin_load(warehouse, Series.parse(f"bench:{name}/USDT:1m"), span, "bench", 0) as under_way:
+    series, lookback = Series.parse(f"bench:{name}/USDT:1m"), Lookback(Timeframe.M1, 0, 0)
+    with begin_load(warehouse, series, span, "bench", lookback) as under_way:
         asking = Asking(datetime.now(UTC), timedelta(days=1), "bench")
         merged = merge(under_way.stored, candles)
         under_way.write(merged, absent=(), refused=(), asking=asking, archive_files=("bench.parquet",))

@@ -34,10 +34,11 @@ from etl.pipeline import LOADERS
 from etl.schema import AbsenceKind, from_columns, to_columns
 from etl.series import Series, TimeRange
 from etl.settings import Settings
-from etl.timeframe import from_ms
+from etl.timeframe import Timeframe, from_ms
 from etl.warehouse import (
     Asking,
     Finding,
+    Lookback,
     Warehouse,
     begin_load,
     driver_of,
@@ -69,7 +70,7 @@ def load_month(warehouse: Warehouse, series: Series, number: int, month: int) ->
     columns = to_columns(candles)
     columns["flags"][:: 2 * 1440] = 256
     fetched = from_columns({name: np.delete(values, slice(first, first + 30)) for name, values in columns.items()})
-    with begin_load(warehouse, series, span, f"history {month}", 0) as under_way:
+    with begin_load(warehouse, series, span, f"history {month}", Lookback(Timeframe.M1, 0, 0)) as under_way:
         absent = [Finding(outage, AbsenceKind.OUTAGE, "all 10 series of the exchange were silent")]
         asking = Asking(span.end + timedelta(days=30), timedelta(days=1), "bench")
         merged = merge(under_way.stored, fetched)

@@ -22,6 +22,7 @@ from etl.warehouse import (
     Finding,
     Load,
     LoadReport,
+    Lookback,
     Merge,
     begin_load,
     merge,
@@ -80,7 +81,7 @@ def put(
         series,
         time_range,
         run,
-        rules.lookback,
+        Lookback(series.timeframe, rules.lookback, rules.lookback_slots),
         read_archive=partial(stores.archive.read, series),
         first=first,
     ) as under_way:

@@ -10,8 +10,8 @@ from enum import StrEnum
 from etl.series import Series, TimeRange
 from etl.warehouse import Quality, Warehouse, known_series, read_quality
 
-COLUMNS = ("series", "when", "expected", "stored", "absent", "refused", "flagged", "revisions")
-NUMBERS = frozenset({"expected", "stored", "revisions"})
+COLUMNS = ("series", "when", "expected", "stored", "absent", "refused", "flagged", "unjudged", "revisions")
+NUMBERS = frozenset({"expected", "stored", "unjudged", "revisions"})
 
 
 class Period(StrEnum):
@@ -103,7 +103,7 @@ def _cells(series: str, when: str, quality: Quality) -> tuple[str, ...]:
     by_kind, by_rule, by_flag = (by_name(each) for each in (quality.absent, quality.refused, quality.flagged))
     return (
         *(series, when, f"{quality.expected:,}", f"{quality.stored:,}"),
-        *(by_kind, by_rule, by_flag, f"{quality.revisions:,}"),
+        *(by_kind, by_rule, by_flag, f"{quality.unjudged:,}", f"{quality.revisions:,}"),
     )
 
 

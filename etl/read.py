@@ -30,6 +30,7 @@ from etl.schema import (
     ColumnKind,
     empty_candles,
     from_columns,
+    to_column,
     to_columns,
 )
 from etl.series import Series, TimeRange, clip
@@ -37,6 +38,7 @@ from etl.settings import Settings, load_settings
 from etl.spelling import nearest, parse_moment
 from etl.validate import flag_candles
 from etl.warehouse import (
+    Lookback,
     Warehouse,
     begin_reading,
     known_series,
@@ -236,8 +238,12 @@ class _Reader:
         if self.as_of is None:
             return self._stored(time_range)
         # Flags of rules are no part of a revision: they follow from what was held, so they are found again.
-        reach = self.rules.lookback * self.series.timeframe.delta
-        stood = self._stored(TimeRange(time_range.start - reach, time_range.end))
+        lookback = Lookback(self.series.timeframe, self.rules.lookback, self.rules.lookback_slots)
+        near = time_range.start - lookback.near
+        stood = self._stored(TimeRange(near, time_range.end))
+        count = int(np.searchsorted(to_column(stood, "open_time"), time_range.start_ms))
+        if not lookback.suffices(stood.slice(0, count)):
+            stood = pa.concat_tables([self._stored(TimeRange(time_range.start - lookback.far, near)), stood])
         columns = to_columns(stood)
         bits = flag_candles(stood, self.series.timeframe, self.rules, self.splits_ms)
         flagged = from_columns({**columns, "flags": (columns["flags"] & np.int16(STATE_FLAGS)) | bits})

@@ -29,6 +29,7 @@ from etl.warehouse import (
     Finding,
     Listing,
     LoadReport,
+    Lookback,
     begin_load,
     covered_ranges,
     known_series,
@@ -167,7 +168,7 @@ def _load(stores: Stores, plan: SeriesPlan, file: ArchiveFile, span: TimeRange, 
         refused={},
     )
     asking = Asking(plan.asked_at or span.end, stores.settings.settle_of(series), REBUILT)
-    with begin_load(stores.warehouse, series, span, REBUILT, lookback=0) as under_way:
+    with begin_load(stores.warehouse, series, span, REBUILT, Lookback(series.timeframe, 0, 0)) as under_way:
         merged = merge(under_way.stored, candles)
         if not merged.candles.equals(candles):
             raise _DiffersError(

@@ -17,7 +17,8 @@ class Rules(BaseModel):
     """What the rules go by; the defaults are calibrated on recordings, see docs/performance.md.
 
     Attributes:
-        lookback: How many slots of the grid before a candle may have a say in its flags.
+        lookback: How many traded candles before a candle may have a say in its flags, ...
+        lookback_slots: ... if they open in so many slots of the grid before it.
         ohlc_tolerance_pct: By how much high and low may miss open and close; more is refused, less is flagged.
         price_limit: How many robust deviations an excursion from the previous close must stand out, and ...
         price_floor_pct: ... how wide it must be besides, at 1m; wider timeframes by the square root of their minutes.
@@ -33,6 +34,7 @@ class Rules(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     lookback: int = Field(default=120, ge=20, le=1440)
+    lookback_slots: int = Field(default=14_400, ge=20, le=100_000)
     ohlc_tolerance_pct: float = Field(default=0.1, ge=0, lt=100)
     price_limit: float = Field(default=10.0, gt=0)
     price_floor_pct: float = Field(default=1.75, gt=0)
@@ -53,7 +55,9 @@ class Rules(BaseModel):
         return names
 
     @model_validator(mode="after")
-    def _runs_fit_into_the_lookback(self) -> Self:
+    def _all_fits_into_the_lookback(self) -> Self:
+        if self.lookback > self.lookback_slots:
+            raise ValueError(f"lookback = {self.lookback} does not fit into lookback_slots = {self.lookback_slots}")
         for name in ("frozen_after", "zero_volume_after"):
             if getattr(self, name) > self.lookback:
                 raise ValueError(f"{name} = {getattr(self, name)} does not fit into lookback = {self.lookback}")

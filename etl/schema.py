@@ -19,8 +19,8 @@ SCHEMA_VERSION = 1
 class Flag(IntFlag):
     """What we add to a candle's values; bits of the column `flags`.
 
-    REVISED, FILLED, RELEASED, VALUE_DROPPED and BULK_DIFFERED say what has happened to a candle, the others what a
-    rule of `etl.validate` found in it.
+    REVISED, FILLED, RELEASED, VALUE_DROPPED and BULK_DIFFERED say what has happened to a candle, UNJUDGED that too few
+    traded before it for the rules about outliers, the others what a rule of `etl.validate` found in it.
     """
 
     REVISED = 1
@@ -35,10 +35,14 @@ class Flag(IntFlag):
     VALUE_DROPPED = 512
     NEW_COIN = 1024
     BULK_DIFFERED = 2048
+    UNJUDGED = 4096
 
 
 STATE_FLAGS = Flag.REVISED | Flag.FILLED | Flag.RELEASED | Flag.VALUE_DROPPED | Flag.BULK_DIFFERED
-RULE_FLAGS = ~STATE_FLAGS
+COMPUTED_FLAGS = ~STATE_FLAGS
+"""What follows from the stored candles, so that anyone can compute it again."""
+RULE_FLAGS = COMPUTED_FLAGS & ~Flag.UNJUDGED
+"""What is strange about a candle."""
 
 
 class Origin(IntEnum):

@@ -22,7 +22,7 @@ from etl.schema import Flag, from_columns
 from etl.series import Series, TimeRange
 from etl.stores import Stores
 from etl.timeframe import Timeframe, from_ms, to_ms
-from etl.warehouse import Asking, Warehouse, begin_load, ensure_series, merge, refresh_quality
+from etl.warehouse import Asking, Lookback, Warehouse, begin_load, ensure_series, merge, refresh_quality
 from etl.warehouse.copying import copy_in
 from etl.warehouse.reading import cursor_of
 from tests.conftest import BTC
@@ -129,7 +129,7 @@ def _load(stores: Stores, columns: dict[str, NDArray[Any]], span: TimeRange) -> 
     first, end = np.searchsorted(columns["open_time"], [span.start_ms, span.end_ms])
     candles = from_columns({name: values[first:end] for name, values in columns.items()})
     stores.archive.write(BTC, span, candles)
-    with begin_load(stores.warehouse, BTC, span, "test", 0) as load:
+    with begin_load(stores.warehouse, BTC, span, "test", Lookback(BTC.timeframe, 0, 0)) as load:
         asking = Asking(span.end + timedelta(days=9), timedelta(days=1), "test")
         files = [file.path for file in stores.archive.files(BTC)]
         load.write(merge(load.stored, candles), absent=(), refused=(), asking=asking, archive_files=files)

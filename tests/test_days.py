@@ -23,6 +23,7 @@ from etl.warehouse import (
     Asking,
     DayCandle,
     Finding,
+    Lookback,
     Quality,
     State,
     begin_load,
@@ -49,7 +50,7 @@ class Step:
     """A load of some slots, counted from START; `held` says which of them the exchange gives.
 
     Attributes:
-        lookback: How many slots around it a load looks at, so that days beyond it are read.
+        lookback: How many candles around it a load looks at, so that days beyond it are read.
     """
 
     first: int
@@ -103,7 +104,8 @@ def _load(stores: Stores, step: Step, number: int) -> None:
             **{"flags": np.zeros(n, np.int16), "source": np.ones(n, np.int16)},
         }
     )
-    with begin_load(stores.warehouse, ETH, span, "test", step.lookback) as under_way:
+    lookback = Lookback(ETH.timeframe, step.lookback, 4 * step.lookback)
+    with begin_load(stores.warehouse, ETH, span, "test", lookback) as under_way:
         merged = merge(under_way.stored, fetched)
         there = set(merged.candles.column("open_time").to_pylist())
         missing = [one for one in span.windows(SLOT_MS) if one.start not in there]

@@ -14,6 +14,7 @@ from etl.audit import audit, is_sound
 from etl.ingest import clean_pages, load
 from etl.judging import judge_loads
 from etl.quarantine import inspect, release
+from etl.rules import Rules
 from etl.stores import Partition, Stores
 from etl.warehouse import (
     bring_back,
@@ -98,16 +99,17 @@ def test_days_leave_wholly_or_not_at_all(stores: Stores) -> None:
 def test_a_load_into_what_was_retired_compares_with_what_was_there(loaded: Stores) -> None:
     """An equal candle changes nothing, another one leaves a revision of the value that the archive had kept."""
     before = tables_of(loaded)
-    retire(loaded, 8)
-    load_hours(loaded, BTC, 0, 48, 101.0)
-    load_hours(loaded, ETH, 0, 48)
+    retire(loaded, 10)
+    near = replace(loaded, settings=loaded.settings.model_copy(update={"rules": Rules(lookback_slots=150)}))
+    load_hours(near, BTC, 0, 48, 101.0)
+    load_hours(near, ETH, 0, 48)
     after = tables_of(loaded)
     assert len(after["revisions"]) == len(before["revisions"]) + 24
     assert {row[3] for row in after["revisions"] if row[0] == "BTC/USDT"} == {100.0}
     assert [row for row in after["candles"] if row[0] == "ETH/USDT" and row[1] < hours(48, 49).start] == [
         row for row in before["candles"] if row[0] == "ETH/USDT" and row[1] < hours(48, 49).start
     ]
-    assert retired_of(loaded) == [hours(168, 192)], "what a load looks at behind its range comes back as well"
+    assert retired_of(loaded) == [hours(216, 240)], "what a load looks at behind its range comes back as well"
     assert is_sound(audit(loaded))
 
 

@@ -80,8 +80,9 @@ def _touched(mending: Mending, account: SeriesAudit) -> Iterator[TimeRange]:
     """Yield the ranges of the archive files where something is wrong, or flags may follow from what is."""
     scope = mending.scope
     files = scope.stores.archive.files(scope.series)
-    reach = scope.stores.settings.rules_of(scope.series.exchange).lookback * scope.series.timeframe.delta
-    spans = [TimeRange(problem.time_range.start, problem.time_range.end + reach) for problem in account.problems]
+    spans = [
+        TimeRange(problem.time_range.start, problem.time_range.end + scope.lookback.far) for problem in account.problems
+    ]
     spans += account.unproven
     if mending.is_lost:
         spans += [file.span for file in files]

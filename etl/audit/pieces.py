@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import Enum, auto
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -13,17 +15,19 @@ from sqlalchemy import Connection
 
 from etl.audit.grid import Times, cut, lie_in, times_of
 from etl.errors import DataQualityError, StoreError, StoreUnavailableError
-from etl.schema import RULE_FLAGS, Flag, empty_candles, to_columns, value_hash
+from etl.schema import COMPUTED_FLAGS, Flag, empty_candles, to_columns, value_hash
 from etl.series import Series, TimeRange
 from etl.stores import Stores
 from etl.validate import flag_candles
 from etl.warehouse import (
     Absence,
     Checkpoint,
+    Lookback,
     read_absences,
     read_candles,
     read_candles_at_once,
     read_checkpoints,
+    read_far_before,
     rebuilt_spans,
     released_times,
     retired_ranges,
@@ -42,6 +46,12 @@ class Scope:
     series: Series
     series_id: int
 
+    @property
+    def lookback(self) -> Lookback:
+        """How much before a candle has a say in its flags."""
+        rules = self.stores.settings.rules_of(self.series.exchange)
+        return Lookback(self.series.timeframe, rules.lookback, rules.lookback_slots)
+
 
 class Fault(Enum):
     """What is wrong with an archive file as a whole."""
@@ -55,7 +65,7 @@ class Piece:
     """All that the stores hold of a range within one archive file.
 
     Attributes:
-        before: What is stored in the `lookback` slots before the range.
+        before: What is stored before the range and counts for flags in it.
         stored: What the warehouse holds, and of what was retired what the archive does: CANDLE_SCHEMA, ascending by
             open_time.
         archived: What the archive holds; None if its file has a fault.
@@ -85,8 +95,7 @@ class Piece:
 def read_piece(scope: Scope, span: TimeRange) -> Piece:
     """Read what the stores hold of `span`, which lies within one archive file."""
     connection, series_id = scope.connection, scope.series_id
-    lookback = scope.stores.settings.rules_of(scope.series.exchange).lookback
-    wider = TimeRange(span.start - lookback * scope.series.timeframe.delta, span.end)
+    wider = TimeRange(span.start - scope.lookback.near, span.end)
     candles = read_candles_at_once(connection, series_id, wider)
     first = int(np.searchsorted(times_of(candles), span.start_ms))
     archived, fault, complaint = _read_archive(scope, span)
@@ -94,7 +103,7 @@ def read_piece(scope: Scope, span: TimeRange) -> Piece:
     at_hand = empty_candles() if archived is None else archived
     return Piece(
         span=span,
-        before=_with_archived(scope, TimeRange(wider.start, span.start), candles.slice(0, first)),
+        before=_read_before(scope, span.start, candles.slice(0, first)),
         stored=with_retired(connection, series_id, span, stored, lambda part: cut(at_hand, part)),
         archived=archived,
         retired=retired,
@@ -113,12 +122,21 @@ def read_stored(scope: Scope, span: TimeRange) -> pa.Table:
     return _with_archived(scope, span, read_candles(scope.connection, scope.series_id, span))
 
 
-def _with_archived(scope: Scope, span: TimeRange, stored: pa.Table) -> pa.Table:
-    def read(part: TimeRange) -> pa.Table:
-        archived, _, _ = _read_archive(scope, part)
-        return empty_candles() if archived is None else archived
+def _read_before(scope: Scope, moment: datetime, stored: pa.Table) -> pa.Table:
+    lookback, read = scope.lookback, partial(_read_archived, scope)
+    near = _with_archived(scope, TimeRange(moment - lookback.near, moment), stored)
+    if lookback.suffices(near):
+        return near
+    return pa.concat_tables([read_far_before(scope.connection, scope.series_id, lookback, moment, read), near])
 
-    return with_retired(scope.connection, scope.series_id, span, stored, read)
+
+def _with_archived(scope: Scope, span: TimeRange, stored: pa.Table) -> pa.Table:
+    return with_retired(scope.connection, scope.series_id, span, stored, partial(_read_archived, scope))
+
+
+def _read_archived(scope: Scope, part: TimeRange) -> pa.Table:
+    archived, _, _ = _read_archive(scope, part)
+    return empty_candles() if archived is None else archived
 
 
 def _read_archive(scope: Scope, span: TimeRange) -> tuple[pa.Table | None, Fault | None, str]:
@@ -146,7 +164,7 @@ def right_flags(scope: Scope, piece: Piece, candles: pa.Table, *, is_lost: bool 
     around = pa.concat_tables([piece.before, candles])
     splits_ms = scope.stores.settings.splits_of(scope.series)
     found = flag_candles(around, scope.series.timeframe, rules, splits_ms)
-    bits = found[piece.before.num_rows :] & np.int16(RULE_FLAGS)
+    bits = found[piece.before.num_rows :] & np.int16(COMPUTED_FLAGS)
     columns = to_columns(candles)
     times, states = columns["open_time"], columns["flags"]
     is_revised = np.isin(times, piece.revised)

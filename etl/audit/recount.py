@@ -36,6 +36,7 @@ def recount(check: Check, days: TimeRange) -> dict[date, Quality]:
     flagged = {
         str(flag.name).lower(): _by_day(stored[(flags & flag) != 0], days) for flag in Flag if flag in RULE_FLAGS
     }
+    unjudged = _by_day(stored[(flags & Flag.UNJUDGED) != 0], days)
     held, revisions = _by_day(stored, days), _by_day(piece.revised, days)
     candles = _candles(piece.stored, days)
     refused = count_refused(scope.connection, scope.series_id, days)
@@ -48,6 +49,7 @@ def recount(check: Check, days: TimeRange) -> dict[date, Quality]:
             absent=_of_day(absent, number),
             refused=refused.get(day, {}),
             flagged=_of_day(flagged, number),
+            unjudged=int(unjudged[number]),
             revisions=int(revisions[number]),
             candle=candles[number],
         )

@@ -8,7 +8,7 @@ from etl.audit.check import Check
 from etl.audit.findings import by_loading, by_mending
 from etl.audit.grid import Times, lie_in, times_of
 from etl.audit.pieces import Fault, differing, right_flags
-from etl.schema import RULE_FLAGS, VALUE_COLUMNS, Flag, to_columns
+from etl.schema import COMPUTED_FLAGS, VALUE_COLUMNS, Flag, to_columns
 from etl.series import TimeRange
 from etl.warehouse import broken_revisions
 
@@ -69,7 +69,7 @@ def check_flags(check: Check) -> None:
     right = right_flags(check.scope, check.piece, check.piece.stored)
     wrong, lacking = flags & ~right, right & ~flags
     for mask, what in (
-        ((wrong | lacking) & np.int16(RULE_FLAGS), "candles have other flags than the rules find"),
+        ((wrong | lacking) & np.int16(COMPUTED_FLAGS), "candles have other flags than the rules find"),
         (wrong & np.int16(Flag.REVISED), "candles are flagged as revised and have no earlier value"),
         (lacking & np.int16(Flag.REVISED), "candles have earlier values and are not flagged as revised"),
         (wrong & np.int16(Flag.FILLED), "stored candles are flagged as made up"),

@@ -22,7 +22,7 @@ def quality_table(reports: Sequence[SeriesQuality]) -> Table:
     """Return a line for each period of each series, with sums; in colour where something is wrong."""
     table = new_table(*COLUMNS)
     for cells, quality in quality_rows(reports):
-        series, when, expected, stored, absent, refused, flagged, revisions = cells
+        series, when, expected, stored, absent, refused, flagged, unjudged, revisions = cells
         is_short = quality.expected != quality.stored + sum(quality.absent.values())
         table.add_row(
             series,
@@ -32,6 +32,7 @@ def quality_table(reports: Sequence[SeriesQuality]) -> Table:
             Text(absent, style=_colour_of(quality)),
             Text(refused, style="red" if quality.refused else ""),
             Text(flagged, style="yellow" if quality.flagged else ""),
+            unjudged,
             revisions,
             style="bold" if when == "sum" else "",
         )

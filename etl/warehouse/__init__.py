@@ -64,6 +64,7 @@ from etl.warehouse.loads import (
     unjudged_loads,
     unscored_loads,
 )
+from etl.warehouse.looking_back import Lookback, read_far_before
 from etl.warehouse.marks import (
     AbsenceMark,
     AnomalyMark,
@@ -228,6 +229,7 @@ __all__ = [
     "Load",
     "LoadReport",
     "LoggedLoad",
+    "Lookback",
     "Merge",
     "Quality",
     "Quarantined",
@@ -352,6 +354,7 @@ __all__ = [
     "read_extents",
     "read_features",
     "read_incident_changes",
+    "read_far_before",
     "read_last_candle",
     "read_listing",
     "read_messages",

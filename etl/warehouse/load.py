@@ -12,13 +12,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from etl.errors import StoreError
-from etl.schema import AbsenceKind, to_column, to_columns
+from etl.schema import AbsenceKind, empty_candles, to_column, to_columns
 from etl.series import Series, TimeRange, clip
 from etl.timeframe import from_ms, to_ms
 from etl.warehouse.absences import Asking, Finding, record_absences, record_not_requested
@@ -29,10 +31,11 @@ from etl.warehouse.database import Warehouse
 from etl.warehouse.holding import Held, holding
 from etl.warehouse.listings import write_listing
 from etl.warehouse.loads import LoadReport, write_load
+from etl.warehouse.looking_back import Lookback, read_far_after, read_far_before
 from etl.warehouse.merge import Merge
 from etl.warehouse.quality import Quality, refresh_quality, tally, write_quality
 from etl.warehouse.quarantine import QuarantineRow, leave_confirmed_alone, write_quarantine
-from etl.warehouse.retiring import ReadCandles, bring_back, with_retired
+from etl.warehouse.retiring import ReadCandles, bring_back, retired_ranges, with_retired
 from etl.warehouse.revising import reflag, revise
 
 
@@ -50,6 +53,8 @@ class Load:
     _wider: TimeRange
     _held: Held
     _known: Around
+    _far_before: pa.Table
+    _far_after: pa.Table
 
     @property
     def stored(self) -> pa.Table:
@@ -58,13 +63,13 @@ class Load:
 
     @property
     def before(self) -> pa.Table:
-        """What is stored in the `lookback` before the range."""
-        return self._between(self._wider.start, self.time_range.start)
+        """What is stored before the range and counts for flags in it."""
+        return pa.concat_tables([self._far_before, self._between(self._wider.start, self.time_range.start)])
 
     @property
     def after(self) -> pa.Table:
-        """What is stored in the `lookback` after it."""
-        return self._between(self.time_range.end, self._wider.end)
+        """What is stored after it and has flags that look back into it."""
+        return pa.concat_tables([self._between(self.time_range.end, self._wider.end), self._far_after])
 
     def _between(self, start: datetime, end: datetime) -> pa.Table:
         candles = self._known.candles
@@ -159,27 +164,44 @@ class Load:
         own = draft(span, timeframe, merged.candles, absences, archive_files, self.run, asked_at=asking.asked_at)
         renewal = renew(connection, series_id, timeframe, own, known.checkpoints)
         now = replace(known, absences=absences, covered=renewal.spans, refused=refused)
-        days, quality = self._count(merged, now)
+        days, quality, rest = self._count(merged, now)
         logged = {**logged, "is_announced": logged["is_announced"] or not (report.new or report.revised)}
         with self._held.driver.pipeline():
             write_checkpoints(connection, series_id, renewal)
             self._held.transaction = write_load(connection, series_id, span, self.run, report, **logged)
             write_quality(connection, series_id, days, quality)
+        if rest is not None:
+            refresh_quality(connection, series_id, timeframe, rest)
         self._record_holes(renewal.spans)
 
-    def _count(self, merged: Merge, accounts: Accounts) -> tuple[TimeRange, dict[date, Quality]]:
-        """Count the quality of the days of the range, and of what after it is flagged otherwise now."""
+    def _count(self, merged: Merge, accounts: Accounts) -> tuple[TimeRange, dict[date, Quality], TimeRange | None]:
+        """Count the quality of the days of the range, and of what after it is flagged otherwise now.
+
+        Returns:
+            The days, their quality, and what is flagged otherwise beyond the days that `accounts` tells of.
+        """
         span = self.time_range
         parts = (self.before, merged.candles, merged.after, self.after.slice(merged.after.num_rows))
-        stored = [*(to_columns(part, COUNTED_COLUMNS) for part in parts if part.num_rows), self._known.rest]
+        stored = [*(to_columns(part, COUNTED_COLUMNS) for part in parts if part.num_rows), self._rest()]
         columns = {column.name: np.concatenate([part[column.name] for part in stored]) for column in COUNTED_COLUMNS}
         later = to_column(merged.after, "open_time")
         end_ms = int(later[-1]) + self.series.timeframe.ms if len(later) else 0
-        days = days_of(TimeRange.from_ms(span.start_ms, max(span.end_ms, end_ms)))
+        touched = days_of(TimeRange.from_ms(span.start_ms, max(span.end_ms, end_ms)))
+        days = TimeRange(touched.start, min(touched.end, accounts.days.end))
+        beyond = TimeRange(days.end, touched.end) if days.end < touched.end else None
         revisions = Counter(accounts.revisions)
         revisions.update(from_ms(at).date() for at in to_column(merged.changed, "open_time").tolist())
         accounts = replace(accounts, revisions=revisions)
-        return days, tally(days, accounts, self.series.timeframe, columns)
+        return days, tally(days, accounts, self.series.timeframe, columns), beyond
+
+    def _rest(self) -> Mapping[str, NDArray[Any]]:
+        """Return what else is stored in the days of the range: what counts for flags is told of by itself."""
+        rest = self._known.rest
+        if not self._far_before.num_rows and not self._far_after.num_rows:
+            return rest
+        times = np.concatenate([to_column(far, "open_time") for far in (self._far_before, self._far_after)])
+        is_other = ~np.isin(rest["open_time"], times, assume_unique=True)
+        return {name: values[is_other] for name, values in rest.items()}
 
     def _record_holes(self, covered: Sequence[TimeRange]) -> None:
         """Record as not requested what lies between the loaded range and its neighbours."""
@@ -197,7 +219,7 @@ def begin_load(
     series: Series,
     time_range: TimeRange,
     run: str,
-    lookback: int,
+    lookback: Lookback,
     *,
     read_archive: ReadCandles = _no_archive,
     first: Callable[[Connection], object] | None = None,
@@ -209,7 +231,7 @@ def begin_load(
         series: Whose candles.
         time_range: The whole of what is loaded.
         run: What to call this run in revisions, quarantine and checkpoint.
-        lookback: How many slots of the grid before a candle the rules look at.
+        lookback: How much before a candle the rules look at.
         read_archive: Returns what the archive holds of a range; of days that it alone keeps the candles come back.
         first: What belongs into the transaction before anything is read.
 
@@ -217,20 +239,35 @@ def begin_load(
         StoreUnavailableError: The server cannot be reached or went away; see `holding`.
         StoreError: The archive does not have what it alone is to keep.
     """
-    reach = lookback * series.timeframe.delta
-    wider = TimeRange(time_range.start - reach, time_range.end + reach)
+    wider = TimeRange(time_range.start - lookback.near, time_range.end + lookback.near)
+    nothing = empty_candles()
     with holding(warehouse, series) as held:
         if first is not None:
             held.begin()
             first(held.connection)
-        known = _read(held, wider)
-        if any(one.is_retired and clip(one.time_range, days_of(wider)) for one in known.accounts.checkpoints):
-            bring_back(held.connection, held.series_id, TimeRange(time_range.start, wider.end), read_archive)
-            known = _read(held, wider)
-            # What lies before is looked at and never changed, so it need not come back for that.
-            whole = with_retired(held.connection, held.series_id, wider, known.candles, read_archive)
-            known = replace(known, candles=whole)
-        yield Load(series, time_range, run, _wider=wider, _held=held, _known=known)
+        load = Load(series, time_range, run, wider, held, _read(held, wider), nothing, nothing)
+        checkpoints = load._known.accounts.checkpoints
+        if any(one.is_retired and clip(one.time_range, days_of(wider)) for one in checkpoints):
+            load = _brought_back(load, TimeRange(time_range.start, wider.end), read_archive)
+        if not lookback.suffices(load.after) and any(one.time_range.end > wider.end for one in checkpoints):
+            far = TimeRange(wider.end, time_range.end + lookback.far)
+            if retired_ranges(held.connection, held.series_id, far):
+                load = _brought_back(load, far, read_archive)
+            load = replace(load, _far_after=read_far_after(held.connection, held.series_id, lookback, time_range.end))
+        if not lookback.suffices(load.before) and any(one.time_range.start < wider.start for one in checkpoints):
+            far_before = read_far_before(held.connection, held.series_id, lookback, time_range.start, read_archive)
+            load = replace(load, _far_before=far_before)
+        yield load
+
+
+def _brought_back(load: Load, span: TimeRange, read_archive: ReadCandles) -> Load:
+    """Bring back into the warehouse what of a range was retired, and return the load with what is known then."""
+    held = load._held
+    bring_back(held.connection, held.series_id, span, read_archive)
+    known = _read(held, load._wider)
+    # What lies before is looked at and never changed, so it need not come back for that.
+    whole = with_retired(held.connection, held.series_id, load._wider, known.candles, read_archive)
+    return replace(load, _known=replace(known, candles=whole))
 
 
 def _read(held: Held, wider: TimeRange) -> Around:

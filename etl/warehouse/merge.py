@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from etl.schema import (
     CANDLE_COLUMNS,
-    RULE_FLAGS,
+    COMPUTED_FLAGS,
     STATE_FLAGS,
     VALUE_COLUMNS,
     ColumnKind,
@@ -127,7 +127,7 @@ def with_flags(
 def _flagged(candles: pa.Table, bits: NDArray[np.int16]) -> tuple[pa.Table, NDArray[np.bool_]]:
     """Return the candles with the rules' bits, and where these are others than before."""
     columns = to_columns(candles)
-    flags = (columns["flags"] & np.int16(STATE_FLAGS)) | (bits & np.int16(RULE_FLAGS))
+    flags = (columns["flags"] & np.int16(STATE_FLAGS)) | (bits & np.int16(COMPUTED_FLAGS))
     return from_columns({**columns, "flags": flags}), flags != columns["flags"]
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from psycopg.types.json import Jsonb
 from sqlalchemy import Connection, Row, select
 
-from etl.schema import RULE_FLAGS, UNLOADED, AbsenceKind, Flag
+from etl.schema import COMPUTED_FLAGS, RULE_FLAGS, UNLOADED, AbsenceKind, Flag
 from etl.series import TimeRange, clip, united, utc_day
 from etl.timeframe import Timeframe, from_ms
 from etl.warehouse import tables
@@ -26,13 +26,13 @@ from etl.warehouse.reading import driver_of, read_counted
 _DELETE = "DELETE FROM quality WHERE series_id = %(series_id)s AND day >= %(start)s AND day < %(end)s"
 _WRITE = """
 INSERT INTO quality
-    (series_id, day, expected, stored, absent, refused, flagged, revisions, open, high, low, close, volume)
-VALUES (%(series_id)s, %(day)s, %(expected)s, %(stored)s, %(absent)s, %(refused)s, %(flagged)s, %(revisions)s,
-    %(open)s, %(high)s, %(low)s, %(close)s, %(volume)s)
+    (series_id, day, expected, stored, absent, refused, flagged, unjudged, revisions, open, high, low, close, volume)
+VALUES (%(series_id)s, %(day)s, %(expected)s, %(stored)s, %(absent)s, %(refused)s, %(flagged)s, %(unjudged)s,
+    %(revisions)s, %(open)s, %(high)s, %(low)s, %(close)s, %(volume)s)
 ON CONFLICT (series_id, day) DO UPDATE SET
     expected = excluded.expected, stored = excluded.stored, absent = excluded.absent, refused = excluded.refused,
-    flagged = excluded.flagged, revisions = excluded.revisions, open = excluded.open, high = excluded.high,
-    low = excluded.low, close = excluded.close, volume = excluded.volume
+    flagged = excluded.flagged, unjudged = excluded.unjudged, revisions = excluded.revisions, open = excluded.open,
+    high = excluded.high, low = excluded.low, close = excluded.close, volume = excluded.volume
 """
 _WRITE_CANDLE = """
 UPDATE quality SET open = %(open)s, high = %(high)s, low = %(low)s, close = %(close)s, volume = %(volume)s
@@ -53,6 +53,7 @@ class Quality:
         absent: By kind.
         refused: Rows in quarantine, by rule; those that were released are not among them.
         flagged: Candles by rule; one may be flagged by several.
+        unjudged: Candles that traded, and before which too few did for the rules about outliers.
         revisions: Values that were replaced.
         candle: Of one day: what is stored of it makes this; None if that is nothing, or an earlier version has counted.
     """
@@ -62,6 +63,7 @@ class Quality:
     absent: dict[str, int] = field(default_factory=dict)
     refused: dict[str, int] = field(default_factory=dict)
     flagged: dict[str, int] = field(default_factory=dict)
+    unjudged: int = 0
     revisions: int = 0
     candle: DayCandle | None = None
 
@@ -69,6 +71,7 @@ class Quality:
         """Count `other` in, all but its candle."""
         self.expected += other.expected
         self.stored += other.stored
+        self.unjudged += other.unjudged
         self.revisions += other.revisions
         for mine, theirs in ((self.absent, other.absent), (self.refused, other.refused), (self.flagged, other.flagged)):
             for name, count in theirs.items():
@@ -82,7 +85,7 @@ def read_quality(connection: Connection, series_id: int, time_range: TimeRange |
         time_range: Which days: all that it touches; without, all there are.
     """
     own = tables.quality.c
-    counts = (own.day, own.expected, own.stored, own.absent, own.refused, own.flagged, own.revisions)
+    counts = (own.day, own.expected, own.stored, own.absent, own.refused, own.flagged, own.unjudged, own.revisions)
     query = select(*counts, *(own[name] for name in _CANDLE)).where(own.series_id == series_id).order_by(own.day)
     if time_range is not None:
         days = days_of(time_range)
@@ -92,7 +95,7 @@ def read_quality(connection: Connection, series_id: int, time_range: TimeRange |
 
 def _to_quality(row: Row[Any]) -> Quality:
     candle = None if row.open is None else DayCandle(row.open, row.high, row.low, row.close, row.volume)
-    return Quality(row.expected, row.stored, row.absent, row.refused, row.flagged, row.revisions, candle)
+    return Quality(row.expected, row.stored, row.absent, row.refused, row.flagged, row.unjudged, row.revisions, candle)
 
 
 def days_without_candle(connection: Connection, series_id: int) -> list[TimeRange]:
@@ -124,7 +127,7 @@ def write_quality(connection: Connection, series_id: int, days: TimeRange, count
 
 
 def _to_row(series_id: int, day: date, quality: Quality) -> dict[str, Any]:
-    counts = {name: getattr(quality, name) for name in ("expected", "stored", "revisions")}
+    counts = {name: getattr(quality, name) for name in ("expected", "stored", "unjudged", "revisions")}
     by_name = {name: Jsonb(getattr(quality, name)) for name in ("absent", "refused", "flagged")}
     candle = {name: quality.candle and getattr(quality.candle, name) for name in _CANDLE}
     return {"series_id": series_id, "day": day, **counts, **by_name, **candle}
@@ -151,7 +154,8 @@ def _as_retired(
         for day, known in read_quality(connection, series_id, span).items():
             counted.setdefault(day, Quality())
             own = counted[day]
-            own.stored, own.flagged, own.candle = known.stored, known.flagged, known.candle
+            own.stored, own.candle = known.stored, known.candle
+            own.flagged, own.unjudged = known.flagged, known.unjudged
     return dict(sorted(counted.items()))
 
 
@@ -185,10 +189,11 @@ def _count_candles(days: TimeRange, columns: Mapping[str, NDArray[Any]], counted
     columns = _ascending(columns)
     for day, candle in make_day_candles(days, columns).items():
         counted[day].candle = candle
-    is_flagged = (columns["flags"] & np.int16(RULE_FLAGS)) != 0
+    is_flagged = (columns["flags"] & np.int16(COMPUTED_FLAGS)) != 0
     for day, own in day_slices(days, columns["open_time"]).items():
         counted[day].stored = own.stop - own.start
         flags = columns["flags"][own][is_flagged[own]]
+        counted[day].unjudged = int(np.count_nonzero(flags & np.int16(Flag.UNJUDGED)))
         for flag in _RULES if len(flags) else ():
             if count := np.count_nonzero(flags & np.int16(flag)):
                 counted[day].flagged[str(flag.name).lower()] = int(count)

@@ -220,6 +220,7 @@ quality = Table(
     Column("absent", JSONB, nullable=False, comment="expected and not stored, by kind"),
     Column("refused", JSONB, nullable=False, comment="rows in quarantine, by rule"),
     Column("flagged", JSONB, nullable=False, comment="candles, by rule"),
+    Column("unjudged", BigInteger, nullable=False, comment="candles that no rule about outliers could judge"),
     Column("revisions", BigInteger, nullable=False, comment="values that were replaced"),
     # Null where nothing is stored, and where an earlier version has counted the day.
     *(Column(name, Double) for name in ("open", "high", "low", "close", "volume")),

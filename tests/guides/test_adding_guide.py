@@ -37,13 +37,13 @@ def shown() -> dict[str, Any]:
 
 def test_the_rule_flags_what_it_says(shown: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """As a line of FLAGGING, with a bit in Flag, it flags one candle of a day and leaves the others alone."""
-    more = IntFlag("Flag", {**{flag.name or "": flag.value for flag in Flag}, "STUCK_CLOSE": 2048})
+    more = IntFlag("Flag", {**{flag.name or "": flag.value for flag in Flag}, "STUCK_CLOSE": 8192})
     monkeypatch.setattr(flags, "Flag", more)
     monkeypatch.setattr(flags, "FLAGGING", (*FLAGGING, Rule("stuck_close", Level.FLAG, shown["is_stuck_close"])))
     columns = to_columns(candles_over(TimeRange(DAYS.start, DAYS.end)))
     columns["close"][200] = columns["open"][200]
     found = flag_candles(from_columns(columns), Timeframe.M1, Rules())
-    assert np.flatnonzero(found & 2048).tolist() == [200]
+    assert np.flatnonzero(found & 8192).tolist() == [200]
 
 
 def test_the_scorer_keeps_the_contract(shown: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from etl.exchanges import EXCHANGES
 from etl.rules import Rules
-from etl.schema import RULE_FLAGS
+from etl.schema import COMPUTED_FLAGS
 from etl.series import TimeRange
 from etl.timeframe import Timeframe, from_ms, to_ms
 from etl.validate import FLAGGING, Cleaned, ReceivedRows, clean, flag_candles, flag_names
@@ -22,6 +22,7 @@ COUNT = 160
 # So strict that a third of all candles is flagged, and any value that counts wrongly shows.
 RULES = Rules(
     lookback=20,
+    lookback_slots=50,
     price_limit=1,
     price_floor_pct=0.001,
     volume_limit=1,
@@ -67,9 +68,13 @@ def test_no_flag_looks_ahead(seed: int, other: int, cut: int) -> None:
 
 @given(seed=seeds, start=st.integers(0, COUNT))
 def test_flags_need_no_more_than_the_lookback(seed: int, start: int) -> None:
-    """The flags of a range are exact given the candles of `lookback` slots before it."""
+    """The flags of a range are exact given `lookback` slots, and as many traded candles within `lookback_slots`."""
     columns, start_ms = wild(COUNT, seed), start * MINUTE_MS
-    with_context = within(columns, start_ms - RULES.lookback * MINUTE_MS, COUNT * MINUTE_MS)
+    traded_ms = columns["open_time"][(columns["volume"] > 0) & (columns["open_time"] < start_ms)]
+    reach_ms = start_ms - RULES.lookback_slots * MINUTE_MS
+    if len(traded_ms) >= RULES.lookback:
+        reach_ms = max(reach_ms, min(int(traded_ms[-RULES.lookback]), start_ms - RULES.lookback * MINUTE_MS))
+    with_context = within(columns, reach_ms, COUNT * MINUTE_MS)
     expected = {at_ms: flags for at_ms, flags in flags_of(columns).items() if at_ms >= start_ms}
     assert {at_ms: flags for at_ms, flags in flags_of(with_context).items() if at_ms >= start_ms} == expected
 
@@ -77,7 +82,7 @@ def test_flags_need_no_more_than_the_lookback(seed: int, start: int) -> None:
 def test_the_candles_of_these_tests_break_every_rule() -> None:
     """Else the laws above would say nothing of it; and no rule sets a bit that is another's or no rule's."""
     found = np.bitwise_or.reduce([flags for seed in range(30) for flags in flags_of(wild(COUNT, seed)).values()])
-    assert found == RULE_FLAGS
+    assert found == COMPUTED_FLAGS
     assert flag_names(int(found)) == tuple(rule.name for rule in FLAGGING)
 
 

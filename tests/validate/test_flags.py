@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from etl.rules import Rules
-from etl.schema import Flag
+from etl.schema import RULE_FLAGS, Flag
 from etl.timeframe import Timeframe, to_ms
 from etl.validate import FLAGGING, flag_candles
 from tests.validate.wild import MINUTE_MS, calm, to_table, wild
@@ -57,14 +57,18 @@ PLANTED = {
 }
 
 
+def found(columns: Columns, timeframe: Timeframe = Timeframe.M1, rules: Rules = RULES) -> NDArray[np.int16]:
+    """Return what the rules find strange, (n,) bits."""
+    return flag_candles(to_table(columns), timeframe, rules) & np.int16(RULE_FLAGS)
+
+
 @pytest.mark.parametrize("kind", PLANTED)
 def test_what_is_planted_is_flagged_and_nothing_else(kind: str) -> None:
     """In a quiet market each defect is flagged, a run from where it is long enough, and no candle around it."""
     flag, start, end = PLANTED[kind]
     expected = np.zeros(600, dtype=np.int16)
     expected[start:end] = flag
-    flags = flag_candles(to_table(plant(calm(600), kind, AT)), Timeframe.M1, RULES)
-    assert flags.tolist() == expected.tolist()
+    assert found(plant(calm(600), kind, AT)).tolist() == expected.tolist()
 
 
 def test_a_volatile_hour_is_held_to_its_own_measure() -> None:
@@ -73,7 +77,7 @@ def test_a_volatile_hour_is_held_to_its_own_measure() -> None:
     stirred = 1 + 0.01 * np.random.default_rng(1).random(600)
     columns["high"], columns["low"] = columns["high"] * stirred, columns["low"] / stirred
     columns["high"][AT] = columns["close"][AT - 1] * 1.02
-    assert not flag_candles(to_table(columns), Timeframe.M1, RULES).any()
+    assert not found(columns).any()
 
 
 def test_minutes_without_trades_do_not_make_the_others_strange() -> None:
@@ -84,50 +88,94 @@ def test_minutes_without_trades_do_not_make_the_others_strange() -> None:
     for name in ("open", "high", "low", "close"):
         columns[name] = np.full(600, 100.0)
     columns["high"][~is_empty] = 102.5
-    assert not flag_candles(to_table(columns), Timeframe.M1, RULES).any()
+    assert not found(columns).any()
 
 
+@pytest.mark.parametrize("lookback_slots", [22, 45, 1000])
 @pytest.mark.parametrize(("lookback", "width"), [(20, 9), (21, 10), (22, 10)])
-def test_a_candle_is_held_to_those_before_it_and_not_to_itself(lookback: int, width: int) -> None:
+def test_a_candle_is_held_to_those_before_it_and_not_to_itself(lookback: int, width: int, lookback_slots: int) -> None:
     """Outliers are what their definition says, candle by candle: a value looks back, and its deviation as far again.
 
     Both together, with the last close before the first value, fit into the lookback.
     """
     assert 2 * width + 1 <= lookback
     rules = Rules(
-        lookback=lookback, volume_limit=1.0, volume_floor=1.0, volume_ceiling=50.0, frozen_after=5, zero_volume_after=5
+        lookback=lookback,
+        lookback_slots=lookback_slots,
+        volume_limit=1.0,
+        volume_floor=1.0,
+        volume_ceiling=50.0,
+        frozen_after=5,
+        zero_volume_after=5,
     )
     for seed in range(5):
-        columns = wild(120, seed)
-        grid = np.full(120, np.nan)
-        grid[columns["open_time"] // MINUTE_MS] = columns["volume"]
-        logs = [np.log(v) if v > 0 else np.nan for v in grid]
-        excess = [logs[t] - median_before(logs, t, width) for t in range(120)]
-        spread = [1.4826 * median_before(np.abs(excess), t, width) for t in range(120)]
-        strange = {
-            t * MINUTE_MS for t in range(120) if excess[t] > np.log(50) or (excess[t] > 0 and excess[t] > spread[t])
-        }
+        columns = wild(200, seed)
+        traded = columns["volume"] > 0
+        times, logs = columns["open_time"][traded] // MINUTE_MS, np.log(columns["volume"][traded])
+        reach = (lookback_slots - 1) // 2
+        excess = [logs[k] - median_before(logs, times, k, width, reach) for k in range(len(logs))]
+        spread = [1.4826 * median_before(np.abs(excess), times, k, width, reach) for k in range(len(logs))]
+        strange = {k for k, off in enumerate(excess) if off > np.log(50) or (off > 0 and off > spread[k])}
         flags = flag_candles(to_table(columns), Timeframe.M1, rules)
-        assert set(columns["open_time"][flags & Flag.VOLUME_OUTLIER != 0].tolist()) == strange
+        assert set(np.flatnonzero(flags[traded] & Flag.VOLUME_OUTLIER).tolist()) == strange
+        assert (flags[traded] & Flag.UNJUDGED != 0).tolist() == np.isnan(spread).tolist()
+        assert not (flags[~traded] & Flag.UNJUDGED).any(), "what was not traded needs no judging"
 
 
-def median_before(values: Any, at: int, width: int) -> float:
-    """Return the median of the `width` values before `at`, of which half must be there."""
-    held = [value for value in values[max(0, at - width) : at] if not np.isnan(value)]
-    return float(np.median(held)) if 2 * len(held) >= width else float("nan")
+def median_before(values: Any, times: Any, at: int, width: int, reach: int) -> float:
+    """Return the median of the `width` values before `at` within `reach` slots, of which half must be known."""
+    before = range(max(0, at - width), at)
+    known = [values[k] for k in before if times[at] - times[k] <= reach and not np.isnan(values[k])]
+    return float(np.median(known)) if 2 * len(known) >= width else float("nan")
+
+
+@pytest.mark.parametrize("silent_pct", [50, 90, 98])
+@pytest.mark.parametrize("prints_empty", [False, True])
+def test_a_thin_market_is_judged_by_its_last_candles(silent_pct: int, prints_empty: bool) -> None:
+    """However far back they are: a wick and a burst are found where most minutes are silent, printed or not."""
+    count = 600 * 100 // (100 - silent_pct)
+    columns = calm(count, seed=silent_pct)
+    trades = np.random.default_rng(1).permutation(count)[:600]
+    is_silent = ~np.isin(np.arange(count), trades)
+    last = columns["close"][np.maximum.accumulate(np.where(is_silent, 0, np.arange(count)))]
+    for name in ("open", "high", "low", "close"):
+        columns[name][is_silent] = last[is_silent]
+    columns["volume"][is_silent] = 0.0
+    at = np.flatnonzero(~is_silent)[AT]
+    columns["low"][at] = min(columns["open"][at], columns["close"][at]) * 0.96
+    columns["volume"][at] = 1000 * np.median(columns["volume"][~is_silent])
+    kept = {name: values if prints_empty else values[~is_silent] for name, values in columns.items()}
+    flags = flag_candles(to_table(kept), Timeframe.M1, Rules(zero_volume_after=120, jump_pct=50))
+    traded = flags[kept["volume"] > 0]
+    assert traded[AT] & Flag.PRICE_OUTLIER
+    assert traded[AT] & Flag.VOLUME_OUTLIER
+    assert np.flatnonzero(traded & Flag.UNJUDGED).tolist() == list(range(60))
+    assert not (flags[kept["volume"] == 0] & Flag.UNJUDGED).any()
+
+
+def test_what_lies_too_far_back_judges_nothing() -> None:
+    """Candles a day apart at `1m` are too few within the limit: each is counted as not judged, and none flagged."""
+    columns = calm(300)
+    columns["open_time"] = columns["open_time"] * 1440
+    columns["volume"][200] *= 10_000
+    assert flag_candles(to_table(columns), Timeframe.M1, RULES).tolist() == [Flag.UNJUDGED] * 300
+    near = flag_candles(to_table(columns), Timeframe.M1, Rules(lookback_slots=100_000))
+    assert not near[60:200].any(), "the reach is a setting"
+    off = Rules(off=frozenset({"price_outlier", "volume_outlier"}))
+    assert not flag_candles(to_table(columns), Timeframe.M1, off).any(), "nothing is left unjudged by what is off"
 
 
 def test_a_wide_candle_of_a_wide_timeframe_is_no_outlier() -> None:
     """How far a price must move to be strange grows with the square root of the timeframe."""
     columns = plant(calm(600), "wick of 2 %", AT)
     columns["open_time"] = columns["open_time"] * 60
-    assert not flag_candles(to_table(columns), Timeframe.H1, RULES).any()
+    assert not found(columns, Timeframe.H1).any()
 
 
 def test_a_rule_that_is_off_flags_nothing() -> None:
     """The others still do."""
     columns = plant(calm(600), "jump of 5 %", AT)
-    flags = flag_candles(to_table(columns), Timeframe.M1, Rules(off=frozenset({"jump"})))
+    flags = found(columns, rules=Rules(off=frozenset({"jump"})))
     assert set(flags.tolist()) == {0, Flag.PRICE_OUTLIER}
 
 
@@ -145,7 +193,7 @@ def test_years_between_two_stretches_cost_nothing_and_mean_nothing() -> None:
 @pytest.mark.parametrize("count", [0, 1, 2, 29, 30, 59, 60])
 def test_a_few_candles_are_judged_by_few(count: int) -> None:
     """A series may be as short as it likes."""
-    assert flag_candles(to_table(calm(count)), Timeframe.M1, RULES).tolist() == [0] * count
+    assert flag_candles(to_table(calm(count)), Timeframe.M1, RULES).tolist() == [Flag.UNJUDGED] * count
 
 
 def recorded(path: Path) -> Columns:
@@ -168,15 +216,15 @@ def test_of_real_candles_few_are_flagged(real_data: Path, name: str) -> None:
     """Fewer than one in two thousand, crashes included; and yet what is planted in a quiet minute is found."""
     timeframe = Timeframe(name[-2:])
     columns = recorded(real_data / f"{name}.parquet")
-    flags = flag_candles(to_table(columns), timeframe, RULES)
+    flags = found(columns, timeframe)
     counts = [int(((flags & Flag[rule.name.upper()]) != 0).sum()) for rule in FLAGGING]
     assert 0 < sum(counts) < 0.0005 * len(flags)
     if timeframe is Timeframe.M1:
         at = quiet_minute(columns)
         for kind, (flag, *_) in PLANTED.items():
             here = {key: values[at - 300 : at + 200] for key, values in columns.items()}
-            found = flag_candles(to_table(plant(here, kind, 300)), timeframe, RULES)[300:]
-            assert (found & flag == flag).any(), kind
+            after = found(plant(here, kind, 300), timeframe)[300:]
+            assert (after & flag == flag).any(), kind
 
 
 def quiet_minute(columns: Columns) -> int:
@@ -217,7 +265,7 @@ def test_another_coin_under_the_same_name_begins_anew(late: int) -> None:
     unaware = flag_candles(to_table(both), Timeframe.M1, RULES)
     assert late or unaware[400] & Flag.JUMP, "which is what the split is there for"
     flags = flag_candles(to_table(both), Timeframe.M1, RULES, [split_ms])
-    assert flags[400] == Flag.NEW_COIN
+    assert flags[400] == Flag.NEW_COIN | Flag.UNJUDGED
     alone = flag_candles(to_table({name: values[late:] for name, values in new.items()}), Timeframe.M1, RULES)
     assert flags[401:].tolist() == alone[1:].tolist()
     assert flags[:400].tolist() == flag_candles(to_table(old), Timeframe.M1, RULES).tolist()

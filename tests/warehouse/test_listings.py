@@ -5,7 +5,7 @@ from __future__ import annotations
 from etl.series import TimeRange
 from etl.stores import Stores
 from etl.timeframe import from_ms, to_ms
-from etl.warehouse import Listing, begin_load, read_listing, read_status
+from etl.warehouse import Listing, Lookback, begin_load, read_listing, read_status
 from etl.warehouse.listings import write_listing
 from tests.conftest import BTC
 from tests.markets import START
@@ -16,7 +16,8 @@ END_MS = FIRST_MS + 60 * 60_000
 
 def test_an_end_is_kept_until_the_series_goes_on(stores: Stores) -> None:
     """What a load finds out stays; a load of the past says nothing of the end, one of a candle after it revokes it."""
-    with begin_load(stores.warehouse, BTC, TimeRange(START, from_ms(END_MS)), "test", 0) as load:
+    span = TimeRange(START, from_ms(END_MS))
+    with begin_load(stores.warehouse, BTC, span, "test", Lookback(BTC.timeframe, 0, 0)) as load:
         series_id = load.series_id
     for facts, ended_ms in (
         ({"first_ms": FIRST_MS, "end_ms": None, "last_ms": None}, None),
