@@ -25,6 +25,7 @@ from etl.series import Series, TimeRange
 from etl.stores import Partition, Stores
 from etl.timeframe import from_ms, to_ms
 from etl.warehouse import Finding, known_series, read_candles_at_once, record_verdicts
+from etl.warehouse import read_candles as read_stored
 from tests.candles import candle_tables
 from tests.conftest import BTC
 from tests.markets import START, kline, put_pages
@@ -57,12 +58,23 @@ def _loads(draw: st.DrawFn) -> list[tuple[int, int, dict[int, float]]]:
     return [(*draw(bounds), draw(prices)) for _ in range(draw(st.integers(2, 4)))]
 
 
+LATE: list[tuple[int, int, dict[int, float]]] = [
+    (0, SLOTS, {10: 120.0, 12: 100.0, 14: 100.0, 16: 100.0, 20: 100.0}),
+    (0, SLOTS, {9: 100.0, 10: 120.0, 11: 120.0, 19: 120.0}),  # two of the first are jumps now
+    (0, SLOTS, {9: 120.0, 19: 120.5, 20: 100.5}),  # of which one is none any more, and the other is revised
+]
+
+
 @given(loads=_loads(), number=st.integers(0, 10**6))
+@example(loads=LATE, number=10**7)
 @examples(suppress_health_check=[shared], max_examples=10)
 def test_a_reader_sees_again_what_was_there_at_a_moment(
     loads: list[tuple[int, int, dict[int, float]]], number: int, stores: Stores
 ) -> None:
-    """Whatever later loads added, revised or flagged: a read as of a moment is the read of that moment, bit for bit."""
+    """Whatever later loads added, revised or flagged: a read as of a moment is the read of that moment, bit for bit.
+
+    In SQL too, whose flags are those that stood then, and not what rules find again.
+    """
     series = Series.parse(f"binance:C{number}/USDT:1m")
     seen: list[tuple[datetime, pa.Table]] = []
     for one in loads:
@@ -72,6 +84,8 @@ def test_a_reader_sees_again_what_was_there_at_a_moment(
         seen.append((now, read_candles(series, WHOLE, settings=stores.settings)))
     for moment, candles in seen:
         assert read_candles(series, WHOLE, as_of=moment, settings=stores.settings).equals(candles)
+        with stores.warehouse.begin() as connection:
+            assert read_stored(connection, known_series(connection)[series], WHOLE, moment).equals(candles)
     ancient = seen[0][0] - timedelta(hours=1)
     assert read_candles(series, WHOLE, as_of=ancient, settings=stores.settings).num_rows == 0
 
@@ -204,7 +218,7 @@ def test_a_frame_holds_what_the_table_does(stores: Stores) -> None:
     assert frame.index[-1].to_pydatetime() == START + timedelta(minutes=4)
     assert frame["trades"].isna().tolist() == frame["quote_volume"].isna().tolist() == [False] * 2 + [True] * 3
     assert frame["trades"].sum() == 24
-    frame.loc[frame["flags"] == 0, "close"] = 1.0
+    frame.loc[frame["flags"] == Flag.UNJUDGED.value, "close"] = 1.0
     assert frame["close"].tolist() == [1.0] * 5
     assert read_candles(BTC, ("2023-01-01", "2023-02-01"), as_frame=True, settings=stores.settings).empty
 

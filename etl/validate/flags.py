@@ -190,7 +190,8 @@ def _medians_within_reach(
     for start in range(0, len(places), _AT_ONCE):
         some = places[start : start + _AT_ONCE]
         before = some[:, None] - np.arange(1, width + 1)
-        counts = (before >= 0) & (slot[some][:, None] - slot[before] <= reach)
+        is_there, before = before >= 0, np.maximum(before, 0)
+        counts = is_there & (slot[some][:, None] - slot[before] <= reach)
         windows = np.where(counts, values[before], np.nan)
         enough = np.count_nonzero(~np.isnan(windows), axis=1) >= (width + 1) // 2
         medians[start : start + _AT_ONCE][enough] = bn.nanmedian(windows[enough], axis=1)

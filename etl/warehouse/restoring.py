@@ -22,6 +22,7 @@ from etl.warehouse.checkpoints import Checkpoint
 from etl.warehouse.copying import copy_in
 from etl.warehouse.loads import LoadReport, write_load
 from etl.warehouse.reading import cursor_of
+from etl.warehouse.revising import KEEP_FLAGS
 
 _GONE = text(
     "DELETE FROM candles WHERE series_id = :series_id AND open_time >= :first AND open_time <= :last AND open_time IN"
@@ -75,6 +76,7 @@ def restore_candles(connection: Connection, series_id: int, gone: NDArray[np.int
     if len(replaced):
         # Without bounds, all compressed candles of the series would be unpacked.
         bounds = {"first": from_ms(int(replaced.min())), "last": from_ms(int(replaced.max()))}
+        connection.execute(text(KEEP_FLAGS.format(new="restored_candles")), {"series_id": series_id, **bounds})
         connection.execute(_GONE, {"series_id": series_id, "times": replaced.tolist(), **bounds})
     connection.execute(text("INSERT INTO candles SELECT * FROM restored_candles"))
     connection.execute(text("DROP TABLE restored_candles"))

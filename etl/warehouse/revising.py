@@ -37,11 +37,21 @@ WHERE candles.series_id = :series_id AND candles.open_time >= :first AND candles
     stored_values=", ".join(f"candles.{name}" for name in VALUE_COLUMNS),
     assignments=", ".join(f"{name} = new.{name}" for name in _NAMES if name != "open_time"),
 )
-_REFLAG = (
-    "UPDATE candles SET flags = new.flags FROM unnest(:times, :flags) AS new(open_time, flags)"
-    " WHERE candles.series_id = :series_id AND candles.open_time >= :first AND candles.open_time <= :last"
-    " AND candles.open_time = new.open_time"
-)
+# Of two changes in one transaction nobody saw what was between them.
+KEEP_FLAGS = """
+INSERT INTO flag_changes (series_id, open_time, flags)
+SELECT candles.series_id, candles.open_time, candles.flags FROM candles JOIN {new} AS new USING (open_time)
+WHERE candles.series_id = :series_id AND candles.open_time >= :first AND candles.open_time <= :last
+  AND candles.flags <> new.flags
+ON CONFLICT DO NOTHING
+"""
+_NEW_FLAGS = "unnest(:times, :flags)"
+_REFLAG = f"""
+WITH kept AS ({KEEP_FLAGS.format(new=f"(SELECT * FROM {_NEW_FLAGS} AS given(open_time, flags))")})
+UPDATE candles SET flags = new.flags FROM {_NEW_FLAGS} AS new(open_time, flags)
+WHERE candles.series_id = :series_id AND candles.open_time >= :first AND candles.open_time <= :last
+  AND candles.open_time = new.open_time
+"""  # noqa: S608  # made of constants
 
 
 def revise(connection: Connection, series_id: int, changed: pa.Table, run: str) -> None:
@@ -60,7 +70,7 @@ def revise(connection: Connection, series_id: int, changed: pa.Table, run: str) 
 
 
 def reflag(connection: Connection, series_id: int, reflagged: pa.Table) -> None:
-    """Let the rules' flags stand that hold now. The values are the same, so there is nothing to revise.
+    """Let the rules' flags stand that hold now, and keep what they were. The values stay: nothing is revised.
 
     Args:
         reflagged: CANDLE_SCHEMA, ascending by open_time.

@@ -106,6 +106,15 @@ candle_revisions = Table(
     Column("run", Text, nullable=False, comment="the run that brought the value after this one"),
 )
 
+flag_changes = Table(
+    "flag_changes",
+    metadata,
+    Column("series_id", Integer, ForeignKey("series.id"), primary_key=True, autoincrement=False),
+    Column("open_time", DateTime(timezone=True), primary_key=True),
+    Column("replaced_at", DateTime(timezone=True), primary_key=True, server_default=func.now()),
+    Column("flags", SmallInteger, nullable=False, comment="what they were until then"),
+)
+
 absences = Table(
     "absences",
     metadata,
