@@ -101,7 +101,7 @@ def replay(
         list[str] | None,
         typer.Option(
             help="What shall go wrong, as name:times@after/route: http_429 (once), html:2 (twice), null:1@3 (on the "
-            "4th), reset:5% (one in twenty), http_503:*/time (always, for the time)."
+            "4th), reset:5% (one in twenty), http_503:*/time (always, for the time), html:*/* (always, for anything)."
         ),
     ] = None,
     latency_ms: Annotated[float, typer.Option(help="Hold each answer back for so long.")] = 0.0,

@@ -172,9 +172,12 @@ def served_by(stores: Stores) -> Stores:
 
 
 def test_a_symbol_that_leaves_the_list_is_looked_for_on_another_day(serve: Serve, stores: Stores) -> None:
-    """Delisted is said at the second look; what was said too early heals once the exchange lists it again."""
+    """Delisted is said at the second look; what was said too early heals once the exchange lists it again.
+
+    The exchange's clock is far ahead of ours, so that nothing of it is due by our now that was not made so.
+    """
     market = MadeUpMarket(symbols=["BTC/USDT", "OLD/USDT"])
-    days = [TimeRange(day, day + DAY) for day in (datetime(2026, 3, n, tzinfo=UTC) for n in range(1, 5))]
+    days = [TimeRange(day, day + DAY) for day in (datetime(2099, 3, n, tzinfo=UTC) for n in range(1, 5))]
     clock = Clock(days[0].end + timedelta(minutes=5))
     server = serve(market, "binance", clock=clock)
     gone, stays = (Series.parse(f"binance:{symbol}:1m") for symbol in market.symbols[::-1])
@@ -182,12 +185,12 @@ def test_a_symbol_that_leaves_the_list_is_looked_for_on_another_day(serve: Serve
 
     server.unlisted.add("OLD/USDT")
     clock.now += DAY
-    with pytest.raises(NotListedError, match="lists OLD/USDT no more, as seen on 2026-03-03 00:05") as caught:
+    with pytest.raises(NotListedError, match="lists OLD/USDT no more, as seen on 2099-03-03 00:05") as caught:
         ingest(ready, Partition(gone, days[1]), "first look")
     assert caught.value.is_retryable
     assert ingest(ready, Partition(stays, days[1]), "test").rows > 1000, "its neighbour goes on"
     clock.now += timedelta(hours=10)
-    with pytest.raises(NotListedError, match="as seen on 2026-03-03 00:05"):
+    with pytest.raises(NotListedError, match="as seen on 2099-03-03 00:05"):
         ingest(ready, Partition(gone, days[1]), "the same day")
     assert kinds_of(ready, gone, days[1]) == {"unfetched": 1440}
 
@@ -199,7 +202,7 @@ def test_a_symbol_that_leaves_the_list_is_looked_for_on_another_day(serve: Serve
     with stores.warehouse.begin() as connection:
         evidence = {a.evidence for a in read_absences(connection, known_series(connection)[gone], days[2])}
         assert read_listing(connection, gone).ended_ms == days[1].start_ms
-    assert any("lacked it on 2026-03-03 00:05, and on a later day" in text for text in evidence)
+    assert any("lacked it on 2099-03-03 00:05, and on a later day" in text for text in evidence)
 
     server.unlisted.clear()
     clock.now += DAY
@@ -210,9 +213,9 @@ def test_a_symbol_that_leaves_the_list_is_looked_for_on_another_day(serve: Serve
     assert (listing.ended_ms, listing.unlisted_ms) == (None, None)
     assert repair(ready, "binance", now, "heals", only=[gone]).failures == []
     for day in days[1:3]:
-        assert kinds_of(ready, gone, day) == kinds_of(ready, stays, day) | kinds_of(ready, gone, day)
-        assert "delisted" not in kinds_of(ready, gone, day)
-        assert sum(kinds_of(ready, gone, day).values()) < 440
+        kinds = kinds_of(ready, gone, day)
+        assert "delisted" not in kinds
+        assert sum(kinds.values()) < 440
     assert is_sound(audit(ready))
 
 
