@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -18,7 +18,7 @@ from etl.read import read_candles
 from etl.schema import value_hash
 from etl.series import Series, TimeRange
 from etl.settings import Settings
-from etl.timeframe import Timeframe
+from etl.timeframe import Timeframe, from_ms
 from etl.warehouse import Warehouse, known_series, retired_ranges
 from models.calibration import LEAST
 from models.features import Track, to_track
@@ -150,6 +150,9 @@ def read_lessons(
         for series in tracks
         if (start := since_split(settings, series, split.whole).start) != split.whole.start
     )
+    # What lies before the first candle was not learned, and a history of years would say it was.
+    first = min(from_ms(int(track.open_time_ms[np.argmax(track.is_held)])) for track in tracks.values())
+    split = replace(split, learned=TimeRange(max(split.learned.start, first), split.learned.end))
     return Lessons(split, as_of, candles, tracks, left_out, remarks, _hash(candles))
 
 

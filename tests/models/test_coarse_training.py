@@ -87,6 +87,7 @@ def test_the_shortest_history_gives_a_champion_that_judges(
     store(warehouse, series, last(LEAST_CANDLES, timeframe))
     trained = training.train(warehouse, settings, Target(timeframe), END, "night")
     assert trained.champion.scorer in quick
+    assert trained.champion.learned.start == END - LEAST_CANDLES * timeframe.delta
     held_out = TimeRange(END - HELD_OUT_CANDLES * timeframe.delta, END)
     done = score_again(warehouse, settings, Alerting(), series, held_out, run="again", now=END)
     assert done.candles == HELD_OUT_CANDLES
