@@ -10,7 +10,7 @@ import pytest
 from psycopg import sql
 from sqlalchemy import NullPool, create_engine
 
-from etl.errors import ConfigError, RateLimitError, StoreUnavailableError
+from etl.errors import ConfigError, RateLimitError, StoreLostError, StoreUnavailableError
 from etl.warehouse import Warehouse
 from etl.warehouse.budget import LeasedBudget, SharedBudget, local_budget, shared
 from etl.warehouse.budget.memory import MemoryBucket
@@ -126,7 +126,7 @@ def test_a_cut_connection_is_no_error_and_a_lost_database_is_ours(
                 cut(admin)
                 budget._bucket._pool.timeout = 0.5  # type: ignore[attr-defined]  # whoever waits longer gets no other answer
                 outcomes = await asyncio.gather(budget.spend(60), budget.spend(60), return_exceptions=True)
-                assert [type(outcome) for outcome in outcomes] == [StoreUnavailableError] * 2
+                assert [type(outcome) for outcome in outcomes] == [StoreLostError] * 2
                 with pytest.raises(StoreUnavailableError):
                     await budget.pause(1)
                 admin.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(name))
