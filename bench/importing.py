@@ -1,4 +1,4 @@
-"""What `chandler import` takes for files of dense and of thin markets, and of each format.
+"""The cost of `chandler import` for files of dense and of thin markets, and of each format.
 
 Run as `python -m bench importing`; it takes a minute. Made-up candles at 1m: 65,000 of a market that prints nearly each
 minute, and 46,000 of markets that print every other and every seventh, into a fresh home each; starting Python and the

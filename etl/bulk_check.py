@@ -1,4 +1,4 @@
-"""What is said of a bulk file that differs from the exchange's API: a flag on each such candle, and a notice.
+"""Reports of a bulk file that differs from the exchange's API: a flag on each such candle, and a notice.
 
 The API's values are stored; those of the file are in quarantine as superseded rows.
 """

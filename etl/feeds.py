@@ -43,7 +43,7 @@ class _Frozen(BaseModel):
 
 
 class ExchangeSettings(_Frozen):
-    """How to reach one exchange, and how much of it to use.
+    """Access to one exchange: its address, and the share of its limit to use.
 
     Attributes:
         protocol: Whose protocol it speaks, when it is no exchange that Chandler knows by name (a replay, a testnet);
@@ -85,7 +85,7 @@ class ExchangeSettings(_Frozen):
 
 
 class SeriesSettings(_Frozen):
-    """What is to be known of a symbol of an exchange, at any timeframe.
+    """Facts about a symbol of an exchange, at any timeframe.
 
     Attributes:
         split: When the exchange gave the symbol to another coin: there one series of candles ends and another begins.

@@ -21,7 +21,7 @@ from etl.warehouse import LoadReport
 
 @dataclass(slots=True)
 class Outcome:
-    """What an ingest did: the loads that were committed, and the series that failed, with the reason.
+    """The result of an ingest: the loads that were committed, and the series that failed, with the reason.
 
     Attributes:
         left_out: Partitions that another process has loaded meanwhile.

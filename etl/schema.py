@@ -40,9 +40,9 @@ class Flag(IntFlag):
 
 STATE_FLAGS = Flag.REVISED | Flag.FILLED | Flag.RELEASED | Flag.VALUE_DROPPED | Flag.BULK_DIFFERED
 COMPUTED_FLAGS = ~STATE_FLAGS
-"""What follows from the stored candles, so that anyone can compute it again."""
+"""Flags that follow from the stored candles, so that anyone can compute them again."""
 RULE_FLAGS = COMPUTED_FLAGS & ~Flag.UNJUDGED
-"""What is strange about a candle."""
+"""Flags that say that a candle is strange."""
 
 
 class Origin(IntEnum):

@@ -90,7 +90,7 @@ class Settings(BaseSettings):
 
     @property
     def faults(self) -> tuple[Fault, ...]:
-        """What is wrong in the file, and left out of what is here."""
+        """The mistakes in the file, whose places are left out here."""
         return self._faults
 
     @property

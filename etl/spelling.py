@@ -1,4 +1,4 @@
-"""What people write: moments, durations, names that they meant, and sentences that follow one another."""
+"""Parsing and formatting of moments and durations, suggestions of names, and joined sentences."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _WHERE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
 @dataclass(slots=True)
 class TomlFile:
-    """What a file of settings says, and what of it cannot be read.
+    """The content of a file of settings, and its unreadable parts.
 
     Attributes:
         content: Of the tables that can be read.

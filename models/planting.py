@@ -108,7 +108,7 @@ class Planted:
 
 @dataclass(frozen=True, slots=True)
 class Usual:
-    """What was usual just before: the median range of a candle over its close, and the median volume."""
+    """The usual values just before: the median range of a candle over its close, and the median volume."""
 
     width: float
     volume: float

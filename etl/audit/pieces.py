@@ -48,7 +48,7 @@ class Scope:
 
     @property
     def lookback(self) -> Lookback:
-        """How much before a candle has a say in its flags."""
+        """The span before a candle that its flags depend on."""
         rules = self.stores.settings.rules_of(self.series.exchange)
         return Lookback(self.series.timeframe, rules.lookback, rules.lookback_slots)
 

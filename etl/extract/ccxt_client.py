@@ -22,7 +22,7 @@ _NOTHING = frozenset({"", "{}", "null"})
 
 @dataclass(slots=True)
 class Answer:
-    """What has arrived of an answer.
+    """The part of an answer that has arrived.
 
     Attributes:
         unread: The body that was no JSON, or said nothing; where several requests are made for one, of any of them.

@@ -30,7 +30,7 @@ from etl.timeframe import Timeframe
 _LIST = "pages.json"
 _BEGUN = "begun.json"
 FOLDED, DONE, REFUSED = "folded", "done", "refused"
-"""What the folders are called beside those of partitions: loaded, being removed, refused by an earlier version."""
+"""Names of the folders beside those of partitions: loaded, being removed, refused by an earlier version."""
 
 
 class PageKey(NamedTuple):

@@ -1,4 +1,4 @@
-"""What can be wrong with the rows of an answer.
+"""Faults in the rows of an answer.
 
 Columns are found through the answer's layout, so that each works in every protocol.
 """
@@ -71,7 +71,7 @@ def no_rows(page: Page) -> Page:
 
 
 def late(page: Page) -> Page:
-    """What closed within the last two minutes is not there yet."""
+    """Leave out what closed within the last two minutes."""
     window, layout = page.answer.window, page.answer.layout
     if layout is None:
         return page

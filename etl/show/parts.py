@@ -1,4 +1,4 @@
-"""What the tables are made of, so that no figure is ever cropped."""
+"""Parts of tables, in which no figure is ever cropped."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ ABSENCE_COLUMNS = (
     func.upper(absences.c.span),
     *(absences.c[field] for field in ("kind", "evidence", "first_seen", "asked_at", "probes", "next_probe")),
 )
-"""What `to_absence` takes."""
+"""The columns that `to_absence` takes."""
 
 _NOT_REQUESTED = "it lies between loaded ranges, and no run has requested it"
 

@@ -63,12 +63,12 @@ class Load:
 
     @property
     def before(self) -> pa.Table:
-        """What is stored before the range and counts for flags in it."""
+        """The stored candles before the range that flags in it depend on."""
         return pa.concat_tables([self._far_before, self._between(self._wider.start, self.time_range.start)])
 
     @property
     def after(self) -> pa.Table:
-        """What is stored after it and has flags that look back into it."""
+        """The stored candles after it whose flags look back into it."""
         return pa.concat_tables([self._between(self.time_range.end, self._wider.end), self._far_after])
 
     def _between(self, start: datetime, end: datetime) -> pa.Table:

@@ -1,4 +1,4 @@
-"""What flags of candles look back at, where the nearest slots do not hold enough: thin markets, and holes.
+"""The earlier candles that flags depend on, where the nearest slots do not hold enough: thin markets, and holes.
 
 Between the two stores stands the caller, who hands in what reads the archive.
 """
@@ -22,7 +22,7 @@ from etl.warehouse.tables import candles
 
 @dataclass(frozen=True, slots=True)
 class Lookback:
-    """How much before a candle has a say in its flags.
+    """The span before a candle that its flags depend on.
 
     Attributes:
         traded: So many candles that traded, and whatever opens in as many slots of the grid, ...
@@ -35,12 +35,12 @@ class Lookback:
 
     @property
     def near(self) -> timedelta:
-        """How far the nearest slots reach, which hold enough unless many are empty."""
+        """The reach of the nearest slots, which hold enough unless many are empty."""
         return (self.traded + self.traded // 4) * self.timeframe.delta
 
     @property
     def far(self) -> timedelta:
-        """How far anything can count."""
+        """The furthest reach of all."""
         return max(self.slots * self.timeframe.delta, self.near)
 
     def suffices(self, near: pa.Table) -> bool:

@@ -1,4 +1,4 @@
-"""What the pages of incidents show: a list of them, and one with all that it is judged by. HTML out of values.
+"""Content of the pages of incidents: a list of them, and one with all that it is judged by. HTML out of values.
 
 Who may act finds buttons there, which ask the market page's API; the way back leads to the market page.
 """

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 SEPARATORS = ",;\t"
 NOT_GIVEN = frozenset({"", "null", "none", "nan", "n/a", "na", "nat", "-"})
-"""What stands in a cell that has no value; lower case."""
+"""Texts of a cell that has no value; lower case."""
 
 _SPECIAL = re.compile(r'[",\r\n]')
 _BREAKS = re.compile(r"[\r\n]+")

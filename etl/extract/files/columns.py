@@ -1,4 +1,4 @@
-"""Which value of a line is which of our columns: by the names in its header, or by the layout of files without one."""
+"""The mapping of a line's values to our columns: by the names in its header, or by the layout of files without one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _HEADER_LINES = 3  # of pandas, for columns of several levels
 
 @dataclass(frozen=True, slots=True)
 class FileColumns:
-    """How the lines of a file look.
+    """The shape of the lines of a file.
 
     Attributes:
         names: What the file calls its columns, or its known layout does.
@@ -50,7 +50,7 @@ class FileColumns:
 
     @property
     def width(self) -> int:
-        """How many values a line has."""
+        """The number of values in a line."""
         return len(self.names)
 
     def cells(self, line: str) -> list[str]:
@@ -80,7 +80,7 @@ class FileColumns:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Where the rows of a file begin.
+    """The place where the rows of a file begin.
 
     Attributes:
         lines: The numbers of the lines that name the columns.

@@ -1,4 +1,4 @@
-"""What a file is packed in: nothing, gzip or zip. Gives the packed file's own name and bytes."""
+"""Containers of a file: none, gzip or zip. They give the packed file's own name and bytes."""
 
 from __future__ import annotations
 

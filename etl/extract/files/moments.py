@@ -40,7 +40,7 @@ CLOCK = re.compile(r"\d{1,2}:\d\d(:\d\d([.,]\d{1,9})?)?(\s?[AaPp]\.?[Mm]\.?)?|\d
 
 
 class DayOrder(StrEnum):
-    """Which of the two first numbers of 01/02/2024 is the day."""
+    """The order of day and month in a date such as 01/02/2024."""
 
     DAY_FIRST = "day first"
     MONTH_FIRST = "month first"

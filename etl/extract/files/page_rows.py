@@ -32,7 +32,7 @@ _ZERO = re.compile(r"0*\.?0*", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class FileRows:
-    """What the lines of a page say.
+    """The content of the lines of a page.
 
     Attributes:
         rows: In `FILE_LAYOUT`: the values as they stand there, and the line itself behind them. Times are milliseconds;

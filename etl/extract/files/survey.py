@@ -20,7 +20,7 @@ _TIMEFRAME = re.compile(r"(\d+)\s*([mhdMHD])[a-zA-Z]*")
 
 @dataclass(slots=True)
 class Day:
-    """What a file holds of one UTC day; open times on the grid, milliseconds since the epoch."""
+    """The candles of one UTC day in a file; open times on the grid, milliseconds since the epoch."""
 
     first_ms: int
     last_ms: int

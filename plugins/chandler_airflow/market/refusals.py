@@ -1,4 +1,4 @@
-"""How a question is refused: in words, as JSON to scripts and modules, and as a page to a browser that opens one."""
+"""Refusals of a request: in words, as JSON to scripts and modules, and as a page to a browser that opens one."""
 
 from __future__ import annotations
 

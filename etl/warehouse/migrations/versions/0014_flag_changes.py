@@ -1,4 +1,4 @@
-"""What flags of candles were before, so that candles_as_of() returns those of its moment."""
+"""Earlier flags of candles, so that candles_as_of() returns those of its moment."""
 
 import sqlalchemy as sa
 from alembic import op
