@@ -30,13 +30,15 @@ from etl.stores import Stores
 from etl.timeframe import Timeframe, from_ms
 from etl.validate import Presence, judge, surroundings
 from etl.validate.absences import Explained
-from etl.validate.silence import BUCKET
+from etl.validate.silence import BUCKET, find_runs
 from etl.warehouse import (
     Absence,
     Finding,
     LoggedLoad,
+    absences_before_first,
     covered_ranges,
     days_of,
+    known_from,
     known_series,
     lock_series,
     mark_judged,
@@ -89,11 +91,13 @@ def judge_loads(stores: Stores, exchange: str | None, run: str) -> Judged:
     changes = 0
     failed = _Failures()
     for (name, timeframe), group in by_market.items():
-        reach = united(surroundings(load.time_range, timeframe) for load in group)
+        with stores.warehouse.begin() as connection:
+            members = _members(connection, name, timeframe)
+            reach = united(surroundings(span, timeframe) for span in _concerned(connection, members, group))
         with failed.contained({load.series for load in group}):
             pieces = [piece for span in reach for piece in span.windows(_MAX_SLOTS_PER_PIECE * timeframe.ms)]
             with ThreadPoolExecutor(_TOGETHER) as threads:
-                changes += sum(threads.map(partial(_judge_market, stores, name, timeframe, run, failed), pieces))
+                changes += sum(threads.map(partial(_judge_market, stores, name, members, run, failed), pieces))
         with stores.warehouse.begin() as connection:
             mark_judged(connection, group)
             for series in failed.by_series:
@@ -128,6 +132,41 @@ class _Failures:
 
 
 @dataclass(frozen=True, slots=True)
+class _Member:
+    """A series of the exchange and timeframe at hand.
+
+    Attributes:
+        known_from_ms: Since when it is known to be listed; None if it is not.
+    """
+
+    series: Series
+    series_id: int
+    known_from_ms: int | None
+
+
+def _members(connection: Connection, exchange: str, timeframe: Timeframe) -> list[_Member]:
+    known = known_from(connection, exchange, timeframe)
+    return [
+        _Member(series, series_id, known.get(series_id))
+        for series, series_id in known_series(connection).items()
+        if (series.exchange, series.timeframe) == (exchange, timeframe)
+    ]
+
+
+def _concerned(connection: Connection, members: Iterable[_Member], group: Iterable[LoggedLoad]) -> Iterator[TimeRange]:
+    """Yield where the loads may change kinds: where they are, and in what lay before the first candle until now."""
+    by_series = {member.series: member for member in members}
+    for load in group:
+        yield load.time_range
+        member = by_series[load.series]
+        since_ms = member.known_from_ms
+        if since_ms is not None and load.time_range.start_ms <= since_ms < load.time_range.end_ms:
+            for absence in absences_before_first(connection, member.series_id, load.time_range.end):
+                if absence.kind in _SILENT:
+                    yield absence.span
+
+
+@dataclass(frozen=True, slots=True)
 class _Silence:
     """What of a series is to be judged.
 
@@ -136,26 +175,26 @@ class _Silence:
         hull: From the last candle before them to the first one after them.
     """
 
-    series: Series
-    series_id: int
+    member: _Member
     spans: Sequence[TimeRange]
     hull: TimeRange
 
+    @property
+    def series(self) -> Series:
+        """Whose silence it is."""
+        return self.member.series
+
 
 def _judge_market(
-    stores: Stores, exchange: str, timeframe: Timeframe, run: str, failed: _Failures, time_range: TimeRange
+    stores: Stores, exchange: str, members: Sequence[_Member], run: str, failed: _Failures, time_range: TimeRange
 ) -> int:
     """Judge what is silent in `time_range`, of all series of an exchange and timeframe."""
+    timeframe = members[0].series.timeframe
     with stores.warehouse.begin() as connection:
-        members = {
-            series: series_id
-            for series, series_id in known_series(connection).items()
-            if (series.exchange, series.timeframe) == (exchange, timeframe)
-        }
         silences = []
-        for series, series_id in members.items():
-            with failed.contained([series]):
-                found = _find_silence(connection, stores.settings, series, series_id, time_range)
+        for member in members:
+            with failed.contained([member.series]):
+                found = _find_silence(connection, stores.settings, member, time_range)
                 silences += [] if found is None else [found]
         if not silences:
             return 0
@@ -171,9 +210,10 @@ def _judge_market(
 
 
 def _find_silence(
-    connection: Connection, settings: Settings, series: Series, series_id: int, time_range: TimeRange
+    connection: Connection, settings: Settings, member: _Member, time_range: TimeRange
 ) -> _Silence | None:
-    absences = read_absences(connection, series_id, time_range)
+    absences = read_absences(connection, member.series_id, time_range)
+    series = member.series
     settle = settings.settle_of(series)
     spans = [
         settled
@@ -183,7 +223,7 @@ def _find_silence(
     if not spans:
         return None
     hull = TimeRange(min(a.span.start for a in absences), max(a.span.end for a in absences))
-    return _Silence(series, series_id, spans, hull)
+    return _Silence(member, spans, hull)
 
 
 def _settled(absence: Absence, settle: timedelta, timeframe: Timeframe) -> TimeRange | None:
@@ -198,16 +238,18 @@ def _judge_series(stores: Stores, presence: Presence, silence: _Silence, prints_
     absent = np.zeros(presence.held.shape[1], dtype=np.bool_)
     for span in silence.spans:
         absent[_slots(presence.start_ms, presence.timeframe, span)] = True
-    of = list(presence.series).index(silence.series.symbol)
-    verdicts = [Finding(*told) for told in _around_splits(stores.settings, presence, silence.series, absent)]
-    findings = [Finding(v.span, v.kind, v.evidence) for v in judge(presence, of, absent, prints_empty)]
-    findings = sorted([*findings, *verdicts], key=lambda one: one.span)
+    told = [*_around_splits(stores.settings, presence, silence.series, absent)]
+    told += _before_first(presence, silence.member, absent)
+    if absent.any():
+        of = list(presence.series).index(silence.series.symbol)
+        told += [(each.span, each.kind, each.evidence) for each in judge(presence, of, absent, prints_empty)]
+    findings = sorted((Finding(*each) for each in told), key=lambda one: one.span)
     settle = stores.settings.settle_of(silence.series)
     with stores.warehouse.begin() as connection:
-        lock_series(connection, silence.series_id)
-        changes = record_verdicts(connection, silence.series_id, presence.timeframe, findings, settle, run)
+        lock_series(connection, silence.member.series_id)
+        changes = record_verdicts(connection, silence.member.series_id, presence.timeframe, findings, settle, run)
         for days in united(days_of(finding.span) for finding in findings) if changes else ():
-            refresh_quality(connection, silence.series_id, presence.timeframe, days)
+            refresh_quality(connection, silence.member.series_id, presence.timeframe, days)
     return changes
 
 
@@ -236,16 +278,37 @@ def _around_splits(
                 yield span, kind, f"another coin has the symbol since {moment} (split in [series]); {what}"
 
 
+def _before_first(presence: Presence, member: _Member, absent: NDArray[np.bool_]) -> Iterator[Explained]:
+    """Yield what is absent before the series is known to be listed, and take it out of `absent`: it is no halt."""
+    before = absent[: _slots_before(presence.start_ms, presence.timeframe, member.known_from_ms, len(absent))]
+    told = "no candle of it has come"
+    if member.known_from_ms is not None:
+        told = f"no candle of it came before the first, at {from_ms(member.known_from_ms):%Y-%m-%d %H:%M}"
+    for start, end in zip(*find_runs(before), strict=True):
+        bounds = (presence.start_ms + int(slot) * presence.timeframe.ms for slot in (start, end))
+        yield TimeRange.from_ms(*bounds), AbsenceKind.NO_TRADES, f"{told}: not traded, or not listed yet"
+    before[:] = False
+
+
+def _slots_before(start_ms: int, timeframe: Timeframe, known_from_ms: int | None, n_slots: int) -> int:
+    """Return how many of the slots open before the series is known to be listed."""
+    if known_from_ms is None:
+        return n_slots
+    return min(max((known_from_ms - start_ms) // timeframe.ms, 0), n_slots)
+
+
 def _read_presence(
-    connection: Connection, settings: Settings, members: dict[Series, int], time_range: TimeRange, failed: _Failures
+    connection: Connection, settings: Settings, members: Sequence[_Member], time_range: TimeRange, failed: _Failures
 ) -> Presence:
     """Read which slots of the members are held and covered; one that cannot be read is left out."""
-    timeframe = next(iter(members)).timeframe
+    timeframe = members[0].series.timeframe
     n_slots = time_range.count(timeframe)
     names, held, covered = [], [], []
-    for series, series_id in members.items():
+    for member in members:
+        series, series_id = member.series, member.series_id
         with failed.contained([series]):
             asked = _mask(n_slots, time_range, timeframe, covered_ranges(connection, series_id))
+            asked[: _slots_before(time_range.start_ms, timeframe, member.known_from_ms, n_slots)] = False
             if not asked.any():
                 continue
             came = np.zeros(n_slots, dtype=np.bool_)

@@ -193,3 +193,27 @@ def test_between_two_coins_of_one_name_one_ends_and_another_begins(stores: Store
     found = audit(told, [XRP])
     assert not is_sound(found)
     assert is_sound(mend(told, found))
+
+
+def test_what_lies_before_the_first_candle_is_no_halt(stores: Stores) -> None:
+    """Nothing says that it was listed then; an older candle does, whoever was loaded first."""
+    for series in (BTC, XRP):
+        _load(stores, series, set(OUTAGE))
+    _load(stores, ETH, set(range(420)) | set(HALT))
+    judge_loads(stores, "binance", "test")
+    assert _kinds(stores, ETH) == [("no_trades", 0, 420), ("halted", 600, 660)]
+    assert _kinds(stores, BTC) == [("outage", 300, 420)]
+    with stores.warehouse.begin() as connection:
+        evidence = read_absences(connection, known_series(connection)[ETH])[0].evidence
+    assert evidence == "no candle of it came before the first, at 2024-03-01 07:00: not traded, or not listed yet"
+    # A day of the week before says that it was: what was unknown is judged, although nothing near it was loaded.
+    week = timedelta(days=7)
+    past = TimeRange(DAY.start - week, DAY.end - week)
+    rows = [kline(past.start_ms + minute * MINUTE_MS) for minute in range(1440)]
+    put_pages(stores.raw, ETH, past, rows, asked_at_ms=DAY.end_ms + 10**9)
+    clean_pages(stores, Partition(ETH, past))
+    load(stores, Partition(ETH, past), "test")
+    judge_loads(stores, "binance", "test")
+    told = [kind for kind in _kinds(stores, ETH) if kind[1] >= 0]
+    assert told == [("halted", 0, 300), ("outage", 300, 420), ("halted", 600, 660)]
+    assert is_sound(audit(stores))

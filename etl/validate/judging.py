@@ -15,7 +15,17 @@ from numpy.typing import NDArray
 from etl.schema import AbsenceKind
 from etl.series import TimeRange
 from etl.timeframe import Timeframe
-from etl.validate.silence import BUCKET, LEAST_CHANCE, Mask, Presence, find_outages, find_runs, usual_silence
+from etl.validate.silence import (
+    BUCKET,
+    LEAST_CHANCE,
+    SILENT_IN_OUTAGE,
+    Mask,
+    Presence,
+    find_outages,
+    find_runs,
+    recurrence,
+    usual_silence,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,20 +42,32 @@ class Verdict:
 
 
 class _Reason(IntEnum):
-    """What a slot's kind rests on."""
+    """What a slot's kind rests on; of neighbours of one kind the greater is told."""
 
     NO_TRADES = 1
-    HALTED = 2
-    OUTAGE_ALONE = 3
-    OUTAGE = 4
+    HABIT = 2
+    HALTED = 3
+    OUTAGE_ALONE = 4
+    OUTAGE_BESIDE = 5
+    OUTAGE = 6
 
 
 _KINDS = {
     _Reason.NO_TRADES: AbsenceKind.NO_TRADES,
+    _Reason.HABIT: AbsenceKind.NO_TRADES,
     _Reason.HALTED: AbsenceKind.HALTED,
     _Reason.OUTAGE_ALONE: AbsenceKind.OUTAGE,
+    _Reason.OUTAGE_BESIDE: AbsenceKind.OUTAGE,
     _Reason.OUTAGE: AbsenceKind.OUTAGE,
 }
+
+_LEAST_OF_KIND = np.array(
+    [0, *(min(other for other in _Reason if _KINDS[other] is _KINDS[reason]) for reason in _Reason)]
+)
+"""By reason, the least of those of its kind; 0 is no reason."""
+
+_LEAST_TOLD = np.log(1e-15)
+"""Less likely is not told apart: the habits are not known that well."""
 
 
 def surroundings(silence: TimeRange, timeframe: Timeframe) -> TimeRange:
@@ -72,37 +94,82 @@ def judge(presence: Presence, of: int, absent: Mask, prints_empty: bool) -> list
         Ascending and disjoint, together exactly `absent`; neighbours that touch are of different kinds.
     """
     silence = usual_silence(presence)
-    outage = np.zeros(absent.shape, dtype=np.bool_)
     # Where every slot prints a candle, a missing one is no chance, and the majority is enough.
-    starts, ends = find_outages(presence, silence, 0.0) if prints_empty else find_outages(presence, silence)
-    for start, end in zip(starts, ends, strict=True):
+    bounds = find_outages(presence, silence, 0.0) if prints_empty else find_outages(presence, silence)
+    outage = np.zeros(absent.shape, dtype=np.bool_)
+    for start, end in zip(*bounds, strict=True):
         outage[start:end] = True
-    reasons = np.where(outage, _Reason.OUTAGE, _alone(presence, of, absent, outage, None if prints_empty else silence))
+    reasons, chances = _of_runs(presence, of, absent, outage, None if prints_empty else silence)
     pieces = _pieces(np.where(absent, reasons, 0))
-    return [_verdict(presence, of, silence, slice(start, end), reason) for start, end, reason in pieces]
+    return [
+        _verdict(presence, of, silence, slice(start, end), reason, None if prints_empty else chances[start])
+        for start, end, reason in pieces
+    ]
 
 
-def _alone(
+def _of_runs(
     presence: Presence, of: int, absent: Mask, outage: Mask, silence: NDArray[np.float64] | None
-) -> NDArray[np.int64]:
-    """Return the reasons of one series' silent runs, of what lies outside of outages: (n_slots,).
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the reasons of one series' silent runs, and how likely such runs are: (n_slots,) each.
 
     Args:
+        outage: Where the vote is for an outage. It does not count in a run if the exchange is as silent at other times.
         silence: From `usual_silence`; None where no silence is usual.
+
+    Returns:
+        The likelihoods are natural logarithms.
     """
-    starts, ends = find_runs(absent | (presence.covered[of] & ~presence.held[of]))
-    others_trade = presence.held.sum(axis=0) > presence.held[of]
-    others_covered = presence.covered.sum(axis=0) > presence.covered[of]
+    silent = absent | (presence.covered[of] & ~presence.held[of])
+    starts, ends = find_runs(silent)
+    trading, asked = presence.held.sum(axis=0), presence.covered.sum(axis=0)
+    others_trade, others_covered = trading > presence.held[of], asked > presence.covered[of]
+    any_trades, any_covered = trading > 0, asked > 0
+    is_habit, is_told, is_beside = np.zeros((3, len(starts)), dtype=np.bool_)
     is_implausible = np.ones(len(starts), dtype=np.bool_)
+    chances, outage = np.full(absent.shape, -np.inf), outage.copy()
     if silence is not None:
-        chances = np.where(outage, 0.0, np.repeat(np.log(silence[of]), BUCKET))
-        is_implausible = _sums(chances, starts, ends) < LEAST_CHANCE
-    is_told = _sums(others_trade, starts, ends) > 0
-    of_run = np.select([~is_implausible, is_told], [_Reason.NO_TRADES, _Reason.HALTED], _Reason.OUTAGE_ALONE)
-    reasons = np.zeros(absent.shape, dtype=np.int64)
-    for start, end, reason in zip(starts, ends, of_run, strict=True):
-        reasons[start:end] = reason
-    return np.where((reasons == _Reason.HALTED) & ~others_covered, _Reason.OUTAGE_ALONE, reasons)
+        for each in np.flatnonzero(_sums(outage, starts, ends)).tolist():
+            run = slice(starts[each], ends[each])
+            length = _longest(outage[run] & ~any_trades[run])
+            chances[run] = recurrence(length, run, any_trades, any_covered) if length else -np.inf
+            if chances[run.start] > LEAST_CHANCE:
+                outage[run], is_habit[each] = False, True
+            elif not outage[run].all() and not _are_others_there(presence, of, silence, run, ~outage[run]):
+                outage[run] = True
+        by_habit = _sums(np.where(outage, 0.0, np.repeat(np.log(silence[of]), BUCKET)), starts, ends)
+        is_implausible = by_habit < LEAST_CHANCE
+    for each in np.flatnonzero(is_implausible).tolist():
+        run = slice(starts[each], ends[each])
+        is_told[each], is_beside[each] = others_trade[run].any(), others_covered[run].any()
+        if silence is not None:
+            is_told[each] &= _are_others_there(presence, of, silence, run, ~outage[run])
+            beside = others_trade if is_told[each] else None
+            length = int(np.count_nonzero(~outage[run]))
+            chance = max(by_habit[each], recurrence(length, run, presence.held[of], presence.covered[of], beside))
+            chances[run] = np.where(outage[run], chances[run], chance)
+            is_habit[each] = chance > LEAST_CHANCE
+    is_implausible &= ~is_habit
+    which = [is_habit, ~is_implausible, is_told, is_beside]
+    reasons = [_Reason.HABIT, _Reason.NO_TRADES, _Reason.HALTED, _Reason.OUTAGE_BESIDE]
+    by_slot = np.zeros(absent.shape, dtype=np.int64)
+    by_slot[silent] = np.repeat(np.select(which, reasons, _Reason.OUTAGE_ALONE), ends - starts)
+    by_slot[(by_slot == _Reason.HALTED) & ~others_covered] = _Reason.OUTAGE_ALONE
+    by_slot[outage] = _Reason.OUTAGE
+    return by_slot, chances
+
+
+def _are_others_there(presence: Presence, of: int, silence: NDArray[np.float64], run: slice, inside: Mask) -> bool:
+    """Return whether the others trade more than they would in an outage, in some slots of a run."""
+    bucket = np.arange(run.start, run.stop)[inside] // BUCKET
+    others = np.arange(len(presence.series)) != of
+    covered, held = (mask[others, run][:, inside] for mask in (presence.covered, presence.held))
+    expected = ((1 - silence[others][:, bucket]) * covered).sum()
+    return bool(np.count_nonzero(held) > (1 - SILENT_IN_OUTAGE) * expected)
+
+
+def _longest(mask: Mask) -> int:
+    starts, ends = find_runs(mask)
+    return int((ends - starts).max(initial=0))
 
 
 def _sums(values: NDArray[np.float64] | Mask, starts: NDArray[np.intp], ends: NDArray[np.intp]) -> NDArray[np.float64]:
@@ -112,39 +179,86 @@ def _sums(values: NDArray[np.float64] | Mask, starts: NDArray[np.intp], ends: ND
 
 def _pieces(reasons: NDArray[np.int64]) -> Iterator[tuple[int, int, _Reason]]:
     """Yield stretches of one kind with the better of their reasons; 0 is no reason."""
-    kinds = np.minimum(reasons, _Reason.OUTAGE_ALONE)
+    kinds = _LEAST_OF_KIND[reasons]
     bounds = np.flatnonzero(np.diff(kinds, prepend=0, append=0))
-    for start, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-        if kinds[start]:
-            yield start, end, _Reason(reasons[start:end].max())
+    if not bounds.size:
+        return
+    best = np.maximum.reduceat(reasons, bounds[:-1])
+    for start, end, reason in zip(bounds[:-1].tolist(), bounds[1:].tolist(), best.tolist(), strict=True):
+        if reason:
+            yield start, end, _Reason(reason)
 
 
-def _verdict(presence: Presence, of: int, silence: NDArray[np.float64], piece: slice, reason: _Reason) -> Verdict:
+def _verdict(
+    presence: Presence, of: int, silence: NDArray[np.float64], piece: slice, reason: _Reason, chance: float | None
+) -> Verdict:
     start_ms, width_ms = presence.start_ms, presence.timeframe.ms
     span = TimeRange.from_ms(start_ms + piece.start * width_ms, start_ms + piece.stop * width_ms)
-    return Verdict(span, _KINDS[reason], _evidence(presence, of, silence, piece, reason))
+    return Verdict(span, _KINDS[reason], _evidence(presence, of, silence, piece, reason, chance))
 
 
-def _evidence(presence: Presence, of: int, silence: NDArray[np.float64], piece: slice, reason: _Reason) -> str:
+def _evidence(
+    presence: Presence, of: int, silence: NDArray[np.float64], piece: slice, reason: _Reason, chance: float | None
+) -> str:
+    """Say what the kind rests on.
+
+    Args:
+        chance: Natural logarithm of how likely such a silence is; None if it is no matter of chance.
+    """
     match reason:
         case _Reason.NO_TRADES:
             share = silence[of, piece.start // BUCKET]
             if share > 1 - 2 / BUCKET:
                 return f"no candle of it within {BUCKET:,} slots: hardly traded, or halted"
             return f"in quiet hours up to {100 * share:.1f} % of its slots are empty"
+        case _Reason.HABIT:
+            return f"a silence as long has {_words(chance)} by those around: too likely for a halt or an outage"
         case _Reason.OUTAGE_ALONE:
-            return "nothing else of the exchange is loaded that could tell an outage from a halt"
+            return f"nothing else of the exchange is loaded that could tell an outage from a halt{_such(chance)}"
+        case _Reason.OUTAGE_BESIDE:
+            expected, _, n_series = _expected(presence, silence, piece)
+            came = int(np.count_nonzero(presence.held[:, piece]))
+            return (
+                f"{came:,} candles of {n_series} series came, where {expected:,.0f} were to be expected, "
+                f"too few to tell an outage from a halt{_such(chance)}"
+            )
         case _Reason.OUTAGE:
-            covered = presence.covered[:, piece]
-            bucket = np.arange(piece.start, piece.stop) // BUCKET
-            expected = ((1 - silence[:, bucket]) * covered).sum()
-            came = np.count_nonzero(presence.held[:, piece])
-            n_series = np.count_nonzero(covered.any(axis=1))
-            return f"{came:,} candles of {n_series} series came, where {expected:,.0f} were to be expected"
+            expected, asked, n_series = _expected(presence, silence, piece)
+            came = int(np.count_nonzero(presence.held[:, piece]))
+            told = f"{came:,} candles of {n_series} series came, where {expected:,.0f} were to be expected"
+            return told if chance is None else f"{told}{_such(max(chance, _of_so_few(came, expected, asked)))}"
         case _Reason.HALTED:
             others = presence.held[:, piece].copy()
             others[of] = False
             counts = np.count_nonzero(others, axis=1)
             slots, traded = piece.stop - piece.start, np.count_nonzero(others.any(axis=0))
             busiest = int(counts.argmax())
-            return f"others traded in {traded:,} of {slots:,} slots, {presence.series[busiest]} in {counts[busiest]:,}"
+            told = f"others traded in {traded:,} of {slots:,} slots, {presence.series[busiest]} in {counts[busiest]:,}"
+            return f"{told}{_such(chance)}"
+
+
+def _expected(presence: Presence, silence: NDArray[np.float64], piece: slice) -> tuple[float, int, int]:
+    """Return how many candles were to be expected in the stretch, of how many slots, and of how many series."""
+    covered = presence.covered[:, piece]
+    bucket = np.arange(piece.start, piece.stop) // BUCKET
+    expected = float(((1 - silence[:, bucket]) * covered).sum())
+    return expected, int(np.count_nonzero(covered)), int(np.count_nonzero(covered.any(axis=1)))
+
+
+def _of_so_few(came: int, expected: float, asked: int) -> float:
+    """Return a bound of the chance that so few candles come: natural logarithm (Hoeffding, for unlike series)."""
+    share, usual = came / asked, expected / asked
+    if share >= usual:
+        return 0.0
+    few = share * np.log(share / usual) if share else 0.0
+    return float(-asked * (few + (1 - share) * np.log((1 - share) / (1 - usual))))
+
+
+def _such(chance: float | None) -> str:
+    return "" if chance is None else f"; such a silence has {_words(chance)}"
+
+
+def _words(chance: float | None) -> str:
+    if chance is None or chance < _LEAST_TOLD:
+        return "a chance below 1e-15"
+    return f"a chance of {np.exp(chance):.1g}"

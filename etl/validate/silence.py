@@ -38,6 +38,12 @@ that half a year of four symbols has outside of outages is 1e-8 by this count.""
 _UNANIMOUS, _UNANIMOUS_ODDS = 3, np.log(100)
 """Where none of so many series has a candle, a hundred times better than chance is enough."""
 
+_AT_HOME = 0.1
+"""Share of the time: who spends a tenth of it in silences so long, or longer, is used to them."""
+
+_AT_HOME_SCALES = 3.89
+"""If silences end by chance, that length is so many times their mean: the root of exp(-y) * (1 + y) = 0.1."""
+
 _MAJORITY = 1e-6
 """More than 0, for votes that should cancel out do so but for rounding."""
 
@@ -75,18 +81,65 @@ def usual_silence(presence: Presence) -> NDArray[np.float64]:
 
     Counted over the bucket and its two neighbours, in slots in which another series trades or none is loaded. The share
     of all those slots, or that of a quiet block if it is higher; a block without a candle is no measure of quiet ones,
-    for it may lie in a halt. Both are Laplace-smoothed.
+    for it may lie in a halt. Or that of all slots of the middle one of the blocks in which it trades, if that is higher
+    still: symbols of a thin exchange trade at the same times, and are silent together in others. All are
+    Laplace-smoothed.
     """
     held, covered = presence.held, presence.covered
     telling = covered & ((held.sum(axis=0) - held > 0) | (covered.sum(axis=0) - covered == 0))
     asked, silent = _by_block(telling), _by_block(telling & ~held)
     overall = (silent.sum(axis=2) + 1) / (asked.sum(axis=2) + 2)
+    middle = _quantile(_by_block(covered), _by_block(covered & ~held), 0.5)
+    usual: NDArray[np.float64] = np.maximum(np.maximum(overall, middle), _quantile(asked, silent, _QUIET))
+    return usual
+
+
+def _quantile(asked: NDArray[np.int64], silent: NDArray[np.int64], quantile: float) -> NDArray[np.float64]:
+    """Return the share of silent slots in such a block of those in which the series trades: (n_series, n_buckets)."""
     is_measure = (asked > silent) & (asked >= _BLOCK / 2)
     shares = np.sort(np.where(is_measure, (silent + 1) / (asked + 2), 0.0), axis=2)
-    above = np.floor((1 - _QUIET) * is_measure.sum(axis=2)).astype(np.intp)
-    quiet = np.take_along_axis(shares, shares.shape[2] - 1 - above[..., None], axis=2)[..., 0]
-    usual: NDArray[np.float64] = np.maximum(overall, quiet)
-    return usual
+    above = np.floor((1 - quantile) * is_measure.sum(axis=2)).astype(np.intp)
+    found: NDArray[np.float64] = np.take_along_axis(shares, shares.shape[2] - 1 - above[..., None], axis=2)[..., 0]
+    return found
+
+
+def recurrence(length: int, run: slice, held: Mask, asked: Mask, beside: Mask | None = None) -> float:
+    """Return how likely a silence is at least so long, by how long the silences around last: natural logarithm.
+
+    Measured in the buckets that the run lies in and one on either side, the run left out. Silences are taken to end by
+    chance, and the fewer candles are around the less is known of them; without any candle nothing is unlikely.
+
+    Args:
+        run: The silence itself.
+        held: (n_slots,) a candle is there.
+        asked: (n_slots,) silence says something.
+        beside: (n_slots,) others trade: silences in which none does at all are not of the like. None if all are.
+    """
+    before = slice(max(run.start // BUCKET - 1, 0) * BUCKET, run.start)
+    after = slice(run.stop, (-(-run.stop // BUCKET) + 1) * BUCKET)
+    candles = sum(np.count_nonzero(held[side]) for side in (before, after))
+    if not candles:
+        return 0.0
+    lengths = np.sort(
+        np.concatenate(
+            [_lengths(asked[side] & ~held[side], None if beside is None else beside[side]) for side in (before, after)]
+        )
+    )[::-1]
+    time = _AT_HOME * sum(np.count_nonzero(asked[side]) for side in (before, after))
+    at = int(np.searchsorted(np.cumsum(lengths), time))
+    if at == len(lengths):
+        return -np.inf
+    scale = lengths[at] / _AT_HOME_SCALES
+    return float(-candles * np.log1p(length / (scale * candles)))
+
+
+def _lengths(silent: Mask, beside: Mask | None) -> NDArray[np.intp]:
+    starts, ends = find_runs(silent)
+    lengths = ends - starts
+    if beside is None or not starts.size:
+        return lengths
+    is_beside: Mask = np.logical_or.reduceat(beside, np.column_stack((starts, ends)).ravel()[:-1])[::2]
+    return lengths[is_beside]
 
 
 def find_outages(presence: Presence, silence: NDArray[np.float64], least_odds: float = _LEAST_ODDS) -> Runs:

@@ -47,7 +47,7 @@ from etl.warehouse.incidents import (
     update_incident,
     withdraw_incident,
 )
-from etl.warehouse.listings import Listing, mark_unlisted, read_listing
+from etl.warehouse.listings import Listing, absences_before_first, known_from, mark_unlisted, read_listing
 from etl.warehouse.load import Load, begin_load
 from etl.warehouse.loads import (
     LoadReport,
@@ -249,6 +249,7 @@ __all__ = [
     "Warehouse",
     "Wish",
     "acknowledge",
+    "absences_before_first",
     "adapt",
     "add_requests",
     "adopt",
@@ -297,6 +298,7 @@ __all__ = [
     "incidents_to_judge",
     "incidents_within",
     "judge_incident",
+    "known_from",
     "known_series",
     "last_load",
     "leave_confirmed_alone",

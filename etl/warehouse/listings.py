@@ -3,15 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, select, text, update
 
 from etl.schema import AbsenceKind
-from etl.series import Series
-from etl.timeframe import from_ms, to_ms
+from etl.series import Series, TimeRange
+from etl.timeframe import Timeframe, from_ms, to_ms
 from etl.warehouse import tables
+from etl.warehouse.absences import Absence, read_absences
 from etl.warehouse.reading import known_series, span_of_candles
 from etl.warehouse.slots import span_of_retired
+
+_KNOWN_FROM = text(
+    """
+    SELECT series.id, least(
+        series.first_open,
+        (SELECT min(open_time) FROM candles WHERE series_id = series.id),
+        (SELECT min(lower(span)) FROM absences WHERE series_id = series.id AND kind = 'refused'),
+        (
+            SELECT min(coalesce(upper(absences.span), range_start)) FROM checkpoints
+            LEFT JOIN absences ON absences.series_id = series.id AND absences.span @> range_start
+            WHERE checkpoints.series_id = series.id AND is_retired AND rows > 0
+        )
+    ) AS since
+    FROM series WHERE exchange = :exchange AND timeframe = :timeframe
+    """
+)
+
+_FIRST_FROM = text("SELECT min(open_time) FROM candles WHERE series_id = :series_id AND open_time >= :start")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,3 +101,20 @@ def write_listing(
             absent = tables.absences
             wrong = update(absent).where(absent.c.series_id == series_id, absent.c.kind == AbsenceKind.DELISTED.value)
             connection.execute(wrong.values(next_probe=func.now()))
+
+
+def known_from(connection: Connection, exchange: str, timeframe: Timeframe) -> dict[int, int]:
+    """Return by series since when it is known to be listed, in milliseconds; it is not there if that is not known.
+
+    That is when its first candle opens, as the exchange says; or the first that came: stored, refused or retired.
+    """
+    rows = connection.execute(_KNOWN_FROM, {"exchange": exchange, "timeframe": timeframe.value})
+    return {series_id: to_ms(since) for series_id, since in rows if since is not None}
+
+
+def absences_before_first(connection: Connection, series_id: int, start: datetime) -> list[Absence]:
+    """Return the absences from `start` to the next stored candle, or all after it without one."""
+    first = connection.execute(_FIRST_FROM, {"series_id": series_id, "start": start}).scalar_one()
+    if first is None:
+        return [absence for absence in read_absences(connection, series_id) if absence.span.end > start]
+    return read_absences(connection, series_id, TimeRange(start, first)) if first > start else []

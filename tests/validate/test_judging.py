@@ -203,10 +203,59 @@ def test_a_series_without_company_says_so() -> None:
     for prints_empty in (True, False):
         (verdict,) = (v for v in judge(presence, 0, ~presence.held[0], prints_empty) if v.span.count(MINUTE) == 60)
         assert verdict.kind is AbsenceKind.OUTAGE
-        assert verdict.evidence == "nothing else of the exchange is loaded that could tell an outage from a halt"
+        said, _, chance = verdict.evidence.partition("; ")
+        assert said == "nothing else of the exchange is loaded that could tell an outage from a halt"
+        assert chance == ("" if prints_empty else "such a silence has a chance below 1e-15")
     presence.held[1, 3030:3200] = presence.covered[1, 3030:3200] = True
     (first, second) = (v for v in judge(presence, 0, ~presence.held[0], False) if v.span.count(MINUTE) == 30)
     assert (first.kind, second.kind) == (AbsenceKind.OUTAGE, AbsenceKind.HALTED), "each half by what is known of it"
+
+
+def clustered(share: float, n_series: int, seed: int) -> Presence:
+    """A week of symbols, silent in `share` of all slots; thin ones more so at night, and in lulls that all have."""
+    rng = np.random.default_rng(seed)
+    n_slots = 7 * BUCKET
+    is_night = np.arange(n_slots) % BUCKET < 480
+    lulls = np.repeat(rng.gamma(30.0 if share <= 0.5 else 0.7, size=n_slots // 60), 60)
+    busy = np.where(is_night, 0.7 if share <= 0.5 else 0.25, 1.0) * lulls
+    low, high = 1e-9, 1e6
+    for _ in range(80):
+        middle = np.sqrt(low * high)
+        low, high = (middle, high) if np.exp(-middle * busy).mean() > share else (low, middle)
+    held = rng.random((n_series, n_slots)) >= np.exp(-low * busy)
+    return Presence(MINUTE, START_MS, NAMES[:n_series], held, np.ones_like(held))
+
+
+def minutes(presence: Presence, of: int) -> Counter[AbsenceKind]:
+    """How many minutes of a series are of each kind, from its first candle on."""
+    by_slot = judged(presence, of, False)[np.flatnonzero(presence.held[of])[0] :]
+    return Counter(kind for kind in by_slot if kind is not None)
+
+
+@pytest.mark.parametrize("n_series", [1, 2, 4])
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.9, 0.99])
+def test_silence_that_is_usual_on_an_exchange_is_never_a_halt_or_an_outage(share: float, n_series: int) -> None:
+    """Thick or thin, with nights and with hours in which hardly anybody trades: nobody was halted, nothing was down."""
+    for seed in range(4):
+        presence = clustered(share, n_series, seed)
+        for of in range(n_series):
+            told = minutes(presence, of)
+            # A lone minute in which all of several thick symbols are silent is one of the exchange's for low odds.
+            assert told[AbsenceKind.OUTAGE] <= (3 if share < 0.5 else 0), f"seed {seed}, {NAMES[of]}: {told}"
+            assert set(told) <= {AbsenceKind.NO_TRADES, AbsenceKind.OUTAGE}, f"seed {seed}, {NAMES[of]}: {told}"
+
+
+@pytest.mark.parametrize(("share", "length"), [(0.05, 30), (0.5, 240), (0.9, 3 * BUCKET), (0.99, 40)])
+def test_made_up_halts_and_outages_are_found_as_far_as_it_can_be_known(share: float, length: int) -> None:
+    """Half an hour of a thick symbol, hours or days of thinner ones; never a silence that is like many others."""
+    stretch = slice(3 * BUCKET - 600, 3 * BUCKET - 600 + length)
+    for seed in range(3):
+        halt, outage = clustered(share, 3, seed), clustered(share, 3, seed)
+        halt.held[0, stretch] = outage.held[:, stretch] = False
+        of_halt, of_outage = (set(judged(each, 0, False)[stretch]) for each in (halt, outage))
+        known = share < 0.99
+        assert of_halt == {AbsenceKind.HALTED if known else AbsenceKind.NO_TRADES}
+        assert of_outage == {AbsenceKind.OUTAGE if known else AbsenceKind.NO_TRADES}
 
 
 def test_only_whole_buckets_are_taken() -> None:
