@@ -178,7 +178,7 @@ def late_load_alert() -> DeadlineAlert:
         alerting = Alerting()  # what is wrong in alerts.toml keeps no candle; deliver_alerts says it
     return DeadlineAlert(
         reference=ScheduledRunDue(alerting.late_after.total_seconds()),
-        interval=timedelta(0),
+        interval=alerting.late_after,
         callback=AsyncCallback(tell_of_late_load),
     )
 

@@ -16,13 +16,13 @@ _SCHEDULED = "scheduled"  # the prefix of a scheduled run's id; Airflow refuses 
 
 @dataclass(eq=False)
 class ScheduledRunDue(BaseDeadlineReference):
-    """A deadline `late_after_s` after the moment when a scheduled run is due, which is the end of its data interval.
+    """The moment when a scheduled run is due, which is the end of its data interval, as the reference of a deadline.
 
     Triggered and backfilled runs have none: their data intervals ended long ago, so each would miss it. The same holds
     for a scheduled run that is created after its deadline, because its DAG was just switched on or Airflow was down.
 
     Attributes:
-        late_after_s: Seconds.
+        late_after_s: The interval of the deadline, in seconds: no run has a deadline that has passed at its creation.
 
     Source: https://airflow.apache.org/docs/apache-airflow/stable/howto/deadline-alerts.html
     """
@@ -40,7 +40,7 @@ class ScheduledRunDue(BaseDeadlineReference):
         return cls(reference_data["late_after_s"])
 
     def _evaluate_with(self, *, session: Session, run_id: str) -> datetime | None:  # noqa: ARG002  # Airflow passes it
-        """Return the deadline of a run, or None if it has none.
+        """Return when a run is due, or None if it has no deadline.
 
         Args:
             run_id: Its second half is the moment when the run is due.
@@ -48,5 +48,5 @@ class ScheduledRunDue(BaseDeadlineReference):
         run_type, _, due = run_id.partition("__")
         if run_type != _SCHEDULED:
             return None
-        deadline = datetime.fromisoformat(due) + timedelta(seconds=self.late_after_s)
-        return deadline if deadline > datetime.now(UTC) else None
+        due_at = datetime.fromisoformat(due)
+        return due_at if due_at + timedelta(seconds=self.late_after_s) > datetime.now(UTC) else None
