@@ -45,7 +45,7 @@ class StackNote:
 
     @property
     def is_running(self) -> bool:
-        """Whether the stack that has written this still runs."""
+        """True while the stack that has written this runs."""
         try:
             return bool(abs(psutil.Process(self.pid).create_time() - self.started_s) < _SAME_PROCESS_S)
         except psutil.Error:

@@ -181,7 +181,7 @@ class _Silence:
 
     @property
     def series(self) -> Series:
-        """Whose silence it is."""
+        """The series that is silent."""
         return self.member.series
 
 

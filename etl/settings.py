@@ -127,7 +127,7 @@ class Settings(BaseSettings):
 
     @property
     def is_home_chosen(self) -> bool:
-        """Whether `home` was named by somebody; else it is the default, or was found."""
+        """True if a setting names `home`; else it is the default, or was found."""
         return "home" in self.model_fields_set
 
     def exchange(self, name: str) -> ExchangeSettings:

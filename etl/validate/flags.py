@@ -57,7 +57,7 @@ class Grid:
 
     @property
     def is_whole(self) -> bool:
-        """Whether no slot between the first candle and the last is empty."""
+        """True if no slot between the first candle and the last is empty."""
         return not len(self.slot) or bool(self.slot[-1] - self.slot[0] == len(self.slot) - 1)
 
 

@@ -42,7 +42,7 @@ class Verdict:
 
 
 class _Reason(IntEnum):
-    """What a slot's kind rests on; of neighbours of one kind the greater is told."""
+    """The evidence of a slot's kind; of neighbours of one kind the greater is told."""
 
     NO_TRADES = 1
     HABIT = 2
