@@ -1,13 +1,14 @@
-"""A small picture of an incident for a chat: candles, what other venues did, volume; the incident is shaded.
+"""A small picture of an incident: candles, what other venues did, volume; the incident is shaded.
 
-It has a ground of its own, so that it is legible on a light screen and on a dark one. The same candles give the same
-bytes.
+A message has the dark one, whose ground makes it legible on any screen. A page shows the one of its own theme. The same
+candles give the same bytes.
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _WIDTH, _HEIGHT, _DPI = 640, 320, 100
-GROUND, _INK, _FAINT = "#14181f", "#c9d1d9", "#3b434e"
-# Those of the dark market page.
-UP, DOWN = "#5fd3c0", "#e0503f"
 _SHADE = "#f2b134"
-_OTHERS = ("#7aa2f7", "#bb9af7", "#e0af68")
 _MOST_CANDLES = 160
 """Beyond that many slots candles would touch: closes are drawn as a line."""
 _TICKS_MIN = (1, 2, 5, 10, 15, 30, 60, 120, 180, 240, 360, 720, 1440, 2880, 10080, 43200)
@@ -38,7 +35,30 @@ _FEWEST_TICKS = 4
 Columns = Mapping[str, NDArray[Any]]
 
 
-def chart_png(candles: pa.Table, incident: Incident, others: Sequence[tuple[str, pa.Table]] = ()) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Theme:
+    """The colours of a chart.
+
+    Attributes:
+        up, down: Of candles; those of the market page in the same theme.
+        others: Of the lines of other venues.
+    """
+
+    ground: str
+    ink: str
+    faint: str
+    up: str
+    down: str
+    others: tuple[str, ...]
+
+
+DARK = Theme("#14181f", "#c9d1d9", "#3b434e", "#5fd3c0", "#e0503f", ("#7aa2f7", "#bb9af7", "#e0af68"))
+LIGHT = Theme("#ffffff", "#15191f", "#d9dde3", "#1798a0", "#c0271d", ("#2f5fd0", "#7b45c9", "#946300"))
+
+
+def chart_png(
+    candles: pa.Table, incident: Incident, others: Sequence[tuple[str, pa.Table]] = (), theme: Theme = DARK
+) -> bytes:
     """Draw the candles around an incident.
 
     Args:
@@ -53,13 +73,13 @@ def chart_png(candles: pa.Table, incident: Incident, others: Sequence[tuple[str,
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(_WIDTH / _DPI, _HEIGHT / _DPI), dpi=_DPI, facecolor=GROUND)
+    figure = Figure(figsize=(_WIDTH / _DPI, _HEIGHT / _DPI), dpi=_DPI, facecolor=theme.ground)
     FigureCanvasAgg(figure)
     columns = to_columns(candles)
     width_ms = incident.found.series.timeframe.ms
     start_ms = int(columns["open_time"][0])
     slots = (columns["open_time"] - start_ms) / width_ms
-    prices, volumes = _axes(figure)
+    prices, volumes = _axes(figure, theme)
     for axes in (prices, volumes):
         span = incident.found.time_range
         axes.axvspan(
@@ -69,29 +89,36 @@ def chart_png(candles: pa.Table, incident: Incident, others: Sequence[tuple[str,
             linewidth=0,
         )
         axes.set_xlim(-1, slots[-1] + 1)
-    _draw_prices(prices, slots, columns)
-    for (name, table), colour in zip(others, _OTHERS, strict=False):
+    _draw_prices(prices, slots, columns, theme)
+    for (name, table), colour in zip(others, theme.others, strict=False):
         _draw_other(prices, name, to_columns(table), columns, (start_ms, width_ms, colour))
-    colours = np.where(columns["close"] >= columns["open"], UP, DOWN)
-    volumes.vlines(slots, 0, columns["volume"], colors=colours.tolist(), linewidth=_stroke(slots))
+    if prices.get_legend_handles_labels()[0]:
+        prices.legend(loc="best", fontsize=8, frameon=False, labelcolor=theme.ink, handlelength=1.2)
+    volumes.vlines(slots, 0, columns["volume"], colors=_colours(columns, theme), linewidth=_stroke(slots))
     volumes.set_ylim(0, max(float(columns["volume"].max()), 1e-300) * 1.05)
-    _label(prices, volumes, incident, (from_ms(start_ms), timedelta(milliseconds=width_ms), float(slots[-1])))
+    _label(prices, volumes, incident, (from_ms(start_ms), timedelta(milliseconds=width_ms), float(slots[-1])), theme)
     written = io.BytesIO()
-    figure.savefig(written, format="png", dpi=_DPI, facecolor=GROUND, metadata={"Software": None})
+    figure.savefig(written, format="png", dpi=_DPI, facecolor=theme.ground, metadata={"Software": None})
     return written.getvalue()
 
 
-def _axes(figure: Figure) -> tuple[Axes, Axes]:
+def _axes(figure: Figure, theme: Theme) -> tuple[Axes, Axes]:
     """Return the axes of prices, and below them those of volumes."""
     prices, volumes = figure.add_axes((0.035, 0.32, 0.835, 0.57)), figure.add_axes((0.035, 0.1, 0.835, 0.19))
     for axes in (prices, volumes):
-        axes.set_facecolor(GROUND)
+        axes.set_facecolor(theme.ground)
         axes.yaxis.tick_right()
-        axes.tick_params(colors=_INK, labelsize=8, length=0)
+        axes.tick_params(colors=theme.ink, labelsize=8, length=0)
         axes.spines[:].set_visible(False)
-        axes.grid(visible=True, color=_FAINT, linewidth=0.5, alpha=0.6)
+        axes.grid(visible=True, color=theme.faint, linewidth=0.5, alpha=0.6)
         axes.set_axisbelow(True)
     return prices, volumes
+
+
+def _colours(columns: Columns, theme: Theme) -> list[str]:
+    """Return the colour of each candle."""
+    colours: list[str] = np.where(columns["close"] >= columns["open"], theme.up, theme.down).tolist()
+    return colours
 
 
 def _stroke(slots: NDArray[np.float64]) -> float:
@@ -99,16 +126,16 @@ def _stroke(slots: NDArray[np.float64]) -> float:
     return max(0.6, min(9.0, 0.62 * 0.835 * _WIDTH * 72 / _DPI / (float(slots[-1]) + 2)))
 
 
-def _draw_prices(axes: Axes, slots: NDArray[np.float64], columns: Columns) -> None:
+def _draw_prices(axes: Axes, slots: NDArray[np.float64], columns: Columns, theme: Theme) -> None:
     opened, close = columns["open"], columns["close"]
     low, high = float(columns["low"].min()), float(columns["high"].max())
     room = 0.06 * (high - low) or 0.01 * high
     axes.set_ylim(low - room, high + room)
     if slots[-1] > _MOST_CANDLES:
-        axes.fill_between(slots, columns["low"], columns["high"], color=_INK, alpha=0.25, linewidth=0)
-        axes.plot(slots, close, color=_INK, linewidth=1.1)
+        axes.fill_between(slots, columns["low"], columns["high"], color=theme.ink, alpha=0.25, linewidth=0)
+        axes.plot(slots, close, color=theme.ink, linewidth=1.1)
         return
-    colours = np.where(close >= opened, UP, DOWN).tolist()
+    colours = _colours(columns, theme)
     axes.vlines(slots, columns["low"], columns["high"], colors=colours, linewidth=0.9)
     least = (high - low) / 250  # a candle that ends where it began is a dash, not nothing
     half = np.maximum(np.abs(close - opened), least) / 2
@@ -125,16 +152,16 @@ def _draw_other(axes: Axes, name: str, other: Columns, own: Columns, by: tuple[i
     factor = own["close"][here[0]] / other["close"][there[0]]
     slots = (other["open_time"] - start_ms) / width_ms
     axes.plot(slots, other["close"] * factor, color=colour, linewidth=1.0, label=name)
-    legend = axes.legend(loc="best", fontsize=8, frameon=False, labelcolor=_INK, handlelength=1.2)
-    legend.set_in_layout(False)
 
 
-def _label(prices: Axes, volumes: Axes, incident: Incident, grid: tuple[datetime, timedelta, float]) -> None:
+def _label(
+    prices: Axes, volumes: Axes, incident: Incident, grid: tuple[datetime, timedelta, float], theme: Theme
+) -> None:
     """Write what it is above, prices at the right, and times below."""
     found = incident.found
     title = f"{place(incident)}, {found.series.timeframe}: {NAMES[found.kind]}"
-    prices.set_title(title, loc="left", color=_INK, fontsize=10)
-    prices.set_title(f"{found.peak:%Y-%m-%d %H:%M} UTC", loc="right", color=_INK, fontsize=9)
+    prices.set_title(title, loc="left", color=theme.ink, fontsize=10)
+    prices.set_title(f"{found.peak:%Y-%m-%d %H:%M} UTC", loc="right", color=theme.ink, fontsize=9)
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     prices.yaxis.set_major_locator(MaxNLocator(5))

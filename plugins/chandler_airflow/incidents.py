@@ -96,10 +96,16 @@ def _row(one: Incident) -> str:
 
 
 def _chart(dossier: Dossier) -> str:
-    """Return the picture that goes with a message, in the page itself."""
+    """Return the picture of its candles, in the page itself: in the colours of the page's theme."""
     if not dossier.candles.num_rows:
         return paragraph("The warehouse holds none of its candles any more.", "quiet")
-    from etl.alerts.chart import chart_png
+    from etl.alerts.chart import DARK, LIGHT, chart_png
 
-    picture = base64.b64encode(chart_png(dossier.candles, dossier.incident)).decode()
-    return f'<p><img alt="the candles around it, the incident shaded" src="data:image/png;base64,{picture}"></p>'
+    dark, light = (
+        f"data:image/png;base64,{base64.b64encode(chart_png(dossier.candles, dossier.incident, theme=one)).decode()}"
+        for one in (DARK, LIGHT)
+    )
+    return (
+        f'<p><picture><source media="(prefers-color-scheme: dark)" srcset="{dark}">'
+        f'<img alt="the candles around it, the incident shaded" src="{light}"></picture></p>'
+    )

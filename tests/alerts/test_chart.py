@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
+from collections import Counter
 from datetime import timedelta
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from etl.alerts.chart import chart_png
+from etl.alerts.chart import DARK, LIGHT, Theme, chart_png
 from etl.incidents import Incident
 from etl.schema import empty_candles, from_columns, to_columns
 from etl.series import TimeRange
@@ -51,6 +53,18 @@ def test_a_chart_is_a_small_png_and_always_the_same() -> None:
     assert chart_png(candles, crash()) == drawn
     assert chart_png(candles, crash(20, 30)) != drawn
     assert chart_png(candles, crash(), [("coinbase", scaled(walk(120, seed=2), 1.01))]) != drawn
+    assert chart_png(candles, crash(), theme=DARK) == drawn
+
+
+@pytest.mark.parametrize("theme", [DARK, LIGHT])
+def test_a_chart_has_the_ground_of_its_theme(theme: Theme) -> None:
+    """Most of the picture is ground, and what is written on it is ink."""
+    from matplotlib.image import imread
+
+    pixels = np.rint(imread(io.BytesIO(chart_png(walk(120), crash(), theme=theme)))[..., :3] * 255).astype(int)
+    found = ["#{:02x}{:02x}{:02x}".format(*pixel) for pixel in pixels.reshape(-1, 3)]
+    assert Counter(found).most_common(1)[0][0] == theme.ground
+    assert theme.ink in found
 
 
 @pytest.mark.parametrize(

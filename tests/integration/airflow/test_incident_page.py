@@ -69,9 +69,14 @@ def test_an_incident_has_a_page_with_all_that_it_is_judged_by(pages: Pages) -> N
         "seen",
     ):
         assert part in body
-    picture = re.search(r'src="data:image/png;base64,([^"]+)"', body)
-    assert picture is not None
-    assert base64.b64decode(picture[1]).startswith(b"\x89PNG")
+    found = re.search(
+        r'<source media="\(prefers-color-scheme: dark\)" srcset="data:image/png;base64,([^"]+)">'
+        r'<img [^>]+ src="data:image/png;base64,([^"]+)"></picture>',
+        body,
+    )
+    assert found is not None
+    dark, light = (base64.b64decode(picture) for picture in found.groups())
+    assert dark.startswith(b"\x89PNG") and light.startswith(b"\x89PNG") and dark != light
     assert "&lt;script&gt;alert(1)" in body
     assert "<script" not in body
     assert "<button" not in body, "who may only look is offered nothing to do"
