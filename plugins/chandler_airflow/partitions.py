@@ -11,7 +11,14 @@ from airflow.sdk.bases.decorator import task_decorator_factory
 
 from chandler_airflow.alerting import tell_of_failure
 from chandler_airflow.links import AccountingOperator
-from chandler_airflow.tasks import account_for, clean_partition, fetch_partition, load_partition, warn_of_fallbacks
+from chandler_airflow.tasks import (
+    account_for,
+    clean_partition,
+    fetch_partition,
+    kept_list,
+    load_partition,
+    warn_of_fallbacks,
+)
 from etl.feeds import Feed
 
 CANDLES = Asset("candles")
@@ -53,7 +60,7 @@ def build_partitions(feed: Feed, settle: timedelta, *, is_history: bool = False)
 
     @task
     def list_series() -> list[str]:
-        return names
+        return kept_list(names)
 
     @task(pool=feed.exchange, map_index_template="{{ series }}", multiple_outputs=False)
     def fetch(series: str) -> dict[str, str]:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
-from airflow.sdk import get_current_context
+from airflow.sdk import conf, get_current_context
 from airflow.sdk.exceptions import AirflowFailException
 
 from chandler_airflow.accounts import tell_quality
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 _Value = TypeVar("_Value")
+_MAX_MAP_LENGTH = 1024  # Airflow's default
 
 log = logging.getLogger(__name__)
 
@@ -152,6 +153,21 @@ def warn_of_fallbacks(series: Sequence[str] | None) -> None:
         waiting = waiting_fallbacks(stores, wanted)
     if waiting:
         raise AirflowFailException("\n".join(warning_of(fallback) for fallback in waiting))
+
+
+def kept_list(names: Sequence[str]) -> list[str]:
+    """Return the list that the mapped tasks of a run expand over.
+
+    Raises:
+        AirflowFailException: It is longer than the lists that Airflow maps tasks over.
+    """
+    most = conf.getint("core", "max_map_length", fallback=_MAX_MAP_LENGTH)
+    if len(names) > most:
+        raise AirflowFailException(
+            f"too many to map tasks over: {len(names):,}, and this Airflow takes {most:,}; set "
+            "AIRFLOW__CORE__MAX_MAP_LENGTH higher for every part of Airflow, or cut the feed into several"
+        )
+    return list(names)
 
 
 def _handed_over(value: _Value | None, step: str, series: str | None = None) -> _Value:

@@ -13,7 +13,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from chandler_airflow.connections import read_settings
 from chandler_airflow.failures import failing_at_once
 from chandler_airflow.links import REPORT_KEY, TrainingOperator, report_address
-from chandler_airflow.tasks import data_interval
+from chandler_airflow.tasks import data_interval, kept_list
 from etl.errors import InsufficientHistoryError
 
 MODELS = Asset("models")
@@ -31,11 +31,10 @@ def build_training(targets: Sequence[str]) -> None:
 
     It emits `MODELS`: series that have waited for a model are scored.
     """
-    names = list(targets)
 
     @task
     def list_targets() -> list[str]:
-        return names
+        return kept_list(targets)
 
     @training_task(
         map_index_template="{{ target }}", outlets=[MODELS], priority_weight=PRIORITY, weight_rule="absolute"

@@ -28,6 +28,7 @@ def read_facts(tmp_path_factory: pytest.TempPathFactory) -> ReadFacts:
             **os.environ,
             "AIRFLOW_HOME": str(home),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__MAX_MAP_LENGTH": "2",
             "AIRFLOW__CORE__PLUGINS_FOLDER": str(REPOSITORY / "plugins"),
             "CHANDLER_FEEDS": str(home / "feeds.toml"),
         }

@@ -45,6 +45,7 @@ def facts_of(dag: Any) -> dict[str, Any]:
         "doc_md": dag.doc_md,
         "description": dag.description,
         "owner": stored.owner,
+        "lists": {task.task_id: listed_by(task) for task in dag.tasks if task.task_id.startswith("list_")},
         "tasks": {
             task.task_id: {
                 "owner": task.owner,
@@ -64,6 +65,16 @@ def facts_of(dag: Any) -> dict[str, Any]:
             for task in dag.tasks
         },
     }
+
+
+def listed_by(task: Any) -> list[str] | str:
+    """Return the list that a task leaves for mapped ones, or why it fails."""
+    from airflow.sdk.exceptions import AirflowFailException
+
+    try:
+        return list(task.python_callable())
+    except AirflowFailException as error:
+        return str(error)
 
 
 def refusals_of(stored: Any) -> list[str]:

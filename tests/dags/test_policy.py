@@ -112,6 +112,14 @@ def test_loads_are_labelled_pooled_and_announced(facts: dict[str, Any]) -> None:
         assert tasks["partition.load"]["outlets"] == ["candles"], dag_id
 
 
+def test_a_feed_of_more_series_than_airflow_maps_says_so(facts: dict[str, Any]) -> None:
+    """The list that a run keeps is bounded by Airflow: here by 2, of which one feed has fewer and another more."""
+    told = facts["dags"]["ingest_majors"]["lists"]["list_series"]
+    assert told.startswith("too many to map tasks over: 3, and this Airflow takes 2; set AIRFLOW__CORE__MAX_MAP_LENGTH")
+    assert facts["dags"]["ingest_more"]["lists"] == {"list_series": ["kraken:SOL/USDT:1h"]}
+    assert facts["dags"]["train_models"]["lists"] == {"list_targets": ["1m", "1h"]}
+
+
 def test_every_run_is_accounted_for_and_says_where(facts: dict[str, Any]) -> None:
     """The account follows the loads however they end, does not say whether the run failed, and leads to the quality."""
     for dag_id in PARTITIONED:
