@@ -240,6 +240,9 @@ def test_what_cannot_be_meant_is_told_in_words(browser: Browser, stage: Stage) -
             page.goto(f"{stage.url}/chandler/market{search}")
             expect(page.locator("main .note")).to_contain_text(words)
             expect(page.locator("main .note a, main .note button").first).to_be_visible()
+        page.goto(f"{stage.url}/chandler/market#incidents?offset=99999")
+        page.get_by_role("link", name="Leave it out").click()
+        expect(page.locator("#incidents")).to_be_visible()
 
 
 def test_a_session_that_has_ended_is_told_as_such(browser: Browser, stage: Stage) -> None:

@@ -48,24 +48,10 @@ function draw(context, answer) {
   const isFiltered = FILTERS.some((name) => route.query.has(name));
   const body = answer.incidents.length
     ? h("div", { id: "incidents" }, listOf(context, answer.incidents), paging(route.query, offset, answer))
-    : answer.total
-      ? beyond(route.query, offset, answer.total)
-      : nothing(isFiltered);
+    : nothing(isFiltered);
   const total = answer.total === 1 ? "1 incident" : `${count(answer.total)} incidents`;
   const sum = h("p", { class: "quiet" }, total);
   put(place, h("div", { class: "heading" }, h("h1", {}, "Incidents"), sum), filters(route.query, answer.choices), body);
-}
-
-/**
- * @param {URLSearchParams} query
- * @param {number} offset
- * @param {number} total
- */
-function beyond(query, offset, total) {
-  const next = new URLSearchParams(query);
-  next.delete("offset");
-  const first = h("a", { href: hashOf("incidents", [], next) }, "See the first ones");
-  return note(`There is no incident ${count(offset + 1)}`, `There are ${count(total)} like that.`, first);
 }
 
 /** @param {boolean} isFiltered */

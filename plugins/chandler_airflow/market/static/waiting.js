@@ -55,6 +55,8 @@ export function failure(error, again) {
   }
   if (status === 503) return note("The warehouse cannot be read", text, retry);
   if (status === 403) return note("Your role may not do this", text);
+  // Asked once more in the same words, the server says the same.
+  if (status === 422 && again) return unreadable([text], location.hash.split("?", 1)[0] || "#coverage");
   if (status === 404) return note("There is no such thing", text, h("a", { href: "?#coverage" }, "See what there is"));
   return note("That did not work", text, retry);
 }
