@@ -1,8 +1,8 @@
-"""What Prometheus scrapes: the warehouse in numbers, in its text format.
+"""Metrics of the warehouse for Prometheus, in its text format.
 
 All of it is read from small tables, and the last candle of a series by its key, so that a scrape costs little however
-many candles there are. The names are an
-interface: `docs/guides/metrics.md` lists them, and alert rules of users go by them.
+many candles there are. The names are an interface: `docs/guides/metrics.md` lists them, and alert rules of users go by
+them.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 
 from etl.answers import BOUNDS_S, Answers
 from etl.incidents import Severity
+from etl.problems import root_of
 from etl.series import Series
 from etl.settings import Settings
 from etl.traffic import read_traffic
@@ -289,7 +290,7 @@ def _of_models(connection: Connection, now: datetime) -> Iterator[Metric]:
 
 
 def _of_settings(settings: Settings) -> Metric:
-    counts = Counter(".".join(fault.place[:2]) or "file" for fault in settings.faults)
+    counts = Counter(".".join(root_of(fault.place)) or "file" for fault in settings.faults)
     says = "Mistakes in feeds.toml; the feed or table that has them is left out."
     return _gauge("chandler_settings_faults", says, ("table",), (((table,), count) for table, count in counts.items()))
 

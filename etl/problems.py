@@ -16,7 +16,7 @@ FEEDS, EXCHANGE_TABLES = "feeds", "exchanges"
 """Tables of feeds.toml that hold a table for each name: one with a mistake leaves the others."""
 _SHOWN = 60  # characters of a value
 _PREFIX = "Value error, "
-_LOGIN = re.compile(r"//[^/@\s]*@")  # who logs in where, in an address
+_LOGIN = re.compile(r"//[^/\s]*@")  # a login in an address; a password may have an @ in it
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from etl.alerting import Alerting
 from etl.fallbacks import waiting_fallbacks, warning_of
 from etl.incidents import Severity
 from etl.messages import Notice, PipelineKind, dead_channel_notice
+from etl.problems import FEEDS, Place, root_of
 from etl.schema import AbsenceKind
 from etl.series import Series
 from etl.settings import Settings
@@ -119,12 +120,13 @@ def _dead_channels(channels: Iterable[tuple[str, datetime]], now: datetime) -> I
 
 def _faulty_settings(settings: Settings, now: datetime) -> Iterator[Notice]:
     """Yield a notice for each feed that is left out, and for each other table that has a mistake."""
-    by_table: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
+    by_table: defaultdict[Place, list[str]] = defaultdict(list)
     for fault in settings.faults:
-        by_table[fault.place[:2] if fault.place[:1] == ("feeds",) else fault.place[:1]].append(fault.problem)
+        by_table[root_of(fault.place)].append(fault.problem)
     for table, problems in by_table.items():
         name = ".".join(table)
-        what = f"feed {table[1]} is left out" if len(table) == 2 else f"a mistake in {name or 'the file'}"
+        is_feed = len(table) > 1 and table[0] == FEEDS
+        what = f"feed {table[1]} is left out" if is_feed else f"a mistake in {name or 'the file'}"
         shown = " ".join(sentence(problem) for problem in problems[:_SHOWN])
         more = f" And {len(problems) - _SHOWN} more." if len(problems) > _SHOWN else ""
         yield Notice(

@@ -19,7 +19,7 @@ from etl.ingest import ingest
 from etl.metrics import metrics_text
 from etl.replay import RecordedMarket, ReplayServer
 from etl.series import TimeRange
-from etl.settings import Settings, load_settings
+from etl.settings import Settings, load_settings, load_what_is_right
 from etl.stores import Partition, Stores
 from etl.timeframe import Timeframe
 from etl.warehouse import Quality, add_requests, ensure_series, fold_requests, read_pauses
@@ -186,3 +186,14 @@ def test_the_guide_names_what_is_there(loaded: Stores) -> None:
         labels = {label for sample in family.samples for label in sample.labels} - {"le"}
         row = next(line for line in guide.splitlines() if line.startswith("|") and f"`{family.name}" in line)
         assert labels <= set(re.findall(r"\w+", row)), family.name
+
+
+def test_mistakes_in_the_settings_are_counted_by_what_is_left_out(stores: Stores, tmp_path: Path) -> None:
+    """A feed or an exchange by its name, any other table as a whole."""
+    path = tmp_path / "feeds.toml"
+    path.write_text("[exchanges.kraken]\nshare = 7\n[rules]\njump = 1\nprice = 2\n")
+    seen = scrape(stores, load_what_is_right(path))
+    counts = {
+        dict(labels)["table"]: count for (name, labels), count in seen.items() if name.endswith("settings_faults")
+    }
+    assert counts == {"exchanges.kraken": 1, "rules": 2}

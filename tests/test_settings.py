@@ -241,7 +241,7 @@ def test_a_file_from_any_editor_is_read(encoding: str, newline: str, tmp_path: P
 
 
 LIBRARIES = re.compile(r"Input|should|valid |instance|expected|cannot be meant|secret")
-NONSENSE = ("nonsense", 7, -1.5, True, ["x"], [], {"x": 1}, "", float("nan"), "http://user:secret@[")
+NONSENSE = ("nonsense", 7, -1.5, True, ["x"], [], {"x": 1}, "", float("nan"), "http://user:secret@[", "//me:p@secret@h")
 
 
 @pytest.mark.parametrize("model", [Feed, ExchangeSettings, Rules, Keep, Learning, Alerting, Route, Opinion, Settings])

@@ -18,7 +18,7 @@ from etl.messages import PipelineKind
 from etl.probing import SETTLE
 from etl.schema import AbsenceKind, empty_candles, from_columns
 from etl.series import Series, TimeRange
-from etl.settings import load_settings
+from etl.settings import load_settings, load_what_is_right
 from etl.stores import Stores
 from etl.timeframe import to_ms
 from etl.warehouse import Finding, ensure_series, record_absences, record_not_requested, record_unfetched
@@ -154,4 +154,17 @@ def test_mistakes_in_feeds_toml_are_told_of_once_a_day(stores: Stores, tmp_path:
         0,
         2,
         0,
+    ]
+
+
+def test_a_mistake_in_a_table_is_told_of_by_what_is_left_out_for_it(stores: Stores, tmp_path: Path) -> None:
+    """One notice for each exchange, and one for all that is wrong in a table that is left out as a whole."""
+    path = tmp_path / "feeds.toml"
+    path.write_text("[exchanges.kraken]\nshare = 7\n[exchanges.mexc]\nshare = 8\n[rules]\njump = 1\nprice = 2\n")
+    broken = replace(stores, settings=load_what_is_right(path))
+    titles = [notice.title for notice in watch(broken, ALERTING, NOW)]
+    assert sorted(titles) == [
+        "feeds.toml: a mistake in exchanges.kraken",
+        "feeds.toml: a mistake in exchanges.mexc",
+        "feeds.toml: a mistake in rules",
     ]
