@@ -7,6 +7,7 @@ against what an exchange does.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -15,6 +16,8 @@ from types import MappingProxyType
 from typing import Any
 
 from etl.timeframe import Timeframe
+
+_WHOLE = re.compile(r"(\d{1,19})(\.0*)?", re.ASCII)
 
 
 class Bound(StrEnum):
@@ -51,7 +54,24 @@ class Layout:
         place = self.columns["open_time"]
         if type(row) is not list or len(row) <= place or type(row[place]) is not int:
             return None
-        raw: int = row[place]
+        return self._to_ms(row[place])
+
+    def stated_ms(self, row: Any) -> int | None:
+        """Return the open time of a row that may be torn, too long, or write it otherwise: as text, or as a fraction.
+
+        Good enough to say which slot a refused row is of; None if it states no whole time.
+        """
+        place = self.columns["open_time"]
+        if type(row) is not list or len(row) <= place:
+            return None
+        stated = row[place]
+        if isinstance(stated, str) and (match := _WHOLE.fullmatch(stated.strip())):
+            stated = int(match[1])
+        elif type(stated) is float and stated.is_integer():
+            stated = int(stated)
+        return self._to_ms(stated) if type(stated) is int else None
+
+    def _to_ms(self, raw: int) -> int | None:
         if not 0 <= raw < 2**62:
             return None
         if self.unit_ms is not None:

@@ -25,6 +25,7 @@ from etl.stores import Partition, Stores
 from etl.timeframe import to_ms
 from etl.validate import OFF_GRID, REFUSING, ReceivedRows, clean
 from etl.validate.numbers import to_floats
+from etl.validate.rules import REQUIRED, SHAPE
 from etl.warehouse import (
     LoadReport,
     Quarantined,
@@ -43,7 +44,10 @@ from etl.warehouse import (
 AROUND = 30
 """How many slots of the grid before and after a refused row are shown with it."""
 
-_NO_SHAPE = "No rule could look at the row: it is no list of values, or too short, or states no open time."
+_NO_SHAPE = (
+    "No rule could look at the row: it is no list of values, or has too few or too many of them, or states no open "
+    "time as other rows do. It can be released as the candle of its slot if its slot and values can be read."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +101,8 @@ def release(stores: Stores, row_id: int, note: str | None, run: str) -> LoadRepo
 
     Raises:
         ConfigError: There is no such row, or it was released already.
-        DataQualityError: It cannot be a candle, or another rule refuses it too; or it is off the grid, and not all that
-            came for its slot.
+        DataQualityError: It cannot be a candle, or another rule refuses it too; or it is off the grid or torn, and not
+            all that came for its slot.
         StoreError: A store refuses or went away; nothing is decided.
     """
     row = _find(stores, row_id)
@@ -154,12 +158,18 @@ def _find(stores: Stores, row_id: int) -> Quarantined:
 def _never(row: Quarantined) -> str:
     if row.open_time is None:
         return "it does not say which candle it is"
+    if row.rule == SHAPE:
+        cells = None if row.cells is None else [row.cells.get(name) for name in REQUIRED]
+        if cells is None:
+            return "nothing tells which of its values is which"
+        if not np.isfinite(to_floats(cells)[0]).all():
+            return "a value that it needs is missing, or is no number"
     return next((rule.never for rule in REFUSING if rule.name == row.rule), "")
 
 
 def _not_alone(stores: Stores, connection: Connection, row: Quarantined) -> str:
-    """Return what else came for the slot of a row off the grid, which then is not its candle; empty if nothing did."""
-    if row.rule != OFF_GRID or row.slot is None:
+    """Return what else came for the slot of a row that is not of its slot for sure; empty if nothing did."""
+    if row.rule not in {OFF_GRID, SHAPE} or row.slot is None:
         return ""
     series_id = known_series(connection)[row.series]
     stored = read_candles(connection, series_id, row.slot)

@@ -96,7 +96,7 @@ def put_pages(
     asked_at_ms = asked_at_ms or time_range.end_ms + 10**9
     by_time: dict[int, list[list[Any]]] = {}
     for row in rows:
-        by_time.setdefault(row[0] // series.timeframe.ms * series.timeframe.ms, []).append(row)
+        by_time.setdefault(series.timeframe.ms * int(float(row[0]) // series.timeframe.ms), []).append(row)
     partition = raw.partition(series, time_range)
     keys: list[PageKey] = []
     for window in time_range.windows(limit * series.timeframe.ms):

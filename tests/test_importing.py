@@ -23,7 +23,7 @@ from etl.schema import AbsenceKind, Flag, Origin
 from etl.series import Series, TimeRange
 from etl.settings import load_settings
 from etl.stores import Stores, open_stores
-from etl.warehouse import known_series, read_candles
+from etl.warehouse import known_series, read_absences, read_candles
 from tests.conftest import BTC
 from tests.extract.test_candle_files import written
 from tests.markets import recorded_values
@@ -74,6 +74,32 @@ def test_every_line_is_accounted_for(stores: Stores, tmp_path: Path) -> None:
     (one,) = audit(stores)
     assert is_sound([one])
     assert (one.expected, one.stored, sum(one.absent.values())) == (MINUTES, MINUTES - 10, 10)
+
+
+def test_the_slots_of_refused_lines_are_refused(stores: Stores, tmp_path: Path) -> None:
+    """Torn, too long, impossible, negative, without a cell or off the grid: the line is the evidence of its slot."""
+    odd = {
+        3: line(3).rpartition(",")[0],
+        5: line(5) + ",7,8",
+        7: line(7).replace("101.0", "50.0"),
+        9: line(9).replace("5.5", "-5.5"),
+        11: line(11).replace(",5.5", ","),
+        13: line(13).replace("000,", "007,"),
+        # Days with nothing on the grid, beyond what the other rows speak for.
+        20 * 1440: line(20 * 1440).replace("000,", "007,"),
+    }
+    rows = [odd.pop(minute, line(minute)) for minute in range(1440)] + list(odd.values())
+    content = "\n".join(["open_time,open,high,low,close,volume", *rows])
+    report = account(imported(stores, written(tmp_path / "odd.csv", content, FEBRUARY_MS + 10**10)))
+    assert report.refused == {"negative_amount": 1, "not_a_number": 1, "off_grid": 2, "ohlc": 1, "shape": 2}
+    assert report.outside == 0
+    account_for_loads(stores, None, "test")
+    with stores.warehouse.begin() as connection:
+        absences = read_absences(connection, known_series(connection)[BTC])
+    assert [
+        ((one.span.start_ms - FEBRUARY_MS) // 60_000, one.kind) for one in absences if one.kind != "not_requested"
+    ] == [(minute, AbsenceKind.REFUSED) for minute in (3, 5, 7, 9, 11, 13, 20 * 1440)]
+    assert is_sound(audit(stores))
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def _ms(minute: int) -> int:
 
 def _load(stores: Stores, *rows: list[Any], run: str = "test", asked_after_ms: int = 10**9) -> None:
     """Load a day of sound minutes, with `rows` in the place of those at their times."""
-    taken = {row[0] // MINUTE_MS for row in rows}
+    taken = {int(float(row[0])) // MINUTE_MS for row in rows}
     sound = [kline(_ms(minute)) for minute in range(1440) if _ms(minute) // MINUTE_MS not in taken]
     put_pages(stores.raw, BTC, DAY, [*sound, *rows], asked_at_ms=DAY.end_ms + asked_after_ms)
     clean_pages(stores, Partition(BTC, DAY))
@@ -149,7 +149,10 @@ def test_a_row_released_over_a_stored_candle_revises_it_for_good(stores: Stores)
         (kline(_ms(AT), volume="-5"), "amount below zero"),
         (kline(_ms(AT), low="90", high="80"), "its high is below its low"),
         (kline(_ms(AT), **WILD, volume="-5"), "is refused by negative_amount too: volume -5.0"),
-        ([_ms(AT)], "does not say which candle"),
+        ([_ms(AT)], "a value that it needs is missing"),
+        (kline(_ms(AT))[:5], "a value that it needs is missing"),
+        ([float(_ms(AT)), *kline(_ms(AT), **WILD)[1:]], "is refused by ohlc too"),
+        ([_ms(AT) + 0.5, *kline(_ms(AT))[1:]], "does not say which candle"),
     ],
 )
 def test_what_can_be_no_candle_is_not_released(row: list[Any], why: str, stores: Stores) -> None:
@@ -189,6 +192,23 @@ def test_a_row_off_the_grid_is_the_candle_of_its_slot_if_nothing_else_came_for_i
     assert candle is not None
     assert (candle["open_time"], candle["quote_volume"]) == (_ms(AT), 550.25)
     assert [(a.kind, a.span.start) for a in _absences(stores)] == [(AbsenceKind.REFUSED, from_ms(_ms(AT + 3)))]
+    assert is_sound(audit(stores))
+
+
+def test_a_torn_row_is_the_candle_of_its_slot_if_its_values_can_be_read(stores: Stores) -> None:
+    """Torn behind its volume it lacks nothing that a candle needs; beside a stored candle it is none."""
+    torn, beside = kline(_ms(AT))[:6], kline(_ms(AT + 1))
+    _load(stores, torn, beside, [str(_ms(AT + 1)), *kline(_ms(AT + 1), 105.0)[1:]])
+    first, second = sorted(_rows(stores), key=lambda row: row.open_time or DAY.start)
+    assert (first.rule, inspect(stores, first.id).never) == ("shape", "")
+    assert "stored" in inspect(stores, second.id).never
+    assert release(stores, first.id, None, "by hand").new == 1
+    candle = _candle(stores)
+    assert candle is not None
+    assert (candle["close"], candle["volume"], candle["trades"]) == (100.1, 5.5, -1)
+    with pytest.raises(DataQualityError, match="stored"):
+        release(stores, second.id, None, "by hand")
+    assert _absences(stores) == []
     assert is_sound(audit(stores))
 
 

@@ -9,14 +9,15 @@ import pytest
 
 from etl.audit import audit, is_sound
 from etl.errors import QuarantineLimitError
-from etl.exchanges import EXCHANGES
+from etl.exchanges import BULK_LAYOUT, EXCHANGES
+from etl.extract.kline_csv import csv_rows
 from etl.ingest import clean_pages, load
 from etl.judging import judge_loads
-from etl.schema import AbsenceKind
+from etl.schema import AbsenceKind, Origin
 from etl.series import Series, TimeRange
 from etl.stores import Partition, Stores
 from etl.timeframe import Timeframe
-from etl.validate import CleanReport, ReceivedRows, clean
+from etl.validate import CleanReport, ReceivedRows, clean, explain
 from etl.warehouse import known_series, read_absences, read_candles
 from tests.markets import kline, put_pages
 
@@ -148,3 +149,66 @@ def test_a_partition_wholly_off_the_grid_fails_and_is_accounted_for(stores: Stor
         _load(stores, series, MONTH, rows)
     assert [one[:3] for one in _absences(stores, series)] == [(REFUSED, 0, 31)]
     assert is_sound(audit(stores))
+
+
+TORN_AT = 7
+FAR_MS = DAY.end_ms + 10**9
+
+
+def _torn(at_ms: int) -> dict[str, Any]:
+    """Return rows of the slot that opens at `at_ms` which no rule can look at, by what is wrong with them."""
+    whole = kline(at_ms)
+    return {
+        "the time alone": [at_ms],
+        "torn behind its volume": whole[:6],
+        "torn within its prices": whole[:3],
+        "the time as text": [str(at_ms), *whole[1:]],
+        "the time as a fraction": [float(at_ms), *whole[1:]],
+        "torn, the time as text": [f"{at_ms}.0", "100.0"],
+    }
+
+
+@pytest.mark.parametrize("what", _torn(0))
+def test_the_slot_of_a_torn_row_is_refused_with_the_row_as_evidence(what: str, stores: Stores) -> None:
+    """Its time can be read, so that its slot is known: it is no outage, and stays none when judged again."""
+    series, at_ms = _series(Timeframe.H1), DAY.start_ms + TORN_AT * Timeframe.H1.ms
+    rows = _rows(Timeframe.H1, DAY)
+    rows[TORN_AT] = _torn(at_ms)[what]
+    _load(stores, series, DAY, rows)
+    for _ in range(2):
+        judge_loads(stores, None, "judge")
+        ((kind, slot, slots, evidence),) = _absences(stores, series)
+        assert (kind, slot, slots) == (REFUSED, TORN_AT, 1)
+        assert "that shape refused (" in evidence
+        _load(stores, series, DAY, [row for slot, row in enumerate(_rows(Timeframe.H1, DAY)) if slot != TORN_AT])
+    assert is_sound(audit(stores))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("{at}000,1.0,1.5,0.5", "{at}000,1.0,1.5,0.5,1.0,7.0,{end}999,7.0,9,3.0,3.0", "{at},1,1,1,1,1,1,1,1,1,1,1,1"),
+        *("{at}000,1.5,1.0,1.5,1.0,7.0,{end}999,7.0,9,3.0,3.0,0", "{at}000,,1.5,0.5,1.0,7.0,{end}999,7.0,9,3.0,3.0,0"),
+        "{at}000,1.0,1.5,0.5,1.0,-7.0,{end}999,7.0,9,3.0,3.0,0",
+    ],
+)
+def test_a_row_of_an_archive_that_no_candle_is_keeps_its_slot(text: str) -> None:
+    """Torn, too wide, impossible prices, a missing cell, a volume below zero: whatever the rule, the slot is known."""
+    at_ms = DAY.start_ms + TORN_AT * Timeframe.H1.ms
+    rows = csv_rows(text.format(at=at_ms, end=at_ms + Timeframe.H1.ms - 1))
+    cleaned = clean([ReceivedRows(rows, FAR_MS, BULK_LAYOUT, Origin.BULK)], _series(Timeframe.H1), DAY)
+    assert cleaned.candles.num_rows == 0
+    assert [(row.open_time_ms, row.origin) for row in cleaned.refused] == [(at_ms, Origin.BULK)]
+
+
+def test_a_row_that_came_before_the_first_candle_or_after_the_last_is_refused(stores: Stores) -> None:
+    """What is known of the listing says nothing of a slot for which a row came."""
+    spans = [
+        TimeRange.from_ms(DAY.start_ms + slot * Timeframe.H1.ms, DAY.start_ms + (slot + 1) * 3_600_000)
+        for slot in (0, 1)
+    ]
+    refused = {span.start_ms: ("ohlc", "high 1") for span in spans[:1]}
+    told = explain(spans, Timeframe.H1, first_ms=DAY.end_ms, end_ms=None, served_from_ms=None, refused=refused)
+    assert [kind for _, kind, _ in told] == [REFUSED, AbsenceKind.NOT_LISTED]
+    told = explain(spans, Timeframe.H1, first_ms=None, end_ms=DAY.start_ms, served_from_ms=None, refused=refused)
+    assert [kind for _, kind, _ in told] == [REFUSED, AbsenceKind.DELISTED]

@@ -33,7 +33,7 @@ def preview_table(rows: FileRows) -> Table:
     given = [name for name in FILE_LAYOUT.columns if name in _VALUES or any(_value(row, name) for row in rows.rows)]
     table = new_table("open time", *(name for name in given if name != "open_time"), "note")
     for place, row in enumerate(rows.rows):
-        opened = "" if place in rows.reasons else to_minute(from_ms(row[0]))
+        opened = to_minute(from_ms(row[0])) if isinstance(row[0], int) else ""
         values = [str(_value(row, name) or "") for name in given if name != "open_time"]
         table.add_row(opened, *map(to_text, values), to_text(rows.reasons.get(place, "")))
     return table
@@ -69,6 +69,7 @@ def preview_json(file: CandleFile, rows: FileRows) -> dict[str, Any]:
     """Return the same for scripts."""
     read = [
         {"reason": rows.reasons[place], "line": row[-1]}
+        | ({"open_time": to_iso(from_ms(row[0]))} if isinstance(row[0], int) else {})
         if place in rows.reasons
         else {"open_time": to_iso(from_ms(row[0]))}
         | {name: _value(row, name) for name in list(FILE_LAYOUT.columns)[1:]}

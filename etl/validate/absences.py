@@ -103,15 +103,16 @@ def _reason(
     refused: RefusedSlots,
     timeframe: Timeframe,
 ) -> tuple[AbsenceKind, str]:
-    if first_ms is not None and span.end_ms <= first_ms:
-        return AbsenceKind.NOT_LISTED, f"its first candle opens at {_moment(first_ms)}"
-    if end_ms is not None and span.start_ms >= end_ms:
-        return AbsenceKind.DELISTED, f"it is traded no more, and its last candle closed at {_moment(end_ms)}"
+    # A row came, whatever else is known of the time.
     if span.start_ms in refused:
         rule, evidence = refused[span.start_ms]
         if span.count(timeframe) == 1:
             return AbsenceKind.REFUSED, f"the exchange sent a row that {rule} refused ({evidence}); see quarantine"
         return AbsenceKind.REFUSED, f"the exchange sent rows that {rule} refused, the first: {evidence}; see quarantine"
+    if first_ms is not None and span.end_ms <= first_ms:
+        return AbsenceKind.NOT_LISTED, f"its first candle opens at {_moment(first_ms)}"
+    if end_ms is not None and span.start_ms >= end_ms:
+        return AbsenceKind.DELISTED, f"it is traded no more, and its last candle closed at {_moment(end_ms)}"
     if served_from_ms is not None and span.end_ms <= served_from_ms:
         return AbsenceKind.BEYOND_RETENTION, f"the exchange serves nothing that opens before {_moment(served_from_ms)}"
     return AbsenceKind.PENDING, "nothing came when it was asked for; not judged yet"

@@ -23,7 +23,7 @@ from etl.series import Series, TimeRange
 from etl.timeframe import Timeframe, from_ms
 from etl.validate.absences import refused_slots
 from etl.validate.columns import Batch, ReceivedRows, drop_bad_options, join, read_batches
-from etl.validate.rules import OFF_GRID, REFUSING, Columns, Mask, Rule
+from etl.validate.rules import OFF_GRID, REFUSING, SHAPE, Columns, Mask, Rule
 
 DEFAULT_RULES = Rules()
 
@@ -97,7 +97,11 @@ def clean(
     batches = read_batches(pages, time_range)
     columns, is_dropped = drop_bad_options(join(batches, series.timeframe))
     broken, is_last = judge(columns, rules, waived)
-    received = [Refused(None, "shape", row.evidence, row.row) for batch in batches for row in batch.misshapen]
+    received = [
+        Refused(row.open_time_ms, SHAPE, row.evidence, row.row, row.cells, batch.page.origin)
+        for batch in batches
+        for row in batch.misshapen
+    ]
     received += _refused(batches, columns, broken)
     # A row that was received twice, as from a page that was asked for again, is one row to refuse.
     refused = list({(row.rule, row.row): row for row in received}.values())

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from etl.exchanges import Layout
 from etl.schema import CANDLE_COLUMNS, ColumnKind, Origin
 from etl.series import TimeRange
+from etl.spelling import counted
 from etl.timeframe import Timeframe
 from etl.validate.numbers import to_floats, to_integers
 from etl.validate.rules import Columns, Mask
@@ -34,7 +35,7 @@ class ReceivedRows:
         layout: How they look.
         origin: How they reached us.
         text: The same rows as they arrived, without a header: JSON that has been read before, or lines of values.
-        reasons: Why a row has no open time, by its place, where whoever read them knows.
+        reasons: Why a row is of no shape that a rule could look at, by its place, where whoever read them knows.
     """
 
     rows: Sequence[Any] | Callable[[], Sequence[Any]]
@@ -51,10 +52,19 @@ class ReceivedRows:
 
 @dataclass(frozen=True, slots=True)
 class Misshapen:
-    """A row that says no open time, as JSON, and what is wrong with it."""
+    """A row that no rule can look at: torn, too long, or without an open time as the exchange writes it.
+
+    Attributes:
+        row: As JSON.
+        evidence: What is wrong with it.
+        open_time_ms: When it opens, if it says so, and that is in the range.
+        cells: Its values by the names of our columns, as JSON, those that it lacks null; None if they have no places.
+    """
 
     row: str
     evidence: str
+    open_time_ms: int | None
+    cells: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,14 +161,13 @@ def _by_columns(page: ReceivedRows, columns: Mapping[str, NDArray[Any]], time_ra
 def _by_rows(page: ReceivedRows, time_range: TimeRange) -> Batch:
     layout, received = page.layout, page.all_rows()
     width = max(layout.columns.values()) + 1
-    times = [layout.open_time_ms(row) if type(row) is list and len(row) >= width else None for row in received]
+    times = [
+        layout.open_time_ms(row) if i not in page.reasons and _has_shape(row, layout, width) else None
+        for i, row in enumerate(received)
+    ]
     start_ms, end_ms = time_range.start_ms, time_range.end_ms
     inside = [i for i, at_ms in enumerate(times) if at_ms is not None and start_ms <= at_ms < end_ms]
-    misshapen = [
-        Misshapen(json.dumps(received[i]), page.reasons.get(i) or _shape_evidence(received[i], layout, width))
-        for i, at_ms in enumerate(times)
-        if at_ms is None
-    ]
+    misshapen = [_misshapen(page, i, received[i], width, time_range) for i, at_ms in enumerate(times) if at_ms is None]
     values: dict[str, NDArray[Any]] = {}
     is_bad: dict[str, Mask] = {}
     for column in _RECEIVED:
@@ -175,9 +184,25 @@ def _concatenated(arrays: Sequence[NDArray[Any]], kind: type[np.generic]) -> NDA
     return np.concatenate(arrays) if arrays else np.array([], dtype=kind)
 
 
+def _has_shape(row: Any, layout: Layout, width: int) -> bool:
+    return type(row) is list and len(row) >= width and layout.width in (None, len(row))
+
+
+def _misshapen(page: ReceivedRows, place: int, row: Any, width: int, time_range: TimeRange) -> Misshapen:
+    layout, cells = page.layout, None
+    if isinstance(row, list) and (layout.width is None or len(row) <= layout.width):
+        given = {name: at for name, at in layout.columns.items() if name != "open_time"}
+        cells = json.dumps({name: row[at] if at < len(row) else None for name, at in given.items()})
+    at_ms = layout.stated_ms(row)
+    is_inside = at_ms is not None and time_range.start_ms <= at_ms < time_range.end_ms
+    evidence = page.reasons.get(place) or _shape_evidence(row, layout, width)
+    return Misshapen(json.dumps(row), evidence, at_ms if is_inside else None, cells)
+
+
 def _shape_evidence(row: Any, layout: Layout, width: int) -> str:
     if not isinstance(row, list):
         return f"a {type(row).__name__} where a list belongs"
-    if len(row) >= width:
+    if _has_shape(row, layout, width):
         return f"{str(row[layout.columns['open_time']])[:40]!r} where an open time belongs"
-    return f"{len(row)} values where {width} or more belong, the first an open time"
+    belong = f"{width} or more belong" if layout.width is None else f"{layout.width} belong"
+    return f"{counted(len(row), 'value')} where {belong}, the first an open time"

@@ -22,6 +22,8 @@ Facts = TypeVar("Facts")
 PRICES = ("open", "high", "low", "close")
 REQUIRED = ("open", "high", "low", "close", "volume")
 OFF_GRID = "off_grid"
+SHAPE = "shape"
+"""Refuses what no rule can look at: a row that is torn, too long, or states no open time as the exchange writes it."""
 FORMING = "forming"
 """The rule by which a row is only too early: nothing is wrong with it."""
 SUPERSEDED = "superseded"

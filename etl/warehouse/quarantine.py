@@ -120,10 +120,13 @@ def write_quarantine(connection: Connection, series_id: int, refused: Sequence[Q
     ]
     own, insertion = quarantine.c, upsert(quarantine)
     new = insertion.excluded
-    lacks_cells = own.cells.is_(None) & new.cells.is_not(None)  # an earlier version did not keep them
+    # Earlier versions did not keep the cells, nor the time of a row that is torn.
+    lacks_facts = (own.cells.is_(None) & new.cells.is_not(None)) | (
+        own.open_time.is_(None) & new.open_time.is_not(None)
+    )
     same = [own.series_id, own.rule, func.md5(own.row)]
-    kept = {"cells": new.cells, "source": new.source}
-    connection.execute(insertion.on_conflict_do_update(index_elements=same, set_=kept, where=lacks_cells), rows)
+    kept = {"open_time": func.coalesce(own.open_time, new.open_time), "cells": new.cells, "source": new.source}
+    connection.execute(insertion.on_conflict_do_update(index_elements=same, set_=kept, where=lacks_facts), rows)
 
 
 def read_quarantine(connection: Connection, wanted: Wanted, limit: int | None = None) -> list[Quarantined]:

@@ -28,7 +28,7 @@ def _ms(minute: int | None) -> int | None:
 def test_each_minute_has_the_reason_of_its_side(
     cuts: list[int], first: int | None, end: int | None, served: int | None, refused: set[int]
 ) -> None:
-    """Cut where a reason begins or ends, nothing lost; what was not listed or sent refused rows is no silence."""
+    """Cut where a reason begins or ends, nothing lost; a row that came tells more than the listing, that than silence."""
     ordered = sorted(cuts)
     absent = [
         TimeRange.from_ms(a * MINUTE_MS, b * MINUTE_MS) for a, b in zip(ordered[::2], ordered[1::2], strict=False)
@@ -47,12 +47,12 @@ def test_each_minute_has_the_reason_of_its_side(
     assert sorted(kinds) == [at // MINUTE_MS for span in absent for at in range(span.start_ms, span.end_ms, MINUTE_MS)]
     assert all(evidence for *_, evidence in explained)
     for minute, kind in kinds.items():
-        if first is not None and minute < first:
+        if minute in refused:
+            assert kind is AbsenceKind.REFUSED
+        elif first is not None and minute < first:
             assert kind is AbsenceKind.NOT_LISTED
         elif end is not None and minute >= end:
             assert kind is AbsenceKind.DELISTED
-        elif minute in refused:
-            assert kind is AbsenceKind.REFUSED
         elif served is not None and minute < served:
             assert kind is AbsenceKind.BEYOND_RETENTION
         else:

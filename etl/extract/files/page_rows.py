@@ -36,8 +36,9 @@ class FileRows:
 
     Attributes:
         rows: In `FILE_LAYOUT`: the values as they stand there, and the line itself behind them. Times are milliseconds;
-            that of a line which is no row stays text. A value that says that there is none is None.
-        reasons: Why a row has no open time, by its place.
+            those that cannot be read stay text. A value that says that there is none is None, and so are all of a
+            line that has more values than the file's columns.
+        reasons: Why a row is no candle, by its place: it has no open time, or not the file's number of values.
         silent: How many lines say that nothing was traded: no price, and no volume. They are no rows.
     """
 
@@ -73,11 +74,10 @@ def file_rows(body: str, series: Series) -> FileRows:
     reasons: dict[int, str] = {}
     times: list[Any] = []
     for place, (stamp, is_whole) in enumerate(zip(stamps, fits, strict=True)):
-        if stamp.startswith("!") or not is_whole:
+        has_time = not stamp.startswith("!")
+        if not has_time or not is_whole:
             reasons[place] = stamp[1:] if is_whole else _width_reason(columns, lines[place])
-            times.append(values["open_time"][place])
-        else:
-            times.append(int(stamp))
+        times.append(int(stamp) if has_time else values["open_time"][place])
     others = (values.get(name, repeat(None)) for name in _COLUMNS[1:])
     rows = [list(row) for row in zip(times, *others, lines)]  # noqa: B905 (what is not given is repeated for ever)
     _log_swapped(rows, columns, series)
@@ -94,14 +94,18 @@ def _unstamped(text: str) -> tuple[list[str], list[str]]:
 
 
 def _by_place(lines: Sequence[str], columns: FileColumns) -> tuple[Sequence[Sequence[str]], Sequence[bool]]:
-    """Return the values of the lines by their place, and which lines have the header's width; others are made fit."""
+    """Return the values of the lines by their place, and which lines have the header's width.
+
+    Of those that are shorter the last values are not given; of those that are longer none is, for nothing tells which
+    is which.
+    """
     separator, width = columns.separator, columns.width
     if lines and all(line.count(separator) == width - 1 for line in lines) and not any('"' in line for line in lines):
         # A list for each of many lines would keep the garbage collector busy.
         values = separator.join(lines).split(separator)
         return [values[place::width] for place in range(width)], [True] * len(lines)
     cells = [columns.cells(line) for line in lines]
-    fitted = [(values + [""] * width)[:width] for values in cells]
+    fitted = [(values + [""] * width)[:width] if len(values) <= width else [""] * width for values in cells]
     return list(zip(*fitted, strict=True)) or [()] * width, [len(values) == width for values in cells]
 
 

@@ -20,7 +20,7 @@ _TIMEFRAME = re.compile(r"(\d+)\s*([mhdMHD])[a-zA-Z]*")
 
 @dataclass(slots=True)
 class Day:
-    """The candles of one UTC day in a file; open times on the grid, milliseconds since the epoch."""
+    """The rows of one UTC day in a file, by the slots that they open in; milliseconds since the epoch."""
 
     first_ms: int
     last_ms: int
@@ -87,7 +87,7 @@ class Survey:
         if at_ms % self.timeframe.ms:
             self.off_grid += 1
             self._off_grid_ms = at_ms
-            return
+            at_ms -= at_ms % self.timeframe.ms  # its slot, which the file says something of
         self._day = day = self.days.setdefault(at_ms // _DAY_MS, Day(at_ms, at_ms))
         day.first_ms, day.last_ms = min(day.first_ms, at_ms), max(day.last_ms, at_ms)
 
