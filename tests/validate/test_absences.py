@@ -28,7 +28,7 @@ def _ms(minute: int | None) -> int | None:
 def test_each_minute_has_the_reason_of_its_side(
     cuts: list[int], first: int | None, end: int | None, served: int | None, refused: set[int]
 ) -> None:
-    """Cut where a reason begins or ends, nothing lost; a row that came tells more than the listing, that than silence."""
+    """Cut where a reason begins or ends, nothing lost; a row that came tells more than the listing."""
     ordered = sorted(cuts)
     absent = [
         TimeRange.from_ms(a * MINUTE_MS, b * MINUTE_MS) for a, b in zip(ordered[::2], ordered[1::2], strict=False)
