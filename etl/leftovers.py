@@ -1,4 +1,4 @@
-"""Raw pages that a process has left behind which was killed after its load had committed, before it folded them."""
+"""Raw pages of loaded ranges, left by a process that was killed before it loaded them, or before it folded them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 
 from etl.errors import StoreError, StoreUnavailableError
 from etl.extract import RawPartition
-from etl.series import Series, TimeRange
+from etl.series import Series, TimeRange, subtract, united
 from etl.stores import Stores
 from etl.warehouse import loaded_since, try_lock_partition, unlock_partition
 
@@ -14,10 +14,11 @@ log = logging.getLogger(__name__)
 
 
 def fold_leftovers(stores: Stores, series: Series, besides: TimeRange | None = None) -> int:
-    """Fold the raw pages of a series that a load has committed and a killed process has left; return how many ranges.
+    """Fold the raw pages of a series that a killed process has left and loads have covered; return how many ranges.
 
-    Pages that were fetched after the load stay: a run is to clean and load them. So do those of a partition on which
-    another process works.
+    Loads of other ranges count, too: one that is wider, or several that cover the pages' range together. Pages that
+    were fetched after the loads stay: a run is to clean and load them. So do those of a partition on which another
+    process works.
 
     Args:
         besides: The range that the caller is about to fetch, whose pages it may use again.
@@ -46,9 +47,9 @@ def fold_leftovers(stores: Stores, series: Series, besides: TimeRange | None = N
 
 
 def _is_loaded(stores: Stores, raw: RawPartition) -> bool:
-    """Return whether just this range was loaded after its fetch had begun."""
+    """Return whether loads that committed after the fetch had begun cover all of its range."""
     begun = raw.read_begun()
     if begun is None:
         return False
     with stores.warehouse.begin() as connection:
-        return raw.time_range in loaded_since(connection, raw.series, begun)
+        return not subtract(raw.time_range, united(loaded_since(connection, raw.series, begun)))

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from etl.accounting import account_for_loads
 from etl.archive import spans
@@ -22,6 +23,7 @@ from etl.exchanges import Traits
 from etl.fetching import Exchange, open_exchange
 from etl.ingest import clean_pages, fetch_partition, load_sound
 from etl.judging import Judged
+from etl.leftovers import fold_leftovers
 from etl.schema import UNLOADED, AbsenceKind
 from etl.series import Series, TimeRange, subtract, united
 from etl.stores import Partition, Stores
@@ -38,7 +40,8 @@ from etl.warehouse import (
 log = logging.getLogger(__name__)
 
 _AT_MOST_S = 600.0  # for so long a run spends its share of the exchange's limit
-_ONE_AT_A_TIME = "SELECT pg_try_advisory_lock(hashtext('chandler repair'), hashtext(:exchange))"
+_TRY_LOCK = text("SELECT pg_try_advisory_lock(hashtext('chandler repair'), hashtext(:exchange))")
+_UNLOCK = text("SELECT pg_advisory_unlock(hashtext('chandler repair'), hashtext(:exchange))")
 
 
 @dataclass(slots=True)
@@ -115,6 +118,8 @@ def repair(
         )
         report.due = sum(a.span.count(series.timeframe) for series, found in due.items() for a in found)
         report.left = left
+        for series in due:
+            fold_leftovers(stores, series)
         if probes:
             log.info("%s: %d candles to ask for again, in %d probes", exchange, report.due, len(probes))
             asyncio.run(_probe_all(stores, exchange, probes, last, run, report, on_probe, is_announced))
@@ -254,9 +259,15 @@ async def _ask(
 def _alone(stores: Stores, exchange: str) -> Iterator[bool]:
     """Hold off other repairs of the exchange, whatever process they are in. Yields False if one is under way."""
     with stores.warehouse.translated(), stores.warehouse.engine.connect() as connection:
-        # The lock is the connection's: it goes when the process dies.
+        # The lock is the connection's: it goes when the process dies. It is freed by a statement besides, since the
+        # server notices only a moment later that a connection was closed.
         open_ended = connection.execution_options(isolation_level="AUTOCOMMIT")
+        is_taken = bool(open_ended.execute(_TRY_LOCK, {"exchange": exchange}).scalar_one())
         try:
-            yield bool(open_ended.execute(text(_ONE_AT_A_TIME), {"exchange": exchange}).scalar_one())
+            yield is_taken
         finally:
-            connection.invalidate()  # the lock goes with it
+            try:
+                if is_taken:
+                    open_ended.execute(_UNLOCK, {"exchange": exchange})
+            except DBAPIError:
+                connection.invalidate()

@@ -6,7 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from etl.ingest import clean_pages, fetch, ingest, load
 from etl.leftovers import fold_leftovers
 from etl.pipeline import Wanted, ingest_all
 from etl.progress import Bars, Outcome
+from etl.repair import repair
 from etl.replay import RecordedMarket, ReplayServer
 from etl.series import Series, TimeRange
 from etl.settings import Settings, load_settings
@@ -30,6 +31,7 @@ from tests.snapshots import tables_of
 
 PARTITION = Partition(BTC, DAYS)
 LATER = TimeRange(DAYS.end, DAYS.end + timedelta(hours=1))
+NOW = datetime(2024, 3, 3, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -109,6 +111,28 @@ def test_pages_that_a_killed_load_has_left_are_folded_by_the_next_run(stores: St
     assert not bars.outcome.loads
     assert stores.raw.partitions(BTC) == []
     assert sorted(path.name for path in left.folder.parent.iterdir()) == ["folded"]
+
+
+def _hours(start: int, end: int) -> TimeRange:
+    return TimeRange(DAYS.start + timedelta(hours=start), DAYS.start + timedelta(hours=end))
+
+
+def test_pages_that_wider_or_several_loads_cover_are_folded_and_no_others(stores: Stores) -> None:
+    """What a killed run has fetched is a leftover once others have loaded all of it, in whatever ranges."""
+    inside, across, beyond, held = _hours(2, 4), _hours(5, 9), _hours(9, 13), _hours(6, 8)
+    assert ingest_and_die("after cleaning", Partition(BTC, inside)) == -signal.SIGKILL
+    for span in (across, beyond, held):
+        fetch(stores, Partition(BTC, span))
+    ingest(stores, Partition(BTC, _hours(0, 7)), "wider")
+    assert fold_leftovers(stores, BTC) == 1, "only the first is loaded wholly"
+    ingest(stores, Partition(BTC, _hours(7, 12)), "next")
+    with open_stores(load_settings()) as other, locked_partition(other.warehouse, BTC, held):
+        assert fold_leftovers(stores, BTC) == 1
+    assert [raw.time_range for raw in stores.raw.partitions(BTC)] == [held, beyond]
+    repair(stores, BTC.exchange, NOW, "repair", within=_hours(0, 12))
+    assert [raw.time_range for raw in stores.raw.partitions(BTC)] == [beyond]
+    clean_pages(stores, Partition(BTC, beyond), "killed")
+    assert load(stores, Partition(BTC, beyond), "killed").new > 0, "its pages were kept for its rerun"
 
 
 def test_pages_that_were_fetched_after_the_load_are_no_leftovers(stores: Stores) -> None:
