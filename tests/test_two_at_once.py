@@ -8,9 +8,11 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
+from sqlalchemy import event
 
 from etl.audit import audit, is_sound
 from etl.errors import MissingPagesError, StoreUnavailableError
@@ -168,3 +170,19 @@ def test_a_lock_goes_with_its_connection_and_is_taken_again(
         unlock_partition(stores.warehouse, BTC, LATER)
         assert try_lock_partition(stores.warehouse, BTC, LATER)
         assert "another process has it now" in caplog.text
+
+
+def test_the_server_looks_after_those_who_have_locks(stores: Stores) -> None:
+    """Before it gives a lock to a connection it is told to notice soon that nobody is at the other end any more."""
+    sent: list[str] = []
+
+    def note(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        sent.append(statement)
+
+    event.listen(stores.warehouse.engine, "before_cursor_execute", note)
+    assert try_lock_partition(stores.warehouse, BTC, DAYS)
+    keepalives, lock = (
+        next(place for place, one in enumerate(sent) if name in one) for name in ("tcp_keepalives_idle", "try_advisory")
+    )
+    assert keepalives < lock
+    unlock_partition(stores.warehouse, BTC, DAYS)

@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 _TRY_LOCK = text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))")
 _UNLOCK = text("SELECT pg_advisory_unlock(hashtextextended(:name, 0))")
+# A machine that loses its power closes no connection: after some 90 seconds, and not two hours, the server notices.
+_KEEPALIVES = "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 6"
 _RETRY_S = 0.2
 _LONG_S = 30.0  # after so long the terminal says why nothing moves
 
@@ -88,6 +90,7 @@ class PartitionLocks:
         """Return the connection; a new one takes again what was lost with the one before, where nobody else has."""
         if self._connection is None:
             self._connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            self._connection.exec_driver_sql(_KEEPALIVES)
             for name in self._names:
                 if not self._execute_try(self._connection, name):
                     log.warning("the lock on %s was lost with the connection, and another process has it now", name)
