@@ -28,6 +28,7 @@ def write_handover(folder: Path, cleaned: Cleaned) -> None:
     facts = {
         "report": asdict(cleaned.report),
         "refused": [asdict(row) for row in cleaned.refused],
+        "stated_ms": cleaned.stated_ms,
     }
     table = cleaned.candles.replace_schema_metadata({_FACTS: json.dumps(facts)})
     sink = pa.BufferOutputStream()
@@ -54,4 +55,5 @@ def read_handover(folder: Path) -> Cleaned:
         table.replace_schema_metadata(None),
         tuple(Refused(**row) for row in facts["refused"]),
         CleanReport(**facts["report"]),
+        tuple(facts.get("stated_ms", ())),  # an earlier version did not write them
     )

@@ -217,7 +217,7 @@ def load_sound(
     report = put(
         stores,
         partition,
-        Incoming(candles, cleaned.refused, fetched.bounds, from_ms(fetched.asked_at_ms)),
+        Incoming(candles, cleaned.refused, fetched.bounds, from_ms(fetched.asked_at_ms), cleaned.stated_ms),
         run,
         is_announced=is_announced and error is None,
         # Of what is strange in it the refused rows tell already.
@@ -247,7 +247,8 @@ def _received(pages: Sequence[Page], traits: Traits, time_range: TimeRange) -> I
             yield ReceivedRows(page.rows, page.fetched_at_ms, BULK_LAYOUT, Origin.BULK, text)
         elif page.route is Route.FILE:
             said = file_rows(page.body, page.series)
-            yield ReceivedRows(said.rows, page.fetched_at_ms, FILE_LAYOUT, Origin.BULK, reasons=said.reasons)
+            rows, asked_ms = said.rows, page.fetched_at_ms
+            yield ReceivedRows(rows, asked_ms, FILE_LAYOUT, Origin.BULK, None, said.reasons, said.silent_ms)
     if trades := [page for page in pages if page.route is Route.TRADES]:
         rows = to_candles(trades, trades[0].series.timeframe, time_range)
         yield ReceivedRows(rows, min(page.fetched_at_ms for page in trades), traits.layout, Origin.TRADES)

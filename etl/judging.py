@@ -46,6 +46,7 @@ from etl.warehouse import (
     read_absences,
     read_open_times,
     read_retired_times,
+    read_stated,
     record_verdicts,
     refresh_quality,
     unjudged_loads,
@@ -303,7 +304,7 @@ def _read_presence(
     """Read which slots of the members are held and covered; one that cannot be read is left out."""
     timeframe = members[0].series.timeframe
     n_slots = time_range.count(timeframe)
-    names, held, covered = [], [], []
+    names, held, covered, stated = [], [], [], []
     for member in members:
         series, series_id = member.series, member.series_id
         with failed.contained([series]):
@@ -323,11 +324,14 @@ def _read_presence(
                     came[here] = True
                 elif absence.kind not in _SILENT or _settled(absence, settle, timeframe) != absence.span:
                     asked[here] = False
+            stated.append(_mask(n_slots, time_range, timeframe, read_stated(connection, series_id, time_range)))
             names.append(series.symbol)
             held.append(came)
             covered.append(asked | came)
     shape = (len(names), n_slots)
-    return Presence(timeframe, time_range.start_ms, names, np.reshape(held, shape), np.reshape(covered, shape))
+    came_by_series, asked_by_series = np.reshape(held, shape), np.reshape(covered, shape)
+    is_stated = np.reshape(stated, shape) if any(mask.any() for mask in stated) else None
+    return Presence(timeframe, time_range.start_ms, names, came_by_series, asked_by_series, is_stated)
 
 
 def _mask(n_slots: int, time_range: TimeRange, timeframe: Timeframe, spans: Iterable[TimeRange]) -> NDArray[np.bool_]:

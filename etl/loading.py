@@ -45,12 +45,14 @@ class Incoming:
         refused: Rows for quarantine.
         bounds: Where the series begins and ends, as far as is known.
         asked_at: When the exchange was asked for them, by its clock.
+        stated_ms: When the slots open that a file states to be silent.
     """
 
     candles: pa.Table
     refused: Sequence[Refused]
     bounds: Bounds
     asked_at: datetime
+    stated_ms: Sequence[int] = ()
 
 
 def put(
@@ -112,6 +114,7 @@ def put(
             archive_files=files,
             first_ms=incoming.bounds.first_ms,
             end_ms=incoming.bounds.end_ms,
+            stated_ms=incoming.stated_ms,
             is_announced=is_announced,
             is_history=is_history,
         )

@@ -280,19 +280,58 @@ def test_a_mistake_is_one_clear_line(
     assert complaint in err
 
 
-def test_minutes_without_trades_are_absent_and_judged(stores: Stores, tmp_path: Path) -> None:
-    """Rows of NaN are in no quarantine, however many: their candles are absent, as silence that is judged."""
+def gappy(tmp_path: Path, name: str, silent: Callable[[int], bool], lacking: range = range(0)) -> Path:
+    """Write a day of minutes: rows of NaN where nothing was traded, and no row at all in `lacking`."""
     rows = [
-        line(minute) if minute % 3 else f"{FEBRUARY_MS + minute * 60_000},NaN,NaN,NaN,NaN,NaN" for minute in range(1440)
+        f"{FEBRUARY_MS + minute * 60_000},NaN,NaN,NaN,NaN,NaN" if silent(minute) else line(minute)
+        for minute in range(1440)
+        if minute not in lacking
     ]
-    path = written(tmp_path / "gaps.csv", "\n".join(["open_time,open,high,low,close,volume", *rows]), LATER_MS)
-    series = Series.parse("bitfinex:BTC/USD:1m")
+    return written(tmp_path / name, "\n".join(["open_time,open,high,low,close,volume", *rows]), LATER_MS)
+
+
+def kinds_of(stores: Stores, series: Series) -> dict[int, AbsenceKind]:
+    """Return the kind of each absent minute."""
+    with stores.warehouse.begin() as connection:
+        absences = read_absences(connection, known_series(connection)[series])
+    return {
+        (at_ms - FEBRUARY_MS) // 60_000: one.kind
+        for one in absences
+        for at_ms in range(one.span.start_ms, one.span.end_ms, 60_000)
+    }
+
+
+@pytest.mark.parametrize("exchange", ["bitstamp", "binance", "binanceus", "kraken", "okx", "bitfinex", "coinbase"])
+def test_minutes_of_which_a_file_says_that_nobody_traded(exchange: str, stores: Stores, tmp_path: Path) -> None:
+    """They are no trades and no quarantine, also in hours of silence, alone or beside a busy series that is judged."""
+    series, other = (Series.parse(f"{exchange}:{base}/USD:1m") for base in ("BTC", "ETH"))
+    path = gappy(tmp_path, "gaps.csv", lambda minute: minute % 3 == 0 or 600 <= minute < 900)
     report = account(imported(stores, path, series))
-    assert (report.rows, report.accepted, report.silent, report.refused) == (1440, 960, 480, {})
-    account_for_loads(stores, "bitfinex", "test")
-    [one] = audit(stores)
-    assert is_sound([one])
-    assert one.absent == {AbsenceKind.NO_TRADES: 480}
+    assert (report.rows, report.accepted, report.silent, report.refused) == (1440, 760, 680, {})
+    account_for_loads(stores, exchange, "test")
+    assert set(kinds_of(stores, series).values()) == {AbsenceKind.NO_TRADES}
+    imported(stores, gappy(tmp_path, "busy.csv", lambda minute: False, range(1000, 1003)), other)
+    account_for_loads(stores, exchange, "test")
+    assert set(kinds_of(stores, series).values()) == {AbsenceKind.NO_TRADES}
+    # Where every minute prints a candle, those that lack without a word are no lack of trades.
+    is_silence = exchange in {"bitfinex", "coinbase"}
+    assert set(kinds_of(stores, other).values()) == {AbsenceKind.NO_TRADES if is_silence else AbsenceKind.HALTED}
+    assert all(is_sound([one]) for one in audit(stores))
+
+
+@pytest.mark.parametrize("exchange", ["bitstamp", "bitfinex"])
+def test_an_outage_of_the_whole_exchange_is_more_than_a_file_says(
+    exchange: str, stores: Stores, tmp_path: Path
+) -> None:
+    """Whoever brings candles onto a grid writes rows of NaN in an outage too: four busy series tell."""
+    names = ("BTC", "ETH", "LTC", "XRP")
+    outage = range(600, 900)
+    for base in names:
+        path = gappy(tmp_path, f"{base}.csv", lambda minute: minute in outage or minute == 30)
+        imported(stores, path, Series.parse(f"{exchange}:{base}/USD:1m"))
+        account_for_loads(stores, exchange, "test")
+    kinds = kinds_of(stores, Series.parse(f"{exchange}:BTC/USD:1m"))
+    assert {kind for minute, kind in kinds.items() if minute in outage} == {AbsenceKind.OUTAGE}
 
 
 def test_a_bad_optional_value_costs_no_candle(stores: Stores, tmp_path: Path) -> None:

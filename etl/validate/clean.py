@@ -73,11 +73,13 @@ class Cleaned:
 
     Attributes:
         candles: CANDLE_SCHEMA, ascending by open_time, each open_time once.
+        stated_ms: When the slots of the range open of which a file states that nothing was traded; ascending.
     """
 
     candles: pa.Table
     refused: tuple[Refused, ...]
     report: CleanReport
+    stated_ms: tuple[int, ...] = ()
 
 
 def clean(
@@ -121,7 +123,13 @@ def clean(
             refused=dict(sorted(Counter(row.rule for row in refused).items())),
             broken=_count_broken(refused, to_column(candles, "open_time"), series.timeframe),
         ),
+        _stated(batches, series.timeframe, time_range),
     )
+
+
+def _stated(batches: Sequence[Batch], timeframe: Timeframe, time_range: TimeRange) -> tuple[int, ...]:
+    slots = {at_ms // timeframe.ms * timeframe.ms for batch in batches for at_ms in batch.page.silent_ms}
+    return tuple(sorted(at_ms for at_ms in slots if time_range.start_ms <= at_ms < time_range.end_ms))
 
 
 def _count_broken(refused: Sequence[Refused], accepted_ms: NDArray[np.int64], timeframe: Timeframe) -> int:

@@ -36,6 +36,8 @@ class ReceivedRows:
         origin: How they reached us.
         text: The same rows as they arrived, without a header: JSON that has been read before, or lines of values.
         reasons: Why a row is of no shape that a rule could look at, by its place, where whoever read them knows.
+        silent_ms: When rows open, milliseconds since the epoch, that state that nothing was traded; they are not among
+            `rows`.
     """
 
     rows: Sequence[Any] | Callable[[], Sequence[Any]]
@@ -44,6 +46,7 @@ class ReceivedRows:
     origin: Origin = Origin.API
     text: str | None = None
     reasons: Mapping[int, str] = field(default_factory=dict)
+    silent_ms: Sequence[int] = ()
 
     def all_rows(self) -> Sequence[Any]:
         """Return the rows as received."""

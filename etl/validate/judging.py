@@ -6,7 +6,7 @@ Pure, and a function of what is held alone: judged again, or from another range,
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 import numpy as np
@@ -21,6 +21,7 @@ from etl.validate.silence import (
     SILENT_IN_OUTAGE,
     Mask,
     Presence,
+    Runs,
     find_outages,
     find_runs,
     recurrence,
@@ -50,6 +51,7 @@ class _Reason(IntEnum):
     OUTAGE_ALONE = 4
     OUTAGE_BESIDE = 5
     OUTAGE = 6
+    STATED = 7
 
 
 _KINDS = {
@@ -59,12 +61,14 @@ _KINDS = {
     _Reason.OUTAGE_ALONE: AbsenceKind.OUTAGE,
     _Reason.OUTAGE_BESIDE: AbsenceKind.OUTAGE,
     _Reason.OUTAGE: AbsenceKind.OUTAGE,
+    _Reason.STATED: AbsenceKind.NO_TRADES,
 }
 
 _LEAST_OF_KIND = np.array(
     [0, *(min(other for other in _Reason if _KINDS[other] is _KINDS[reason]) for reason in _Reason)]
 )
-"""By reason, the least of those of its kind; 0 is no reason."""
+"""By reason, the least of those of its kind; 0 is no reason. What is stated is not told of its neighbours."""
+_LEAST_OF_KIND[_Reason.STATED] = _Reason.STATED
 
 _LEAST_TOLD = np.log(1e-15)
 """Less likely is not told apart: the habits are not known that well."""
@@ -91,20 +95,50 @@ def judge(presence: Presence, of: int, absent: Mask, prints_empty: bool) -> list
         prints_empty: Whether the exchange prints a candle for a slot without trades.
 
     Returns:
-        Ascending and disjoint, together exactly `absent`; neighbours that touch are of different kinds.
+        Ascending and disjoint, together exactly `absent`; neighbours that touch are of different kinds, or a file
+        states the silence of one alone.
     """
     silence = usual_silence(presence)
-    # Where every slot prints a candle, a missing one is no chance, and the majority is enough.
-    bounds = find_outages(presence, silence, 0.0) if prints_empty else find_outages(presence, silence)
-    outage = np.zeros(absent.shape, dtype=np.bool_)
-    for start, end in zip(*bounds, strict=True):
-        outage[start:end] = True
+    stated = None if presence.stated is None else absent & presence.stated[of]
+    outage = _outage(presence, silence, stated, prints_empty)
     reasons, chances = _of_runs(presence, of, absent, outage, None if prints_empty else silence)
+    if stated is not None:
+        # A halt is no better explanation of it; only that the exchange as a whole was silent beyond chance.
+        reasons[stated & (reasons != _Reason.OUTAGE)] = _Reason.STATED
     pieces = _pieces(np.where(absent, reasons, 0))
     return [
         _verdict(presence, of, silence, slice(start, end), reason, None if prints_empty else chances[start])
         for start, end, reason in pieces
     ]
+
+
+def _outage(presence: Presence, silence: NDArray[np.float64], stated: Mask | None, prints_empty: bool) -> Mask:
+    """Return the slots in which the exchange as a whole was silent: (n_slots,).
+
+    Where every slot prints a candle, a missing one is no chance, and the majority is enough. Not so of a slot that a
+    file states to be silent: its writer has left out what the exchange printed. It has no say in an outage of the
+    others, and is in one itself only if that is beyond chance.
+
+    Args:
+        stated: (n_slots,) where a file states the silence of the series that is judged.
+    """
+    if not prints_empty:
+        return _mask(presence, find_outages(presence, silence))
+    if presence.stated is None:
+        return _mask(presence, find_outages(presence, silence, 0.0))
+    said = presence.stated & ~presence.held
+    by_majority = find_outages(replace(presence, covered=presence.covered & ~said), silence, 0.0)
+    outage = _mask(presence, by_majority)
+    if stated is not None and stated.any():
+        outage = np.where(stated, _mask(presence, find_outages(presence, silence)), outage)
+    return outage
+
+
+def _mask(presence: Presence, bounds: Runs) -> Mask:
+    mask = np.zeros(presence.held.shape[1], dtype=np.bool_)
+    for start, end in zip(*bounds, strict=True):
+        mask[start:end] = True
+    return mask
 
 
 def _of_runs(
@@ -211,6 +245,8 @@ def _evidence(
             if share > 1 - 2 / BUCKET:
                 return f"no candle of it within {BUCKET:,} slots: hardly traded, or halted"
             return f"in quiet hours up to {100 * share:.1f} % of its slots are empty"
+        case _Reason.STATED:
+            return "an imported file has a row of it without a price: nothing was traded"
         case _Reason.HABIT:
             return f"a silence as long has {_words(chance)} by those around: too likely for a halt or an outage"
         case _Reason.OUTAGE_ALONE:

@@ -57,6 +57,7 @@ class Presence:
         series: n_series names, for evidence.
         held: (n_series, n_slots) the exchange has sent a candle, stored or refused; not one that we made up.
         covered: (n_series, n_slots) the slot was asked for while the symbol was listed, so that silence says something.
+        stated: (n_series, n_slots) a file states that nothing was traded in the slot; None if none does.
 
     Raises:
         ValueError: The slots are not whole buckets, or the shapes do not agree.
@@ -67,6 +68,7 @@ class Presence:
     series: Sequence[str]
     held: Mask
     covered: Mask
+    stated: Mask | None = None
 
     def __post_init__(self) -> None:
         n_series, n_slots = self.held.shape

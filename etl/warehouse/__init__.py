@@ -179,6 +179,7 @@ from etl.warehouse.retiring import (
 from etl.warehouse.revisions import Change, Revision, count_revisions, read_revisions
 from etl.warehouse.slots import read_absent_slots, read_retired_times, span_of_retired
 from etl.warehouse.snapshots import begin_reading
+from etl.warehouse.stated import read_stated
 from etl.warehouse.status import SeriesStatus, read_status
 from etl.warehouse.telling import Delivery, Telling, read_tellings
 from etl.warehouse.timescale import adapt, adopt, drop_empty_chunks
@@ -372,6 +373,7 @@ __all__ = [
     "read_slot",
     "read_sizes",
     "read_spent",
+    "read_stated",
     "read_status",
     "read_tellings",
     "read_totals",

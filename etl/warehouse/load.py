@@ -37,6 +37,7 @@ from etl.warehouse.quality import Quality, refresh_quality, tally, write_quality
 from etl.warehouse.quarantine import QuarantineRow, leave_confirmed_alone, write_quarantine
 from etl.warehouse.retiring import ReadCandles, bring_back, retired_ranges, with_retired
 from etl.warehouse.revising import reflag, revise
+from etl.warehouse.stated import write_stated
 
 
 def _no_archive(span: TimeRange) -> pa.Table:
@@ -96,6 +97,7 @@ class Load:
         archive_files: Sequence[str],
         first_ms: int | None = None,
         end_ms: int | None = None,
+        stated_ms: Sequence[int] = (),
         is_announced: bool = False,
         is_history: bool = False,
     ) -> LoadReport:
@@ -109,6 +111,7 @@ class Load:
             archive_files: Where the archive keeps the range.
             first_ms: When the first candle of the series opens, if the fetch found out.
             end_ms: When its last one closed, if the exchange trades it no more.
+            stated_ms: When the slots open that a file states to be silent.
             is_announced: Whether the caller tells those who work with candles.
             is_history: Whether it is a backfill or a repair: of what is strange in it nobody is told.
         """
@@ -120,6 +123,7 @@ class Load:
             quarantined=len(refused),
         )
         self._write_candles(merged)
+        write_stated(self.connection, self.series_id, self.series.timeframe, stated_ms, self.run)
         refused_by_day = self._quarantine(refused)
         times = to_column(merged.candles, "open_time")
         last_ms = int(times[-1]) if len(times) else None

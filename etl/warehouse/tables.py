@@ -144,6 +144,14 @@ absence_changes = Table(
 )
 Index("absence_changes_of_a_series", absence_changes.c.series_id, absence_changes.c.changed_at)
 
+stated_silences = Table(
+    "stated_silences",
+    metadata,
+    Column("series_id", Integer, ForeignKey("series.id"), primary_key=True, autoincrement=False),
+    Column("span", TSTZRANGE, primary_key=True, comment="open times that a file has without a price"),
+    Column("run", Text, nullable=False, comment="the import that brought the file"),
+)
+
 quarantine = Table(
     "quarantine",
     metadata,

@@ -39,12 +39,17 @@ class FileRows:
             those that cannot be read stay text. A value that says that there is none is None, and so are all of a
             line that has more values than the file's columns.
         reasons: Why a row is no candle, by its place: it has no open time, or not the file's number of values.
-        silent: How many lines say that nothing was traded: no price, and no volume. They are no rows.
+        silent_ms: When the lines open that say that nothing was traded: no price, and no volume. They are no rows.
     """
 
     rows: list[list[Any]]
     reasons: Mapping[int, str]
-    silent: int
+    silent_ms: Sequence[int]
+
+    @property
+    def silent(self) -> int:
+        """The number of lines that say that nothing was traded."""
+        return len(self.silent_ms)
 
 
 def to_body(columns: FileColumns, stamped: Sequence[str]) -> str:
@@ -133,7 +138,7 @@ def _without_silent(rows: list[list[Any]], reasons: Mapping[int, str]) -> FileRo
     prices = [FILE_LAYOUT.columns[name] for name in PRICES]
     opened, volume = prices[0], FILE_LAYOUT.columns["volume"]
     silent = {
-        place
+        place: row[0]
         for place, row in enumerate(rows)
         if row[opened] is None
         and place not in reasons
@@ -141,10 +146,10 @@ def _without_silent(rows: list[list[Any]], reasons: Mapping[int, str]) -> FileRo
         and (row[volume] is None or _ZERO.fullmatch(row[volume]))
     }
     if not silent:
-        return FileRows(rows, reasons, 0)
+        return FileRows(rows, reasons, ())
     kept = [place for place in range(len(rows)) if place not in silent]
     moved = {new: reasons[old] for new, old in enumerate(kept) if old in reasons}
-    return FileRows([rows[place] for place in kept], moved, len(silent))
+    return FileRows([rows[place] for place in kept], moved, list(silent.values()))
 
 
 def _log_swapped(rows: Sequence[list[Any]], columns: FileColumns, series: Series) -> None:
