@@ -1,1 +1,1 @@
-"""What docs/performance.md quotes, measured. Never part of the tests."""
+"""Benchmarks behind docs/performance.md and docs/models.md. Never part of the tests."""

@@ -1,4 +1,4 @@
-"""What the kinds of absences look like on real candles: half a year of four symbols of Bitfinex at 1m.
+"""Kinds of absences on real candles: half a year of four symbols of Bitfinex at 1m.
 
 Run as `python -m bench absences`; it takes seconds. The recordings are looked for in `candles/bitfinex` of the folder
 that CHANDLER_DATA names, or of `../shared/data`.

@@ -1,4 +1,4 @@
-"""What a candle takes in the archive, how fast files are written and read, and what other formats take.
+"""Size of a candle in the archive, speed of writing and reading files, and the same for other formats.
 
 Run as `python -m bench archive`; it takes a minute or two. The first table is of real recordings, where
 `CHANDLER_DATA` or `../shared/data` has some, else of made-up candles: the same twelve columns for every format, a file

@@ -1,4 +1,4 @@
-"""Whether four processes at once use up one budget, and no more; and how soon they stop when the exchange says so.
+"""Use of one budget by four processes at once: all of it, no more, and how soon they stop when the exchange says so.
 
 Run as `python -m bench.budget`. The replay exchange counts as Binance does, by clock minute, with its limits on. Each
 process asks for pages as fast as it is let, for three clock minutes. Then the exchange bans the address once, with
@@ -37,7 +37,7 @@ CHANDLER = Path(sys.executable).with_name("chandler")
 
 @dataclass
 class Diary:
-    """What one process did: when it sent requests, and when and how they were answered; seconds since the epoch."""
+    """Requests of one process: when it sent them, and when and how they were answered; seconds since the epoch."""
 
     sent: list[float] = field(default_factory=list)
     answered: list[tuple[float, int]] = field(default_factory=list)

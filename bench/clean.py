@@ -1,4 +1,4 @@
-"""How fast cleaning is: rules that refuse, duplicates, order, flags and absences, beside a validator in pandas.
+"""Speed of cleaning: rules that refuse, duplicates, order, flags and absences, beside a validator in pandas.
 
 Run as `python -m bench clean`; it takes half a minute. The candles are made up: ten million minutes in partitions of a
 month, some missing, some twice, some that cannot be true. Only the cleaning is timed, not the making. The validator in
@@ -48,7 +48,7 @@ Outcome = tuple[int, int, int]
 
 @dataclass(slots=True)
 class Spent:
-    """What a way of cleaning has taken so far.
+    """Time and memory that a way of cleaning has taken so far.
 
     Attributes:
         first_mb: Resident memory after the first partition.

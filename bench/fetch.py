@@ -1,4 +1,4 @@
-"""How fast pages come: at Binance's own limit, and with the limits off beside the loop that people write.
+"""Speed of fetching pages: at Binance's own limit, and with the limits off beside the loop that people write.
 
 Run as `python -m bench.fetch`; `--limit` alone takes twelve minutes, `--open` alone a minute or two. The replay
 exchange runs in this process, where its counts can be read; what is measured runs in processes of its own.

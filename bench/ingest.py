@@ -1,4 +1,4 @@
-"""What `chandler ingest` takes for 30 days of three series at 1m, and where the time goes.
+"""Duration of `chandler ingest` for 30 days of three series at 1m, and where the time goes.
 
 Run as `python bench/ingest.py`. The replay exchange runs in a process of its own with its limits off; the embedded
 PostgreSQL in another. Beside it, in the same run, the loop that people write: ccxt's fetch_ohlcv one page after the

@@ -1,4 +1,4 @@
-"""How fast five million candles get into the warehouse, and how fast the other ways are; into the same table.
+"""Speed of loading five million candles into the warehouse, and of other ways into the same table.
 
 Run as `python -m bench load`. Everything goes into the real table with its primary key and its checks, which is emptied
 between the ways; the server is the embedded one, or the one of --database. Ours is the whole transaction of a load, a

@@ -1,4 +1,4 @@
-"""How long the market page waits for the warehouse: 50 series x 2 years of `1m`, which nobody has fetched.
+"""Waiting time of the market page for the warehouse: 50 series x 2 years of `1m`, made without any fetch.
 
 Run as `python -m bench market`: it takes minutes and 10 GB of disk, which it gives back; with --series and --days less.
 The candles are loaded as any are, a month at a time; loads, revisions, anomalies and the like are put beside them in

@@ -1,4 +1,4 @@
-"""What years leave in a warehouse beside candles, put there by SQL for `bench.market`: as much as is plausible."""
+"""Rows that years leave in a warehouse beside candles, put there by SQL for `bench.market`: as many as is plausible."""
 
 from __future__ import annotations
 

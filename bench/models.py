@@ -1,4 +1,4 @@
-"""What each way to judge candles is worth: on recordings, by anomalies planted into weeks that it never saw.
+"""Value of each way to judge candles: on recordings, by anomalies planted into weeks that it never saw.
 
 Run as `python -m bench models`. Every scorer learns from what comes before, takes its cut from the weeks behind that,
 and is judged in the weeks that follow, again and again through the recordings; see `bench.recordings`. Then the budget:
@@ -48,7 +48,7 @@ out = Console(width=140, markup=False, soft_wrap=True, highlight=False)
 
 @dataclass(slots=True)
 class Found:
-    """What a group's comparisons have brought so far."""
+    """Results of a group's comparisons so far."""
 
     evaluations: list[Evaluation] = field(default_factory=list)
     tutorial: list[Evaluation] = field(default_factory=list)

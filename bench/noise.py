@@ -1,4 +1,4 @@
-"""How often people are told: incidents and messages per series and week, on recordings, calm weeks and volatile ones.
+"""Frequency of alerts: incidents and messages per series and week, on recordings, calm weeks and volatile ones.
 
 Run as `python -m bench noise`. The model that nights train, on the same stretches and with the same cuts as in
 `bench.models`, judges the weeks that follow at the default budget. What it finds is described as the pipeline does,
@@ -65,7 +65,7 @@ class Heard:
 
 @dataclass(slots=True)
 class Week:
-    """What one week of one series brought. A message that tells of several series counts a part for each."""
+    """Result of one week of one series. A message that tells of several series counts a part for each."""
 
     series: Series
     volatility: float

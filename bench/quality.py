@@ -1,4 +1,4 @@
-"""Whether what is wrong with candles is found, each under its right name, and whether sound ones are left alone.
+"""Detection of planted faults: each is found under its right name, and sound candles are left alone.
 
 Run as `python -m bench quality`. Faults of every kind are planted into recorded markets, at places drawn by a seed, and
 served by the replay exchange; the recordings are ingested as they are besides. The recordings are looked for in
@@ -107,7 +107,7 @@ def show_planted(place: Place, outcomes: Sequence[Outcome]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """What the rules say of candles as recorded.
+    """Verdict of the rules on candles as recorded.
 
     Attributes:
         rows: Those that came, repeated ones once.
@@ -122,7 +122,7 @@ class Sound:
 
     @property
     def share_pct(self) -> float:
-        """How many of them are strange."""
+        """The share of them that is strange, in percent."""
         return 100 * self.strange / self.rows
 
 

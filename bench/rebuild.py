@@ -1,4 +1,4 @@
-"""What `chandler warehouse rebuild` takes for five million candles, and what COPY alone takes for them.
+"""Duration of `chandler warehouse rebuild` for five million candles, and of COPY alone.
 
 Run as `python -m bench rebuild`; it takes minutes. Four series at 1m over two and a half years, of which the archive is
 all there is: once with a minute in ten thousand absent, each by itself, which is more stretches than Binance has, and

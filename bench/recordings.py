@@ -41,7 +41,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """What is learned from at once, and the steps that it is judged by."""
+    """Candles that are learned from at once, and the steps that the model is judged by."""
 
     learned: TimeRange
     steps: tuple[Step, ...]

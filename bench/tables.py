@@ -15,7 +15,7 @@ from models.results import Evaluation, Given, compare, per_week, summarise
 
 @dataclass(frozen=True, slots=True)
 class Week:
-    """What one model's cut gave in one week of one series, and how volatile that was."""
+    """Result of one model's cut in one week of one series, and how volatile that week was."""
 
     given: Given
     volatility: float
@@ -23,7 +23,7 @@ class Week:
 
 @dataclass(frozen=True, slots=True)
 class Crash:
-    """What one model made of the crash on one series.
+    """Verdict of one model on the crash of one series.
 
     Attributes:
         first: The first candle that it flagged.

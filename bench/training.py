@@ -1,4 +1,4 @@
-"""What a night of training takes: 20 series of 90 days at 1m, on the cores that there are.
+"""Duration of a night of training: 20 series of 90 days at 1m, on the cores that there are.
 
 Run as `python -m bench training`; it takes up to a quarter of an hour. The candles are those of the made-up market, in
 a warehouse of their own. Two nights, one after the other, each a `chandler train` in a process of its own: the first

@@ -1,4 +1,4 @@
-"""Where every container of our own begins: secrets come from files, then the command takes over.
+"""Entry point of every container of our own: secrets come from files, then the command takes over.
 
 A variable `NAME__FILE` names a file; what it holds becomes the variable `NAME`. So no secret stands in
 docker-compose.yaml, nor where `docker inspect` would show it. (Grafana reads variables of this form by itself.)

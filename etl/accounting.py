@@ -1,4 +1,4 @@
-"""What follows a load, for all that was loaded since it was last done: absences are judged, coarser candles counted.
+"""Steps after a load, for all that was loaded since they ran last: absences are judged, coarser candles counted.
 
 Each asks the warehouse what is left to do, so that a run that was killed in between is made up for by the next.
 """

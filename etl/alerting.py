@@ -83,7 +83,7 @@ class _Frozen(BaseModel):
 
 
 class ChannelSettings(_Frozen):
-    """How to treat one channel.
+    """Treatment of one channel.
 
     Attributes:
         allow_private: Whether its address may be one of a private network, or of this machine.
@@ -97,7 +97,7 @@ class ChannelSettings(_Frozen):
 
 
 class Route(_Frozen):
-    """What is told where. An empty tuple keeps nothing out.
+    """Rule that sends alerts to channels. An empty tuple keeps nothing out.
 
     Attributes:
         severity: At least that.
@@ -124,7 +124,7 @@ class Route(_Frozen):
 
 
 class QuietHours(_Frozen):
-    """When messages wait until the morning.
+    """Hours in which messages wait until the morning.
 
     Attributes:
         start, end: By the clock of `zone`; the end may lie before the start, on the next day.
@@ -156,7 +156,7 @@ class Digest(_Frozen):
 
 
 class Spread(_Frozen):
-    """When prices of two venues are too far apart.
+    """Limits beyond which prices of two venues are too far apart.
 
     Attributes:
         cost_bps: What it costs to buy on one and sell on the other, in basis points: fees of both and slippage.

@@ -1,4 +1,4 @@
-"""How an exchange has answered, in numbers: requests by outcome, and how long they took."""
+"""Request outcomes of an exchange in numbers: requests by outcome, and their durations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BOUNDS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
 class Outcome(StrEnum):
-    """What came of a request."""
+    """Outcomes of a request."""
 
     OK = "ok"
     RATE_LIMIT = "rate_limit"
@@ -72,7 +72,7 @@ class Answers:
 
     @property
     def mean_s(self) -> float | None:
-        """How long a request took; None if there was none."""
+        """The mean duration of a request in seconds; None if there was none."""
         return self.seconds / self.requests if self.requests else None
 
     def quantile_s(self, share: float) -> float | None:

@@ -48,7 +48,7 @@ _TWICE = "sent twice at most; whether it arrived nobody said"
 
 @dataclass(slots=True)
 class Posted:
-    """What was done for a channel.
+    """Messages sent to a channel in one delivery, and those that failed.
 
     Attributes:
         failed: Tries that ended otherwise than well; the messages wait.
@@ -66,7 +66,7 @@ class Posted:
 
 
 class Courier:
-    """What sending to any channel takes.
+    """Dependencies of sending to any channel.
 
     Args:
         run: What to call this run in the warehouse.

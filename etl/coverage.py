@@ -1,4 +1,4 @@
-"""What is held of each day of each series, in a letter a day: a picture of years at a glance."""
+"""Coverage of each day of each series, in a letter a day: a picture of years at a glance."""
 
 from __future__ import annotations
 

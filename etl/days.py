@@ -123,7 +123,7 @@ class DayAccount:
 
 @dataclass(frozen=True, slots=True)
 class SeriesFacts:
-    """How far a series reaches; see `etl.warehouse.Extent`."""
+    """Reach of a series; see `etl.warehouse.Extent`."""
 
     series: str
     first: datetime | None

@@ -46,7 +46,7 @@ _AT_ONCE = 8  # channels: one that is slow keeps no other waiting
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """What a delivery did.
+    """Result of a delivery.
 
     Attributes:
         decided: Alerts of which it was decided whom to tell.
@@ -62,7 +62,7 @@ class Delivered:
 
     @property
     def sent(self) -> int:
-        """How many messages were sent."""
+        """The number of messages that were sent."""
         return sum(one.sent for one in self.posted)
 
 

@@ -60,7 +60,7 @@ class SourceUnavailableError(SourceError):
 
 
 class NotClosedError(SourceUnavailableError):
-    """What is asked for still forms."""
+    """The requested candles have not closed yet."""
 
 
 class RateLimitError(SourceError):

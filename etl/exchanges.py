@@ -21,7 +21,7 @@ _WHOLE = re.compile(r"(\d{1,19})(\.0*)?", re.ASCII)
 
 
 class Bound(StrEnum):
-    """How a bound of a request counts."""
+    """Meanings of a bound of a request."""
 
     INCLUSIVE = "inclusive"
     EXCLUSIVE = "exclusive"
@@ -29,7 +29,7 @@ class Bound(StrEnum):
 
 
 class Order(StrEnum):
-    """How the rows of an answer are sorted."""
+    """Orders of the rows of an answer."""
 
     ASCENDING = "oldest first"
     DESCENDING = "newest first"
@@ -37,7 +37,7 @@ class Order(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How a row of an answer looks.
+    """Form of a row of an answer.
 
     Attributes:
         columns: Which of our columns stands where; what is not named is not given.
@@ -87,7 +87,7 @@ LEAST_US = 10**14
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """What holds for every series of an exchange.
+    """Facts that hold for every series of an exchange.
 
     Attributes:
         ccxt_id: What ccxt calls it.
@@ -129,7 +129,7 @@ class Traits:
 
     @property
     def is_newest_first(self) -> bool:
-        """Whether rows reach us newest first. What comes through ccxt's unified calls it has sorted."""
+        """True if rows reach us newest first. Those of ccxt's unified calls are sorted by ccxt."""
         return self.order is Order.DESCENDING and self.dialect != "ccxt"
 
 

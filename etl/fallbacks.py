@@ -20,7 +20,7 @@ CONVERT = "chandler archive convert"
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """What has become of a fallback.
+    """Result of converting a fallback.
 
     Attributes:
         failure: Why it still waits; None if it is Parquet now.

@@ -200,7 +200,7 @@ async def _wait_until_closed(exchange: Exchange, raw: RawPartition) -> None:
 
 @dataclass(slots=True)
 class _Told:
-    """How far a fetch is, said now and then."""
+    """Progress of a fetch, logged now and then."""
 
     raw: RawPartition
     budget: Budget

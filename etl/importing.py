@@ -28,7 +28,7 @@ _MOST_BYTES = 64 << 20  # of text in memory at once; a month of minutes is 4 MB
 
 @dataclass(frozen=True, slots=True)
 class Import:
-    """What is to be done for a file.
+    """Plan of an import of a file.
 
     Attributes:
         partitions: All of its range of time, each within one archive file; ascending.

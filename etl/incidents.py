@@ -1,4 +1,4 @@
-"""What an incident is: values that scoring makes, the warehouse keeps and messages are made of."""
+"""Incidents: values that scoring makes, the warehouse keeps and messages are made of."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from etl.series import Series, TimeRange
 
 
 class Severity(StrEnum):
-    """How much an incident or an alert matters, the least first."""
+    """Weight of an incident or an alert, the least first."""
 
     LOW = "low"
     HIGH = "high"
@@ -25,7 +25,7 @@ class Severity(StrEnum):
 
 
 class Scope(StrEnum):
-    """Who saw it. MARKET: other exchanges too. VENUE: this one alone. UNCONFIRMED: there is none to compare with."""
+    """Reach of an incident. MARKET: other exchanges too. VENUE: this one alone. UNCONFIRMED: none to compare with."""
 
     MARKET = "market"
     VENUE = "venue"
@@ -42,14 +42,14 @@ class IncidentState(StrEnum):
 
 
 class Detector(StrEnum):
-    """What found it: the model that judges the series, or the comparison of prices between venues."""
+    """Finder of an incident: the model that judges the series, or the comparison of prices between venues."""
 
     MODEL = "model"
     SPREAD = "spread"
 
 
 class Kind(StrEnum):
-    """What an incident looks like, by rules; UNUSUAL if none of them fires."""
+    """Look of an incident, by rules; UNUSUAL if none of them fires."""
 
     PRICE_SPIKE = "price_spike"
     CRASH = "crash"
@@ -76,7 +76,7 @@ class Numbers:
 
 @dataclass(frozen=True, slots=True)
 class Witness:
-    """What another exchange shows of the same asset at the same time.
+    """Candles of the same asset at the same time on another exchange.
 
     Attributes:
         numbers: Its candle at the incident's peak; None if it holds none there.
@@ -102,7 +102,7 @@ class Fired:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What an incident is judged by.
+    """Evidence of an incident.
 
     Attributes:
         numbers: The candle at the peak.

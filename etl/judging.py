@@ -169,7 +169,7 @@ def _concerned(connection: Connection, members: Iterable[_Member], group: Iterab
 
 @dataclass(frozen=True, slots=True)
 class _Silence:
-    """What of a series is to be judged.
+    """Silence of a series that is to be judged.
 
     Attributes:
         spans: Ascending, disjoint; asked for after they had settled.

@@ -10,7 +10,7 @@ from etl.spelling import Duration
 
 
 class Keep(BaseModel):
-    """How long things are kept. The archive's candles are kept for ever.
+    """Periods for which things are kept. The archive's candles are kept for ever.
 
     Attributes:
         raw: The raw pages of what was loaded, as they were received.

@@ -32,7 +32,7 @@ class TrainingSpans:
 
 
 class Learning(BaseModel):
-    """How models are trained, compared and kept.
+    """Settings by which models are trained, compared and kept.
 
     Days are few candles at a coarse timeframe, so `spans_at` and `budget_at` bound these settings by candles.
 

@@ -38,7 +38,7 @@ _SHOWN = 10  # of what may be many, in a log
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """What a load puts into the stores.
+    """Input of a load into the stores.
 
     Attributes:
         candles: CANDLE_SCHEMA, ascending by open_time, each in the range.

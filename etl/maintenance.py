@@ -52,7 +52,7 @@ WHERE n_dead_tup > 50000 AND n_dead_tup > 0.1 * (n_live_tup + n_dead_tup) ORDER 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What a step did.
+    """Result of a step.
 
     Attributes:
         what: For a person.
@@ -65,7 +65,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """How a step went."""
+    """Report of a step."""
 
     step: str
     done: Done

@@ -1,4 +1,4 @@
-"""What stands out in a range of a series, for a chart: no more than can be drawn."""
+"""Marks in a range of a series, for a chart: no more than can be drawn."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from etl.warehouse import (
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """What stands out, each sort ascending in time.
+    """Marks of a range, each sort ascending in time.
 
     Attributes:
         anomalies: Those of the highest scores.

@@ -1,4 +1,4 @@
-"""What people are told: alerts that wait in the outbox, and the messages to channels that are made of them."""
+"""Alerts that wait in the outbox, and the messages to channels that are made of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from etl.incidents import Incident, Severity
 
 
 class PipelineKind(StrEnum):
-    """What people are told of the pipeline itself."""
+    """Kinds of notices about the pipeline itself."""
 
     FAILED_PARTITION = "failed_partition"
     FAILED_TRAINING = "failed_training"
@@ -25,7 +25,7 @@ class PipelineKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What happened in the pipeline, for the outbox.
+    """Event in the pipeline, for the outbox.
 
     Attributes:
         identity: Says what happened, so that it is told of once: `late:ingest_majors:2026-01-01`.
@@ -59,7 +59,7 @@ def dead_channel_notice(name: str, since: datetime) -> Notice:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """What waits in the outbox to be told: of an incident, or of the pipeline.
+    """Entry that waits in the outbox to be told: of an incident, or of the pipeline.
 
     Attributes:
         kind: Of Kind or PipelineKind.
@@ -79,14 +79,14 @@ class Alert:
 
     @property
     def exchange(self) -> str | None:
-        """Which exchange it is of, if of one."""
+        """The exchange that it is of, if of one."""
         if self.incident is not None:
             return self.incident.found.series.exchange
         return None if self.notice is None else self.notice.exchange
 
     @property
     def symbol(self) -> str | None:
-        """Which symbol it is of, if of one."""
+        """The symbol that it is of, if of one."""
         if self.incident is not None:
             return self.incident.found.series.symbol
         return None if self.notice is None else self.notice.symbol

@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What came of asking.
+    """Outcome of asking for opinions.
 
     Attributes:
         answered: How often there was an answer that can be used.

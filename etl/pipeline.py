@@ -36,7 +36,7 @@ _ABREAST = LOADERS + 2  # one is fetched, and one bridges the moment when the la
 
 
 class Watcher(Protocol):
-    """Who wants to know how it goes. Called from the loop's thread."""
+    """Observer of an ingest. Called from the loop's thread."""
 
     def planned(self, series: Series, partitions: Sequence[Partition]) -> None:
         """These partitions are to be ingested."""
@@ -68,7 +68,7 @@ class _Job:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is to be accounted for.
+    """Request for what is to be accounted for.
 
     Attributes:
         end: Exclusive; None, or a moment still to come, for the last candle that has closed.

@@ -1,4 +1,4 @@
-"""What to ask for: the partitions that a range lacks, what is to settle, and what an exchange can be asked."""
+"""Planning of requests: the partitions that a range lacks, what is to settle, and what an exchange can be asked."""
 
 from __future__ import annotations
 

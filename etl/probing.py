@@ -1,4 +1,4 @@
-"""When to ask an exchange once more for a candle that was not there.
+"""Schedule by which an exchange is asked once more for a candle that was not there.
 
 Each kind of absence has its own pauses, which grow: an exchange fills an outage days later or never, and what is
 confirmed is left alone.

@@ -15,7 +15,7 @@ NUMBERS = frozenset({"expected", "stored", "unjudged", "revisions"})
 
 
 class Period(StrEnum):
-    """What a line of the report stands for."""
+    """Period of a line of the report."""
 
     DAY = "day"
     MONTH = "month"

@@ -1,4 +1,4 @@
-"""What a quant or a model reads: candles of a series, as they are or as they stood at a moment, gaps filled or not.
+"""Candles for quants and models: of a series, as they are or as they stood at a moment, gaps filled or not.
 
 From the warehouse or the archive. Nothing here is written: a candle that is filled in is made up for the reader, and
 flagged so.
@@ -59,14 +59,14 @@ _AT_ONCE = 50_000  # candles: the server makes up a whole answer before it sends
 
 
 class Source(StrEnum):
-    """Where candles are read. ARCHIVE needs no database, and keeps what the warehouse no longer does."""
+    """Store that candles are read from. ARCHIVE needs no database, and keeps what the warehouse no longer does."""
 
     WAREHOUSE = "warehouse"
     ARCHIVE = "archive"
 
 
 class Fill(StrEnum):
-    """Which absent candles are made up: flat ones, at the last close known before them, without volume.
+    """Absent candles that are made up: flat ones, at the last close known before them, without volume.
 
     NONE: no candle. QUIET: where nothing was traded, so that the flat candle is true. ALL: wherever one is recorded as
     absent, whatever the reason.

@@ -55,7 +55,7 @@ OnRebuilt = Callable[[Partition, LoadReport], None]
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What of an archive file the warehouse has no account of.
+    """Part of an archive file of which the warehouse has no account.
 
     Attributes:
         spans: Ascending and disjoint, each within the file's.
@@ -67,7 +67,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class SeriesPlan:
-    """What of a series is to be rebuilt.
+    """Plan of rebuilding a series.
 
     Attributes:
         tasks: By file, ascending.
@@ -83,7 +83,7 @@ class SeriesPlan:
 
     @property
     def slots(self) -> int:
-        """How many candles the tasks account for, held or absent."""
+        """The number of candles that the tasks account for, held or absent."""
         return sum(span.count(self.series.timeframe) for task in self.tasks for span in task.spans)
 
 
@@ -190,7 +190,7 @@ def _load(stores: Stores, plan: SeriesPlan, file: ArchiveFile, span: TimeRange, 
 
 
 class _DiffersError(StoreError):
-    """Which store is right is for the audit to find out."""
+    """The stores differ; the audit decides which is right."""
 
 
 def _raise_if_gone(error: ChandlerError) -> ChandlerError:

@@ -46,7 +46,7 @@ _UNLOCK = text("SELECT pg_advisory_unlock(hashtext('chandler repair'), hashtext(
 
 @dataclass(slots=True)
 class RepairReport:
-    """What a repair did.
+    """Result of a repair.
 
     Attributes:
         due: Absent candles that were to be asked for.

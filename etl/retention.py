@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class RetentionReport:
-    """What has left the warehouse.
+    """Candles that have left the warehouse.
 
     Attributes:
         horizon: Candles that close by then are not kept there; None if all are.

@@ -14,7 +14,7 @@ FLAG_NAMES = tuple(str(flag.name).lower() for flag in Flag if flag & RULE_FLAGS)
 
 
 class Rules(BaseModel):
-    """What the rules go by; the defaults are calibrated on recordings, see docs/performance.md.
+    """Parameters of the rules; the defaults are calibrated on recordings, see docs/performance.md.
 
     Attributes:
         lookback: How many traded candles before a candle may have a say in its flags, ...

@@ -1,4 +1,4 @@
-"""What a candle is: the one source for Parquet, SQL and numpy. Knows no store and no exchange."""
+"""Schema of a candle: the one source for Parquet, SQL and numpy. Knows no store and no exchange."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SCHEMA_VERSION = 1
 
 
 class Flag(IntFlag):
-    """What we add to a candle's values; bits of the column `flags`.
+    """Marks on a candle's values; bits of the column `flags`.
 
     REVISED, FILLED, RELEASED, VALUE_DROPPED and BULK_DIFFERED say what has happened to a candle, UNJUDGED that too few
     traded before it for the rules about outliers, the others what a rule of `etl.validate` found in it.
@@ -46,7 +46,7 @@ RULE_FLAGS = COMPUTED_FLAGS & ~Flag.UNJUDGED
 
 
 class Origin(IntEnum):
-    """How a candle reached us; the column `source`."""
+    """Route by which a candle reached us; the column `source`."""
 
     API = 1
     TRADES = 2
@@ -54,7 +54,7 @@ class Origin(IntEnum):
 
 
 class AbsenceKind(StrEnum):
-    """Why an expected candle is not held.
+    """Reasons why an expected candle is not held.
 
     PENDING: too young to judge, or not judged yet. UNFETCHED: the fetch failed. NOT_REQUESTED: it lies between loaded
     ranges, and no run has requested it. REFUSED: the exchange sent a row, and a rule refused it. NO_TRADES: the

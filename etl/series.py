@@ -1,4 +1,4 @@
-"""What a series and a time range are: whose candles, and from when to when."""
+"""Series and time ranges: whose candles, and from when to when."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run works on and where: one series over one range, and the stores that are open."""
+"""Partitions of a run, one series over one range each, and the open stores."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Partition:
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """Where everything is kept, opened."""
+    """All stores, opened."""
 
     settings: Settings
     warehouse: Warehouse

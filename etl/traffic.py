@@ -1,4 +1,4 @@
-"""How exchanges answer: counted while they are asked, brought into the warehouse in passing, and read for people."""
+"""Request outcomes of exchanges: counted while they are asked, brought into the warehouse, and read for people."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _SLOW = 0.95
 
 @dataclass(frozen=True, slots=True)
 class HourTraffic:
-    """How an exchange has answered in an hour.
+    """Request outcomes of an exchange in an hour.
 
     Attributes:
         hour: When it began.
@@ -59,7 +59,7 @@ class HourTraffic:
 
 @dataclass(frozen=True, slots=True)
 class ExchangeTraffic:
-    """How an exchange answers, and what of its budget is spent.
+    """Request outcomes of an exchange, and what of its budget is spent.
 
     Attributes:
         limit: The weight that it lets us spend in an interval; None of one that nobody speaks to any more.

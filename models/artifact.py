@@ -61,12 +61,12 @@ class Artifact:
 
     @property
     def target(self) -> Target:
-        """What it is for, as the registry has it."""
+        """The target, as the registry has it."""
         return Target(self.timeframe, None if self.scope == ALL else Series.parse(self.scope))
 
 
 class _Member(BaseModel):
-    """What a part of the blob is to be; held against it when the blob is opened."""
+    """Expected form of a part of the blob; the part is held against it when the blob is opened."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -75,7 +75,7 @@ class _Member(BaseModel):
 
 
 class _Manifest(BaseModel):
-    """What a blob states; see `Artifact`, and `models.blocks` for what rows are."""
+    """Statements of a blob; see `Artifact`, and `models.blocks` for what rows are."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 

@@ -1,4 +1,4 @@
-"""How a series is cut into rows for scorers, so that a candle's score is the same whoever asks for it.
+"""Cutting of a series into rows for scorers, so that a candle's score is the same whoever asks for it.
 
 The grid since the epoch is cut into blocks of BLOCK slots. A row is a block with the CONTEXT slots before it, so each
 candle is judged by at least CONTEXT slots and at most STEPS, and by the same ones whether a year is scored or the

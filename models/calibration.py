@@ -1,4 +1,4 @@
-"""What a score means: how seldom it is exceeded, and where the cut lies that an alert budget asks for.
+"""Calibration of scores: how seldom one is exceeded, and where the cut lies that an alert budget asks for.
 
 Whatever a scorer's numbers are, each channel of each series is measured by its own scores on held-out candles: by their
 quantiles, and beyond these by the tail that peaks over threshold fit. So channels and scorers become comparable, and a
@@ -34,7 +34,7 @@ _WIDEST_SHAPE = 0.9  # beyond, the distribution has hardly a mean, and one wild 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What one series' scores mean, under one model.
+    """Calibration of one series' scores, under one model.
 
     Attributes:
         knots: (channels, KNOTS) float64 ascending: what a share of 1 to the tail's share of a channel's scores exceed,

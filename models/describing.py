@@ -1,4 +1,4 @@
-"""What an incident is: its kind, who saw it, how much it matters, and by what evidence.
+"""Description of an incident: its kind, its scope, its severity, and the evidence.
 
 Kind and severity follow from what closed until the incident's last candle. Who saw it may be known a little later.
 """
@@ -38,7 +38,7 @@ _PRICE_KINDS = frozenset({Kind.CRASH, Kind.PRICE_SPIKE, Kind.RECOVERY})
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What is said of an incident.
+    """Kind, scope, severity and evidence of an incident.
 
     Attributes:
         once_in_days: How seldom such a one is to be expected in this series; None if no model judged it.

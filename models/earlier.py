@@ -1,4 +1,4 @@
-"""What earlier nights have left: the champion to beat, and what an LSTM was last taught."""
+"""State that earlier nights have left: the champion to beat, and the weights of the last LSTM."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """What a night begins with.
+    """State that a night begins with.
 
     Attributes:
         champion: The champion that was, whether or not it can be used.
@@ -35,12 +35,12 @@ class Earlier:
     trouble: str | None = None
 
     def has_learned(self, part: TimeRange) -> bool:
-        """Whether the champion has learned from what lies in or after a range."""
+        """Return whether the champion has learned from what lies in or after a range."""
         return self.artifact is not None and self.artifact.learned.end > part.start
 
     @property
     def name(self) -> str | None:
-        """What it is called in the night's comparison; None if it takes no part."""
+        """The name in the night's comparison; None if it takes no part."""
         if self.champion is None or self.artifact is None:
             return None
         return f"{self.champion.scorer} {self.champion.name}"

@@ -1,4 +1,4 @@
-"""What models see of candles: causal features on the grid, and each series normalised by itself.
+"""Features of candles for models: causal, on the grid, and each series normalised by itself.
 
 A feature of a candle depends on this candle and the last one held before it, no further than REACH slots back. What
 normalises it was found in the range that a model was trained on.
@@ -162,7 +162,7 @@ def to_track(candles: pa.Table, timeframe: Timeframe, time_range: TimeRange) -> 
 
 @dataclass(frozen=True, slots=True)
 class Norm:
-    """How one series' features are made comparable with another's; numbers found in the range it was trained on.
+    """Normalisation of one series' features; numbers found in the range it was trained on.
 
     Attributes:
         centre: (len(FEATURES),) float64, what is taken off, by feature.

@@ -1,4 +1,4 @@
-"""What people said of models' incidents: which they have seen, and which were false alarms."""
+"""Feedback of people on models' incidents: which they have seen, and which were false alarms."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class FalseAlarm:
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """What people said of the incidents of one model.
+    """Feedback of people on the incidents of one model.
 
     Attributes:
         model: Its name.
@@ -54,7 +54,7 @@ class Feedback:
 
     @property
     def false_share(self) -> float | None:
-        """How many of those seen were false alarms; None if nobody has seen any."""
+        """The share of false alarms among those seen; None if nobody has seen any."""
         return len(self.false_alarms) / self.seen if self.seen else None
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""What a cut really gave: incidents on the candles that came after those that it was made from."""
+"""Yield of a cut: incidents on the candles that came after those that it was made from."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ Watch = Callable[[float], None]
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What came of a round for one series.
+    """Result of a round for one series.
 
     Attributes:
         candles: That were judged.
@@ -70,7 +70,7 @@ class Round:
 
 @dataclass(frozen=True, slots=True)
 class RangeJudge:
-    """Who judges ranges of one series.
+    """Judge of ranges of one series.
 
     Attributes:
         run: What to call this in the warehouse.

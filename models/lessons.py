@@ -1,4 +1,4 @@
-"""What a night learns from: candles of the warehouse as of one moment, in three parts; who is left out, and why."""
+"""Training data of a night: candles of the warehouse as of one moment, in three parts; who is left out, and why."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Split:
 
     @property
     def held_out(self) -> TimeRange:
-        """What no scorer has learned from."""
+        """The part that no scorer has learned from."""
         return TimeRange(self.calm.start, self.test.end)
 
     @property

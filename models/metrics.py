@@ -1,4 +1,4 @@
-"""How well scores and incidents tell what was planted: by ranks, and by events. Nothing here is point-adjusted.
+"""Metrics of scores and incidents against what was planted: by ranks, and by events. None is point-adjusted.
 
 Point adjustment (all of an anomaly counts as found if one candle of it is) makes noise look good.
 Source: Kim et al., Towards a Rigorous Evaluation of Time-series Anomaly Detection, AAAI 2022, https://arxiv.org/abs/2109.05257
@@ -92,7 +92,7 @@ def average_precision(scores: Floats, ranges: Ranges) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Events:
-    """What incidents tell of what was planted.
+    """Matches of incidents with what was planted.
 
     Attributes:
         is_found: (k,) whether an incident tells of the anomaly.

@@ -42,7 +42,7 @@ Floats = NDArray[np.float64]
 
 
 class Kind(StrEnum):
-    """What is planted.
+    """Kinds of planted anomalies.
 
     SPIKE: one candle has a wick, up or down. CRASH: within three candles the price falls, within six it is back, at a
     higher volume. LEVEL_SHIFT: the price jumps within a candle and stays; every later price is scaled.
@@ -59,7 +59,7 @@ class Kind(StrEnum):
 
 
 class Size(StrEnum):
-    """How large; see `SHAPES`."""
+    """Sizes of planted anomalies; see `SHAPES`."""
 
     SMALL = "small"
     MIDDLE = "middle"
@@ -68,7 +68,7 @@ class Size(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a size means for a kind.
+    """Meaning of a size for a kind.
 
     Attributes:
         slots: How long it lasts.

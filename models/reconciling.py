@@ -20,7 +20,7 @@ _NOTHING = "its candles were looked at again, and nothing in it is strange any m
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What has become of incidents."""
+    """Changes of incidents, counted."""
 
     opened: int = 0
     changed: int = 0
@@ -38,7 +38,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What people are told of.
+    """News for people.
 
     Attributes:
         is_new: Whether what was found is news: came with candles that are neither history nor a repair.

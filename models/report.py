@@ -21,7 +21,7 @@ from models.results import Comparison, Evaluation, Example, Given, Summary, per_
 
 
 class Role(StrEnum):
-    """What a model is in a comparison."""
+    """Roles of a model in a comparison."""
 
     CANDIDATE = "candidate"
     CHAMPION = "champion"

@@ -1,4 +1,4 @@
-"""What a comparison of models found: values by unit, so that two models can be compared in pairs, and their sums.
+"""Results of a comparison of models: values by unit, so that two models can be compared in pairs, and their sums.
 
 A unit is one series with the anomalies of one seed. Knows neither candles nor scorers; see `models.evaluation`.
 """
@@ -26,7 +26,7 @@ _LOW, _HIGH = 5, 95  # percent: what lies above both is above with 95 % confiden
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How one model did on one unit.
+    """Result of one model on one unit.
 
     Attributes:
         model: Its name in this evaluation.
@@ -55,7 +55,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """How many incidents a model's cut gave on candles as they are, of one series."""
+    """Number of incidents that a model's cut gave on candles as they are, of one series."""
 
     model: str
     series: Series
@@ -65,7 +65,7 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """How one model did on all units; means of what is a number of a unit, sums of what is counted.
+    """Result of one model on all units; means of what is a number of a unit, sums of what is counted.
 
     Attributes:
         by_kind: VUS-PR by kind.
@@ -102,18 +102,18 @@ class Comparison:
 
     @property
     def is_better(self) -> bool:
-        """Whether `model` is measurably better."""
+        """True if `model` is measurably better."""
         return self.low > 0 and self.difference >= LEAST
 
     @property
     def is_worse(self) -> bool:
-        """Whether `model` is measurably worse."""
+        """True if `model` is measurably worse."""
         return self.high < 0 and self.difference <= -LEAST
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What a comparison found.
+    """Results of a comparison.
 
     Attributes:
         test: The range that was scored; nothing of it was learned, and no cut comes from it.

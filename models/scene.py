@@ -1,4 +1,4 @@
-"""What describing an incident goes by: the candles around it, here and on other exchanges, and what was usual before.
+"""Input of describing an incident: the candles around it, here and on other exchanges, and what was usual before.
 
 Nothing here looks at a candle that came after the incident's last one.
 """
@@ -87,7 +87,7 @@ class Sight:
 
     @property
     def kept(self) -> float:
-        """Which part of the move is left at the last close; below 0 if the price went back beyond where it was."""
+        """The part of the move that is left at the last close; below 0 if the price went back beyond where it was."""
         if not self.move > 0:
             return 1.0
         return self.sign * math.log(self.scene.track.close[self.scene.last] / self.reference) / self.move
@@ -95,7 +95,7 @@ class Sight:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """Where the price went in some slots: up (1) or down (-1) from a reference, by so much.
+    """Move of the price in some slots: up (1) or down (-1) from a reference, by so much.
 
     Attributes:
         size: A log, at least 0.

@@ -26,7 +26,7 @@ _JUDGES: WeakKeyDictionary[Artifact, Judge] = WeakKeyDictionary()
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """How strange each candle of a range is, slot by slot, oldest first; NaN where none is held.
+    """Scores of the candles of a range, slot by slot, oldest first; NaN where none is held.
 
     Attributes:
         open_time_ms: (n,) int64.

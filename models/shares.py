@@ -1,4 +1,4 @@
-"""What each channel contributed to a score: of what is strange in a candle, how much each of them says."""
+"""Contributions to a score: how much each channel says of what is strange in a candle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the commands of the registry show: as tables for people, as JSON for scripts."""
+"""Output of the registry's commands: as tables for people, as JSON for scripts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which series show the same asset on other exchanges, so that they can say whether they saw an incident too."""
+"""Series that show the same asset on other exchanges, so that they can say whether they saw an incident too."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ _DAY = timedelta(days=1)  # how far back the usual difference between venues is 
 
 @dataclass(frozen=True, slots=True)
 class Watchman:
-    """Who looks for the incidents of one series.
+    """Finder of the incidents of one series.
 
     Attributes:
         series_id: Its number; whoever is here holds it by `lock_scores`.

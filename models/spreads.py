@@ -52,7 +52,7 @@ class Gap:
 
     @property
     def beyond(self) -> float:
-        """How many times the costs the greatest difference is."""
+        """The greatest difference, as a multiple of the costs."""
         return max(abs(one) for one in self.off.values()) / self.cost
 
 

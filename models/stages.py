@@ -1,4 +1,4 @@
-"""How far a night is, and where its time goes."""
+"""Progress of a night, and where its time goes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WEIGHT = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """How far a training is.
+    """Progress of a training.
 
     Attributes:
         stage: What is being done: `read`, `fit lstm`, `evaluate` ...

@@ -1,4 +1,4 @@
-"""Where a price stands still: candles without any range that close where the last one did."""
+"""Stretches in which a price stands still: candles without any range that close where the last one did."""
 
 from __future__ import annotations
 

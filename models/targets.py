@@ -1,4 +1,4 @@
-"""What there is to train: one model for all series of a timeframe, or one for each series. Imported by a DAG file."""
+"""Targets of training: one model for all series of a timeframe, or one for each series. Imported by a DAG file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ALL = "all"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What one model is for.
+    """Target of one model.
 
     Attributes:
         series: The one series that it is for; all of the timeframe without.
@@ -27,7 +27,7 @@ class Target:
 
     @property
     def scope(self) -> str:
-        """What artifacts and the registry call it."""
+        """The scope in artifacts and in the registry."""
         return ALL if self.series is None else str(self.series)
 
     @classmethod

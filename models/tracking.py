@@ -19,7 +19,7 @@ from models.siblings import siblings_of
 
 @dataclass(frozen=True, slots=True)
 class Candles:
-    """Where candles are read, in the transaction of whoever scores.
+    """Source of candles, in the transaction of whoever scores.
 
     Attributes:
         known: Every series with its number.

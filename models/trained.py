@@ -1,4 +1,4 @@
-"""What came of a night: it goes into the registry in one transaction, and to people as a few lines."""
+"""Result of a night: it goes into the registry in one transaction, and to people as a few lines."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Trained:
 
     @property
     def verdict(self) -> str:
-        """What a person reads first."""
+        """The verdict, which a person reads first."""
         return f"{self.champion.name} ({self.champion.scorer}) is champion. {self.reason}"
 
     @property

@@ -1,4 +1,4 @@
-"""Who is champion after a night, and why: by what was measured, in words that a person reads first."""
+"""Champion after a night, and the reason: by measurements, in words that a person reads first."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NAMED = 3  # series that a sentence names
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a night decides.
+    """Decision of a night.
 
     Attributes:
         champion: The name, in the evaluation, of the model that is champion from now on.
@@ -29,7 +29,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Who takes part in a comparison, by the names in its evaluation.
+    """Participants of a comparison, by the names in its evaluation.
 
     Attributes:
         candidate: What the night has trained on from earlier nights.

@@ -1,4 +1,4 @@
-"""How numbers of a market are written for people, in what an incident's evidence says."""
+"""Numbers of a market written for people, in what an incident's evidence says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Chandler adds to Airflow itself. Every part of Airflow loads this file, so it imports little."""
+"""Additions of Chandler to Airflow itself. Every part of Airflow loads this file, so it imports little."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the local Airflow is set up: its environment, its parts, its users."""
+"""Setup of the local Airflow: its environment, its parts, its users."""
 
 from __future__ import annotations
 

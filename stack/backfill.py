@@ -26,7 +26,7 @@ _ACTIVE = {"queued", "running"}
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a backfill is.
+    """Progress of a backfill.
 
     Attributes:
         done: Partitions that are loaded.
@@ -41,7 +41,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Backfill:
-    """Which runs are wanted.
+    """Runs that are wanted.
 
     Attributes:
         dag_id: A DAG with daily intervals whose task `partition.load` ends a partition.
@@ -61,7 +61,7 @@ class Backfill:
 
     @property
     def day_count(self) -> int:
-        """How many runs that makes."""
+        """The number of runs."""
         return (self.days.end - self.days.start) // timedelta(days=1)
 
 

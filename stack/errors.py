@@ -1,4 +1,4 @@
-"""What can go wrong with the stack itself."""
+"""Errors of the stack itself."""
 
 from etl.errors import ChandlerError
 

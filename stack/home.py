@@ -30,7 +30,7 @@ class Home:
 
     @property
     def logs(self) -> Path:
-        """Where each part of the stack has its log."""
+        """The folder of the logs of each part of the stack."""
         return self.root / "logs"
 
     @property

@@ -130,7 +130,7 @@ class Processes:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to stop."""
+        """True if there is nothing to stop."""
         return not self._running
 
     def pause(self, seconds: float) -> None:

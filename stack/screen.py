@@ -1,4 +1,4 @@
-"""What the stack shows on the terminal."""
+"""Output of the stack on the terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be wrong with a candle: each kind with what is served instead, and the name that it must be found under.
+"""Kinds of faults of a candle: each with what is served instead, and the name that it must be found under.
 
 Adding one is a function and a line in KINDS.
 """
@@ -18,7 +18,7 @@ PRICES = ("open", "high", "low", "close")
 
 @dataclass(frozen=True, slots=True)
 class Soil:
-    """What a fault is made from.
+    """Candles that a fault is made from.
 
     Attributes:
         rows: What stands in its slots.

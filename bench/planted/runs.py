@@ -45,7 +45,7 @@ Names = Mapping[int, set[str]]
 
 @dataclass(slots=True)
 class Outcome:
-    """What was found of the faults of one kind.
+    """Faults of one kind, and how many of them were found.
 
     Attributes:
         also: Under which other names faults were found besides.
@@ -63,7 +63,7 @@ class Outcome:
 
     @property
     def planted(self) -> int:
-        """How many faults there are."""
+        """The number of faults."""
         return len(self.places)
 
     def count(self, series: Series, start_ms: int, names: set[str], *, is_found: bool) -> None:

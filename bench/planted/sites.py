@@ -1,4 +1,4 @@
-"""Where faults are planted: drawn by seed, evenly over the symbols, and far enough apart not to blur."""
+"""Places of planted faults: drawn by seed, evenly over the symbols, and far enough apart not to blur."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where a fault is planted: slots of a symbol's grid, half-open.
+    """Place of a planted fault: slots of a symbol's grid, half-open.
 
     Attributes:
         number: Counts the faults of a symbol; variants of a kind take turns by it.

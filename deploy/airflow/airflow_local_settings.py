@@ -1,4 +1,4 @@
-"""Which workers do what, where there are several: Airflow asks this of each task when it reads the DAGs.
+"""Assignment of tasks to workers, where there are several: Airflow asks for it when it reads the DAGs.
 
 Training takes minutes and gigabytes, so it has workers of its own. Where a single machine runs everything this file is
 not on the path, and queues mean nothing.

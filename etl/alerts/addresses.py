@@ -1,4 +1,4 @@
-"""Where channels lead: Apprise URLs, which are secrets, out of the environment."""
+"""Addresses of channels: Apprise URLs, which are secrets, out of the environment."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Address:
 
     @property
     def scheme(self) -> str:
-        """What the URL begins with, such as `slack`; nothing else of it may be shown."""
+        """The scheme that the URL begins with, such as `slack`; nothing else of it may be shown."""
         found = re.match(r"([a-z][a-z0-9+.-]{0,30})://", self._url, re.IGNORECASE)
         return found.group(1).lower() if found else ""
 

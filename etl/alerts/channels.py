@@ -28,7 +28,7 @@ _TOTAL = 3  # times the time-out: to connect, to be answered, and once more for 
 
 
 class Result(StrEnum):
-    """How a try ended.
+    """Outcomes of a try.
 
     SENT: taken. REFUSED: not taken. UNREACHABLE: nothing was handed over. UNKNOWN: handed over, at least in part, and
     nobody said whether it was taken. PRIVATE: where it leads is private, and that is not allowed. PROXY: a proxy would
@@ -56,7 +56,7 @@ _WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a try ended; holds no text of anybody else's.
+    """Outcome of a try; holds no text of anybody else's.
 
     Attributes:
         status: The number of the answer that refused it, of HTTP or SMTP; None if there is none.
@@ -71,7 +71,7 @@ class Outcome:
 
 
 class Channel:
-    """Where messages go."""
+    """A place to which messages are sent."""
 
     def __init__(self, plugin: NotifyBase, scheme: str, settings: ChannelSettings) -> None:
         self._plugin: Any = plugin  # what plugins have besides, their base does not say
@@ -80,7 +80,7 @@ class Channel:
 
     @property
     def takes_images(self) -> bool:
-        """Whether an image may be sent along."""
+        """True if an image may be sent along."""
         return self._settings.chart and bool(self._plugin.attachment_support)
 
     def send(self, title: str, body: str, image: bytes | None, identity: str) -> Outcome:

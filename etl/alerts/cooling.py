@@ -1,4 +1,4 @@
-"""Whether a channel has just been told: of the same series, or of the same market event."""
+"""Cool-down of a channel: it was just told of the same series, or of the same market event."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _Key = TypeVar("_Key")
 
 
 class Memory:
-    """What a channel was told within the cool-down. Escalations do not count: whether they are sent is open yet."""
+    """Messages to a channel within the cool-down. Escalations do not count, since they may not be sent."""
 
     def __init__(self, past: Past, channel: str, alerting: Alerting, now: datetime) -> None:
         self._same_event = alerting.same_event

@@ -37,7 +37,7 @@ class DueDigest:
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """What a digest tells of.
+    """Content of a digest.
 
     Attributes:
         incidents: Those that were opened in the digest's time range; no history.

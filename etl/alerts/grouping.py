@@ -1,4 +1,4 @@
-"""Which alerts belong together: those of one series, those of one market event, notices of one kind."""
+"""Groups of alerts: those of one series, those of one market event, notices of one kind."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class PrivateAddressError(AlertDeliveryError):
 
 
 class Guard:
-    """What a guarded block may do, and what it has done.
+    """Bounds of a guarded block, and its traffic so far.
 
     Attributes:
         has_refused: Whether it wanted to go where it may not; also if some library swallowed the error.
@@ -128,7 +128,7 @@ def guarded(
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address, in any spelling that Python knows as one, can be anybody's; false for what is no address.
+    """Return whether an IP address, in any spelling that Python knows as one, is public; false for what is no address.
 
     What holds an IPv4 address in an IPv6 one is judged by that.
     """
@@ -150,7 +150,7 @@ def is_public(address: str) -> bool:
 
 
 def names_a_proxy() -> bool:
-    """Whether the environment sends HTTP by way of a proxy: then that connects, and no guard here sees where to."""
+    """Return whether the environment sends HTTP through a proxy, which connects where no guard here sees it."""
     proxies = getproxies()
     return proxies.get("no") != "*" and any(proxies.get(scheme) for scheme in ("http", "https", "all"))
 

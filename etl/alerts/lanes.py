@@ -1,4 +1,4 @@
-"""Who is to be told of an alert at all, by the routes of alerts.toml. When, and whether again, is `routing`'s."""
+"""Channels of an alert by the routes of alerts.toml. `routing` decides when it is told, and whether again."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Lane:
 
     @property
     def is_escalation(self) -> bool:
-        """Whether it is told only of what nobody has acknowledged."""
+        """True if it is told only of what nobody has acknowledged."""
         return self.unacknowledged_for > _AT_ONCE
 
 

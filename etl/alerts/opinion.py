@@ -38,7 +38,7 @@ Markdown, no links) and action: keep (the candles are real), flag (doubtful), or
 
 
 class Action(StrEnum):
-    """What a language model suggests to do with the candles; nothing is done by itself."""
+    """Action on the candles that a language model suggests; nothing is done by itself."""
 
     KEEP = "keep"
     FLAG = "flag"
@@ -46,7 +46,7 @@ class Action(StrEnum):
 
 
 class Problem(StrEnum):
-    """Why there is no opinion."""
+    """Reasons why there is no opinion."""
 
     BAD_KEY = "the key cannot be sent: it is not one line of plain characters"
     PRIVATE_ADDRESS = "the address is one of a private network; allow_private = true in [opinion] would let it through"
@@ -72,7 +72,7 @@ def _to_plain(text: str) -> str:
 
 
 class Judgement(BaseModel):
-    """What a language model thinks of an incident."""
+    """Opinion of a language model on an incident."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -84,7 +84,7 @@ class Judgement(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of asking.
+    """Answer of a language model, or the reason why there is none.
 
     Attributes:
         judgement: None if there is none that can be used.

@@ -1,4 +1,4 @@
-"""What was told and decided lately: what planning looks back at. Values; `etl.delivery` fills them."""
+"""Recent messages and decisions, which planning looks back at. Values; `etl.delivery` fills them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Told:
 
     @property
     def cools_down(self) -> bool:
-        """Whether what it told need not be told again: it has arrived, or will, whatever anyone does."""
+        """True if its content need not be told again: it has arrived, or will, whatever anyone does."""
         return not self.unless_acknowledged and self.state not in _NOT_TOLD
 
 
@@ -46,7 +46,7 @@ class Decided:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What was told and decided lately.
+    """Recent messages and decisions.
 
     Attributes:
         told: The messages that were made in the last `reach(alerting)`, digests too.

@@ -1,4 +1,4 @@
-"""Whom to tell, and when: alerts become messages to channels, by what alerts.toml says and by what was told lately.
+"""Plan of messages: alerts become messages to channels, by alerts.toml and by recent messages.
 
 Pure: the same alerts and the same past give the same messages, with the same identities.
 """
@@ -24,7 +24,7 @@ from etl.messages import Alert, Draft
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What was decided.
+    """Decisions of a planning.
 
     Attributes:
         outcomes: What was decided of each alert, in words, by its id.
@@ -40,7 +40,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class _Desk:
-    """What a plan is made by."""
+    """Context of a planning."""
 
     past: Past
     alerting: Alerting

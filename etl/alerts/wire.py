@@ -1,4 +1,4 @@
-"""What a try looked like on the wire: whether a message was handed over, and what was said to it.
+"""Record of a try on the wire: whether a message was handed over, and what was answered.
 
 Apprise tells no more than yes or no, and writes the rest into a log that holds secrets. So the try is watched: Python's
 audit events say when a request, or a mail, is handed over; the numbers of answers and the classes of errors, which are
@@ -28,7 +28,7 @@ _STATUS = 6  # where the number of an answer stands in what it logs of one
 
 @dataclass(slots=True)
 class Wire:
-    """What was seen of a try.
+    """Observations of a try.
 
     Attributes:
         is_open: Whether something was handed over of which nothing was heard since.

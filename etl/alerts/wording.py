@@ -37,7 +37,7 @@ _NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class More:
-    """How many more there were that a channel was not told of, and when the first of them began."""
+    """Number of further alerts that a channel was not told of, and when the first of them began."""
 
     count: int
     since: datetime

@@ -1,4 +1,4 @@
-"""What a file of the archive holds, and what it says of that in its footer or header. Knows no encoding."""
+"""Content of a file of the archive, and what its footer or header states of it. Knows no encoding."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from etl.spelling import parse_moment
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:
-    """What a file says of itself.
+    """Facts that a file states of itself.
 
     Attributes:
         covered: The ranges that it was told to hold: ascending, disjoint, not touching each other.
@@ -41,7 +41,7 @@ class FileFacts:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a file holds, or is to hold.
+    """Content of a file, present or planned.
 
     Attributes:
         candles: CANDLE_SCHEMA, ascending by open_time.

@@ -1,4 +1,4 @@
-"""Where the archive's files lie: one per series and month below `1h`, per year from there up. Pure."""
+"""Paths of the archive's files: one per series and month below `1h`, per year from there up. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What lies at the place of one file, and which of it counts: a Parquet file, fallbacks, or both after a bad day.
+"""Files at the place of one archive file, and which of them counts: Parquet, fallbacks, or both after a bad day.
 
 A fallback holds all that the file was to hold when it could not be written. It counts as long as the Parquet file is
 the one that it succeeds, or is gone, or is broken. Once a Parquet file has taken it in it is stale. So that no stale
@@ -38,7 +38,7 @@ class Sheet:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What lies at the place of one file.
+    """Files at the place of one archive file.
 
     Attributes:
         parquet: None if there is none, or if its footer cannot be trusted.

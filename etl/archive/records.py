@@ -1,4 +1,4 @@
-"""What the archive tells of its files."""
+"""Records that the archive returns of its files."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Leftover:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """Where a range is.
+    """Place of a range that was written.
 
     Attributes:
         files: The Parquet files that hold it, or will once their fallbacks are converted; below the root.

@@ -1,4 +1,4 @@
-"""What every check of a piece is given, and how it says what is wrong."""
+"""Input of every check of a piece, and the report of what is wrong."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MOST = 20  # stretches of one kind in a piece that are named one by one
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What of a series is accounted for: ascending, disjoint, not touching.
+    """Accounted-for ranges of a series: ascending, disjoint, not touching.
 
     Attributes:
         covered: What checkpoints vouch for.

@@ -1,4 +1,4 @@
-"""What an audit finds: the account of each series, and what is wrong with it."""
+"""Findings of an audit: the account of each series, and what is wrong with it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is looked at in one go: all that the stores hold of the range of one archive file, and what of it is intact."""
+"""Pieces of an audit: all that the stores hold of the range of one archive file, and what of it is intact."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Scope:
 
 
 class Fault(Enum):
-    """What is wrong with an archive file as a whole."""
+    """Faults of an archive file as a whole."""
 
     BROKEN = auto()
     OF_ANOTHER_VERSION = auto()
@@ -185,7 +185,7 @@ def right_flags(scope: Scope, piece: Piece, candles: pa.Table, *, is_lost: bool 
 
 
 class Intact(Enum):
-    """Which store holds what a checkpoint vouches for; of what was retired, the archive stands for both."""
+    """The store that holds what a checkpoint vouches for; of what was retired, the archive stands for both."""
 
     BOTH = auto()
     WAREHOUSE = auto()
@@ -195,7 +195,7 @@ class Intact(Enum):
 
 @dataclass(slots=True)
 class Verdicts:
-    """Which store is intact, checkpoint by checkpoint: read and hashed when it is asked for, once."""
+    """The intact store of each checkpoint: read and hashed when it is asked for, once."""
 
     scope: Scope
     known: dict[TimeRange, Intact] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What both stores are to hold of a piece, so that what is intact is in both. Writes nothing."""
+"""Content that both stores are to hold of a piece, so that what is intact is in both. Writes nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from etl.warehouse import Checkpoint
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What the stores are to hold of a piece.
+    """Content that the stores are to hold of a piece.
 
     Attributes:
         stored: The warehouse: CANDLE_SCHEMA, ascending by open_time, with the flags that are right.

@@ -1,4 +1,4 @@
-"""How commands log: for people on a terminal, or a JSON object a line for what collects logs.
+"""Logs of commands: for people on a terminal, or a JSON object a line for what collects logs.
 
 `CHANDLER_LOG_FORMAT=json` asks for the second. Airflow's own logs have a setting of Airflow's.
 """
@@ -29,14 +29,14 @@ _LEVELS = {"red": logging.ERROR, "yellow": logging.WARNING}
 
 
 class LogFormat(StrEnum):
-    """What a line of the log is."""
+    """Formats of a line of the log."""
 
     TEXT = "text"
     JSON = "json"
 
 
 class Stderr(Console):
-    """Where commands speak to people beside their results: or into the log, if nobody but a machine listens."""
+    """The place beside their results where commands speak to people: or the log, if only a machine listens."""
 
     def __init__(self) -> None:
         super().__init__(stderr=True, highlight=False)

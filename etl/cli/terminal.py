@@ -1,4 +1,4 @@
-"""What the commands share: where they print, the arguments that several take, the stores they open."""
+"""Parts that the commands share: where they print, the arguments that several take, the stores they open."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a series begins and ends: found by looking at coarse candles first, never by walking empty years."""
+"""Beginning and end of a series: found by looking at coarse candles first, never by walking empty years."""
 
 from __future__ import annotations
 

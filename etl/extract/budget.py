@@ -1,4 +1,4 @@
-"""What a source needs of a budget: leave to spend, and a way to say that the exchange has had enough."""
+"""Protocol of a budget for sources: leave to spend, and a way to say that the exchange has had enough."""
 
 from __future__ import annotations
 

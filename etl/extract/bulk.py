@@ -65,7 +65,7 @@ class _NotThereError(Exception):
 
 
 class _UnusableError(Exception):
-    """What arrived is not what the archives promise."""
+    """The file is not what the archives promise."""
 
 
 class _BusyError(_UnusableError):

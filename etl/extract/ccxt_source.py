@@ -32,7 +32,7 @@ _UNSAID_PAUSE_S = 5.0  # after a refusal that does not say how long
 
 
 class Dialect(Protocol):
-    """What is said to an exchange, and how: one request each, whose answer ccxt returns as read."""
+    """Requests to an exchange in its own words: one request each, whose answer ccxt returns as read."""
 
     listing_weight: int
 

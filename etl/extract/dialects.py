@@ -1,4 +1,4 @@
-"""How each exchange is spoken to: one small class a protocol. A new one is a class and a line in DIALECTS.
+"""Dialects of the exchanges: one small class a protocol. A new one is a class and a line in DIALECTS.
 
 Source: https://developers.binance.com/docs/binance-spot-api-docs/rest-api/market-data-endpoints
 Source: https://docs.cdp.coinbase.com/exchange/reference/exchangerestapi_getproductcandles

@@ -37,7 +37,7 @@ _FRESH_MS = 24 * 3_600_000  # what an earlier try has left for longer than this,
 
 @dataclass(frozen=True, slots=True)
 class FetchReport:
-    """What a walk did.
+    """Result of a walk.
 
     Attributes:
         pages: Pages that make up the range.
@@ -204,7 +204,7 @@ class _Walk:
 
     @property
     def _end_ms(self) -> int:
-        """When the last candle that opens in the range closes; not after `_start_ms` if none does."""
+        """The close of the last candle that opens in the range; not after `_start_ms` if none does."""
         return to_ms(self.raw.series.timeframe.ceil(self.raw.time_range.end))
 
     @property

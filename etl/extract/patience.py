@@ -1,4 +1,4 @@
-"""How long to insist: what fails is asked for again a few times, unless asking again cannot help.
+"""Retries of a request: what fails is asked for again a few times, unless asking again cannot help.
 
 Two layers: what breaks is tried again after short pauses that grow and jitter; where the exchange wants us away, the
 budget keeps everyone away for as long as it asks, and the try does not count.

@@ -1,4 +1,4 @@
-"""What of the raw pages is kept no longer, and what a kill has left. Nothing that a run may be working on."""
+"""Removal of raw pages that are kept no longer, and of what a kill has left; never of what a run may be working on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _AT_REST = timedelta(days=1)  # what was written to later may be what a run work
 
 @dataclass(slots=True)
 class Pruned:
-    """What was removed: files and their bytes."""
+    """Removed files and their bytes."""
 
     files: int = 0
     size_bytes: int = 0

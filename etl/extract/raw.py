@@ -34,7 +34,7 @@ FOLDED, DONE, REFUSED = "folded", "done", "refused"
 
 
 class PageKey(NamedTuple):
-    """Which page of a partition."""
+    """Key of a page within its partition."""
 
     window: TimeRange
     route: Route
@@ -42,7 +42,7 @@ class PageKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """What a finished fetch says of its partition.
+    """List of a finished fetch.
 
     Attributes:
         pages: Those that make up the range; of two rows for one candle the later page's counts.

@@ -1,4 +1,4 @@
-"""What an answer says, and what it leaves to be asked for. Pure: a killed walk comes to the same conclusions again."""
+"""Reading of an answer, and what it leaves to be asked for. Pure: a killed walk comes to the same conclusions again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from etl.timeframe import Timeframe
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a page amounts to.
+    """Meaning of a page.
 
     Attributes:
         rows: How many there are.

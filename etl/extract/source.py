@@ -1,4 +1,4 @@
-"""What the pager needs of an exchange, and what it gets: pages as they arrived."""
+"""Protocol of an exchange for the pager, and the pages that it gives, as they arrived."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Route(StrEnum):
-    """Which way a page came: AGAIN are candles too, of a window that was looked at twice; FILE is somebody's file."""
+    """Route of a page: AGAIN are candles too, of a window that was looked at twice; FILE is somebody's file."""
 
     CANDLES = "candles"
     AGAIN = "again"
@@ -91,7 +91,7 @@ def _unwrapped(answer: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Where a series begins and ends, as far as is known.
+    """Beginning and end of a series, as far as they are known.
 
     Attributes:
         first_ms: When its first candle opens.

@@ -40,7 +40,7 @@ class _Block:
 
 
 class Book:
-    """What the protocols read the market from.
+    """View of the market that protocols read.
 
     Args:
         market: What is traded.

@@ -107,7 +107,7 @@ class _Entry:
 
 
 class FaultPlan:
-    """What shall go wrong with which of the requests to come. May be changed while a server runs.
+    """Faults of the requests to come. May be changed while a server runs.
 
     Args:
         faults: The first entries.

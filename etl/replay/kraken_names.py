@@ -1,4 +1,4 @@
-"""What Kraken calls things: assets by old codes with X or Z before them, pairs by up to three names.
+"""Names that Kraken uses: assets by old codes with X or Z before them, pairs by up to three names.
 
 Source: https://support.kraken.com/hc/en-us/articles/360001206766-Bitcoin-currency-code-XBT-vs-BTC
 Source: https://docs.kraken.com/api-reference/market-data/get-tradable-asset-pairs

@@ -1,4 +1,4 @@
-"""What an exchange lets one address spend, and what becomes of an address that does not listen."""
+"""Limits of an exchange for one address, and the ban of an address that does not listen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the replay exchange trades: the seam `Market`, and candles as they cross it.
+"""Market of the replay exchange: the seam `Market`, and candles as they cross it.
 
 A market knows candles and nothing of protocols, faults or limits.
 """

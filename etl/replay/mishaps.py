@@ -1,4 +1,4 @@
-"""What can be wrong with an answer, by name.
+"""Faults of an answer, by name.
 
 A mishap takes the answer about to be sent and returns another one. A new one is a function and a line in one of the
 tables at the end, which say what kind of answer it can befall; those of rows stand in `row_mishaps`.

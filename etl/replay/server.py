@@ -95,7 +95,7 @@ class ReplayServer:
 
     @property
     def url(self) -> str:
-        """Where it answers, without a path: `http://127.0.0.1:8900`.
+        """The address, without a path: `http://127.0.0.1:8900`.
 
         Raises:
             ConfigError: It is not running.

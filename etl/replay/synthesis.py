@@ -47,7 +47,7 @@ _KNOWN = {
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """How a symbol trades.
+    """Trading rules of a symbol.
 
     Attributes:
         price: What it costs in the long run, in quote currency.
@@ -131,7 +131,7 @@ def cut(table: Table, elapsed_ms: int) -> Table:
 
 @dataclass(frozen=True, slots=True)
 class _Tide:
-    """What one day brings to every symbol: shocks, log volatility in slow and in fast, and the exchange's silences."""
+    """Day of the whole market: shocks, log volatility in slow and in fast, and the exchange's silences."""
 
     shocks: Series1D
     calm: Series1D

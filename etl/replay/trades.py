@@ -38,7 +38,7 @@ class Trade(NamedTuple):
 
 
 class Tally(NamedTuple):
-    """What a candle's trades come to: how many, and their mean price weighted by volume."""
+    """Sum of a candle's trades: how many, and their mean price weighted by volume."""
 
     trades: int
     vwap: float

@@ -1,4 +1,4 @@
-"""What every protocol of the replay exchange is made of: routes, what they are asked, what they answer or refuse.
+"""Building blocks of every protocol of the replay exchange: routes, requests, answers and refusals.
 
 A protocol is a `Dialect`, a value in a module of its own (`binance`, `coinbase`, `kraken`, `data_site`); `dialects`
 lists them. Rows travel encoded, one `bytes` each, so that a page is a slice and a join.
@@ -43,7 +43,7 @@ class RefusedError(Exception):
 
 
 class Trouble(Enum):
-    """What ails an exchange as a whole; each says it in its own words."""
+    """Trouble of an exchange as a whole; each says it in its own words."""
 
     RATE_LIMIT = auto()
     BAN = auto()
@@ -54,7 +54,7 @@ class Trouble(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Which rows a request asks for.
+    """Rows that a request asks for.
 
     Attributes:
         symbol: ccxt's unified symbol.
@@ -90,7 +90,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where what stands in a row.
+    """Columns of a row.
 
     Attributes:
         time: Of a candle its open time, of a trade its moment.
@@ -111,7 +111,7 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a route answers: a head, and where it has a layout, rows and a tail.
+    """Answer of a route: a head, and where it has a layout, rows and a tail.
 
     Attributes:
         head: What stands before the rows, or all there is.
@@ -168,7 +168,7 @@ def to_pieces(rows: Iterable[WireRow]) -> list[bytes]:
 
 
 class Limits(Protocol):
-    """What an exchange lets one address spend."""
+    """Limit of an exchange for one address."""
 
     def spend(self, address: str, weight: int, now_ms: int) -> None:
         """Count a request.

@@ -1,4 +1,4 @@
-"""What commands show: as tables for people, as JSON for scripts."""
+"""Output of commands: as tables for people, as JSON for scripts."""
 
 from etl.show.accounts import audit_json, audit_mended, audit_problems, audit_table, status_json, status_table
 from etl.show.alerts import (

@@ -38,7 +38,7 @@ _TICK_WIDTH = 18  # columns: a day, a time, and some room
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What is marked beneath the candles: a range, and a moment in it."""
+    """Mark beneath the candles: a range, and a moment in it."""
 
     time_range: TimeRange
     peak: datetime
@@ -46,7 +46,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """What each column of the chart shows: one slot of the grid, or several; (n,) each, NaN where nothing is held.
+    """Columns of the chart: one slot of the grid, or several; (n,) each, NaN where nothing is held.
 
     Attributes:
         starts_ms: When the first slot of each opens.

@@ -1,4 +1,4 @@
-"""What there is to know of an incident, section by section, as text: for the terminal and for the page in Airflow."""
+"""Dossier of an incident, section by section, as text: for the terminal and for the page in Airflow."""
 
 from __future__ import annotations
 

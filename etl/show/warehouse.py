@@ -1,4 +1,4 @@
-"""What the warehouse runs on, what it makes use of, and how large it is."""
+"""Features and size of the warehouse's database, and which of them are made use of."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which candles of a range are not there, and what is known of the reason."""
+"""Absent candles of a range, and what is known of the reason."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class CleanReport:
-    """What became of the received rows: `rows = accepted + refused + repeated + outside`.
+    """Fate of the received rows: `rows = accepted + refused + repeated + outside`.
 
     Attributes:
         broken: Candles of which only refused rows came, which speaks against the exchange or a rule: each once, however

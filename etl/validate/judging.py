@@ -1,4 +1,4 @@
-"""Why a candle is not there: nobody traded, the symbol was halted, or the exchange was silent.
+"""Kinds of silences: nobody traded, the symbol was halted, or the exchange was silent.
 
 Pure, and a function of what is held alone: judged again, or from another range, the same slot gets the same kind.
 """
@@ -31,7 +31,7 @@ from etl.validate.silence import (
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Why a stretch of the grid holds no candle.
+    """Reason why a stretch of the grid holds no candle.
 
     Attributes:
         evidence: A short sentence with the figures that the kind rests on.

@@ -30,7 +30,7 @@ SUPERSEDED = "superseded"
 
 
 class Level(StrEnum):
-    """What a rule does with what it finds."""
+    """Effect of a rule on what it finds."""
 
     REFUSE = "refuse"
     FLAG = "flag"

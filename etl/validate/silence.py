@@ -1,4 +1,4 @@
-"""How silent the series of an exchange usually are, and when the exchange as a whole was: measured on what is held.
+"""Usual silence of the series of an exchange, and outages of the exchange as a whole: measured on what is held.
 
 Knows of no kind of absence; `judging` draws the conclusions.
 """
@@ -50,7 +50,7 @@ _MAJORITY = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """What is held of the series of one exchange and timeframe, over whole buckets.
+    """Held slots of the series of one exchange and timeframe, over whole buckets.
 
     Attributes:
         start_ms: When the first slot opens, milliseconds since the epoch; a bucket begins there.

@@ -1,4 +1,4 @@
-"""How a check asks for candles, and what it reads in an answer."""
+"""Requests of a check for candles, and the reading of the answer."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Venue:
 
     @property
     def traits(self) -> Traits:
-        """What the table says."""
+        """The traits of the table."""
         return self.source.traits
 
     @property

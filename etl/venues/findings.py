@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class Verdict(StrEnum):
-    """What an exchange's answers say of the table."""
+    """Findings of an exchange's answers about the table."""
 
     AGREES = "agrees"
     DIFFERS = "differs"

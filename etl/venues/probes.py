@@ -1,4 +1,4 @@
-"""What a check looks at: each a function that asks once or twice, and says what it saw."""
+"""Probes of an exchange: each a function that asks once or twice, and says what it saw."""
 
 from __future__ import annotations
 

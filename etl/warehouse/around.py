@@ -1,4 +1,4 @@
-"""What a load must know of a range and of the days around it, read in one statement: it is needed whole, and often."""
+"""State of a range and of the days around it for a load, read in one statement: it is needed whole, and often."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def days_of(time_range: TimeRange) -> TimeRange:
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """What is stored in a range, and what is known of the days that it touches.
+    """Stored candles of a range, and the accounts of the days that it touches.
 
     Attributes:
         candles: Of the range: CANDLE_SCHEMA, ascending by open_time.

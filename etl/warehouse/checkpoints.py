@@ -109,7 +109,7 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Renewal:
-    """Which checkpoints give way, and to which.
+    """Replacement of checkpoints.
 
     Attributes:
         untouched: Others that are known.
@@ -121,7 +121,7 @@ class Renewal:
 
     @property
     def spans(self) -> list[TimeRange]:
-        """What checkpoints hold afterwards, as far as it is known: ascending."""
+        """The ranges of checkpoints afterwards, as far as they are known: ascending."""
         return sorted([*(one.time_range for one in self.drafts), *(one.time_range for one in self.untouched)])
 
 

@@ -30,7 +30,7 @@ GROUP BY series_id, what, counts
 
 
 class About(IntEnum):
-    """What a remark counts: absent candles by kind, refused rows by rule, flagged candles by rule."""
+    """Subject of a remark: absent candles by kind, refused rows by rule, flagged candles by rule."""
 
     ABSENT = 0
     REFUSED = 1
@@ -54,7 +54,7 @@ class DayCounts:
 
 @dataclass(frozen=True, slots=True)
 class DayRemark:
-    """What some days of a series have to say alike.
+    """Remark that some days of a series have in common.
 
     Attributes:
         counts: JSON text: counts by name.

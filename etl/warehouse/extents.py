@@ -44,7 +44,7 @@ _EXTENTS = text(
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """How far a series reaches.
+    """Reach of a series.
 
     Attributes:
         first: Open time of the first candle that is held; of one that the archive alone keeps the midnight before it.

@@ -1,4 +1,4 @@
-"""What the database under the warehouse can do, and what of that the warehouse makes use of."""
+"""Features of the database under the warehouse, and which of them the warehouse makes use of."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ WHERE hypertable_schema = current_schema AND hypertable_name = 'candles'
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """What runs below, and what is made of it.
+    """Features of the database, and the use that is made of them.
 
     Attributes:
         postgres: The server's version.
@@ -58,17 +58,17 @@ class Features:
 
     @property
     def is_hypertable(self) -> bool:
-        """Whether the candles lie in chunks."""
+        """True if the candles lie in chunks."""
         return self.chunk_interval is not None
 
     @property
     def has_all(self) -> bool:
-        """Whether the licence is the one that knows compression and continuous aggregates."""
+        """True if the licence is the one that knows compression and continuous aggregates."""
         return self.version is not None and self.licence == "timescale"
 
     @property
     def obstacle(self) -> str | None:
-        """Why TimescaleDB cannot be made use of, with what to do about it; None if it can, or is."""
+        """The reason why TimescaleDB cannot be made use of, with what to do about it; None if it can, or is."""
         found = self.version or self.available
         if found is None:
             return "TimescaleDB is not installed on this server"
@@ -96,7 +96,7 @@ def read_features(connection: Connection) -> Features:
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """What the candles take, in bytes.
+    """Sizes of the candles, in bytes.
 
     Attributes:
         table: The rows, compressed or not.

@@ -32,7 +32,7 @@ from etl.warehouse.tables import to_sql_range
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """Which incidents to list; what is None or empty keeps none out.
+    """Filter of the incidents to list; what is None or empty keeps none out.
 
     Attributes:
         time_range: They overlap it.

@@ -27,7 +27,7 @@ SAID = frozenset({_ACKNOWLEDGED, *_JUDGED.values()})
 
 @dataclass(frozen=True, slots=True)
 class IncidentChange:
-    """What became of an incident, and when."""
+    """Change of an incident, and its time."""
 
     change: str
     detail: str

@@ -1,4 +1,4 @@
-"""Where each series begins and ends, as far as loads have found out."""
+"""Beginning and end of each series, as far as loads have found out."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _FIRST_FROM = text("SELECT min(open_time) FROM candles WHERE series_id = :series
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What is known of a series.
+    """Known facts of a series.
 
     Attributes:
         first_ms: When its first candle opens, if an exchange was asked for it.

@@ -59,7 +59,7 @@ class Load:
 
     @property
     def stored(self) -> pa.Table:
-        """What the range holds before: CANDLE_SCHEMA, ascending by open_time."""
+        """The stored candles of the range before the load: CANDLE_SCHEMA, ascending by open_time."""
         return self._between(self.time_range.start, self.time_range.end)
 
     @property

@@ -30,7 +30,7 @@ RETURNING pg_current_xact_id()::text
 
 @dataclass(frozen=True, slots=True)
 class LoadReport:
-    """What a load changed.
+    """Changes of a load.
 
     Attributes:
         rows: Candles that the range holds from now on.

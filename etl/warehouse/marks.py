@@ -1,4 +1,4 @@
-"""What stands out in a range of a series: the gravest or longest of each sort, and how many there are in all."""
+"""Marks in a range of a series: the gravest or longest of each sort, and how many there are in all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a load changes: stored candles against fetched ones, and what rules say of the outcome. Pure."""
+"""Changes of a load: stored candles against fetched ones, and what rules say of the outcome. Pure."""
 
 from __future__ import annotations
 

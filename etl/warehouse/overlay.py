@@ -14,7 +14,7 @@ class Spanned(Protocol):
 
     @property
     def span(self) -> TimeRange:
-        """Where it is."""
+        """The range."""
 
 
 _One = TypeVar("_One", bound=Spanned)

@@ -27,7 +27,7 @@ _LEAVE = text("SELECT pg_advisory_unlock(hashtext('chandler channel'), hashtext(
 
 @dataclass(frozen=True, slots=True)
 class ChannelState:
-    """How it goes with a channel.
+    """State of a channel.
 
     Attributes:
         failing_since: None if its last try came through, or there was none.

@@ -1,4 +1,4 @@
-"""What the tables say that an audit holds against each other, besides candles, absences and checkpoints."""
+"""Rows of the tables that an audit holds against each other, besides candles, absences and checkpoints."""
 
 from __future__ import annotations
 

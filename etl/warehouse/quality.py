@@ -46,7 +46,7 @@ _AT_ONCE = timedelta(days=366)  # so that memory does not grow with the range
 
 @dataclass(slots=True)
 class Quality:
-    """What is known of the candles that open within a day or more.
+    """Counts of the candles that open within a day or more.
 
     Attributes:
         expected: Candles that are accounted for: `stored + sum(absent)`.

@@ -19,7 +19,7 @@ from etl.warehouse.tables import quarantine, series
 
 
 class State(StrEnum):
-    """What a person has decided: nothing yet, that the row is a candle, or that the refusal stands."""
+    """Decision of a person: nothing yet, that the row is a candle, or that the refusal stands."""
 
     OPEN = "open"
     RELEASED = "released"
@@ -63,7 +63,7 @@ class Quarantined:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which refused rows; what is None or empty keeps none out.
+    """Filter of refused rows; what is None or empty keeps none out.
 
     Attributes:
         time_range: Those that belong there; rows that say no time belong nowhere.
@@ -80,7 +80,7 @@ class QuarantineRow(Protocol):
 
     @property
     def open_time_ms(self) -> int | None:
-        """Where the row belongs, if it says so."""
+        """The open time of the row in milliseconds, if it says so."""
 
     @property
     def rule(self) -> str:
@@ -88,7 +88,7 @@ class QuarantineRow(Protocol):
 
     @property
     def evidence(self) -> str:
-        """What the rule saw."""
+        """The evidence of the rule."""
 
     @property
     def row(self) -> str:
@@ -100,7 +100,7 @@ class QuarantineRow(Protocol):
 
     @property
     def origin(self) -> int:
-        """How it reached us."""
+        """The route by which it reached us."""
 
 
 def write_quarantine(connection: Connection, series_id: int, refused: Sequence[QuarantineRow], run: str) -> None:

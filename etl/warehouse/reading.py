@@ -1,4 +1,4 @@
-"""Which series the warehouse knows, and their stored candles."""
+"""Series that the warehouse knows, and their stored candles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What candles were before, and what has become of them."""
+"""Earlier values of candles, and their replacements."""
 
 from __future__ import annotations
 

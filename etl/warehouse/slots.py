@@ -1,4 +1,4 @@
-"""Which slots of the grid are recorded as absent, now or at a moment, and which hold what was retired."""
+"""Slots of the grid that are recorded as absent, now or at a moment, and those that hold what was retired."""
 
 from __future__ import annotations
 

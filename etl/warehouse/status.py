@@ -1,4 +1,4 @@
-"""How each series stands, for people: one row a series."""
+"""Status of each series, for people: one row a series."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class SeriesStatus:
 
     @property
     def quarantined(self) -> int:
-        """How many rows are in quarantine."""
+        """The number of rows in quarantine."""
         return sum(self.refused.values())
 
     def lag(self, now: datetime) -> timedelta | None:

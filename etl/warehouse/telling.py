@@ -1,4 +1,4 @@
-"""Who was told of an incident: its alerts, and what became of the messages that tell of them."""
+"""Alerts of an incident, and the fate of the messages that tell of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from etl.warehouse.incident_tables import alerts, messages
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What became of a message that tells of an incident.
+    """Fate of a message that tells of an incident.
 
     Attributes:
         outcome: Of its last try.

@@ -1,4 +1,4 @@
-"""What the warehouse makes of TimescaleDB where it is there: a hypertable, compression, continuous aggregates.
+"""Use of TimescaleDB where it is there: a hypertable, compression, continuous aggregates.
 
 Retention is not among it: TimescaleDB would drop candles without asking whether the archive has them.
 """

@@ -88,7 +88,7 @@ class IncidentCount:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What waits.
+    """Work that waits.
 
     Attributes:
         loads_to_score: Loads that no model has judged.

@@ -1,4 +1,4 @@
-"""How exchanges have answered, hour by hour, and what of their budgets is spent just now."""
+"""Request outcomes of exchanges, hour by hour, and the present use of their budgets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the pipeline is watched by: absences that are still to be fetched or judged, channels that fail."""
+"""Signs by which the pipeline is watched: absences that are still to be fetched or judged, channels that fail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an incident looks like: rules, each a small pure function of what is seen at first sight. A new one is a line.
+"""Kinds of incidents: rules, each a small pure function of what is seen at first sight. A new one is a line.
 
 Rules look at nothing that came after the incident's last candle. Several may fire: the first names the incident.
 """

@@ -1,4 +1,4 @@
-"""What changes the registry: a model is registered, or comes into another state; each with its reason, on record.
+"""Changes of the registry: a model is registered, or comes into another state; each with its reason, on record.
 
 Whoever changes what there is for a target holds it until the transaction ends, so that decisions follow one another.
 """
@@ -59,7 +59,7 @@ class Draft:
 
     @property
     def target(self) -> Target:
-        """What it is for."""
+        """The target."""
         return self.artifact.target
 
 

@@ -1,4 +1,4 @@
-"""Who is champion: what a night decides, in one transaction, and what a person does."""
+"""Choice of the champion: what a night decides, in one transaction, and what a person does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which model judges what: each candle is judged by the champion of its time, so that none knows what came after it.
+"""Choice of the model for a range: the champion of its time judges each candle, and none knows what came later.
 
 A model's time begins where what it learned and was calibrated on ends. Of candles from before the first champion none
 knew nothing of the future: those the present champion judges, and it is said that it did so with hindsight.

@@ -1,4 +1,4 @@
-"""What is known of models, their blobs aside: who there is, who is champion, and how it came to that."""
+"""Records of models, their blobs aside: which there are, which is champion, and how it came to that."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from models.targets import ALL, Target
 
 
 class State(StrEnum):
-    """What becomes of a model: it waits, it judges, it has judged, or it was found wanting."""
+    """States of a model: it waits, it judges, it has judged, or it was found wanting."""
 
     CANDIDATE = "candidate"
     CHAMPION = "champion"

@@ -1,4 +1,4 @@
-"""What the LSTM foretells of a candle and from what: its heads, and the columns that it sees, is given and aims at."""
+"""Forecasts of the LSTM, and their input: its heads, and the columns that it sees, is given and aims at."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What parts must hold before they are used: they may come from anywhere."""
+"""Checks of parts before they are used: they may come from anywhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the LSTM learns, in TensorFlow; what it has learned is plain weights. Only a training imports TensorFlow."""
+"""Training of the LSTM in TensorFlow; its result is plain weights. Only a training imports TensorFlow."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def learn(lessons: Sequence[Lesson], study: Study, begin_with: Weights | None) -
 
 
 class _Network:
-    """What is trained: one LSTM, a small layer for each head, and how heavy the tails are."""
+    """Network in training: one LSTM, a small layer for each head, and how heavy the tails are."""
 
     def __init__(self, seed: int, begin_with: Weights | None, steps: int, row_length: int) -> None:
         start_tensorflow()

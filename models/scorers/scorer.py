@@ -1,4 +1,4 @@
-"""What a scorer is: it learns from lessons, keeps what it learned as numbers, and says how strange candles are.
+"""Protocol of scorers: one learns from lessons, keeps what it learned as numbers, and says how strange candles are.
 
 A scorer knows no series, store or threshold. It sees normalised features in rows of consecutive candles, and says of
 each candle, by channel, how strange it is: any number, higher is stranger. What such a number means (how seldom it is
@@ -20,7 +20,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a scorer has learned: numbers, facts and a graph, and never code.
+    """Learned state of a scorer: numbers, facts and a graph, and never code.
 
     Attributes:
         numbers: Arrays of numbers by name (`[a-z0-9_]+`).
@@ -48,7 +48,7 @@ class Lesson:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a training is.
+    """Progress of a training.
 
     Attributes:
         epoch: Of how many, from 1 on; 0 of 0 where a scorer has none.
@@ -67,7 +67,7 @@ Watch = Callable[[Progress], None]
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """How to learn.
+    """Settings of a training.
 
     Attributes:
         seed: Fixes all that is drawn, so that a training is repeatable on one machine.

@@ -88,19 +88,19 @@ class IncidentsLink(BaseOperatorLink):
 
 
 class AccountingOperator(_PythonDecoratedOperator):
-    """What `@task` makes, with the link to quality: links belong to a class of operators, and that one is private."""
+    """Operator of `@task`, with the link to quality: links belong to a class of operators, and that one is private."""
 
     operator_extra_links = (QualityLink(),)
 
 
 class TrainingOperator(_PythonDecoratedOperator):
-    """What `@task` makes, with the link to the report of a training."""
+    """Operator of `@task`, with the link to the report of a training."""
 
     operator_extra_links = (ReportLink(),)
 
 
 class ScoringOperator(_PythonDecoratedOperator):
-    """What `@task` makes, with the link to incidents."""
+    """Operator of `@task`, with the link to incidents."""
 
     operator_extra_links = (IncidentsLink(),)
 

@@ -1,4 +1,4 @@
-"""What the tasks of DAGs that load candles do: `etl.ingest`, step by step, over the data interval of the run.
+"""Tasks of DAGs that load candles: `etl.ingest`, step by step, over the data interval of the run.
 
 Whatever is heavy is imported inside the functions, since DAG files import this module and are parsed often.
 """

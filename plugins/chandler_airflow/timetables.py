@@ -109,7 +109,7 @@ class MonthsByBackfill(_NoFutureRuns):
 
     @property
     def summary(self) -> str:
-        """What the UI shows as the schedule."""
+        """The schedule that the UI shows."""
         return "by backfill"
 
     def infer_manual_data_interval(self, *, run_after: DateTime) -> DataInterval:

@@ -1,4 +1,4 @@
-"""What may be wrong with a compose file: each check is a function from the file to problems, in words.
+"""Checks of a compose file: each is a function from the file to problems, in words.
 
 What the programs make of their arguments is for `commands` to ask.
 """
@@ -53,7 +53,7 @@ def check_images(compose: Compose) -> Iterator[str]:
 
 
 def check_mounts(compose: Compose) -> Iterator[str]:
-    """What is mounted is in the repository, or a volume that is declared; and no volume is declared in vain."""
+    """Check that what is mounted is in the repository, or a declared volume; and that no volume is declared in vain."""
     used = set()
     for variable in _SHORT_BIND_OF_VARIABLE.findall(compose.path.read_text(encoding="utf-8")):
         yield f"{variable}: a path that users give is mounted by the short form; write {{type: bind, source: ...}}"
@@ -118,7 +118,7 @@ def check_ports(compose: Compose) -> Iterator[str]:
 
 
 def check_order(compose: Compose) -> Iterator[str]:
-    """Who is waited for is there, and can be what is waited for."""
+    """Check that a service that others wait for is there, and can be what they wait for."""
     for service in compose.services.values():
         for other, condition in service.depends_on.items():
             if other not in compose.services:

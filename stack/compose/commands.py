@@ -1,4 +1,4 @@
-"""Whether programs would take the arguments that a compose file starts them with; none of them is started.
+"""Arguments of the programs that a compose file starts, checked without starting any of them.
 
 Airflow's and our own commands are asked by their parsers, so a misspelt option is found as well as a sub-command that
 does not exist. What others' images start is theirs.

@@ -21,7 +21,7 @@ _PORT = re.compile(r"(.+:)?\d+:\d+")
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """What a container sees of a volume, or of a folder of the machine.
+    """Part of a volume, or of a folder of the machine, that a container sees.
 
     Attributes:
         source: The volume's name; a path beginning with `.` or `/` for a bind mount.
@@ -35,7 +35,7 @@ class Mount:
 
     @property
     def is_bind(self) -> bool:
-        """Whether it is a folder or file of the machine."""
+        """True if it is a folder or file of the machine."""
         return self.source.startswith((".", "/", "~"))
 
 

@@ -1,4 +1,4 @@
-"""Which variables somebody reads: Airflow's options, and Chandler's settings."""
+"""Variables that have a reader: Airflow's options, and Chandler's settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When the rows of a file open: moments as they stand there into milliseconds since the epoch, or why not."""
+"""Open times of the rows of a file: as they stand there into milliseconds since the epoch, or a reason why not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a budget asks of a log of spent weights, and how a slot in it is taken.
+"""Protocol of a log of spent weights, and the way to take a slot in it.
 
 Everything here waits for the database; `leased` calls it from threads. Times are the bucket's own: the database's
 clock, so that the clocks of the machines do not matter.
@@ -21,7 +21,7 @@ HORIZON_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a bucket says of itself.
+    """State of a bucket.
 
     Attributes:
         now_ms: Its time, since the epoch.

@@ -1,4 +1,4 @@
-"""What requests wait for: weights taken from the bucket by small leases, and spent here.
+"""Leases on a budget: weights taken from the bucket in small amounts, and spent here.
 
 A lease is a slot in the bucket, taken by a thread while requests queue up, and good for half a second: what is not
 spent by then is given up, so that a pause of the exchange's is seen soon and arrivals stay close to what was counted.

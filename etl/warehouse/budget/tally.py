@@ -1,4 +1,4 @@
-"""What an exchange says it has counted of us in its present clock window.
+"""Count of an exchange for its present clock window.
 
 Binance tells with every answer what the address has spent in the minute by its own clock. Answers overtake each other,
 and its minute does not turn when ours does: what is read here allows for both.

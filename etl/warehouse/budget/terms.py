@@ -1,4 +1,4 @@
-"""What may be spent, in the terms of pyrate-limiter."""
+"""Permitted spending, in the terms of pyrate-limiter."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SLIP, _LONGEST_SLIP_S = 0.05, 0.5
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What may be spent.
+    """Permitted spending.
 
     Attributes:
         weight_limit: What the exchange lets one address spend in `interval_s`.
@@ -60,7 +60,7 @@ class Terms:
 
     @property
     def slip_ms(self) -> int:
-        """How long before a clock window something may be spent whose request arrives within it."""
+        """The time before a clock window, in milliseconds, in which a spent request may arrive within the window."""
         return int(min(_LONGEST_SLIP_S, _SLIP * self.interval_s) * 1000)
 
 

@@ -1,4 +1,4 @@
-"""What people do on the market page. What Airflow does for them, their browser asks Airflow itself to do."""
+"""Actions of people on the market page. What Airflow does for them, their browser asks Airflow itself to do."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Number = Annotated[int, Path(ge=1, lt=2**63)]
 
 
 class Remark(BaseModel):
-    """What somebody writes.
+    """Remark of a person.
 
     Attributes:
         note: Kept with the incident; empty leaves the one that is there. Of all characters the database lacks NUL.
@@ -38,7 +38,7 @@ class Remark(BaseModel):
 
 
 class Judgement(Remark):
-    """What somebody says of an incident.
+    """Judgement of a person on an incident.
 
     Attributes:
         is_false: Whether it is a false alarm.

@@ -1,4 +1,4 @@
-"""What pages are answered with, and what they may ask by."""
+"""Answers of pages, and the parameters of their requests."""
 
 from __future__ import annotations
 

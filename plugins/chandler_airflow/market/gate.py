@@ -1,4 +1,4 @@
-"""Who may come in, who may act, and what a browser may do with what it is given."""
+"""Access: who may come in, who may act, and what a browser may do with what it is given."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the market page asks for: read from the warehouse, and answered as it is."""
+"""Requests of the market page: read from the warehouse, and answered as it is."""
 
 from __future__ import annotations
 

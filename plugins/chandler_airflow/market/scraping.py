@@ -1,4 +1,4 @@
-"""What Prometheus scrapes: for who is logged in, or who has the token that was set for it."""
+"""Metrics for Prometheus: for who is logged in, or who has the token that was set for it."""
 
 from __future__ import annotations
 

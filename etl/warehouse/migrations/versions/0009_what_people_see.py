@@ -1,4 +1,4 @@
-"""What the market page shows at once: the candle of each day, and how the exchanges have answered, hour by hour."""
+"""Overview for the market page: the candle of each day, and the request outcomes of the exchanges, hour by hour."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""When an exchange's list lacked a symbol first; and what is said to be delisted and goes on is asked for again."""
+"""Time when an exchange's list lacked a symbol first; and what is delisted and goes on is asked for again."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""When the exchange was asked for a loaded range, by its own clock: that alone tells whether its candles had closed."""
+"""Time by the exchange's clock when a loaded range was requested: it alone tells whether its candles had closed."""
 
 import sqlalchemy as sa
 from alembic import op
