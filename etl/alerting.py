@@ -30,7 +30,7 @@ from etl.incidents import Kind, Severity
 from etl.messages import PipelineKind
 from etl.problems import Fault, Place, problems_of
 from etl.series import check_symbol
-from etl.spelling import Duration, nearest
+from etl.spelling import Duration, as_written, nearest
 from etl.toml_file import read_toml
 
 KINDS = (*Kind, *PipelineKind)
@@ -41,7 +41,7 @@ def _to_clock(value: object) -> object:
         return time.fromisoformat(value)
     if isinstance(value, time):
         return value
-    raise ValueError(f"{value!r} is no time of day; write one such as '22:00', by the clock of `zone`")
+    raise ValueError(f"{as_written(value)} is no time of day; write one such as '22:00', by the clock of `zone`")
 
 
 def _is_zone(name: str) -> str:

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from etl.alerting import Alerting, ChannelSettings
+from etl.alerting import Alerting, ChannelSettings, alerts_path
 from etl.alerts.addresses import Address, how_to_set
 from etl.alerts.channels import Channel, Outcome, Result, open_channel
 from etl.alerts.lanes import why_silent
@@ -122,7 +122,7 @@ class _Round:
     def _open(self, address: Address | ConfigError | None) -> Channel | None:
         settings = self.courier.alerting.channels.get(self.name)
         if settings is None:
-            self.posted.state = f"no table [channels.{self.name}] in alerts.toml any more; its messages wait"
+            self.posted.state = f"no table [channels.{self.name}] in {alerts_path()} any more; its messages wait"
         elif address is None:
             self.posted.state = how_to_set(self.name)
         elif isinstance(address, ConfigError):

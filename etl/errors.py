@@ -33,6 +33,12 @@ class ChandlerError(Exception):
         place = " ".join(str(part) for part in (self.series, self.time_range) if part is not None)
         return f"{place}: {self.message}" if place else self.message
 
+    def widen(self, time_range: TimeRange) -> None:
+        """Make this the failure of `time_range`, which was asked for; the message says which page of it failed."""
+        if self.time_range is not None and self.time_range != time_range:
+            self.message = f"{self.message} (page {self.time_range})"
+        self.time_range = time_range
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by state, so that keyword arguments survive a process boundary."""
         return (_revive, (type(self), self.args, self.__dict__))

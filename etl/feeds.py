@@ -4,35 +4,61 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from itertools import combinations
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, AnyHttpUrl, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import (
+    AfterValidator,
+    AnyHttpUrl,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+)
 
 from etl.errors import ConfigError
 from etl.exchanges import EXCHANGES, Traits
 from etl.series import Series, check_is_loadable, check_symbol
-from etl.spelling import Duration, Moment, nearest
+from etl.spelling import Duration, Moment, as_written, nearest
 from etl.timeframe import Timeframe, parse_timeframe
 
 ANY_PROTOCOL = "ccxt"
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
+_MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
+_OLDEST_CANDLE = datetime(2009, 1, 1, tzinfo=UTC)
+_ANNOUNCED_BEFORE = timedelta(days=366)
+_TIME_ZONES = timedelta(days=1)  # where it is tomorrow already, so is the day that is meant
 
 
 def _to_timeframe(name: object) -> object:
-    try:
-        return parse_timeframe(str(name))
-    except ConfigError as error:
-        raise ValueError(error.message) from error
+    if isinstance(name, str):
+        try:
+            return parse_timeframe(name)
+        except ConfigError as error:
+            raise ValueError(error.message) from error
+    raise ValueError(f"{as_written(name)} is no text; write it in quotes")
 
 
 def _is_market(name: str) -> str:
     exchange, _, symbol = name.partition(":")
+    bare, _, last = symbol.rpartition(":")
+    if last.lower() in list(Timeframe):
+        raise ValueError(f'a split holds for every timeframe; leave "{last}" out and write "{exchange}:{bare}"')
     try:
-        Series(exchange, symbol, Timeframe.D1)
+        check_is_loadable(Series(exchange, symbol, Timeframe.D1).symbol)
     except ConfigError as error:
         raise ValueError(f'{error.message}; a key is such as "binance:LUNA/USDT"') from error
     return name
+
+
+def _are_once(moments: tuple[datetime, ...]) -> tuple[datetime, ...]:
+    if twice := sorted({one for one in moments if moments.count(one) > 1}):
+        raise ValueError(f"{', '.join(map(as_written, twice))} stands there twice")
+    return tuple(sorted(moments))
 
 
 Market = Annotated[str, AfterValidator(_is_market)]
@@ -89,9 +115,10 @@ class SeriesSettings(_Frozen):
 
     Attributes:
         split: When the exchange gave the symbol to another coin: there one series of candles ends and another begins.
+            Ascending, in whatever order they are written.
     """
 
-    split: tuple[Moment, ...] = ()
+    split: Annotated[tuple[Moment, ...], AfterValidator(_are_once)] = ()
 
 
 class Feed(_Frozen):
@@ -121,14 +148,17 @@ class Feed(_Frozen):
         return tuple(Series(self.exchange, symbol, tf) for symbol in self.symbols for tf in self.timeframes)
 
 
-def feed_problems(name: str, table: Mapping[str, Any], traits_of: Callable[[str], Traits]) -> Iterator[str]:
-    """Yield what is wrong with the values of a feed's table, whatever else is: its name, exchange, symbols, timeframes.
+def feed_problems(
+    name: str, table: Mapping[str, Any], traits_of: Callable[[str], Traits], now: datetime
+) -> Iterator[str]:
+    """Yield what is wrong with the values of a feed's table: its name, exchange, symbols, timeframes, start.
 
     What is of another type than it should be is left to `Feed`.
 
     Args:
         table: As feeds.toml has it.
         traits_of: Returns what an exchange does in its own way, or raises a ConfigError.
+        now: A feed that starts later has nothing to load.
     """
     if not _NAME.fullmatch(name):
         yield f"{name!r} is no feed name; write lower case letters, digits and _"
@@ -148,9 +178,48 @@ def feed_problems(name: str, table: Mapping[str, Any], traits_of: Callable[[str]
             check_is_loadable(symbol)
         except ConfigError as error:
             yield error.message
-    for timeframe in (Timeframe(one) for one in _texts(table, "timeframes") if one in list(Timeframe)):
+    for timeframe in map(Timeframe, _timeframes(table)):
         if traits is not None and timeframe not in traits.timeframes:
             yield lacks(str(exchange), timeframe, traits)
+    if (start := _moment(table.get("start"))) is not None and start > now + _TIME_ZONES:
+        yield f"start = {as_written(table['start'])} is in the future; write a day that has begun"
+
+
+def series_problems(
+    market: str, own: SeriesSettings, traits_of: Callable[[str], Traits], now: datetime
+) -> Iterator[str]:
+    """Yield what is wrong with the table of a symbol: its exchange, moments at which no coin can be another.
+
+    Args:
+        market: `exchange:symbol`.
+        traits_of: As for `feed_problems`.
+        now: A split is announced no longer than a year ahead.
+    """
+    try:
+        traits_of(market.partition(":")[0])
+    except ConfigError as error:
+        yield error.message
+    for moment in own.split:
+        if moment < _OLDEST_CANDLE:
+            yield f"the split at {as_written(moment)} is before all candles, which begin in {_OLDEST_CANDLE.year}"
+        elif moment > now + _ANNOUNCED_BEFORE:
+            yield f"the split at {as_written(moment)} is more than a year ahead; correct the date"
+
+
+def markets_of(table: Mapping[str, Any]) -> set[str]:
+    """Return what a feed's table names as `exchange:symbol`, whatever else is wrong in it."""
+    return {f"{table.get('exchange')}:{symbol}" for symbol in _texts(table, "symbols")}
+
+
+def shared_series(tables: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str, list[str]]]:
+    """Yield the names of each two feeds that have series in common, in the order of the file, and those series."""
+    names = {
+        name: [f"{market}:{timeframe}" for market in sorted(markets_of(table)) for timeframe in _timeframes(table)]
+        for name, table in tables.items()
+    }
+    for earlier, later in combinations(names, 2):
+        if shared := [one for one in names[later] if one in names[earlier]]:
+            yield earlier, later, shared
 
 
 def lacks(exchange: str, timeframe: Timeframe, traits: Traits) -> str:
@@ -165,6 +234,17 @@ def slash_hint(symbol: str, traits: Traits | None) -> str:
         if bare.endswith(quote) and len(bare) > len(quote):
             return f"; nearest: {bare.removesuffix(quote)}/{quote}"
     return ""
+
+
+def _timeframes(table: Mapping[str, Any]) -> list[str]:
+    return [one for one in _texts(table, "timeframes") if one in list(Timeframe)]
+
+
+def _moment(value: object) -> datetime | None:
+    try:
+        return _MOMENT.validate_python(value)
+    except ValidationError:
+        return None
 
 
 def _texts(table: Mapping[str, Any], key: str) -> Iterable[str]:

@@ -11,7 +11,14 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from etl.answers import OnAnswer, ignore
-from etl.errors import ConfigError, NotClosedError, NotListedError, SourceUnavailableError, UnknownSymbolError
+from etl.errors import (
+    ConfigError,
+    NotClosedError,
+    NotListedError,
+    SourceError,
+    SourceUnavailableError,
+    UnknownSymbolError,
+)
 from etl.exchanges import EXCHANGES
 from etl.extract import (
     Bounds,
@@ -146,6 +153,7 @@ async def fetch_pages(
         known = Bounds(listing.first_ms, listing.ended_ms)
         report = await fetch_range(exchange.source, raw, places=exchange.places, known=known, on_page=tell)
     except UnknownSymbolError as error:
+        error.time_range = raw.time_range  # no page of it is known to the exchange
         if listing.held_until_ms is None:
             raise
         # What was there once is no mistake in feeds.toml: it was delisted, or has another name now.
@@ -156,6 +164,9 @@ async def fetch_pages(
         asked_at_ms = await exchange.source.clock_ms()
         await asyncio.to_thread(raw.write_list, Fetched((), bounds, asked_at_ms))
         report = FetchReport(0, 0, 0)
+    except SourceError as error:
+        error.widen(raw.time_range)
+        raise
     log.info(
         "fetched %d pages (%d asked for, %d on disk already), %d rows, in %.1f s",
         report.pages,
@@ -183,7 +194,7 @@ async def _look_again(exchange: Exchange, raw: RawPartition, listing: Listing, e
     if now.date() == since.date() or now - since < _SECOND_LOOK_AFTER:
         message = (
             f"{exchange.name} lists {symbol} no more, as seen on {since:%Y-%m-%d %H:%M}; it is looked for on another "
-            "day too, and taken as delisted if it is not there; if it has another name now, correct it in feeds.toml"
+            "day too, and taken as delisted if it is not there; if it has another name now, write that instead"
         )
         raise NotListedError(message, series=raw.series, time_range=raw.time_range) from error
 

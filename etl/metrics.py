@@ -291,7 +291,7 @@ def _of_models(connection: Connection, now: datetime) -> Iterator[Metric]:
 
 def _of_settings(settings: Settings) -> Metric:
     counts = Counter(".".join(root_of(fault.place)) or "file" for fault in settings.faults)
-    says = "Mistakes in feeds.toml; the feed or table that has them is left out."
+    says = "Mistakes in the feeds file; the feed or table that has them is left out."
     return _gauge("chandler_settings_faults", says, ("table",), (((table,), count) for table, count in counts.items()))
 
 

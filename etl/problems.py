@@ -9,14 +9,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from etl.spelling import nearest
+from etl.spelling import as_written, nearest, without_login
 
 Place = tuple[str, ...]
-FEEDS, EXCHANGE_TABLES = "feeds", "exchanges"
-"""Tables of feeds.toml that hold a table for each name: one with a mistake leaves the others."""
-_SHOWN = 60  # characters of a value
+FEEDS, EXCHANGE_TABLES, SERIES_TABLES = "feeds", "exchanges", "series"
+"""Tables of feeds.toml that hold a table for each name. A mistake in one of the first two leaves the others."""
 _PREFIX = "Value error, "
-_LOGIN = re.compile(r"//[^/\s]*@")  # a login in an address; a password may have an @ in it
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +81,10 @@ def in_our_words(detail: Mapping[str, Any]) -> str:
     Args:
         detail: Of `ValidationError.errors()`, or of what FastAPI refuses.
     """
-    kind, value, context = str(detail["type"]), _shown(detail.get("input")), detail.get("ctx") or {}
+    place = tuple(str(part) for part in detail["loc"] if part != "[key]")
+    kind, value, context = str(detail["type"]), as_written(detail.get("input")), detail.get("ctx") or {}
     if kind in {"value_error", "assertion_error"}:
-        return _LOGIN.sub("//***@", str(detail["msg"]).removeprefix(_PREFIX))
+        return without_login(str(detail["msg"]).removeprefix(_PREFIX))
     if kind == "missing":
         return "missing"
     if kind == "extra_forbidden":
@@ -97,10 +97,19 @@ def in_our_words(detail: Mapping[str, Any]) -> str:
         return f"{value} is unknown; write {_choices(str(context.get('expected', '')))}"
     if bound := _BOUNDS.get(kind):
         return f"{value} is out of bounds; write a number {bound} {context[_LIMIT[kind]]}"
-    for stem, advice in _EXPECTED.items():
-        if kind.startswith(stem):
-            return f"{value} {advice}"
-    return f"{value} cannot be meant"
+    return f"{value} {_expected(kind, place)}"
+
+
+def _expected(kind: str, place: Place) -> str:
+    """Return what a value is not, and what to write there instead, by the name of pydantic's error."""
+    if kind.startswith(_TABLES):
+        return f"is no table; write its keys below a line {header_of(place)}"
+    if kind.startswith(_LISTS):
+        if place[-1:] == ("routes",):
+            return f"is no list of tables; write the keys of each below a line {header_of(place)}"
+        example = LIST_EXAMPLES.get(place[-1]) if place else None
+        return "is no list; write one in brackets" + ("" if example is None else f", such as {example}")
+    return next((advice for stem, advice in _EXPECTED.items() if kind.startswith(stem)), "cannot be meant")
 
 
 _BOUNDS = {
@@ -111,11 +120,9 @@ _BOUNDS = {
 }
 _LIMIT = {"greater_than": "gt", "greater_than_equal": "ge", "less_than": "lt", "less_than_equal": "le"}
 # By what pydantic's names of errors begin with.
+_LISTS = ("tuple", "list", "frozen_set", "set")
+_TABLES = ("mapping", "dict", "model")
 _EXPECTED = {
-    "tuple": 'is no list; write one in brackets, such as ["BTC/USDT"]',
-    "list": 'is no list; write one in brackets, such as ["BTC/USDT"]',
-    "frozen_set": 'is no list; write one in brackets, such as ["jump"]',
-    "set": 'is no list; write one in brackets, such as ["jump"]',
     "string_pattern": "has a character that is not taken here",
     "string": "is no text; write it in quotes",
     "bool": "is neither true nor false",
@@ -126,23 +133,41 @@ _EXPECTED = {
     "url_scheme": "is no web address; write http:// or https:// before it",
     "url": "is no web address; write one such as http://127.0.0.1:8900",
     "path": "is no path; write it in quotes",
-    "mapping": "is no table; write its keys below a line in brackets, such as [rules]",
-    "dict": "is no table; write its keys below a line in brackets, such as [rules]",
-    "model": "is no table; write its keys below a line in brackets, such as [rules]",
     "date": "is no date; write one such as 2024-01-31",
     "time": "is no time of day; write one such as '22:00'",
     "json": "cannot be read as JSON",
 }
 
 
+LIST_EXAMPLES: Mapping[str, str] = {
+    "symbols": '["BTC/USDT"]',
+    "timeframes": '["1h"]',
+    "split": "[2022-05-31T06:00:00Z]",
+    "off": '["jump"]',
+    "channels": '["desk"]',
+    "kinds": '["crash"]',
+    "exchanges": '["binance"]',
+}
+"""By the key of a list: one that is right there."""
+NAME_EXAMPLES: Mapping[str, str] = {
+    FEEDS: "majors",
+    EXCHANGE_TABLES: "binance",
+    SERIES_TABLES: '"binance:LUNA/USDT"',
+    "channels": "desk",
+}
+"""By a table of tables: the name of one that may stand there."""
+
+
+def header_of(place: Place) -> str:
+    """Return the line above the keys of a table, as TOML has it."""
+    if place[:1] == ("routes",):
+        return "[[routes]]"
+    keys = [key if _BARE_KEY.fullmatch(key) else f'"{key}"' for key in place]
+    if len(place) == 1 and place[0] in NAME_EXAMPLES:
+        return f"such as [{place[0]}.{NAME_EXAMPLES[place[0]]}]"
+    return f"[{'.'.join(keys) or 'rules'}]"
+
+
 def _choices(expected: str) -> str:
     """Return pydantic's `'low', 'high' or 'critical'` without quotes."""
     return re.sub(r"'([^']*)'", r"\1", expected)
-
-
-def _shown(value: object) -> str:
-    """Return a value as a file of settings has it, cut."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    text = _LOGIN.sub("//***@", repr(value))
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"

@@ -43,7 +43,7 @@ class Series:
     timeframe: Timeframe
 
     def __post_init__(self) -> None:
-        if not _EXCHANGE.fullmatch(self.exchange):
+        if not is_exchange_name(self.exchange):
             raise ConfigError(f"{self.exchange!r} is no exchange name; write it in lower case, such as 'binance'")
         check_symbol(self.symbol)
 
@@ -70,6 +70,11 @@ class Series:
     def path(self) -> str:
         """The series as hive-style folders, for every store that keeps files."""
         return f"exchange={self.exchange}/symbol={symbol_to_path(self.symbol)}/timeframe={self.timeframe}"
+
+
+def is_exchange_name(name: str) -> bool:
+    """Return whether an exchange may be called so, in settings and in paths."""
+    return _EXCHANGE.fullmatch(name) is not None
 
 
 def check_symbol(symbol: str) -> str:

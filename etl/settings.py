@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +19,36 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 
 from etl.errors import ConfigError
 from etl.exchanges import ANY, EXCHANGES, Traits
-from etl.feeds import ANY_PROTOCOL, ExchangeSettings, Feed, Market, SeriesSettings, feed_problems, lacks
+from etl.feeds import (
+    ANY_PROTOCOL,
+    ExchangeSettings,
+    Feed,
+    Market,
+    SeriesSettings,
+    feed_problems,
+    lacks,
+    markets_of,
+    series_problems,
+    shared_series,
+)
 from etl.homes import HOME, likely_home, read_note
 from etl.keeping import Keep
 from etl.learning import Learning
 from etl.probing import SETTLE
-from etl.problems import EXCHANGE_TABLES, FEEDS, Fault, Place, file_order, leave_out, problems_of, root_of
+from etl.problems import (
+    EXCHANGE_TABLES,
+    FEEDS,
+    SERIES_TABLES,
+    Fault,
+    Place,
+    file_order,
+    leave_out,
+    problems_of,
+    root_of,
+)
 from etl.rules import Rules
-from etl.series import Series, check_is_loadable
-from etl.spelling import nearest
+from etl.series import Series, check_is_loadable, is_exchange_name
+from etl.spelling import as_written, close_to, nearest
 from etl.timeframe import to_ms
 from etl.toml_file import read_toml
 
@@ -68,8 +89,10 @@ class Settings(BaseSettings):
     exchanges: Mapping[str, ExchangeSettings] = Field(default_factory=dict)
     series: Mapping[Market, SeriesSettings] = Field(default_factory=dict)
     feeds: Mapping[str, Feed] = Field(default_factory=dict)
+    _path: Path | None = PrivateAttr(default=None)
     _faults: tuple[Fault, ...] = PrivateAttr(default=())
-    _left_out: Mapping[str, Mapping[str, Any]] = PrivateAttr(default_factory=dict)
+    _shared: tuple[Fault, ...] = PrivateAttr(default=())
+    _tables: Mapping[str, Mapping[str, Any]] = PrivateAttr(default_factory=dict)
 
     @classmethod
     def settings_customise_sources(
@@ -89,19 +112,48 @@ class Settings(BaseSettings):
         return None if folder is None else folder.expanduser().absolute()
 
     @property
+    def path(self) -> Path:
+        """The feeds file: the one that was read, else where it would be."""
+        return self._path or feeds_path()
+
+    @property
     def faults(self) -> tuple[Fault, ...]:
         """The mistakes in the file, whose places are left out here."""
         return self._faults
 
     @property
+    def shared_series(self) -> tuple[Fault, ...]:
+        """Series that stand in two feeds: both load them, which does no harm and is seldom meant."""
+        return self._shared
+
+    def unused_splits(self, stored: Iterable[Series]) -> list[Fault]:
+        """Return the splits of symbols that no feed has, and no store.
+
+        Args:
+            stored: The series of the warehouse: a split counts for them, though no feed has them any more.
+        """
+        fed = set().union(*map(markets_of, self._tables.values()))
+        known = fed | {f"{one.exchange}:{one.symbol}" for one in stored}
+        return [
+            Fault(
+                (SERIES_TABLES, market),
+                f"no feed has it, and no candle of it is stored{close_to(market, known)}",
+                str(self.path),
+            )
+            for market in self.series
+            if market not in known
+        ]
+
+    @property
     def exchanges_in_use(self) -> list[str]:
         """The exchanges of all feeds, ascending; of those left out too, where nothing is wrong with the exchange."""
-        left_out = {str(table.get("exchange")) for table in self._left_out.values()}
+        left_out = {str(table.get("exchange")) for name, table in self._tables.items() if name not in self.feeds}
         return sorted(
-            {feed.exchange for feed in self.feeds.values()} | {one for one in left_out if self._is_usable(one)}
+            {feed.exchange for feed in self.feeds.values()} | {one for one in left_out if self.is_usable(one)}
         )
 
-    def _is_usable(self, exchange: str) -> bool:
+    def is_usable(self, exchange: str) -> bool:
+        """Return whether an exchange can be spoken to, as far as the settings say."""
         try:
             self.traits(exchange)
         except ConfigError:
@@ -160,8 +212,9 @@ class Settings(BaseSettings):
             traits = EXCHANGES[protocol]
         else:
             known = {*EXCHANGES, *self.exchanges}
-            hint = f'if ccxt knows it, say so in feeds.toml: [exchanges.{name}] protocol = "{ANY_PROTOCOL}"'
-            raise ConfigError(f"no adapter for exchange {name!r}{nearest(name, known)}; {hint}")
+            hint = f'; if ccxt knows it, say so in {self.path}: [exchanges.{name}] protocol = "{ANY_PROTOCOL}"'
+            problem = f"no adapter for exchange {as_written(name)}{nearest(name, known)}"
+            raise ConfigError(problem + (hint if is_exchange_name(name) else ""))
         return traits if own.weight_limit is None else replace(traits, weight_limit=own.weight_limit)
 
     def settle_of(self, series: Series) -> timedelta:
@@ -193,7 +246,7 @@ class Settings(BaseSettings):
         if name not in self.feeds:
             _refuse(fault for fault in self._faults if fault.place[:2] == (FEEDS, name))
         if name not in self.feeds:
-            raise ConfigError(f"no feed {name!r} in {feeds_path()}{nearest(name, self.feeds)}")
+            raise ConfigError(f"no feed {name!r} in {self.path}{nearest(name, self.feeds)}")
         return self.feeds[name]
 
 
@@ -242,25 +295,32 @@ def check_feeds_file() -> None:
         raise ConfigError(f"no feeds: {path} is not there; write it, or let CHANDLER_FEEDS name another file")
 
 
-def load_what_is_right(path: Path | None = None, **overrides: Any) -> Settings:
+def load_what_is_right(path: Path | None = None, *, now: datetime | None = None, **overrides: Any) -> Settings:
     """Read the feeds file and the environment, with the defaults for all that is wrong in the file.
 
     For what must go on whatever the file says, and shows or tells of `Settings.faults`: nothing may be stored by it.
 
+    Args:
+        now: The moment by which a day is in the future; this one without it.
+
     Raises:
         ConfigError: Something in the environment is wrong.
     """
-    path = path or feeds_path()
+    path, now = path or feeds_path(), now or datetime.now(UTC)
     read = read_toml(path, "CHANDLER_FEEDS")
     content, faults = read.content, list(read.faults)
     for name in (FEEDS, EXCHANGE_TABLES):
         if isinstance(content.get(name), dict):
             content[name] = dict(content[name])
     leave_out(content, faults)
-    tables = dict(content[FEEDS]) if isinstance(content.get(FEEDS), dict) else {}
+    tables = {
+        name: table if isinstance(table, dict) else {}
+        for name, table in (content[FEEDS].items() if isinstance(content.get(FEEDS), dict) else ())
+    }
     while True:
         try:
             settings = Settings(**content)
+            settings._path = path
             break
         except ValidationError as error:
             found = [Fault(place, problem, str(path)) for place, problem in problems_of(error, _known_keys)]
@@ -268,12 +328,17 @@ def load_what_is_right(path: Path | None = None, **overrides: Any) -> Settings:
                 others = [one for one in faults if one.place not in {two.place for two in found}]
                 _refuse([*others, *(Fault((), one.problem, _variable(one.place)) for one in found)])
             faults += found
-    faults += _faults_of_feeds(settings, tables, faults, str(path))
+    faults += _faults_of_values(settings, tables, faults, str(path), now)
     wrong = {root_of(fault.place)[1] for fault in faults if len(root_of(fault.place)) == 2 and fault.place[0] == FEEDS}
     sound = {name: feed for name, feed in settings.feeds.items() if name not in wrong}
-    settings = settings.model_copy(update={FEEDS: sound, **overrides})
+    splits = {} if any(fault.place[:1] == (SERIES_TABLES,) for fault in faults) else settings.series
+    settings = settings.model_copy(update={FEEDS: sound, SERIES_TABLES: splits, **overrides})
     settings._faults = tuple(sorted(faults, key=lambda one: file_order(one, list(tables))))
-    settings._left_out = {name: tables[name] for name in wrong.intersection(tables) if isinstance(tables[name], dict)}
+    settings._tables = tables
+    settings._shared = tuple(
+        Fault((FEEDS, later), f"feed {earlier} has {', '.join(shared)} too; leave it out of one", str(path))
+        for earlier, later, shared in shared_series(tables)
+    )
     return _with_stack(settings)
 
 
@@ -292,8 +357,10 @@ def _with_stack(settings: Settings) -> Settings:
     return settings.model_copy(update={"exchanges": exchanges})
 
 
-def _faults_of_feeds(settings: Settings, tables: Mapping[str, Any], known: Sequence[Fault], origin: str) -> list[Fault]:
-    """Return what is wrong with the values of feeds, in those too that something else is wrong with."""
+def _faults_of_values(
+    settings: Settings, tables: Mapping[str, Any], known: Sequence[Fault], origin: str, now: datetime
+) -> list[Fault]:
+    """Return what is wrong with the values of feeds and splits, in those too that something else is wrong with."""
     wrong = {fault.place[1] for fault in known if fault.place[:1] == (EXCHANGE_TABLES,) and len(fault.place) > 1}
 
     def traits_of(exchange: str) -> Traits:
@@ -301,11 +368,11 @@ def _faults_of_feeds(settings: Settings, tables: Mapping[str, Any], known: Seque
             raise ConfigError(f"a mistake in the table [exchanges.{exchange}]; correct that")
         return settings.traits(exchange)
 
-    return [
-        Fault((FEEDS, name), problem, origin)
-        for name, table in tables.items()
-        for problem in feed_problems(name, table if isinstance(table, dict) else {}, traits_of)
-    ]
+    places = {(FEEDS, name): feed_problems(name, table, traits_of, now) for name, table in tables.items()}
+    places |= {
+        (SERIES_TABLES, market): series_problems(market, own, traits_of, now) for market, own in settings.series.items()
+    }
+    return [Fault(place, problem, origin) for place, problems in places.items() for problem in problems]
 
 
 def _variable(place: Place) -> str:
@@ -317,7 +384,7 @@ def _known_keys(place: Place) -> Iterable[str]:
         return Settings.model_fields
     tables: Mapping[str, type[BaseModel]] = {
         FEEDS: Feed,
-        "series": SeriesSettings,
+        SERIES_TABLES: SeriesSettings,
         "rules": Rules,
         "keep": Keep,
         "models": Learning,

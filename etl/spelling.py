@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Collection, Iterable, Mapping
+from datetime import UTC, date, datetime, time, timedelta
 from difflib import get_close_matches
 from typing import Annotated
 
@@ -15,7 +15,10 @@ from etl.errors import ConfigError
 _DURATION = re.compile(r"(\d+)\s*([mhd])")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 _WEEKS = re.compile(r"(\d{1,4})\s*w")
+_MOMENTS = "write 2024-01-31 or 2024-01-31T12:00"
 _ENDS = (".", "!", "?", "…", ":")
+_SHOWN = 60  # characters of a value
+_LOGIN = re.compile(r"//[^/\s]*@")  # a login in an address; a password may have an @ in it
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -25,6 +28,34 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if close:
         return f"; nearest: {close[0]}"
     return f"; known: {', '.join(names[:12])}" if names else ""
+
+
+def close_to(name: str, known: Iterable[str]) -> str:
+    """Return `; nearest: binance:BTC/USDT` if a known name is but for a letter or so the same, or nothing."""
+    return "".join(f"; nearest: {one}" for one in get_close_matches(name, sorted(known), n=1, cutoff=0.9))
+
+
+def as_written(value: object) -> str:
+    """Return a value as a file of settings has it, cut, and without logins: no spelling of a language's."""
+    text = without_login(_as_toml(value))
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+
+
+def without_login(text: str) -> str:
+    """Return a text of which no address says who logs in."""
+    return _LOGIN.sub("//***@", text)
+
+
+def _as_toml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, date | time):
+        return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key} = {_as_toml(one)}" for key, one in value.items()) + "}"
+    if isinstance(value, Collection) and not isinstance(value, str | bytes):
+        return "[" + ", ".join(map(_as_toml, value)) + "]"
+    return "nothing" if value is None else repr(value) if isinstance(value, str) else str(value)
 
 
 def counted(count: int, noun: str) -> str:
@@ -57,14 +88,16 @@ def _to_duration(value: object) -> object:
         return value
     weeks = _WEEKS.fullmatch(value.strip()) if isinstance(value, str) else None
     example = f"{7 * int(weeks[1])}d" if weeks else "24h"
-    raise ValueError(f"{value!r} is no duration; write a number and m, h or d, such as {example!r}")
+    raise ValueError(f"{as_written(value)} is no duration; write a number and m, h or d, such as {example!r}")
 
 
 def _to_moment(value: object) -> object:
-    try:
-        return parse_moment(value.isoformat() if isinstance(value, date) else str(value))
-    except ConfigError as error:
-        raise ValueError(error.message) from error
+    if isinstance(value, date | str):
+        try:
+            return parse_moment(value if isinstance(value, str) else value.isoformat())
+        except ConfigError as error:
+            raise ValueError(error.message) from error
+    raise ValueError(f"{as_written(value)} is no moment; {_MOMENTS}")
 
 
 def parse_moment(text: str) -> datetime:
@@ -77,7 +110,7 @@ def parse_moment(text: str) -> datetime:
         moment = datetime.fromisoformat(text)
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError) as error:
-        raise ConfigError(f"{text!r} is no moment; write 2024-01-31 or 2024-01-31T12:00") from error
+        raise ConfigError(f"{text!r} is no moment; {_MOMENTS}") from error
 
 
 Duration = Annotated[timedelta, BeforeValidator(_to_duration)]

@@ -133,7 +133,7 @@ def _faulty_settings(settings: Settings, now: datetime) -> Iterator[Notice]:
             identity=f"settings:{name}:{sha256(repr(problems).encode()).hexdigest()[:12]}:{now:%Y-%m-%d}",
             kind=PipelineKind.FAULTY_SETTINGS,
             severity=Severity.HIGH,
-            title=f"feeds.toml: {what}",
+            title=f"{settings.path.name}: {what}",
             detail=f"{shown}{more} Correct it: chandler feeds says whether all is right then.",
             happened_at=now,
         )

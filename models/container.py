@@ -99,7 +99,7 @@ def too_large(size: int, max_bytes: int) -> ArtifactError:
     """Return the error for a model that takes more than the settings allow."""
     return ArtifactError(
         f"a model of {size / 1e6:,.1f} MB is neither written nor read, the limit is {max_bytes / 1e6:,.1f} MB; "
-        "raise max_artifact_mb in [models] of feeds.toml"
+        "raise max_artifact_mb in [models]"
     )
 
 

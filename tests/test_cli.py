@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from etl.cli import main
-from etl.replay import RecordedMarket, ReplayServer
+from etl.replay import FaultPlan, MadeUpMarket, RecordedMarket, ReplayServer
 from etl.settings import Settings
 from etl.timeframe import Timeframe
 from etl.warehouse import open_warehouse
@@ -181,6 +181,64 @@ def test_feeds_are_checked_against_their_exchange(run: Run, tmp_path: Path, monk
     assert "binance: the exchange cannot be reached; check the network" in ended.err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "needed"),
+    [
+        (["ingest", "--feed", "bad"], True),
+        (["ingest", "--feed", "kraken"], True),
+        (["ingest", "kraken:BTC/USD:1h", "--start", "2024-01-01"], True),
+        (["exchanges", "kraken"], True),
+        (["exchanges", "kraken", "--check"], True),
+        (["exchanges"], False),
+        (["status"], False),
+        (["feeds"], True),
+    ],
+)
+def test_a_mistake_is_told_once(arguments: list[str], needed: bool, run: Run, tmp_path: Path) -> None:
+    """What is left out is a line, also where the command needs it: then one sentence more says so."""
+    (tmp_path / "feeds.toml").write_text(
+        '[feeds.bad]\nexchange = "binance"\nsymbols = ["BTCUSDT"]\ntimeframes = ["1m"]\nstart = 2024-01-01\n'
+        '[feeds.kraken]\nexchange = "kraken"\nsymbols = ["BTC/USD"]\ntimeframes = ["1h"]\nstart = 2024-01-01\n'
+        "[exchanges.kraken]\nshare = 7\n"
+    )
+    ended = run(*arguments)
+    assert [ended.err.count(one) for one in ("'BTCUSDT' is no symbol", "7 is out of bounds")] == [1, 1], ended.err
+    assert ("This needs what is left out" in ended.err) == (needed and arguments[0] != "feeds")
+    assert (ended.status == 2) == needed
+    assert str(tmp_path / "feeds.toml") in ended.err
+
+
+def test_a_split_that_nothing_has_is_told_by_feeds_and_status(run: Run, tmp_path: Path) -> None:
+    """A warning, with what was meant; once a candle is stored the split is in use, whatever the feeds say."""
+    (tmp_path / "feeds.toml").write_text(
+        '[feeds.a]\nexchange = "binance"\nsymbols = ["ETH/USDT"]\ntimeframes = ["1m"]\nstart = 2024-01-01\n'
+        '[feeds.b]\nexchange = "binance"\nsymbols = ["ETH/USDT"]\ntimeframes = ["1m"]\nstart = 2024-01-01\n'
+        '[series."binance:BTC/USDT"]\nsplit = [2022-05-31T06:00:00Z]\n'
+    )
+    says = "series.binance:BTC/USDT: no feed has it, and no candle of it is stored"
+    shared = "feeds.b: feed a has binance:ETH/USDT:1m too; leave it out of one"
+    ended = run("feeds")
+    assert (ended.status, says in ended.err, shared in ended.err) == (0, True, True)
+    assert len(json.loads(run("feeds", "--json").out)["warnings"]) == 2
+    assert run("feeds", "--check").status == 1
+    assert says in run("status").err
+    run("ingest", "binance:BTC/USDT:1m", *SPAN)
+    assert says not in run("status").err
+    ended = run("feeds", "--check")
+    assert (ended.status, says in ended.err) == (0, False)
+
+
+def test_a_failure_names_the_range_that_was_asked_for(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The exchange fails at a page; the line begins with the range, and says which page at its end."""
+    market = MadeUpMarket(7, ["BTC/USDT"])
+    with ReplayServer(market, faults=FaultPlan.parse(["http_404:*/klines"])) as server:
+        monkeypatch.setenv("CHANDLER_EXCHANGES__BINANCE__BASE_URL", server.url)
+        ended = run("ingest", "binance:BTC/USDT:1m", "--start", "2024-02-01", "--end", "2024-02-03")
+    assert ended.status == 1
+    assert "binance:BTC/USDT:1m [2024-02-01 00:00, 2024-02-03 00:00): " in ended.err
+    assert "(page [2024-02-01 00:00, 2024-02-01 16:40))" in ended.err
+
+
 def test_the_replay_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
     """`chandler replay` says where it serves, answers there, and ends cleanly on SIGINT."""
     command = [CHANDLER, "replay", "--port", "0", "--symbols", "BTC/USDT"]
@@ -255,4 +313,4 @@ def test_an_exchange_that_the_table_lacks_names_the_way(run: Run) -> None:
     """The hint is printed as it is to be written, brackets and all."""
     ended = run("ingest", "mexc:BTC/USDT:1m", "--start", "2026-01-01")
     assert ended.status == 2
-    assert 'in feeds.toml: [exchanges.mexc] protocol = "ccxt"' in ended.err
+    assert 'feeds.toml: [exchanges.mexc] protocol = "ccxt"' in ended.err

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from pathlib import Path
 
 import pytest
-from pydantic import BaseModel, ValidationError
 
-from etl.alerting import Alerting, Opinion, Route
+from etl import errors
+from etl.alerting import Alerting, ChannelSettings, Digest, Opinion, QuietHours, Route, Spread, load_alerting
 from etl.errors import ConfigError
 from etl.exchanges import EXCHANGES
-from etl.feeds import ExchangeSettings, Feed
+from etl.feeds import ExchangeSettings, Feed, SeriesSettings
 from etl.keeping import Keep
 from etl.learning import Learning
-from etl.problems import problems_of
 from etl.rules import Rules
 from etl.series import Series
 from etl.settings import Settings, load_settings, load_what_is_right
@@ -145,8 +146,7 @@ raw = 7
         "feeds.Worst.settle: '1w' is no duration; write a number and m, h or d, such as '7d'",
         "feeds.Worst.coins: unknown key; known: exchange, settle, start, symbols, timeframes",
         "feeds.Worst: 'Worst' is no feed name; write lower case letters, digits and _",
-        "feeds.Worst: no adapter for exchange 'Binance'; nearest: binance; "
-        'if ccxt knows it, say so in feeds.toml: [exchanges.Binance] protocol = "ccxt"',
+        "feeds.Worst: no adapter for exchange 'Binance'; nearest: binance",
         "feeds.Worst: 'eth/usdt' is in lower case; write ETH/USDT",
         "feeds.Worst: 'BTCUSDT' is no symbol; write BASE/QUOTE, such as BTC/USDT",
         "feeds.Worst: 'BTC/USDT:USDT' is a perpetual or a future, and only spot candles are loaded so far; "
@@ -240,20 +240,82 @@ def test_a_file_from_any_editor_is_read(encoding: str, newline: str, tmp_path: P
     assert [line for line in mistakes(path) if "not UTF-8; save the file as UTF-8" in line]
 
 
+# Calls that say something to people, errors of every kind among them.
+TELLS = {"print", "complain", "warning", "error", "info", "Notice", "Fault", "Text"} | {
+    name for name in vars(errors) if name.endswith("Error")
+}
 LIBRARIES = re.compile(r"Input|should|valid |instance|expected|cannot be meant|secret")
-NONSENSE = ("nonsense", 7, -1.5, True, ["x"], [], {"x": 1}, "", float("nan"), "http://user:secret@[", "//me:p@secret@h")
+PYTHON = re.compile(r"datetime|timedelta|tzinfo|True|False|None|frozenset|Path|\{'|<")
+VALUES = (
+    *(
+        "7",
+        "-1.5",
+        "nan",
+        "true",
+        "''",
+        "'nonsense'",
+        "'http://user:secret@['",
+        "'//me:p@secret@h'",
+        "[]",
+        "['x']",
+        "[7]",
+        "[[1]]",
+    ),
+    *("{x = 1}", "[{x = true}]", "2022-01-01", "[2022-01-01]", "12:00:00", "2022-01-01T00:00:00Z"),
+)
+# The line above the keys of each table, and the model of what stands below it.
+TABLES = {
+    "[feeds.majors]": Feed,
+    "[exchanges.kraken]": ExchangeSettings,
+    '[series."binance:BTC/USDT"]': SeriesSettings,
+    "[rules]": Rules,
+    "[keep]": Keep,
+    "[models]": Learning,
+    "": Settings,
+}
+ALERTS = {
+    "[channels.desk]": ChannelSettings,
+    "[[routes]]": Route,
+    "[quiet_hours]": QuietHours,
+    "[digest]": Digest,
+    "[spread]": Spread,
+    "[opinion]": Opinion,
+    "": Alerting,
+}
 
 
-@pytest.mark.parametrize("model", [Feed, ExchangeSettings, Rules, Keep, Learning, Alerting, Route, Opinion, Settings])
-def test_mistakes_are_told_in_our_words(model: type[BaseModel]) -> None:
-    """Whatever stands at any key of any table, no line of a library's reaches a person, and no login."""
-    for key in model.model_fields:
-        for value in NONSENSE:
-            try:
-                model.model_validate({key: value})
-            except ValidationError as error:
-                for _, problem in problems_of(error, lambda _: ()):
-                    assert not LIBRARIES.search(problem), problem
+@pytest.mark.parametrize("header", [*TABLES, *ALERTS])
+def test_mistakes_are_told_in_our_words(header: str, tmp_path: Path) -> None:
+    """Whatever stands at any key of any table of either file, a line has no library's words, no Python and no login."""
+    for read, tables in ((mistakes, TABLES), (_alert_mistakes, ALERTS)):
+        for key, value in product(tables[header].model_fields if header in tables else (), VALUES):
+            for line in read(write(tmp_path, f"{header}\n{key} = {value}")):
+                told = line.removeprefix(str(tmp_path))
+                assert not LIBRARIES.search(told), f"{key} = {value}: {told}"
+                assert not PYTHON.search(told), f"{key} = {value}: {told}"
+
+
+def _alert_mistakes(path: Path) -> list[str]:
+    try:
+        load_alerting(path)
+    except ConfigError as error:
+        return str(error).splitlines()
+    return []
+
+
+def test_the_example_of_a_list_is_right_where_it_is_told(tmp_path: Path) -> None:
+    """A key that wants a list shows one of its own; written there, the mistake is mended. So do tables."""
+    told = set()
+    for header, model in [*TABLES.items(), *ALERTS.items()]:
+        read = mistakes if model in TABLES.values() else _alert_mistakes
+        for key in model.model_fields:
+            lines = [line for line in read(write(tmp_path, f"{header}\n{key} = 7")) if f"{key}: 7 is no " in line]
+            for example in re.findall(r"such as (\[.*\])$", " ".join(lines)):
+                is_table = "is no table" in lines[0]
+                told.add(key)
+                mended = f"{header}\n{example}" if is_table else f"{header}\n{key} = {example}"
+                assert not [line for line in read(write(tmp_path, mended)) if f".{key}" in line and "is no " in line]
+    assert told >= {"symbols", "timeframes", "split", "off", "channels", "kinds", "exchanges", "feeds", "series"}
 
 
 def test_the_environment_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,9 +351,66 @@ def test_a_symbol_that_became_another_coin_s_is_split(tmp_path: Path) -> None:
     assert settings.splits_of(Series.parse("binance:LUNA/USDT:1d")) == tuple(map(to_ms, midnights))
     assert settings.splits_of(Series.parse("binance:LUNA/USDT:1m"))[1] == to_ms(midnights[1]) + 6 * 3_600_000
     assert settings.splits_of(Series.parse("kraken:LUNA/USDT:1d")) == ()
-    for wrong, complaint in (("LUNA/USDT", 'a key is such as "binance:LUNA/USDT"'), ("binance:LUNA", "is no symbol")):
-        lines = mistakes(write(tmp_path, FEED + table.replace("binance:LUNA/USDT", wrong)))
-        assert [line for line in lines if complaint in line], lines
+    many = table.replace("split = [", 'split = ["2021-01-01T00:40", ')
+    settings = load_settings(write(tmp_path, FEED + many))
+    assert len(settings.splits_of(Series.parse("binance:LUNA/USDT:1m"))) == 3
+    assert len(settings.splits_of(Series.parse("binance:LUNA/USDT:1d"))) == 2, "two in one candle are one"
+
+
+@pytest.mark.parametrize(
+    ("key", "split", "complaint"),
+    [
+        ("LUNA/USDT", "[]", 'a key is such as "binance:LUNA/USDT"'),
+        ("binance:LUNA", "[]", "'LUNA' is no symbol"),
+        ("binance:luna/usdt", "[]", "'luna/usdt' is in lower case; write LUNA/USDT"),
+        ("binance:LUNA/USDT:1m", "[]", 'holds for every timeframe; leave "1m" out and write "binance:LUNA/USDT"'),
+        ("binance:LUNA/USDT:USDT", "[]", "is a perpetual or a future"),
+        ("Binance:LUNA/USDT", "[]", "'Binance' is no exchange name; write it in lower case"),
+        ("binanse:LUNA/USDT", "[]", "no adapter for exchange 'binanse'; nearest: binance"),
+        ("binance:LUNA/USDT", "2022-05-31", "2022-05-31 is no list; write one in brackets, such as [2022-05-31T06"),
+        ("binance:LUNA/USDT", "[2022-05-31, 2022-05-31T00:00:00Z]", "2022-05-31T00:00:00Z stands there twice"),
+        ("binance:LUNA/USDT", "[2027-01-02T00:00:01Z]", "is more than a year ahead; correct the date"),
+        ("binance:LUNA/USDT", "[2008-12-31]", "is before all candles, which begin in 2009"),
+    ],
+)
+def test_a_split_that_can_have_no_effect_is_told(key: str, split: str, complaint: str, tmp_path: Path) -> None:
+    """Nothing loads by a [series] with a mistake in its key or its moments: two coins would become one series."""
+    path = write(tmp_path, FEED + f'[series."{key}"]\nsplit = {split}\n')
+    settings = load_what_is_right(path, now=datetime(2026, 1, 1, tzinfo=UTC))
+    (line,) = map(str, settings.faults)
+    assert line.startswith(f"{path}: series.{key}")
+    assert complaint in line
+    assert not settings.series
+    if "ahead" not in complaint:
+        with pytest.raises(ConfigError, match=re.escape(complaint)):
+            load_settings(path)
+
+
+def test_a_split_of_a_symbol_that_nothing_has_is_unused(tmp_path: Path) -> None:
+    """A symbol may have left the feeds, or its feed be left out: then its split is in use as long as it is stored."""
+    tables = '[series."binance:LUNA/USDT"]\nsplit = [2022-05-31]\n[series."binance:BTC/USDTT"]\nsplit = [2022-05-31]\n'
+    left_out = FEED.replace("majors", "bad").replace("BTC", "LUNA").replace("36h", "36 hours")
+    path = write(tmp_path, FEED + tables)
+    luna, typo = map(str, load_settings(path).unused_splits(()))
+    assert luna == f"{path}: series.binance:LUNA/USDT: no feed has it, and no candle of it is stored"
+    assert typo.endswith("no feed has it, and no candle of it is stored; nearest: binance:BTC/USDT")
+    assert [*map(str, load_settings(path).unused_splits([Series.parse("binance:LUNA/USDT:1h")]))] == [typo]
+    assert [*map(str, load_settings(write(tmp_path, FEED + left_out + tables)).unused_splits(()))] == [typo]
+
+
+def test_a_start_in_the_future_and_a_series_of_two_feeds_are_told(tmp_path: Path) -> None:
+    """A feed that begins later would load nothing, without a word; one series in two feeds is loaded by both."""
+    second = FEED.replace("majors", "again").replace('"BTC/USDT", ', "").replace("2024-01-01", "2026-03-03")
+    path = write(tmp_path, FEED + second)
+    settings = load_what_is_right(path, now=datetime(2026, 3, 1, tzinfo=UTC))
+    (line,) = map(str, settings.faults)
+    assert line == f"{path}: feeds.again: start = 2026-03-03 is in the future; write a day that has begun"
+    assert list(settings.feeds) == ["majors"]
+    settings = load_what_is_right(path, now=datetime(2026, 3, 2, tzinfo=UTC))
+    assert not settings.faults, "somewhere that day has begun"
+    (line,) = map(str, settings.shared_series)
+    shared = "binance:ETH/USDT:1m, binance:ETH/USDT:1h"
+    assert line == f"{path}: feeds.again: feed majors has {shared} too; leave it out of one"
 
 
 def test_the_guide_states_the_defaults_of_the_rules(tmp_path: Path) -> None:
@@ -300,6 +419,24 @@ def test_the_guide_states_the_defaults_of_the_rules(tmp_path: Path) -> None:
     example = guide.partition("```toml\n")[2].partition("```")[0]
     rules = load_settings(write(tmp_path, example)).rules
     assert rules.model_copy(update={"off": frozenset()}) == Rules()
+
+
+def test_no_message_guesses_the_name_of_a_file() -> None:
+    """Feeds and alerts stand in the files that the environment names: what is raised or printed says which one."""
+    guessed = []
+    for path in (path for package in ("etl", "models", "plugins") for path in (REPOSITORY / package).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            is_told = isinstance(node, ast.Raise) or (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Name | ast.Attribute)
+                and (node.func.id if isinstance(node.func, ast.Name) else node.func.attr) in TELLS
+            )
+            texts = [
+                one.value for one in ast.walk(node) if isinstance(one, ast.Constant) and isinstance(one.value, str)
+            ]
+            if is_told and any(name in text for text in texts for name in ("feeds.toml", "alerts.toml")):
+                guessed.append(f"{path.relative_to(REPOSITORY)}:{node.lineno}")
+    assert not guessed
 
 
 def test_a_file_that_is_named_must_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -145,7 +145,7 @@ def test_mistakes_in_feeds_toml_are_told_of_once_a_day(stores: Stores, tmp_path:
     assert [one.kind for one in (first, second)] == [PipelineKind.FAULTY_SETTINGS] * 2
     assert first.title == "feeds.toml: feed bad is left out"
     assert first.detail == (
-        "'0' is no moment; write 2024-01-31 or 2024-01-31T12:00. "
+        "0 is no moment; write 2024-01-31 or 2024-01-31T12:00. "
         "Correct it: chandler feeds says whether all is right then."
     )
     assert [tell(stores.warehouse, watch(broken, ALERTING, midnight + n * DAY / 3)) for n in range(5)] == [

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from etl.cli.terminal import AsJson, End, SomeSeries, Start, check_known, err, opened_stores, out, to_range
+from etl.cli.terminal import AsJson, End, SomeSeries, Start, check_known, err, opened_stores, out, to_range, warn
 from etl.series import Series
 
 
@@ -26,6 +26,7 @@ def status(as_json: AsJson = False) -> None:
         with stores.warehouse.begin() as connection:
             rows = read_status(connection)
         now = datetime.now(UTC)
+        unused = stores.settings.unused_splits(row.series for row in rows)
         sizes = {row.series: sum(file.size_bytes for file in stores.archive.files(row.series)) for row in rows}
     if as_json:
         out.print_json(data=show.status_json(rows, sizes, now))
@@ -33,6 +34,7 @@ def status(as_json: AsJson = False) -> None:
         out.print(show.status_table(rows, sizes, now))
     else:
         err.print("Nothing is loaded yet; try: chandler ingest --help")
+    warn(unused)
 
 
 def audit(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.text import Text
 
-from etl.alerting import load_alerting
+from etl.alerting import alerts_path, load_alerting
 from etl.alerts.addresses import address_from_environment, how_to_set
 from etl.cli.terminal import AsJson, err, out, read_settings, run_name, tell_none
 from etl.errors import AlertDeliveryError, ConfigError
@@ -112,7 +112,7 @@ def test(channel: Annotated[str, typer.Argument(help="Its name in alerts.toml.")
     """
     alerting = load_alerting()
     if channel not in alerting.channels:
-        raise ConfigError(f"no table [channels.{channel}] in alerts.toml{nearest(channel, alerting.channels)}")
+        raise ConfigError(f"no table [channels.{channel}] in {alerts_path()}{nearest(channel, alerting.channels)}")
     address = address_from_environment(channel)
     if address is None:
         raise ConfigError(f"channel {channel}: {how_to_set(channel)}")
@@ -162,7 +162,7 @@ def channels(as_json: AsJson = False) -> None:
     elif reports:
         out.print(show.channels_table(reports))
     else:
-        err.print("alerts.toml has no channels.")
+        err.print(f"{alerts_path()} has no channels.", markup=False)
 
 
 @contextmanager

@@ -40,7 +40,7 @@ def ingest(
     wanted, settle = _wanted_series(settings, series or [], feed)
     begin = parse_moment(start) if start else settings.feed(feed).start if feed else None
     if begin is None:
-        raise ConfigError("say from when: --start 2024-01-01, or --feed, whose start is in feeds.toml")
+        raise ConfigError(f"say from when: --start 2024-01-01, or --feed, whose start is in {settings.path}")
     finish = parse_moment(end) if end else None
     if finish is not None and finish <= begin:
         raise ConfigError(f"--end {end} is not after the start, {begin:%Y-%m-%d %H:%M}")

@@ -36,11 +36,16 @@ class LogFormat(StrEnum):
 
 
 class Stderr(Console):
-    """The place beside their results where commands speak to people: or the log, if only a machine listens."""
+    """The place beside their results where commands speak to people: or the log, if only a machine listens.
+
+    Attributes:
+        told: Mistakes of settings that were printed, each as a line: an error that repeats them leaves them out.
+    """
 
     def __init__(self) -> None:
         super().__init__(stderr=True, highlight=False)
         self.is_log = False
+        self.told: set[str] = set()
 
     def print(self, *objects: Any, style: Any = None, **options: Any) -> None:
         """Print; or log what is text, and leave out bars and whatever else moves."""
@@ -94,6 +99,7 @@ def set_up_logs(err: Stderr, *, verbose: bool) -> None:
     Raises:
         ConfigError: CHANDLER_LOG_FORMAT is none.
     """
+    err.told.clear()
     err.is_log = log_format() is LogFormat.JSON
     handler: logging.Handler
     if err.is_log:

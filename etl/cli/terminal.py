@@ -21,6 +21,7 @@ from etl.spelling import parse_moment
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from etl.problems import Fault
     from etl.stores import Stores
 
 # Into a file or a pipe, tables are as wide as they need to be.
@@ -55,7 +56,14 @@ def read_settings() -> Settings:
     settings = load_settings()
     for fault in settings.faults:
         err.print(Text(f"left out: {fault}", style="yellow"), soft_wrap=True)
+        err.told.add(str(fault))
     return settings
+
+
+def warn(faults: Iterable[Fault]) -> None:
+    """Print what may be a mistake and leaves nothing out."""
+    for fault in faults:
+        err.print(Text(f"warning: {fault}", style="yellow"), soft_wrap=True)
 
 
 def to_range(start: str | None, end: str | None) -> TimeRange | None:
@@ -97,8 +105,15 @@ def tell_none(noun: str, *, is_filtered: bool, hint: str = "") -> None:
 
 
 def complain(problem: object) -> None:
-    """Print a problem as it is: what stands in brackets is a range or a table of feeds.toml, and no markup."""
+    """Print a problem as it is: what stands in brackets is a range or a table of feeds.toml, and no markup.
+
+    Mistakes that were printed as left out are not printed again.
+    """
+    lines = str(problem).splitlines()
+    new = [line for line in lines if line not in err.told]
+    if lines and not new:
+        new = ["This needs what is left out; correct that, and run it again."]
     if err.is_log:
-        log.error("%s", problem)
+        log.error("%s", problem if new == lines else "\n".join(new))
     else:
-        err.print(Text(str(problem), style="red"), soft_wrap=True)
+        err.print(Text("\n".join(new), style="red"), soft_wrap=True)

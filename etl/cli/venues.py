@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from etl.cli.terminal import AsJson, complain, err, out, read_settings
-from etl.errors import ConfigError
-from etl.settings import feeds_path, load_what_is_right
+from etl.cli.terminal import AsJson, complain, err, out, read_settings, warn
+from etl.errors import ChandlerError, ConfigError
+from etl.settings import Settings, load_what_is_right
 from etl.spelling import counted
 
 if TYPE_CHECKING:
+    from etl.problems import Fault
     from etl.replay import Market
 
 
@@ -20,32 +21,52 @@ def feeds(
     check: Annotated[bool, typer.Option("--check", help="Ask each exchange whether it lists the symbols.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show what is configured, and with --check what the exchanges say to it.
+    """Show the feeds of the feeds file, and with --check ask the exchanges whether they trade the symbols.
 
-    Each mistake in feeds.toml is a line, and the exit status is 2: the feeds without one are shown, and go on.
+    The file is feeds.toml in the working directory, or the one that CHANDLER_FEEDS names. Each mistake in it is a line,
+    and the exit status is 2: the feeds without one are shown, and go on. It is 1 if a check finds something.
 
     Example: [bold]chandler feeds --check[/bold]
     """
     from etl import show
 
     settings = load_what_is_right()
-    findings = {}
+    findings: dict[str, list[str]] = {}
+    unused = _unused_splits(settings)
     if check:
         from etl.plan import check_feed
 
         findings = {name: check_feed(settings, feed) for name, feed in settings.feeds.items()}
     if as_json:
-        out.print_json(data=show.feeds_json(settings, findings))
+        out.print_json(data=show.feeds_json(settings, findings, [*settings.shared_series, *unused]))
     elif settings.feeds:
         out.print(show.feeds_table(settings, findings))
     elif not settings.faults:
-        err.print(f"No feeds in {feeds_path()}; add a table such as [feeds.majors].", markup=False)
+        err.print(f"No feeds in {settings.path}; add a table such as [feeds.majors].", markup=False)
+    warn(settings.shared_series)
+    warn(unused)
     for problem in [problem for found in findings.values() for problem in found]:
         complain(problem)
     if settings.faults:
         raise ConfigError("\n".join(map(str, settings.faults)))
-    if any(findings.values()):
+    if any(findings.values()) or (check and unused):
         raise typer.Exit(1)
+
+
+def _unused_splits(settings: Settings) -> list[Fault]:
+    """Return the splits of symbols that no feed has, and no warehouse; none are known if that does not answer."""
+    if not settings.unused_splits(()):
+        return []
+    from etl.warehouse import known_series, open_warehouse
+
+    try:
+        with open_warehouse(settings, creates=False) as warehouse, warehouse.begin() as connection:
+            return settings.unused_splits(known_series(connection))
+    except ConfigError:
+        return settings.unused_splits(())  # there is no warehouse yet
+    except ChandlerError as error:
+        complain(f"[series] of {settings.path} is not checked against the warehouse: {error}")
+        return []
 
 
 def exchanges(

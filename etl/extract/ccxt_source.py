@@ -185,7 +185,7 @@ class CcxtSource:
     async def _listed(self, symbol: str, place: Mapping[str, Any]) -> Mapping[str, Any]:
         listed = sorted(await self._ask_markets())
         if symbol not in listed:
-            message = f"{self.address} lists no {symbol}{nearest(symbol, listed)}; correct it in feeds.toml"
+            message = f"{self.address} lists no {symbol}{nearest(symbol, listed)}; correct the symbol"
             raise UnknownSymbolError(message, **place)
         market: Mapping[str, Any] = self._client.market(symbol)
         return market

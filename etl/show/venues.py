@@ -11,7 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from etl.exchanges import Traits
-from etl.settings import Settings, feeds_path
+from etl.problems import Fault
+from etl.settings import Settings
 from etl.show.parts import new_table
 from etl.spelling import spell_duration
 from etl.timeframe import Timeframe
@@ -23,7 +24,7 @@ _COLOURS = {Verdict.AGREES: "green", Verdict.DIFFERS: "red", Verdict.UNSEEN: "ye
 def feeds_table(settings: Settings, findings: Mapping[str, Sequence[str]]) -> Table:
     """Return a row a feed; `findings` are what the exchanges said against it, where they were asked."""
     table = new_table(
-        "feed", "exchange", "address", "symbols", "timeframes", "start", "settle", "check", title=feeds_path()
+        "feed", "exchange", "address", "symbols", "timeframes", "start", "settle", "check", title=settings.path
     )
     for name, feed in settings.feeds.items():
         found = findings.get(name)
@@ -40,15 +41,16 @@ def feeds_table(settings: Settings, findings: Mapping[str, Sequence[str]]) -> Ta
     return table
 
 
-def feeds_json(settings: Settings, findings: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """Return the same for a script."""
+def feeds_json(settings: Settings, findings: Mapping[str, Sequence[str]], warnings: Sequence[Fault]) -> dict[str, Any]:
+    """Return the same for a script, with the mistakes in the file, and what may be some."""
     return {
-        "file": str(feeds_path()),
+        "file": str(settings.path),
         "feeds": {
             name: {**feed.model_dump(mode="json"), "problems": list(findings.get(name, []))}
             for name, feed in settings.feeds.items()
         },
         "faults": [str(fault) for fault in settings.faults],
+        "warnings": [str(warning) for warning in warnings],
     }
 
 

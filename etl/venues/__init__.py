@@ -29,13 +29,10 @@ _BASES = ("BTC", "ETH", "XBT")
 
 
 def known_exchanges(settings: Settings) -> dict[str, Traits]:
-    """Return those of the table, and then those that are configured under other names.
-
-    Raises:
-        ConfigError: One is configured that nobody speaks to.
-    """
+    """Return those of the table, and then those that are configured under other names; none with a mistake."""
     configured = {*settings.exchanges, *(feed.exchange for feed in settings.feeds.values())}
-    return {name: settings.traits(name) for name in [*EXCHANGES, *sorted(configured - set(EXCHANGES))]}
+    names = [*EXCHANGES, *sorted(configured - set(EXCHANGES))]
+    return {name: settings.traits(name) for name in names if settings.is_usable(name)}
 
 
 def check_exchange(

@@ -80,7 +80,7 @@ def _wanted(settings: Settings, timeframes: list[str], series: list[str]) -> lis
     asked = [Target.parse(text) for text in dict.fromkeys([*timeframes, *series])]
     targets = asked or targets_of(settings)
     if not targets:
-        raise ConfigError("no feed in feeds.toml says what to train; name it: --timeframe 1m")
+        raise ConfigError(f"no feed in {settings.path} says what to train; name it: --timeframe 1m")
     return targets
 
 

@@ -22,7 +22,7 @@ from chandler_airflow.connections import find_connection, read_warehouse_setting
 from chandler_airflow.deadlines import ScheduledRunDue
 from chandler_airflow.failures import NothingHandedOverError, failing_at_once
 from chandler_airflow.tasks import is_backfill
-from etl.alerting import Alerting, load_alerting
+from etl.alerting import Alerting, alerts_path, load_alerting
 from etl.errors import ChandlerError, ConfigError
 from etl.incidents import Severity
 from etl.messages import Notice, PipelineKind
@@ -91,7 +91,7 @@ def ask_for_opinions() -> None:
     with failing_at_once():
         alerting = load_alerting()
         if alerting.opinion is None:
-            raise AirflowSkipException("no [opinion] in alerts.toml: nobody is asked")
+            raise AirflowSkipException(f"no [opinion] in {alerts_path()}: nobody is asked")
         from etl.opinions import ask_opinions
         from etl.warehouse import open_warehouse
 

@@ -267,7 +267,7 @@ def test_a_person_trains_by_hand(chandler: Callable[..., tuple[object, str, str]
     [
         (("--timeframe", "5min"), "'5min' is no timeframe; nearest: 5m"),
         (("--timeframe", "binance:BTC/USDT:5m"), "for one series: --series binance:BTC/USDT:5m"),
-        ((), "no feed in feeds.toml says what to train; name it: --timeframe 1m"),
+        ((), "feeds.toml says what to train; name it: --timeframe 1m"),
     ],
 )
 def test_what_cannot_be_meant_is_said_before_anything_is_read(

@@ -201,4 +201,4 @@ def _series_of(settings: Settings, dag: str | None) -> Iterable[Series] | None:
     for prefix in (_INGEST, _HISTORY):
         if dag.startswith(prefix) and (feed := settings.feeds.get(dag.removeprefix(prefix))):
             return feed.series
-    raise HTTPException(404, f"DAG {dag!r} loads no series: no feed of feeds.toml has a DAG of that name")
+    raise HTTPException(404, f"DAG {dag!r} loads no series: no feed of {settings.path} has a DAG of that name")
