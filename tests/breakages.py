@@ -1,4 +1,4 @@
-"""What can be wrong with the warehouse of `test_audit`: a statement each, what the audit says of it, and where."""
+"""Breakages of the warehouse of `test_audit`: a statement each, what the audit says of it, and where."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from etl.cli import main
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """What a command left: its exit status and what it printed; `out` and `err` each in one line.
+    """Result of a command: its exit status and what it printed; `out` and `err` each in one line.
 
     Attributes:
         raw: What it printed to stdout, as it was.

@@ -1,4 +1,4 @@
-"""What many tests stand on: one real PostgreSQL for the session, a fresh database and fresh folders for each test."""
+"""Fixtures of many tests: one real PostgreSQL for the session, a fresh database and fresh folders for each test."""
 
 from __future__ import annotations
 

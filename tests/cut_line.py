@@ -17,7 +17,7 @@ _PORT = 5432
 
 
 class Cut(Enum):
-    """When the line breaks, once."""
+    """Moments at which the line breaks, once."""
 
     BEFORE = "the commit does not reach the server"
     AFTER = "the server commits, and its answer does not come back"

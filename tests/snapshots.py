@@ -1,4 +1,4 @@
-"""What the stores hold, without what differs between two runs that did the same: times of writing and run names."""
+"""Content of the stores, without what differs between two runs that did the same: times of writing and run names."""
 
 from __future__ import annotations
 

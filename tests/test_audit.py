@@ -167,7 +167,7 @@ def test_a_single_flipped_bit_is_found_and_mended(loaded: Stores) -> None:
 
 
 def test_what_neither_store_has_is_said_and_left(loaded: Stores) -> None:
-    """Where both are broken nothing is made up: the command that asks the exchange is named, the rest is mended."""
+    """Nothing is made up if both are broken: the command that asks the exchange is named, the rest is mended."""
     _break(loaded, "UPDATE candles SET close = 99.5 WHERE open_time = '2024-02-29 12:05Z'")
     (path,) = Path(loaded.settings.home).rglob("*.parquet")
     path.write_bytes(b"PAR1 and nothing else PAR1")
@@ -241,7 +241,7 @@ def test_a_load_cut_off_before_its_commit_is_found_and_taken_out(loaded: Stores)
 
 
 def test_a_hole_between_loads_that_nobody_recorded_is_found_and_recorded(stores: Stores) -> None:
-    """What lies between loaded ranges is to be ingested, or at least known as not requested."""
+    """A range between loaded ones is to be ingested, or at least known as not requested."""
     _load(stores, _minutes(0, 10))
     _load(stores, _minutes(40, 50))
     (account,) = audit(stores)

@@ -28,7 +28,7 @@ CHANDLER = Path(sys.executable).with_name("chandler")
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """What a command left: its exit status and what it printed, in one line."""
+    """Result of a command: its exit status and what it printed, in one line."""
 
     status: int
     out: str
@@ -150,7 +150,7 @@ def test_an_audit_that_fails_is_exit_status_1(run: Run, settings: Settings) -> N
     ],
 )
 def test_a_mistake_is_one_clear_line(arguments: list[str], status: int, complaint: str, run: Run) -> None:
-    """What cannot be meant ends with a line that says so and an exit status, never with a traceback."""
+    """A command that cannot be meant ends with a line that says so and an exit status, never with a traceback."""
     ended = run(*arguments)
     assert ended.status == status
     assert complaint in ended.err

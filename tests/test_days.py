@@ -146,7 +146,7 @@ def _ingest(stores: Stores, span: TimeRange, price: float, run: str) -> None:
 
 
 def test_the_account_of_a_day(stores: Stores) -> None:
-    """What is counted, absent, refused and revised, and which loads it comes from, the latest first."""
+    """Counted, absent, refused and revised candles, and the loads that they come from, the latest first."""
     generous = stores.settings.model_copy(update={"max_quarantined_pct": 50.0})
     stores = Stores(generous, stores.warehouse, stores.archive, stores.raw)
     _ingest(stores, SPAN, 100.0, "first")

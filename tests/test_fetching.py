@@ -1,4 +1,4 @@
-"""What a fetch says of itself while it runs."""
+"""Progress that a fetch logs while it runs."""
 
 from __future__ import annotations
 

@@ -228,7 +228,7 @@ def test_time_without_a_listing_makes_no_series_look_short(stores: Stores, monke
 def test_grafana_may_look_and_do_nothing_else(
     warehouse: Warehouse, reader: psycopg.Connection[tuple[object, ...]]
 ) -> None:
-    """What is there and what will be made it can read; it can change nothing, even if it tries."""
+    """Grafana can read what is there and what will be made; it can change nothing, even if it tries."""
     with warehouse.begin() as connection:
         connection.execute(text("CREATE TABLE later (one int)"))
     with reader.transaction():

@@ -1,4 +1,4 @@
-"""Whether the archive is sound: every byte read, and held against what the warehouse vouches for."""
+"""Soundness of the archive: every byte read, and held against what the warehouse vouches for."""
 
 from __future__ import annotations
 

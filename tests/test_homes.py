@@ -78,7 +78,7 @@ def test_the_only_store_is_found_and_of_several_none_is_guessed(folder: Path, ch
 
 
 def test_a_home_that_is_named_is_not_looked_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the environment says wins, and an address of a warehouse leaves the home alone."""
+    """The home that the environment names wins, and an address of a warehouse leaves the home alone."""
     a_home(folder, "demo")
     monkeypatch.setenv("CHANDLER_HOME", str(folder / "mine"))
     assert load_settings().home == folder / "mine"

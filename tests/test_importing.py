@@ -147,7 +147,7 @@ def _forget(stores: Stores) -> None:
 
 
 def test_a_large_file_is_read_in_parts(stores: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What does not fit into memory together is read one after the other; what never could is refused."""
+    """Parts that do not fit into memory together are read one after the other; one that never could is refused."""
     path = written(tmp_path / "candles.csv.gz", text(), LATER_MS)
     planned = plan_import(stores, path, BTC)
     sizes = [planned.file.text_bytes(partition.time_range) for partition in planned.partitions]
@@ -273,7 +273,7 @@ def test_another_case_makes_no_other_series(run: Callable[..., tuple[int, str, s
 def test_a_mistake_is_one_clear_line(
     name: str, series: str, complaint: str, run: Callable[..., tuple[int, str, str]], tmp_path: Path
 ) -> None:
-    """What cannot be meant is said, and loads nothing."""
+    """A command that cannot be meant says so, and loads nothing."""
     written(tmp_path / "candles.csv", text(), LATER_MS)
     status, _, err = run("import", tmp_path / name, series)
     assert status == 2

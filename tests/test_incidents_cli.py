@@ -103,13 +103,13 @@ def test_an_incident_is_shown_with_all_it_is_judged_by(run: Run, stores: Stores,
 
 
 def test_an_incident_whose_candles_are_gone_is_shown_all_the_same(run: Run, crash: int) -> None:
-    """What the warehouse holds no candle of has no chart; of history nobody was told."""
+    """An incident of which the warehouse holds no candle has no chart; of history nobody was told."""
     assert "no candle of it is held in the warehouse" in run("show", str(crash + 1)).out
     assert "nobody was told: it is history" in run("show", str(crash + 2)).out
 
 
 def test_people_acknowledge_and_judge(run: Run, stores: Stores, crash: int) -> None:
-    """What is said is kept with its note, and can be taken back once; one number that is none leaves all as it was."""
+    """A verdict is kept with its note, and can be taken back once; one number that is none leaves all as it was."""
     missing = run("acknowledge", str(crash), "999")
     assert (missing.status, missing.err) == (2, "there is no incident 999; see chandler incidents")
     assert _known(stores, crash).acknowledged_at is None
@@ -129,7 +129,7 @@ def test_people_acknowledge_and_judge(run: Run, stores: Stores, crash: int) -> N
 
 
 def test_a_place_that_holds_no_blocks_gets_something(crash: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the output knows ASCII alone, the chart is of question marks, and all else is there."""
+    """The chart is of question marks if the output knows ASCII alone, and all else is there."""
     written = BytesIO()
     monkeypatch.setattr(sys, "stdout", TextIOWrapper(written, encoding="ascii", write_through=True))
     monkeypatch.setattr(sys, "argv", ["chandler", "incidents", "show", str(crash)])

@@ -75,7 +75,7 @@ def test_settling_takes_whole_candles(stores: Stores) -> None:
 
 
 def test_a_late_correction_is_found_and_leaves_a_revision(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the exchange changes after the load is there after the next day's run, and the old value beside it."""
+    """A change of the exchange after the load is there after the next day's run, and the old value beside it."""
     faults = FaultPlan()
     with ReplayServer(MadeUpMarket(), faults=faults) as server:
         monkeypatch.setenv("CHANDLER_EXCHANGES__BINANCE__BASE_URL", server.url)

@@ -133,7 +133,7 @@ def test_a_series_that_cannot_be_judged_stops_no_other(stores: Stores, caplog: p
 
 
 def test_a_series_that_fails_beside_a_load_of_another_is_judged_later(stores: Stores) -> None:
-    """What a load of its neighbour means for it is made up for, although it had no load of its own to be judged by."""
+    """The meaning of its neighbour's load is made up for, although it had no load of its own to be judged by."""
     _load(stores, ETH, set(HALT))
     judge_loads(stores, None, "test")
     with stores.warehouse.begin() as connection:
@@ -172,7 +172,7 @@ def test_absences_of_every_timeframe_are_judged(stores: Stores) -> None:
 
 
 def test_between_two_coins_of_one_name_one_ends_and_another_begins(stores: Stores) -> None:
-    """Where the settings split a series, the silence is no halt; its first candle after is flagged, and all adds up."""
+    """The silence is no halt if the settings split a series; its first candle after is flagged, and all adds up."""
     split = {"binance:ETH/USDT": SeriesSettings(split=(DAY.start + timedelta(minutes=650),))}
     told = replace(stores, settings=stores.settings.model_copy(update={"series": split}))
     for series in (BTC, ETH):

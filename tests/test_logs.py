@@ -33,7 +33,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 
 def test_each_line_of_a_command_is_an_object(settings: Settings) -> None:
-    """What is done, what fails and why, and no bar; results stay on stdout."""
+    """Steps, failures and reasons, and no bar; results stay on stdout."""
     faults = FaultPlan()
     faults.add("http_503", times=1)
     with ReplayServer(MadeUpMarket(), faults=faults) as server:

@@ -177,7 +177,7 @@ def test_days_that_an_earlier_version_has_counted_get_their_candle(stores: Store
 
 
 def test_days_whose_candles_are_gone_are_told_each_night(stores: Stores) -> None:
-    """How many, where, and what says more: nothing is made of nothing, and nobody takes it for done."""
+    """The notice has their number, their place, and the command that says more: nobody takes it for done."""
     _load(stores, DAYS)
     short = stores.settings.model_copy(update={"keep": Keep(warehouse=timedelta(days=1))})
     retire(replace(stores, settings=short), NOW)

@@ -1,4 +1,4 @@
-"""What stands out in a range: the gravest and longest of it, in order of time, and how much more there is."""
+"""Marks in a range: the gravest and longest of it, in order of time, and how much more there is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Prometheus scrapes, read back by its own parser."""
+"""Metrics for Prometheus, read back by its own parser."""
 
 from __future__ import annotations
 

@@ -188,7 +188,7 @@ def test_both_stores_give_the_same(stores: Stores, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_long_read_sees_one_moment(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is committed while a range is read in pieces is in none of them."""
+    """A load that commits while a range is read in pieces is in none of them."""
     _load(stores, BTC, 0, SLOTS, dict.fromkeys(range(SLOTS), 100.0))
     monkeypatch.setattr("etl.read._AT_ONCE", 10)
 
@@ -224,7 +224,7 @@ def test_a_frame_holds_what_the_table_does(stores: Stores) -> None:
 
 
 def test_the_archive_is_read_without_a_database(stores: Stores) -> None:
-    """Where the warehouse is gone the archive is read all the same, but neither filled nor as of a moment."""
+    """The archive is read all the same if the warehouse is gone, but neither filled nor as of a moment."""
     _load(stores, BTC, 0, 5, dict.fromkeys(range(5), 100.0))
     gone = stores.settings.model_copy(update={"warehouse_url": "postgresql://nobody@127.0.0.1:1/none"})
     assert read_candles(BTC, WHOLE, source="archive", settings=gone).num_rows == 5

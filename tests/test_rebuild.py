@@ -173,7 +173,7 @@ def test_a_broken_file_is_named_and_left_out(stores: Stores, capsys: pytest.Capt
 
 
 def test_a_warehouse_that_holds_something_else_is_left_alone(stores: Stores) -> None:
-    """Where stored candles differ from the archive's, none of the series is touched, and the audit is named."""
+    """None of a series is touched if stored candles differ from the archive's, and the audit is named."""
     _fill(stores, [])
     with stores.warehouse.begin() as connection:
         connection.execute(text("DELETE FROM checkpoints"))

@@ -110,7 +110,7 @@ def _clean(*pages: list[list[Any]]) -> CleanReport:
 
 
 def test_rows_that_were_asked_for_again_count_once() -> None:
-    """Whether they are refused again, alike or otherwise, or are sound the second time."""
+    """They count so if they are refused again, alike or otherwise, and not if they are sound the second time."""
     sound = _rows(Timeframe.H1, DAY)
     broken = _rows(Timeframe.H1, DAY, range(6, 9), low="-1")
     otherwise = _rows(Timeframe.H1, DAY, range(6, 9), high="NaN")
@@ -202,7 +202,7 @@ def test_a_row_of_an_archive_that_no_candle_is_keeps_its_slot(text: str) -> None
 
 
 def test_a_row_that_came_before_the_first_candle_or_after_the_last_is_refused(stores: Stores) -> None:
-    """What is known of the listing says nothing of a slot for which a row came."""
+    """The known listing says nothing of a slot for which a row came."""
     spans = [
         TimeRange.from_ms(DAY.start_ms + slot * Timeframe.H1.ms, DAY.start_ms + (slot + 1) * 3_600_000)
         for slot in (0, 1)

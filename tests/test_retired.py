@@ -1,4 +1,4 @@
-"""What is proved of candles that are kept in the archive alone: before they leave, and as long as they are away."""
+"""Proofs of candles that are kept in the archive alone: before they leave, and as long as they are away."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ UNLIKE = f"archive and warehouse do not hold the same in {hours(0, 24)}"
 
 @pytest.mark.parametrize(("values", "why"), [({}, LACKING), ({"close": 100.2}, LACKING), ({"flags": 256}, UNLIKE)])
 def test_what_the_archive_does_not_prove_stays(values: dict[str, float], why: str, loaded: Stores) -> None:
-    """Where it lacks a candle or says anything else of one nothing leaves, and the report says so; the rest leaves."""
+    """A day stays if the archive lacks a candle of it or has another one, and the report says so; the rest leaves."""
     _archived(loaded, 5, **values)
     report = retire(loaded, 10)
     assert report.problems == [f"{BTC} {hours(0, 24)} stays: {why}; see chandler audit {BTC}"]
@@ -93,7 +93,7 @@ BREAKAGES = [
 
 @pytest.mark.parametrize(("statement", "complaint"), BREAKAGES)
 def test_the_account_of_what_was_retired_is_proved_and_mended(statement: str, complaint: str, loaded: Stores) -> None:
-    """What is wrong in the tables is found by the archive's candles, and mended without bringing them back."""
+    """A fault in the tables is found by the archive's candles, and mended without bringing them back."""
     retire(loaded, 6)
     before, files, retired = tables_of(loaded), archive_of(loaded), retired_of(loaded)
     with loaded.warehouse.begin() as connection:

@@ -40,7 +40,7 @@ def test_a_symbol_has_one_path_name_and_back(symbol: str) -> None:
 
 @given(symbols, symbols)
 def test_no_file_system_takes_two_symbols_for_one(one: str, other: str) -> None:
-    """Where case does not count, or Unicode is normalised, the folders of symbols that are not ASCII stay apart."""
+    """The folders of symbols that are not ASCII stay apart if case does not count, or Unicode is normalised."""
     assume(one != other and not (one.isascii() and other.isascii()))
     names = symbol_to_path(one), symbol_to_path(other)
     for form in ("NFC", "NFD", "NFKC", "NFKD"):

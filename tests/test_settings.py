@@ -450,5 +450,5 @@ def test_a_file_that_is_named_must_be_there(tmp_path: Path, monkeypatch: pytest.
 
 @pytest.mark.parametrize("name", ["feeds.toml", "feeds.demo.toml"])
 def test_the_files_that_come_with_chandler_are_right(name: str) -> None:
-    """What a user starts from has no mistake in it."""
+    """The file that a user starts from has no mistake in it."""
     assert load_settings(REPOSITORY / name).feeds

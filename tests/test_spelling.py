@@ -24,7 +24,7 @@ def test_one_is_one_and_anything_else_is_many(count: int) -> None:
 
 @given(st.integers(1, 100_000))
 def test_a_duration_is_spelled_as_settings_read_it(minutes: int) -> None:
-    """What is shown of feeds.toml can be written into it."""
+    """A duration shown of feeds.toml can be written into it."""
     duration = timedelta(minutes=minutes)
     assert DURATIONS.validate_python(spell_duration(duration)) == duration
 

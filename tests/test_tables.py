@@ -109,7 +109,7 @@ def test_status_quality_and_audit_show_whole_figures(width: int) -> None:
 
 
 def test_a_count_stays_with_what_it_counts() -> None:
-    """Where counts by kind do not fit into one line, they take a line each."""
+    """Counts by kind that do not fit into one line take a line each."""
     table = new_table("series", "absent", "stored")
     table.add_row(str(Series.parse("binance:BTC/USDT:1m")), CELLS["absent"], FIGURE)
     assert [line.split()[-2:] for line in _shown(table, 60)[2:]] == [["1,234,567", "outage"], ["552", "halted"]]

@@ -1,4 +1,4 @@
-"""How exchanges answer: counted while they are asked, and read for people."""
+"""Request outcomes of exchanges: counted while they are asked, and read for people."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _in_haste(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def faults() -> FaultPlan:
-    """What goes wrong, to be added to."""
+    """Return the faults, to be added to."""
     return FaultPlan()
 
 
@@ -96,7 +96,7 @@ def test_every_request_is_counted_by_what_came_of_it(stores: Stores, server: Rep
 
 
 def test_a_fetch_that_fails_is_counted_too(stores: Stores, server: ReplayServer, faults: FaultPlan) -> None:
-    """What an exchange did until somebody gave it up is what people want to see."""
+    """The outcomes of an exchange until somebody gave it up are what people want to see."""
     faults.add("html", times=None)
     with pytest.raises(SourceError):
         fetch(of(stores), minutes(1_000))
@@ -117,7 +117,7 @@ def test_files_of_whole_months_are_requests_too(
 
 
 def test_without_a_warehouse_nothing_is_written(stores: Stores, server: ReplayServer) -> None:
-    """Who asks within a budget of its own leaves no trace."""
+    """A client within a budget of its own leaves no trace."""
 
     async def ask() -> None:
         async with open_exchange("binance", load_settings(), None) as exchange:
@@ -252,7 +252,7 @@ def test_old_hours_go_with_the_maintenance(stores: Stores) -> None:
 @given(st.lists(st.floats(0, 60), min_size=1, max_size=60), st.sampled_from([0.5, 0.95, 1.0]))
 @example([0.0] * 3 + [1.0] * 3, 0.5)
 def test_a_quantile_lies_between_the_bounds_around_it(seconds: list[float], share: float) -> None:
-    """What is read off the counts is never out by more than the bounds are apart, and never above the slowest."""
+    """A quantile of the counts is never out by more than the bounds are apart, and never above the slowest."""
     answers = took(*seconds)
     exact = sorted(seconds)[max(0, -(-int(share * 100) * len(seconds) // 100) - 1)]
     edges = [0.0, *BOUNDS_S, 60.0]

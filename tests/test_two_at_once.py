@@ -120,7 +120,7 @@ def _hours(start: int, end: int) -> TimeRange:
 
 
 def test_pages_that_wider_or_several_loads_cover_are_folded_and_no_others(stores: Stores) -> None:
-    """What a killed run has fetched is a leftover once others have loaded all of it, in whatever ranges."""
+    """Pages of a killed run are leftovers once others have loaded all of it, in whatever ranges."""
     inside, across, beyond, held = _hours(2, 4), _hours(5, 9), _hours(9, 13), _hours(6, 8)
     assert ingest_and_die("after cleaning", Partition(BTC, inside)) == -signal.SIGKILL
     for span in (across, beyond, held):
@@ -138,7 +138,7 @@ def test_pages_that_wider_or_several_loads_cover_are_folded_and_no_others(stores
 
 
 def test_pages_that_were_fetched_after_the_load_are_no_leftovers(stores: Stores) -> None:
-    """What a cleared `fetch` has brought waits for its `clean`, though the range was loaded before."""
+    """Pages of a cleared `fetch` wait for its `clean`, though the range was loaded before."""
     ingest(stores, PARTITION, "first")
     fetch(stores, PARTITION)
     assert fold_leftovers(stores, BTC) == 0

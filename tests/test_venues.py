@@ -30,7 +30,7 @@ MARKET = MadeUpMarket(7, SYMBOLS, {symbol: (QUIET_MS - 2 * 365 * 86_400_000, Non
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """What a command left."""
+    """Result of a command."""
 
     status: int
     out: str
@@ -200,7 +200,7 @@ def test_the_table_has_every_exchange_and_those_that_are_configured(run: Run, tm
 def test_a_mistake_is_one_clear_line(
     arguments: list[str], status: int, complaint: str, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What cannot be asked ends with a line that says why, never with a traceback."""
+    """A question that cannot be asked ends with a line that says why, never with a traceback."""
     monkeypatch.setenv("CHANDLER_EXCHANGES__BINANCE__BASE_URL", "http://127.0.0.1:9")
     ended = run(*arguments)
     assert ended.status == status

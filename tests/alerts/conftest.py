@@ -1,4 +1,4 @@
-"""Where tests of alerts send to."""
+"""Receivers of alerts in tests."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def completion(content: object = None, finish_reason: str = "stop", **message: o
 
 @dataclass
 class Reply:
-    """What the server answers.
+    """Reply of the server.
 
     Attributes:
         body: JSON is made of what is not bytes.

@@ -99,7 +99,7 @@ def notice(identity: str = "dag:run:task:1", **changes: Any) -> Notice:
 
 @dataclass
 class Outbox:
-    """What the warehouse keeps of alerts and messages, in memory."""
+    """Alerts and messages of the warehouse, in memory."""
 
     settings: Alerting
     alerts: dict[int, Alert] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Where messages arrive in tests: servers on 127.0.0.1 that keep what they are sent, and misbehave when asked to."""
+"""Receivers of messages in tests: servers on 127.0.0.1 that keep what they are sent, and misbehave when asked to."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any
 
 @dataclass(slots=True)
 class Request:
-    """What a web server was sent."""
+    """Request to a web server."""
 
     path: str
     headers: dict[str, str]
@@ -26,7 +26,7 @@ class Request:
 
     @property
     def json(self) -> dict[str, Any]:
-        """What its body says."""
+        """The body, read as JSON."""
         return dict(json.loads(self.body))
 
 
@@ -88,7 +88,7 @@ class WebReceiver:
 
     @property
     def titles(self) -> list[str]:
-        """What a json:// channel was told, in the order in which it was."""
+        """The titles that a json:// channel was sent, in their order."""
         return [one.json["title"] for one in self.requests]
 
     def url(self, scheme: str = "json", path: str = "/hook") -> str:

@@ -1,4 +1,4 @@
-"""What tests of delivery share: a clock that is set, channels, messages in the outbox, and a child that dies."""
+"""Parts that tests of delivery share: a clock that is set, channels, messages in the outbox, and a child that dies."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def test_what_waits_is_sent_and_shown(run: Run, web: WebReceiver) -> None:
 
 
 def test_a_message_is_sent_again(run: Run, web: WebReceiver) -> None:
-    """What was sent goes out once more when a person says so, and says that it may be known."""
+    """A sent message goes out once more when a person says so, and says that it may be known."""
     run("send")
     number = str(json.loads(run("list", "--json").out)["messages"][0]["id"])
     assert f"message {number} to team is on its way" in run("resend", number).out

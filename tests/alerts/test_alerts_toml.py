@@ -127,7 +127,7 @@ def test_a_file_need_not_be_there_unless_it_is_named(tmp_path: Path, monkeypatch
 
 
 def test_the_documentation_shows_a_valid_file_with_the_defaults(tmp_path: Path) -> None:
-    """What docs/alerts.md shows as a whole file is read, and what it calls defaults are the defaults."""
+    """The whole file in docs/alerts.md is read, and what it calls defaults are the defaults."""
     page = (REPOSITORY / "docs" / "alerts.md").read_text(encoding="utf-8")
     shown = page.split("\n## alerts.toml\n")[1].split("```toml\n")[1].split("```")[0]
     read = load_alerting(write(tmp_path, shown))

@@ -72,7 +72,7 @@ def test_slack_is_sent_by_its_real_plugin(web: WebReceiver, monkeypatch: pytest.
 
 @pytest.mark.parametrize("code", [400, 404, 429, 500, 504])
 def test_a_refusal_has_its_number(web: WebReceiver, code: int) -> None:
-    """What answers with an error has refused, whatever the error; its number is known."""
+    """A channel that answers with an error has refused, whatever the error; its number is known."""
     web.always = status(code)
     assert send(web.url()) == Outcome(Result.REFUSED, code)
 
@@ -85,7 +85,7 @@ def test_a_redirect_is_not_followed(web: WebReceiver) -> None:
 
 
 def test_nobody_listens() -> None:
-    """Where nobody listens nothing was handed over, of HTTP or of mail; nor where a name leads nowhere."""
+    """Nothing is handed over to a place at which nobody listens, by HTTP or mail; nor to a name that leads nowhere."""
     port = free_port()
     mail = f"mailto://127.0.0.1:{port}?mode=insecure&from=a@example.com&to=b@example.com"
     assert send(f"json://127.0.0.1:{port}/") == Outcome(Result.UNREACHABLE)

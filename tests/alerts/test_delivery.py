@@ -87,7 +87,7 @@ def test_a_channel_without_an_address(warehouse: Warehouse, web: WebReceiver) ->
 
 @pytest.mark.parametrize("is_seen", [True, False])
 def test_an_escalation_is_for_what_nobody_has_seen(warehouse: Warehouse, web: WebReceiver, is_seen: bool) -> None:
-    """What was acknowledged before its time is dropped, and says why; what was not is sent."""
+    """An incident that was acknowledged before its time is dropped, with the reason; another is sent."""
     routes: list[dict[str, Any]] = [{"channels": ["chat"], "unacknowledged_for": "30m"}]
     alerting, clock = channels("chat", routes=routes), later()
     number = have(warehouse, found(), is_told=True)
@@ -103,7 +103,7 @@ def test_an_escalation_is_for_what_nobody_has_seen(warehouse: Warehouse, web: We
 
 
 def test_an_escalation_of_what_got_worse_is_for_who_saw_it_before(warehouse: Warehouse, web: WebReceiver) -> None:
-    """Who has acknowledged an incident while it was low has not seen that it is critical now."""
+    """A person who acknowledged an incident while it was low has not seen that it is critical now."""
     routes: list[dict[str, Any]] = [{"channels": ["chat"], "severity": "critical", "unacknowledged_for": "30m"}]
     alerting, clock = channels("chat", routes=routes), later()
     number = have(warehouse, found(severity=Severity.LOW), is_told=True)

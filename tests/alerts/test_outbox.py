@@ -103,7 +103,7 @@ def test_a_channel_is_free_once_its_holder_is_gone(warehouse: Warehouse, setting
 
 
 def test_planning_is_done_by_one_at_a_time(warehouse: Warehouse, settings: Settings) -> None:
-    """Who plans second sees what the first has decided."""
+    """The second planner sees what the first has decided."""
     clock, seen = Clock(), []
     with warehouse.begin() as connection:
         put_notice(connection, notice())

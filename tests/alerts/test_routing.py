@@ -1,4 +1,4 @@
-"""Whom to tell, and when: routes, gathering, grouping, cool-down, escalation, quiet hours."""
+"""Routing: routes, gathering, grouping, cool-down, escalation, quiet hours."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_an_alert_goes_once_to_each_channel_of_the_routes_that_match() -> None:
 
 
 def test_a_group_goes_together_once_its_first_alert_has_waited() -> None:
-    """What is younger than gather_s waits; a group of which one has waited goes as a whole; `force` waits for none."""
+    """Alerts younger than gather_s wait; a group of which one has waited goes as a whole; `force` waits for none."""
     outbox = Outbox(alerting(gather_s=15))
     outbox.put(alert_of(incident(1)))
     first = outbox.plan(NOON + timedelta(seconds=14))

@@ -170,7 +170,7 @@ def test_plain_is_one_short_line(text: str, most: int) -> None:
 
 
 def test_an_address_stays_whole_and_is_no_link() -> None:
-    """What a notice says of an address can be copied; it stands as code, and what comes around it is as ever."""
+    """The address in a notice can be copied; it stands as code, and what comes around it is as ever."""
     said = "binance is not there: http://127.0.0.1:8900/api/v3/_x?a=1&b=~2 (see https://x.example/y). *Ask* again."
     _, body = compose([alert_of(notice(detail=said))], Severity.HIGH)
     assert body.endswith(

@@ -1,4 +1,4 @@
-"""What the archive's files say that they cover is what loads accounted for, and an audit keeps it so."""
+"""Ranges of the archive's files are those that loads accounted for, and an audit keeps them so."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_what_loads_accounted_for_is_covered_and_nothing_between(stores: Stores)
 
 
 def test_an_audit_makes_a_file_say_what_checkpoints_vouch_for(stores: Stores) -> None:
-    """What a load that was cut off has claimed is taken back when the file is mended."""
+    """The claim of a load that was cut off is taken back when the file is mended."""
     _load(stores, _minutes(0, 60))
     cut_off = _minutes(60, 70)
     nothing = stores.archive.read(BTC, cut_off)

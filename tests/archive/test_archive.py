@@ -1,4 +1,4 @@
-"""What the archive does, whatever its root is: a folder or a bucket."""
+"""Behaviour of the archive, whatever its root is: a folder or a bucket."""
 
 from __future__ import annotations
 

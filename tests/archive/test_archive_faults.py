@@ -1,4 +1,4 @@
-"""What disks and processes do to an archive: full, read-only, cut off, rotten. It serves what was written, or fails."""
+"""Faults of disks and processes: full, read-only, cut off, rotten. The archive serves what was written, or fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands in for a Parquet file: never lost, never served when it is stale, never trusted when it is spoilt."""
+"""Fallbacks of a Parquet file: never lost, never served when they are stale, never trusted when they are spoilt."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ def test_who_reads_the_old_file_reads_it_to_its_end(written: tuple[Archive, Path
 
 
 def test_a_write_that_fails_leaves_the_old_file(written: tuple[Archive, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the disk refuses in the middle of a replacement, the old file is whole and nothing else is left."""
+    """The old file is whole and nothing else is left if the disk refuses in the middle of a replacement."""
     archive, path = written
     before = path.read_bytes()
 

@@ -1,4 +1,4 @@
-"""Who reads beside somebody who writes: no lock is needed to see one state whole, and never an older one again."""
+"""Readers beside a writer: no lock is needed to see one state whole, and never an older one again."""
 
 from __future__ import annotations
 

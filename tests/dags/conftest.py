@@ -44,7 +44,7 @@ def read_facts(tmp_path_factory: pytest.TempPathFactory) -> ReadFacts:
 
 @pytest.fixture(scope="session")
 def facts(read_facts: ReadFacts) -> dict[str, Any]:
-    """What dags/ is with the feeds that users are given, one of another exchange, and one that begins much later."""
+    """Return the facts of dags/ with the feeds of users, one of another exchange, and one that begins much later."""
     more = "".join(
         f'\n[feeds.{name}]\nexchange = "kraken"\nsymbols = ["SOL/USDT"]\ntimeframes = ["1h"]\nstart = {start}\n'
         for name, start in (("more", "2024-01-01"), ("future", "2999-02-20"))

@@ -1,4 +1,4 @@
-"""What every DAG must be, whoever writes it."""
+"""Policies of every DAG, whoever writes it."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_history_is_for_backfills_alone(facts: dict[str, Any]) -> None:
 
 
 def test_the_day_goes_before_the_past(facts: dict[str, Any]) -> None:
-    """Where both wait for a slot, a year of history does not hold up the daily load, whichever task is next."""
+    """A year of history does not hold up the daily load if both wait for a slot, whichever task is next."""
     weights = {
         kind: [task["priority"] for task in facts["dags"][f"{kind}_majors"]["tasks"].values()]
         for kind in ("ingest", "history")

@@ -39,7 +39,7 @@ class Asked(NamedTuple):
 
 
 class RefusedError(Exception):
-    """What an exchange answers instead."""
+    """Refusal of an exchange."""
 
     def __init__(self, status: int, body: Any) -> None:
         super().__init__(str(body))

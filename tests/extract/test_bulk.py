@@ -70,7 +70,7 @@ def test_a_file_is_asked_for_once_it_must_be_out() -> None:
 
 
 def test_short_ranges_and_odd_symbols_have_no_files() -> None:
-    """Where fewer than two whole days are wanted the API is as quick; what is no plain name never gets into an URL."""
+    """The API is as quick for fewer than two whole days; what is no plain name never gets into an URL."""
     assert names("2024-03-01", "2024-03-02", "2025-01-01") == []
     assert names("2024-03-01T00:01", "2024-03-03T23:59", "2025-01-01") == []
     for symbol_id in ("", "../BTC", "btcusdt", "BTC/USDT", "BTC_USDT", "BTCUSDT\n", "ＢＴＣ"):
@@ -293,7 +293,7 @@ def test_what_helps_no_more_is_not_asked_again(caplog: pytest.LogCaptureFixture)
 
 @pytest.mark.enable_socket
 def test_a_path_that_is_none_is_never_asked_for() -> None:
-    """What could escape from the archives is not put into an URL."""
+    """A path that could escape from the archives is not put into an URL."""
     asked: list[str] = []
     for path in ("", "../../etc/passwd", PATH + "?x", PATH.replace("BTCUSDT/", "BTC/../USDT/")):
         assert fetch({}, BulkFile(DAY, path), asked) is None

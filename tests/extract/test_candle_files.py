@@ -140,7 +140,7 @@ def test_parquet_is_read_to_the_last_bit(kind: str, tmp_path: Path) -> None:
 
 
 def test_volumes_that_stand_the_other_way_round_are_put_right(caplog: pytest.LogCaptureFixture) -> None:
-    """Where quote over base is no price and base over quote is, the header names them wrongly; and it is said."""
+    """The header names the volumes wrongly if quote over base is no price and base over quote is; and it is said."""
     header = "unix,open,high,low,close,Volume ETH,Volume USDT"
     right, wrong, near_one = f"{S},2000,2100,1900,2000,3,6000", f"{S},2000,2100,1900,2000,6000,3.01", f"{S},1,2,1,1,3,6"
     rows = page_of(header, right, wrong, near_one).rows
@@ -246,7 +246,7 @@ MINUTES = "\n".join([HEADER, *(f"{START_MS + minute * 60_000},1.5,2,1,1.25,10" f
 def test_a_file_that_will_not_do_is_a_clear_error(
     name: str, content: str | bytes | None, complaint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What cannot be read, or cannot be meant, names the file and the reason, and costs little."""
+    """A file that cannot be read, or cannot be meant, is named with the reason, and costs little."""
     monkeypatch.setattr("etl.extract.files.limits.MAX_TEXT_BYTES", 1 << 20)
     path = tmp_path / name
     if content is not None:
@@ -267,7 +267,7 @@ def test_candles_of_a_coarser_timeframe_are_told(tmp_path: Path) -> None:
 
 
 def test_a_file_that_changes_while_it_is_read_is_not_used(tmp_path: Path) -> None:
-    """What was planned for the old content is not done with the new."""
+    """A plan for the old content is not carried out with the new."""
     file = look_through(written(tmp_path / "live.csv", MINUTES), Series.parse("binance:ETH/USDT:1m"))
     written(tmp_path / "live.csv", MINUTES + "\n", LATER_MS + 1000)
     with pytest.raises(ConfigError, match="was written to while it was read"):

@@ -1,4 +1,4 @@
-"""What Chandler's table says of an exchange, held to the exchange's protocol: one contract an entry.
+"""Contracts of Chandler's table: each entry is held to the exchange's protocol.
 
 Real ccxt over real HTTP, against the replay exchange or `other_venues`.
 """
@@ -131,7 +131,7 @@ def settings_for(name: str, url: str) -> Settings:
 
 @pytest.fixture
 def server(name: str) -> Iterator[Server]:
-    """Who speaks the protocol of exchange `name`."""
+    """Run a server that speaks the protocol of exchange `name`."""
     with CONTRACTS[name].server() as running:
         yield running
 

@@ -312,7 +312,7 @@ def test_a_number_is_the_same_in_every_spelling(value: int, places: int, mark: s
 
 @given(at=st.datetimes(*(datetime(year, 2, 1) for year in (2009, 2099))), order=st.sampled_from(DayOrder))  # noqa: DTZ001 (files name no zone)
 def test_a_moment_is_the_same_in_every_form(at: datetime, order: DayOrder) -> None:
-    """What is written in any of the forms comes back."""
+    """A moment that is written in any of the forms comes back."""
     at = at.replace(microsecond=0)
     first = "%d/%m/%Y" if order is DayOrder.DAY_FIRST else "%m/%d/%Y"
     for pattern in (

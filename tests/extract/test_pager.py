@@ -43,7 +43,7 @@ def test_empty_pages_do_not_end_the_walk(raw: RawPartition) -> None:
 
 
 def test_a_page_that_is_cut_short_is_halved_until_nothing_is_lost(raw: RawPartition) -> None:
-    """Where a venue repeats rows and so cannot show a window in one page, the rest is asked for."""
+    """The rest is asked for if a venue repeats rows and so cannot show a window in one page."""
     repeated = rows([minute for minute in ALL for _ in range(1 + 2 * (20 <= minute < 40))])
     walk(Venue(repeated), raw)
     assert set(fetched(raw)) == set(ALL)
@@ -108,7 +108,7 @@ def test_the_order_of_arrival_does_not_matter(tmp_path: Path) -> None:
 
 
 def test_a_page_of_yesterday_is_asked_for_again(raw: RawPartition) -> None:
-    """What a try that failed long ago has left on disk may be corrected by now; what is fresh is as good as new."""
+    """A page that a failed try left long ago may be corrected by now; a fresh one is as good as new."""
     venue = Venue(rows(ALL), replace(TRAITS, prints_empty=False))
     for window, age_ms in zip(WINDOWS[:2], (3_600_000, 25 * 3_600_000), strict=True):
         raw.write_page(Page(BTC, window, NOW_MS - age_ms, "[]"))
@@ -200,7 +200,7 @@ def file_of(minutes: Sequence[int], changes: Mapping[int, Mapping[str, str]] = M
 
 
 def test_a_file_serves_its_window_and_its_holes_are_asked_for(raw: RawPartition) -> None:
-    """What a file holds is not asked for; what it lacks is, and so is the whole window of a file that is refused."""
+    """Candles of a file are not asked for; its holes are, and so is the whole window of a file that is refused."""
     venue = Venue(rows(ALL))
     good, bad = (TimeRange.from_ms(ORIGIN_MS + a * 60_000, ORIGIN_MS + b * 60_000) for a, b in ((20, 60), (60, 80)))
     csv = file_of([minute for minute in range(20, 60) if minute not in {25, 26, 50}])
@@ -287,7 +287,7 @@ def test_a_candle_that_file_and_api_lack_is_no_reason_to_search(raw: RawPartitio
 
 
 def test_a_page_is_on_disk_wholly_or_not_at_all(raw: RawPartition, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the disk refuses in the middle, there is an error, no page and no leftover."""
+    """There is an error, no page and no leftover if the disk refuses in the middle."""
     page = Page(BTC, RANGE, 0, "[]")
 
     def refuse(*_: object) -> None:
@@ -301,7 +301,7 @@ def test_a_page_is_on_disk_wholly_or_not_at_all(raw: RawPartition, monkeypatch: 
 
 
 def test_a_page_that_is_not_whole_was_never_kept(raw: RawPartition) -> None:
-    """What a crash of the machine has cut, emptied or changed is told by its checksum, and fetched again."""
+    """A page that a crash of the machine has cut, emptied or changed is told by its checksum, and fetched again."""
     venue = Venue(rows(ALL))
     walk(venue, raw)
     kept = sorted(raw.folder.glob("*.candles"))

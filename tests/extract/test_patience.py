@@ -1,4 +1,4 @@
-"""How a failure that stays is told of while it is tried again."""
+"""Log lines of a failure that stays while it is tried again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a page amounts to."""
+"""Meaning of a page."""
 
 from __future__ import annotations
 

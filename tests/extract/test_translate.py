@@ -57,7 +57,7 @@ def test_the_table_has_no_dead_line() -> None:
 
 
 def test_retry_after_and_overload_are_understood() -> None:
-    """What the answer says beside ccxt's class is not lost."""
+    """The rest of the answer, beside ccxt's class, is not lost."""
     limited = translate(ccxt.DDoSProtection("418"), retry_after_s=30.0)
     assert isinstance(limited, RateLimitError)
     assert limited.retry_after_s == 30.0

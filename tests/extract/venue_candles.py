@@ -1,4 +1,4 @@
-"""What the exchanges of `other_venues` list, and made-up candles: with trades mostly, without now and then, forming."""
+"""Lists of the exchanges of `other_venues`, and made-up candles: with trades mostly, without now and then, forming."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from tests.models.test_scorers import lessons, rows
 
 @pytest.fixture(scope="module")
 def shown() -> dict[str, Any]:
-    """What the blocks of Python of the guide define; what they read from stores is left out."""
+    """Return the names that the guide's blocks of Python define; what they read from stores is left out."""
     guide = REPOSITORY / "docs" / "guides" / "adding.md"
     names: dict[str, Any] = {}
     for block in read_blocks(guide):

@@ -210,7 +210,7 @@ def test_only_known_languages_stand_in_guides() -> None:
     ],
 )
 def test_numbers_and_white_space_alone_may_differ(printed: str, shown: str, is_same: bool) -> None:
-    """What is shown is what is printed, but for numbers, white space, and what `...` stands for."""
+    """The output is as shown, but for numbers, white space, and what `...` stands for."""
     assert is_as_shown(printed, shown) is is_same
 
 

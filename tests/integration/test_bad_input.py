@@ -32,7 +32,7 @@ PARTITION = Partition(BTC, TimeRange(START, from_ms(to_ms(START) + CANDLES * 60_
 
 @pytest.fixture
 def faults() -> FaultPlan:
-    """What shall go wrong at the exchange; nothing yet."""
+    """Return the faults of the exchange; none yet."""
     return FaultPlan()
 
 
@@ -57,7 +57,7 @@ def ready(exchange: ReplayServer, stores: Stores, monkeypatch: pytest.MonkeyPatc
     ["http_429", "http_418", "http_500", "maintenance", "html", "truncated", "reset", "wrong_order", "duplicate_page"],
 )
 def test_a_passing_fault_leaves_no_trace(fault: str, ready: Stores, faults: FaultPlan) -> None:
-    """What goes wrong twice, or is only disorder, ends in the candles of a run in which nothing went wrong."""
+    """A fault that comes twice, or is only disorder, ends in the candles of a run in which nothing went wrong."""
     clean_partition = Partition(Series.parse("binance:ETH/USDT:1m"), PARTITION.time_range)
     ingest(ready, clean_partition, "test")
     faults.add(fault, times=2, symbol="BTC/USDT")
@@ -96,7 +96,7 @@ def test_being_sent_away_does_not_count_as_a_try(
 def test_a_candle_that_is_late_is_asked_for_once_more(
     stores: Stores, faults: FaultPlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What closed a moment ago and is not there yet, is there when asked again."""
+    """A candle that closed a moment ago and is not there yet, is there when asked again."""
     end_ms = PARTITION.time_range.end_ms
     with ReplayServer(MadeUpMarket(), faults=faults, clock=lambda: end_ms + 5_000) as server:
         monkeypatch.setenv("CHANDLER_EXCHANGES__BINANCE__BASE_URL", server.url)
@@ -121,7 +121,7 @@ def test_a_candle_that_is_late_is_asked_for_once_more(
 def test_a_lasting_fault_is_a_clear_error(
     fault: str, error: type[ChandlerError], advice: str, ready: Stores, faults: FaultPlan, exchange: ReplayServer
 ) -> None:
-    """What stays wrong ends in an error that says where and what to do; a rerun fetches only what is missing."""
+    """A fault that stays ends in an error that says where and what to do; a rerun fetches only what is missing."""
     faults.add(fault, times=None, after=2)
     with pytest.raises(error, match=advice) as caught:
         ingest(ready, PARTITION, "test")

@@ -100,12 +100,12 @@ class Case:
 
     @property
     def series(self) -> Series:
-        """Whose candles are fetched."""
+        """The series whose candles are fetched."""
         return Series(self.way.exchange, f"Q{self.number}/USD", Timeframe.M1)
 
     @property
     def partition(self) -> Partition:
-        """What is fetched."""
+        """The partition that is fetched."""
         return Partition(self.series, self.way.span)
 
     def __str__(self) -> str:

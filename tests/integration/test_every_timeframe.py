@@ -98,7 +98,7 @@ def filed(timeframe: Timeframe) -> Series:
 
 @dataclass(frozen=True, slots=True)
 class Journey:
-    """What became of all timeframes.
+    """Results of all timeframes.
 
     Attributes:
         judged: What the first classification left, by series: kind, first slot, end.

@@ -59,7 +59,7 @@ def near(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def faults() -> FaultPlan:
-    """What shall go wrong; nothing yet."""
+    """Return the faults; none yet."""
     return FaultPlan()
 
 

@@ -68,7 +68,7 @@ def test_a_forming_candle_is_found_under_its_name(recording: Recording, stores: 
 
 
 def test_what_is_before_a_listing_is_found_under_its_name(recording: Recording, stores: Stores) -> None:
-    """What was asked for from before a symbol's first candle is not listed, rather than an outage."""
+    """Slots from before a symbol's first candle are not listed, rather than an outage."""
     assert is_found(run_not_listed(stores, recording, count=1, seed=1))
 
 

@@ -67,7 +67,7 @@ def exchange(faults: FaultPlan, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rep
 def test_faults_cost_time_and_no_candle(
     exchange: ReplayServer, stores: Stores, faults: FaultPlan, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What the warehouse holds afterwards is the market, candle by candle; the log names each kind of fault."""
+    """The warehouse holds the market afterwards, candle by candle; the log names each kind of fault."""
     caplog.set_level(logging.INFO, logger="etl")
     ready = Stores(load_settings(), stores.warehouse, stores.archive, stores.raw)
     series = [Series("binance", symbol, Timeframe.M1) for symbol in SYMBOLS]

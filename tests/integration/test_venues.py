@@ -120,7 +120,7 @@ def test_kraken_gives_a_recording_from_trades_and_from_candles(serve: Serve, sto
 
 
 def test_candles_out_of_trades_are_kraken_s_own(serve: Serve) -> None:
-    """Where Kraken serves both, what is built from its trades equals its own candles, row for row."""
+    """Candles that are built from Kraken's trades equal its own, row for row, as far as it serves both."""
     now = datetime(2026, 3, 5, 12, 0, 30, tzinfo=UTC)
     serve(MadeUpMarket(symbols=["BTC/USD", "ETH/USD"]), "kraken", now=now)
     window = TimeRange(now.replace(second=0) - timedelta(hours=6), now.replace(second=0))
@@ -278,7 +278,7 @@ def test_a_symbol_at_rest_is_not_delisted_before_a_day_is_over(serve: Serve, sto
 
 
 def test_a_delisted_series_ends_and_a_young_one_begins(serve: Serve, stores: Stores) -> None:
-    """What opens before the first candle or after the last is absent for that reason, and was not asked for."""
+    """Slots before the first candle or after the last are absent for that reason, and were not asked for."""
     first, last = datetime(2026, 3, 10, 7, 30, tzinfo=UTC), datetime(2026, 3, 20, 15, 45, tzinfo=UTC)
     market = MadeUpMarket(symbols=["NEW/USDT"], listed={"NEW/USDT": (to_ms(first), to_ms(last))})
     server = serve(market, "binance")

@@ -43,7 +43,7 @@ deaths = st.sampled_from([None, None, *DEATHS])
 
 
 class Died(BaseException):
-    """What a process meets that is killed: nothing that it may catch."""
+    """Death of a process that is killed: nothing that it may catch."""
 
 
 @contextmanager

@@ -34,7 +34,7 @@ def exchange(recording: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Repla
 
 @pytest.fixture(scope="module")
 def clean_run() -> dict[str, object]:
-    """Where the first test of this module leaves what one clean run leaves."""
+    """Return the place where the first test of this module leaves what one clean run leaves."""
     return {}
 
 
@@ -42,7 +42,7 @@ def clean_run() -> dict[str, object]:
 def expected(
     clean_run: dict[str, object], exchange: ReplayServer, postgres: str, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, object]:
-    """What one clean run leaves: tables and archive."""
+    """Return what one clean run leaves: tables and archive."""
     if not clean_run:
         home = tmp_path_factory.mktemp("clean")
         with pytest.MonkeyPatch.context() as patch, fresh_database(postgres) as url:

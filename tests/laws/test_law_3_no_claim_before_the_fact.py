@@ -59,7 +59,7 @@ def test_nobody_sees_a_part_of_a_load(cleaned: Stores, warehouse_url: str, monke
 def test_a_server_that_goes_away_leaves_no_claim(
     cleaned: Stores, warehouse_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When PostgreSQL ends the connection just before the commit, nothing is claimed, and a rerun ends well."""
+    """Nothing is claimed if PostgreSQL ends the connection just before the commit, and a rerun ends well."""
 
     def end_every_load() -> None:
         with psycopg.connect(warehouse_url, autocommit=True) as other:

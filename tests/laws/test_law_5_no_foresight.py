@@ -88,7 +88,7 @@ def test_the_candles_of_these_tests_break_every_rule() -> None:
 
 @given(received=st.lists(rows, max_size=40), cut=st.integers(1, 59), late=st.lists(rows, max_size=20))
 def test_cleaning_does_not_look_ahead(received: list[list[Any]], cut: int, late: list[list[Any]]) -> None:
-    """Which rows of a candle are accepted or refused does not depend on the rows of later candles."""
+    """The fate of a candle's rows does not depend on the rows of later candles."""
     cut_ms = ORIGIN_MS + cut * MINUTE_MS
 
     def decided(rows: list[list[Any]]) -> tuple[Any, ...]:

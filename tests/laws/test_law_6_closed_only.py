@@ -72,7 +72,7 @@ def test_the_exchange_alone_says_what_had_closed(
 
 
 def test_each_part_of_an_account_knows_when_it_was_asked_for(stores: Stores) -> None:
-    """What a later load does not reach keeps its time; what is loaded again within it has the later of the two."""
+    """A part that a later load does not reach keeps its time; one that is loaded again has the later of the two."""
 
     def load_minutes(first: int, end: int, asked_hour: int) -> None:
         span = TimeRange.from_ms(ORIGIN_MS + first * 60_000, ORIGIN_MS + end * 60_000)

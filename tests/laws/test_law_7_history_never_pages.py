@@ -125,7 +125,7 @@ WAYS: dict[str, tuple[Callable[[Stores, Path], None], datetime, int]] = {
 
 @pytest.fixture
 def hook() -> Iterator[WebReceiver]:
-    """Where every alert is sent."""
+    """Return the address to which every alert is sent."""
     with web_receiver() as receiver:
         yield receiver
 

@@ -61,7 +61,7 @@ def test_a_load_whose_parquet_cannot_be_written_is_done_and_a_later_run_converts
 
 
 def test_with_no_place_at_all_nothing_is_claimed(stores: Stores, february: Path) -> None:
-    """When neither a fallback beside it nor one below the second root can be written, the load fails as one."""
+    """The load fails as one if neither a fallback beside it nor one below the second root can be written."""
     february.with_suffix(".jsonl").mkdir()
     (stores.settings.home / "fallback").write_text("no folder")
     with pytest.raises(StoreError):

@@ -1,4 +1,4 @@
-"""What tests of models stand on."""
+"""Fixtures of tests of models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What scores mean, and cuts by budget."""
+"""Calibration of scores, and cuts by budget."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_cut_gives_as_many_incidents_as_the_budget_allows(budget: float) -> No
 
 @given(seed=st.integers(0, 1000), channels=st.integers(1, 4))
 def test_levels_rise_with_scores_and_never_end(seed: int, channels: int) -> None:
-    """What is stranger than all that was seen is stranger by level too, however strange it is."""
+    """A score above all that were seen is stranger by level too, however strange it is."""
     random = np.random.default_rng(seed)
     raw = random.standard_normal((2000, channels)).astype(np.float32)
     calibration = calibrate(raw, held(2000), 1.0, Timeframe.M5)
@@ -83,7 +83,7 @@ def test_a_common_value_is_not_strange() -> None:
 
 
 def test_too_few_scores_raise_no_incident() -> None:
-    """Where nothing can be told of a tail, nothing is an anomaly."""
+    """Nothing is an anomaly if nothing can be told of a tail."""
     raw = np.random.default_rng(5).random((LEAST - 1, 1)).astype(np.float32)
     assert calibrate(raw, held(LEAST - 1), 1.0, Timeframe.D1).cut == np.inf
 

@@ -1,4 +1,4 @@
-"""Who judges, and who does when the champion cannot: loading, rolling back, promoting, and what retention leaves."""
+"""The model in use, and its successor when the champion cannot judge: loading, rolling back, promoting, retention."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _roll_back(warehouse: Warehouse) -> Model:
 
 
 def test_a_champion_is_loaded_once_and_a_new_one_at_once(warehouse: Warehouse) -> None:
-    """What judges is read once in a process, and who was promoted meanwhile judges the next time."""
+    """A model is read once in a process, and one that was promoted meanwhile judges the next time."""
     first = crown(warehouse, 1)
     loaded = load_champion(warehouse, BTC, LEARNING)
     assert loaded is not None

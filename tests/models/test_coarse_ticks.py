@@ -68,7 +68,7 @@ def test_the_tick_is_found_though_a_print_is_finer(tick: float) -> None:
 
 
 def test_a_move_of_one_tick_is_as_large_at_any_price() -> None:
-    """Where each move is one; where moves are of many ticks, they are shares of the price as ever."""
+    """Each move counts one; if moves are of many ticks, they are shares of the price as ever."""
     closes = steps()[: 20 * DAY]
     low, high = tracked(closes), tracked(closes + 60)
     norm = find_norm(low)

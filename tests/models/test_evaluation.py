@@ -102,14 +102,14 @@ def test_series_that_a_model_does_not_know_are_no_units_of_it(monkeypatch: pytes
 
 
 def test_too_short_a_range_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where nothing can be planted nothing can be compared, and the message says what to do."""
+    """Nothing can be compared if nothing can be planted, and the message says what to do."""
     short = TimeRange.from_ms(TEST.start_ms, TEST.start_ms + (SPACING - 1) * 60_000)
     with pytest.raises(InsufficientHistoryError, match="raise held_out"):
         evaluate({"seeing": artifact(sees, monkeypatch)}, CANDLES, short, seeds=(1,))
 
 
 def test_an_example_is_what_was_judged(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a report draws are the scores, the threshold, and incidents where something was planted."""
+    """A report draws the scores, the threshold, and incidents where something was planted."""
     model = artifact(sees, monkeypatch)
     example = take_example("seeing", model, BTC, CANDLES[BTC], TEST)
     assert len(example.scores) == len(example.open_time_ms) == 2 * DAY

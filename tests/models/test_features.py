@@ -1,4 +1,4 @@
-"""What models see of candles."""
+"""Features of candles for models."""
 
 from __future__ import annotations
 

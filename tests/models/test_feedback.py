@@ -1,4 +1,4 @@
-"""What people said of models' incidents, as the next night's report and `chandler models show` tell it."""
+"""Feedback on models' incidents, as the next night's report and `chandler models show` tell it."""
 
 from __future__ import annotations
 

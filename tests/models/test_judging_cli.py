@@ -57,7 +57,7 @@ def test_what_was_loaded_is_scored_once_there_is_a_model(run: Run, warehouse: Wa
 
 @pytest.mark.usefixtures("loaded")
 def test_a_range_is_scored_again_by_another_model(run: Run, warehouse: Warehouse, calm: pa.Table) -> None:
-    """What it finds replaces what was found before, which stays on record; the lineage names both."""
+    """New results replace the earlier ones, which stay on record; the lineage names both."""
     first = crown(warehouse, dict.fromkeys((HERE, THERE), calm))
     run("score")
     other = crown(warehouse, dict.fromkeys((HERE, THERE), calm))

@@ -1,4 +1,4 @@
-"""What incidents look like, and how much they matter."""
+"""Look and severity of incidents."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_a_calm_that_is_not_traded_is_no_wash() -> None:
 
 
 def test_a_price_that_moved_without_volume_is_a_fault() -> None:
-    """Where nothing was traded no price moves; and high and low hold open and close."""
+    """No price moves if nothing was traded; and high and low hold open and close."""
     here = shift(market(), 0.01)
     here["volume"][AT] = 0.0
     assert describe(scene(here)).kind is Kind.DATA_FAULT

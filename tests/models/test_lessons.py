@@ -1,4 +1,4 @@
-"""What a night learns from: which candles, of which days, as of which moment."""
+"""Training data of a night: which candles, of which days, as of which moment."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_what_the_archive_alone_keeps_is_not_learned_and_said(warehouse: Warehou
 
 
 def test_the_parts_of_a_history_follow_one_another() -> None:
-    """What is compared comes after what thresholds are from, and that after what is learned: whole days of the end."""
+    """The part to compare follows the part for thresholds, and that the part to learn: whole days of the end."""
     split = split_history(Timeframe.M1, END + timedelta(hours=4, minutes=30, seconds=7), Learning())
     end = END + timedelta(hours=4, minutes=30)
     assert split.whole == TimeRange(end - 90 * DAY, end)

@@ -91,7 +91,7 @@ def test_a_person_promotes_and_rolls_back(run: Run) -> None:
 
 @pytest.mark.usefixtures("three")
 def test_a_model_and_its_report_go_into_files(run: Run, tmp_path: Path) -> None:
-    """What is exported is imported; what is damaged is refused with its reason and leaves nothing."""
+    """A model that is exported is imported; a damaged one is refused with its reason and leaves nothing."""
     path, page = tmp_path / "model.zip", tmp_path / "night.html"
     assert f"1m/2 is in {path}" in run("export", "1m/2", str(path)).out
     assert "1m/2 (seasonal_z) is champion" in run("import", str(path)).out

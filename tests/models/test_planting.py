@@ -113,7 +113,7 @@ def test_kinds_and_sizes_are_planted_alike_and_well_apart() -> None:
 
 @pytest.mark.parametrize("kind", Kind)
 def test_each_kind_looks_like_what_it_is_called(kind: Kind) -> None:
-    """What a person would see on a chart of each kind."""
+    """Each kind looks as a person would see it on a chart."""
     candles = walk(BEFORE + 18 * SPACING)
     changed, planted = plant(candles, BTC, after(BEFORE, 18 * SPACING), 5)
     before, now = to_columns(candles), to_columns(changed)

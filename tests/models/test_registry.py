@@ -102,7 +102,7 @@ def test_nights_at_once_have_one_champion(warehouse: Warehouse, settings: Settin
 
 
 def test_a_first_night_that_was_overtaken_by_another(warehouse: Warehouse) -> None:
-    """What was compared when nobody was champion does not take the place of who is by now."""
+    """A model that was compared when nobody was champion does not take the place of the champion of now."""
     crown(warehouse, 1)
     (late,) = decide(warehouse, drafts_of(2), against=None, run="late", max_bytes=LIMIT, environment={})
     assert late.state is State.REJECTED

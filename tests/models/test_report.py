@@ -106,7 +106,7 @@ def test_the_page_stands_by_itself(page: str) -> None:
 
 
 def test_the_verdict_comes_first(page: str) -> None:
-    """Who is champion and why stands before all numbers, and that a baseline wins is said in plain words."""
+    """The champion and the reason stand before all numbers, and that a baseline wins is said in plain words."""
     text = "".join(_read(page))
     order = [text.index(part) for part in ("Champion from now on: ewma_z", "It is <best>", "A baseline wins", "VUS-PR")]
     assert order[:3] == sorted(order[:3])

@@ -1,4 +1,4 @@
-"""What scoring makes of loads, in a real database: once, whatever is rerun, revised, killed or done twice at a time."""
+"""Scoring of loads, in a real database: once, whatever is rerun, revised, killed or done twice at a time."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ def test_ten_thousand_anomalies_in_one_load_are_a_few_incidents(settings: Settin
 def test_a_revision_withdraws_and_brings_back_the_same_incident(
     warehouse: Warehouse, settings: Settings, calm: pa.Table
 ) -> None:
-    """What was found stays on record; nobody is told again of what they know."""
+    """An incident stays on record; nobody is told again of what they know."""
     load(warehouse, HERE, crashed(calm, CRASH))
     score_all(warehouse, settings, HERE)
     number = incidents_of(warehouse, [HERE])[0].id
@@ -295,7 +295,7 @@ def test_people_are_told_again_of_what_got_worse_and_not_of_what_got_better(
 def test_another_coin_under_the_same_name_is_no_crash(
     warehouse: Warehouse, settings: Settings, calm: pa.Table, is_split: bool
 ) -> None:
-    """Where the settings split a series, no candle is judged by those of the coin before."""
+    """No candle is judged by those of the coin before if the settings split a series."""
     columns = {name: values.copy() for name, values in to_columns(calm).items()}
     for name in ("open", "high", "low", "close"):
         columns[name][CRASH:] /= 40

@@ -1,4 +1,4 @@
-"""What scoring makes of loads of two exchanges: which bears witness for the other, and which one's prices have left."""
+"""Scoring of loads of two exchanges: which bears witness for the other, and which one's prices have left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds for every scorer: no foresight, no neighbours, parts that survive; and what each one is about."""
+"""Laws of every scorer: no foresight, no neighbours, parts that survive; and what each one is about."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def test_windows_to_learn_from_hold_clean_candles_only() -> None:
 
 
 def test_an_hour_is_judged_by_itself() -> None:
-    """What is common in a wild hour is strange in a quiet one."""
+    """A move that is common in a wild hour is strange in a quiet one."""
     values = market(14400, 3)
     is_wild = np.arange(14400) // 60 % 24 == 5
     values[is_wild, AT["return"]] *= 10

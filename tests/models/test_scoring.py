@@ -98,7 +98,7 @@ def test_each_candle_that_is_held_has_a_score_and_no_other() -> None:
 
 
 def test_a_series_that_a_model_has_never_seen_is_told_so() -> None:
-    """What would normalise it is not known: no score is made up."""
+    """The norm of the series is not known: no score is made up."""
     with pytest.raises(ModelError, match="never seen this series"):
         score(CANDLES, model("seasonal_z"), ETH, HELD_OUT)
 

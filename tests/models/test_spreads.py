@@ -70,7 +70,7 @@ def test_a_spread_that_stays_becomes_usual() -> None:
 
 
 def test_candles_that_are_missing_and_short_pasts_say_nothing() -> None:
-    """Where there is nothing to compare with, or too little to say what is usual, nothing is found."""
+    """Nothing is found if there is nothing to compare with, or too little to say what is usual."""
     assert not any(found({HERE: apart(prices(), 0.01), THERE: without(prices(1), *range(AT, AT + 5))}).values())
     assert not any(found({HERE: apart(prices(), 0.01, slot=20), THERE: prices(1)}).values())
     assert find_spreads(HERE, to(prices()), {}, SPREAD) == []

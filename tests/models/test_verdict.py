@@ -1,4 +1,4 @@
-"""Who becomes champion, by what was measured."""
+"""Choice of the champion, by what was measured."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_without_a_champion_the_best_is_one() -> None:
 
 
 def test_a_series_that_the_champion_does_not_know_is_reason_enough() -> None:
-    """Who knows it takes over unless it is measurably worse on what both know."""
+    """A model that knows it takes over unless it is measurably worse on what both know."""
     knows = {"lstm": [BTC, ETH], "z": [BTC, ETH], "lstm 1m/1": [BTC]}
     standing = Standing("lstm", "lstm 1m/1", [ETH])
     as_good = reach_verdict(_measured({"lstm": 0.50, "z": 0.501, "lstm 1m/1": 0.50}, knows), standing)

@@ -107,7 +107,7 @@ def test_volume_is_held_against_each_venues_own() -> None:
 
 
 def test_a_price_that_stands_still_here_alone_is_of_the_venue() -> None:
-    """Who moved meanwhile does not see it; who stood still too does; who always stands still cannot tell."""
+    """A venue that moved meanwhile does not see it; one that stood still too does; one that always does cannot tell."""
     here, still = freeze(market(), 8), freeze(market(venue=1), 8)
     dull = market(venue=2)
     for slot in range(1, COUNT):

@@ -1,4 +1,4 @@
-"""What the tests of the replay exchange share: a plain HTTP client that hides nothing."""
+"""Fixtures of the tests of the replay exchange: a plain HTTP client that hides nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from etl.replay import ReplayServer
 
 
 class Answer(NamedTuple):
-    """What came over the wire."""
+    """Answer as it came over the wire."""
 
     status: int
     headers: dict[str, str]

@@ -160,7 +160,7 @@ def test_a_status_fault_has_the_exchanges_words(server: ReplayServer, ask: Any, 
 
 @pytest.mark.parametrize("name", GATEWAYS)
 def test_a_gateway_answers_with_a_web_page(server: ReplayServer, ask: Any, case: Case, name: str) -> None:
-    """What stands before an exchange speaks no JSON."""
+    """A gateway before an exchange speaks no JSON."""
     server.faults.add(name)
     answer = ask(server, case.path, **case.params)
     assert (answer.status, answer.headers["Content-Type"]) == (GATEWAYS[name], "text/html")
@@ -176,7 +176,7 @@ def test_maintenance_is_said_as_each_exchange_does(server: ReplayServer, ask: An
 
 
 def test_a_web_page_comes_with_status_200(server: ReplayServer, ask: Any, case: Case) -> None:
-    """What a proxy in between would answer."""
+    """A proxy in between would answer so."""
     server.faults.add("html")
     answer = ask(server, case.path, **case.params)
     assert (answer.status, answer.headers["Content-Type"]) == (200, "text/html")
@@ -292,7 +292,7 @@ def test_an_answer_takes_its_time(server: ReplayServer, ask: Any, case: Case, na
 
 
 def test_trades_can_be_spoilt_too(server: ReplayServer, ask: Any) -> None:
-    """What makes sense for trades befalls them; what needs a candle passes them by and waits for one."""
+    """A fault that makes sense for trades befalls them; one that needs a candle passes them by and waits for one."""
     params = {"pair": "XBTUSDT", "since": NOW_MS // 1_000 - 600}
     sound = ask(server, "/0/public/Trades", **params).json["result"]
     server.faults.add("changed", route="Trades")

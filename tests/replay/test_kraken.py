@@ -143,7 +143,7 @@ def test_trades_are_paged_by_the_nanosecond(ask: Any, server: ReplayServer) -> N
 
 
 def test_trades_seen_stay_as_they_are(ask: Any) -> None:
-    """What was traded so far in the minute that forms is the beginning of what it will have been."""
+    """The trades so far in the minute that forms are the beginning of all that it will have."""
     now_ms = [NOW_MS]
     with ReplayServer(MARKET, clock=lambda: now_ms[0], limits=False) as running:
         args = (ask, running, "XBTUSD", (FORMING_S - 600) * 10**9, (FORMING_S + 600) * 10**9)

@@ -36,7 +36,7 @@ def _columns(minutes: list[int], values: list[float], **more: list[Any]) -> dict
 
 @pytest.mark.enable_socket
 def test_values_arrive_float_for_float(tmp_path: Path, ask: Any) -> None:
-    """What is read from the wire is the float that was recorded, and what was not recorded is null."""
+    """A value from the wire is the float that was recorded, and what was not recorded is null."""
     _record(tmp_path, _columns(list(range(6)), AWKWARD, trades=[1, None, 3, 4, 5, 6]))
     with ReplayServer(RecordedMarket(tmp_path)) as server:
         rows = ask(server, "klines", symbol="BTCUSDT", interval="1m", startTime=0).json
@@ -88,7 +88,7 @@ def test_symbols_and_timeframes_are_what_lies_there(tmp_path: Path) -> None:
     ],
 )
 def test_a_bad_recording_is_named(tmp_path: Path, name: str, columns: dict[str, Any], message: str) -> None:
-    """What is wrong with a folder or a file is said, and where."""
+    """A fault of a folder or a file is said, and where."""
     _record(tmp_path, columns, name)
     with pytest.raises(ConfigError, match=message):
         RecordedMarket(tmp_path).rows("BTC/USDT", Timeframe.M1, 0, FAR_MS, 1)

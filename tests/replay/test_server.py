@@ -183,7 +183,7 @@ def test_what_was_answered_is_counted(ask: Any) -> None:
 
 
 def test_every_protocol_counts_for_itself(ask: Any) -> None:
-    """Who has spent one exchange's limit may ask the others, and switched off none refuses."""
+    """A client that has spent one exchange's limit may ask the others, and switched off none refuses."""
     with ReplayServer(MARKET, clock=Clock()) as server:
         for _ in range(30):
             ask(server, "/0/public/Time")

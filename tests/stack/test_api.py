@@ -1,4 +1,4 @@
-"""How the stack talks to Airflow when Airflow has other things to do."""
+"""Requests of the stack to Airflow when Airflow has other things to do."""
 
 from __future__ import annotations
 

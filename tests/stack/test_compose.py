@@ -156,7 +156,7 @@ def test_what_is_wrong_is_told(tmp_path: Path, check: Check, was: str, becomes: 
     ],
 )
 def test_a_form_that_is_not_ours_is_refused_by_its_place(tmp_path: Path, key: str, form: str) -> None:
-    """What Compose would take and the checks do not read is never passed over, and what to write is said."""
+    """A form that Compose would take and the checks do not read is never passed over, and what to write is said."""
     path = tmp_path / "docker-compose.yaml"
     path.write_text(f"services: {{web: {{image: 'a:1', {key}: {form}}}}}", encoding="utf-8")
     with pytest.raises(StackError, match=rf"^services\.web\.{key} has a form .* write {key}: "):
@@ -194,7 +194,7 @@ def test_what_a_kill_left_is_no_obstacle_and_no_secret(tmp_path: Path) -> None:
 
 
 def test_a_password_with_any_sign_in_it_makes_an_address() -> None:
-    """What a person gives may hold what an address does not."""
+    """A password that a person gives may hold what an address does not."""
     found = dict.fromkeys(SECRETS, "p@ss/w:rd")
     assert addresses(found, "db:1", "r:2")["airflow/broker_url"] == "redis://:p%40ss%2Fw%3Ard@r:2/0"
 

@@ -82,14 +82,14 @@ def test_law_2_a_worker_that_is_killed_leaves_what_one_clean_run_leaves(running:
 
 
 def test_the_exchange_refused_nothing(running: Composed) -> None:
-    """What two workers asked for, and those who died at it, is counted in one place: all of it was answered."""
+    """The requests of two workers, and of those who died at it, are counted in one place: all were answered."""
     with psycopg.connect(running.warehouse) as connection:
         outcomes = dict(connection.execute("SELECT outcome, sum(requests) FROM requests GROUP BY outcome").fetchall())
     assert outcomes.keys() == {"ok"}, outcomes
 
 
 def test_prometheus_may_scrape_by_the_token_that_it_has(running: Composed) -> None:
-    """What `secrets` gives to Prometheus opens the metrics, and nobody gets in without."""
+    """The token that `secrets` gives to Prometheus opens the metrics, and nobody gets in without."""
     token = (running.containers.volume("secrets-prometheus") / "metrics_token").read_text()
     url = f"{running.api.url}/chandler/metrics"
     answer = httpx.get(url, headers={"Authorization": f"Bearer {token}"})

@@ -83,7 +83,7 @@ exchanges = ["live"]
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What came of the day.
+    """Messages and incidents of the day.
 
     Attributes:
         before: How many messages had arrived when the past was loaded, trained on and scored.

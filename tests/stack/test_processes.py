@@ -115,7 +115,7 @@ def test_a_stranger_with_a_recorded_number_is_left_alone(tmp_path: Path) -> None
 
 
 def test_a_death_is_told_with_its_last_words(tmp_path: Path) -> None:
-    """When a part dies, the message has the end of its log and where that is."""
+    """The message has the end of a dead part's log and where that is."""
     processes = Processes(tmp_path / "record.json", tmp_path)
     processes.start("part", [sys.executable, "-c", "print('port 1 is taken'); raise SystemExit(3)"], os.environ)
     with pytest.raises(StackError, match=r"(?s)part failed with status 3; the end of .*part\.log:.*port 1 is taken"):

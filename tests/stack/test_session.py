@@ -1,4 +1,4 @@
-"""What `make demo` and `make run` say on the terminal, as far as it can be told without them."""
+"""Output of `make demo` and `make run` on the terminal, as far as it can be told without them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_a_terminal_is_told_which_stores_and_feeds(tmp_path: Path, monkeypatch: 
 
 @pytest.mark.parametrize(("command", "other"), [("demo", "run"), ("run", "demo")])
 def test_made_up_and_real_candles_share_no_home(command: str, other: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a terminal was told for the one command does not lead the other into its stores."""
+    """The line that a terminal was told for the one command does not lead the other into its stores."""
     monkeypatch.chdir(REPOSITORY)
     monkeypatch.setenv("CHANDLER_HOME", f".chandler/{other}")
     done = CliRunner().invoke(app, [command])

@@ -1,4 +1,4 @@
-"""What a user does in Airflow's own UI: finds things by the words on them, and clicks."""
+"""Actions of a user in Airflow's own UI: finds things by the words on them, and clicks."""
 
 from __future__ import annotations
 

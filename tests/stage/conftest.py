@@ -36,7 +36,7 @@ def browser(chromium: str, stage: stages.Stage) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def watched() -> Watched:
-    """What all pages have asked for and complained of."""
+    """Return the requests and complaints of all pages."""
     return Watched()
 
 

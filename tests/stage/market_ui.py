@@ -1,4 +1,4 @@
-"""What a user does on the market page, which Airflow shows in a frame."""
+"""Actions of a user on the market page, which Airflow shows in a frame."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ _PRICE_COLUMNS = ("open", "high", "low", "close")
 
 @dataclass(frozen=True, slots=True)
 class Days:
-    """Which days of the last two weeks show what. None of them is fetched again to settle the day that follows it.
+    """Days of the last two weeks, by what they show. None of them is fetched again to settle the day that follows it.
 
     Attributes:
         red: Yesterday: XRP could not be fetched.
@@ -128,7 +128,7 @@ class Stage:
 
     @property
     def url(self) -> str:
-        """Where Airflow's UI is."""
+        """The address of Airflow's UI."""
         return self.stack.api.url
 
 

@@ -140,7 +140,7 @@ def test_a_day_that_nobody_has_loaded_is_backfilled_by_a_dag_that_was_off(admin:
 
 
 def test_a_click_far_back_opens_the_day_under_the_mouse(admin: Page, stage: Stage) -> None:
-    """What the keyboard would begin with stays out of sight: nothing moves between pressing and letting go."""
+    """The cell at which the keyboard would begin stays out of sight: nothing moves between pressing and letting go."""
     market, day = in_frame(admin), stage.days.red - timedelta(days=700)
     open_view(market, "Coverage")
     market.get_by_role("button", name="1 year").click()
@@ -308,7 +308,7 @@ def test_the_page_is_of_use_without_a_mouse(admin: Page, stage: Stage) -> None:
 
 
 def test_the_focus_is_never_lost(admin: Page) -> None:
-    """What is chosen keeps it, a dialog gives it back, and where it was on what is gone the content has it."""
+    """An element that is chosen keeps it, a dialog gives it back, and the content has it if its place is gone."""
     market = in_frame(admin)
     open_view(market, "Coverage")
     stored = market.locator(".legend [data-kind=stored]")

@@ -1,4 +1,4 @@
-"""What a user does in Airflow's UI, done through the API that the UI uses, in a stack that is real."""
+"""Actions of a user in Airflow's UI, done through the API that the UI uses, in a stack that is real."""
 
 from __future__ import annotations
 
@@ -197,7 +197,7 @@ def test_whoever_has_no_password_sees_nothing(stage: Stage) -> None:
 
 
 def test_stopping_leaves_no_process(stage: Stage) -> None:
-    """When the stack has stopped, nothing that it started is left, PostgreSQL included."""
+    """Nothing that the stack started is left once it has stopped, PostgreSQL included."""
     family = set(psutil.Process().children(recursive=True)) - set(stage.strangers)
     assert len(family) > 8
     started = time.monotonic()

@@ -14,7 +14,7 @@ _PATIENCE_MS = 60_000  # for what a click brings; the machine may be busy
 
 @dataclass(slots=True)
 class Watched:
-    """What pages did.
+    """Requests and complaints of pages.
 
     Attributes:
         asked: The addresses that they asked for.

@@ -1,4 +1,4 @@
-"""What is known of the reason why a candle is not there."""
+"""Known reasons why a candle is not there."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def test_a_volatile_hour_is_held_to_its_own_measure() -> None:
 
 
 def test_minutes_without_trades_do_not_make_the_others_strange() -> None:
-    """Where most minutes are empty, the few that trade are not held to the stillness of the rest."""
+    """The few minutes that trade are not held to the stillness of the rest."""
     columns = calm(600)
     is_empty = np.arange(600) % 10 < 6
     columns["volume"][is_empty] = 0.0
@@ -166,7 +166,7 @@ def test_what_lies_too_far_back_judges_nothing() -> None:
 
 
 def test_a_wide_candle_of_a_wide_timeframe_is_no_outlier() -> None:
-    """How far a price must move to be strange grows with the square root of the timeframe."""
+    """The limit of a strange move grows with the square root of the timeframe."""
     columns = plant(calm(600), "wick of 2 %", AT)
     columns["open_time"] = columns["open_time"] * 60
     assert not found(columns, Timeframe.H1).any()
@@ -248,7 +248,7 @@ def quiet_minute(columns: Columns) -> int:
     ],
 )
 def test_crashes_are_flagged(real_data: Path, name: str, moment: str) -> None:
-    """What went down in the history of these markets is a price outlier."""
+    """The crashes in the history of these markets are price outliers."""
     columns = recorded(real_data / f"{name}.parquet")
     place = np.searchsorted(columns["open_time"], to_ms(datetime.fromisoformat(moment).replace(tzinfo=UTC)))
     assert flag_candles(to_table(columns), Timeframe.M1, RULES)[place] & Flag.PRICE_OUTLIER

@@ -157,7 +157,7 @@ def test_the_majority_tells_an_outage_from_halts_where_empty_minutes_are_printed
 
 
 def test_an_outage_of_days_is_one_verdict() -> None:
-    """When nothing is held for longer than rates are counted over, it is still known that all were silent."""
+    """All series are known to be silent even if nothing is held for longer than rates are counted over."""
     presence = market(THICK, THICK, buckets=9)
     presence.held[:, BUCKET + 9 : 7 * BUCKET] = False
     (verdict,) = (v for v in judge(presence, 0, ~presence.held[0], False) if v.kind is AbsenceKind.OUTAGE)
@@ -186,7 +186,7 @@ def test_trades_that_trickle_in_do_not_end_an_outage() -> None:
 
 
 def test_a_quiet_night_of_thin_symbols_is_no_outage() -> None:
-    """When many symbols trade half as often for eight hours of each day, nobody is said to be down."""
+    """No exchange is said to be down if many symbols trade half as often for eight hours of each day."""
     rng = np.random.default_rng(7)
     is_night = np.arange(5 * BUCKET) % BUCKET < 480
     held = rng.random((40, 5 * BUCKET)) >= np.where(is_night, 0.8, 0.6)
@@ -227,7 +227,7 @@ def clustered(share: float, n_series: int, seed: int) -> Presence:
 
 
 def minutes(presence: Presence, of: int) -> Counter[AbsenceKind]:
-    """How many minutes of a series are of each kind, from its first candle on."""
+    """Return how many minutes of a series are of each kind, from its first candle on."""
     by_slot = judged(presence, of, False)[np.flatnonzero(presence.held[of])[0] :]
     return Counter(kind for kind in by_slot if kind is not None)
 

@@ -131,7 +131,7 @@ PLAIN = json.dumps([kline(ORIGIN_MS), kline(ORIGIN_MS + 60_000)], separators=(",
     ],
 )
 def test_traps(changes: tuple[str, str]) -> None:
-    """What one reader might take for a number and the other not: alone, amid plain rows, beside a plain page."""
+    """Texts that one reader might take for a number and the other not: alone, amid plain rows, beside a plain page."""
     row = json.dumps(kline(ORIGIN_MS + 120_000), separators=(",", ":"))
     assert changes[0] in row
     row = row.replace(*changes, 1)
@@ -181,7 +181,7 @@ def test_traps_of_files(changes: dict[int, Any]) -> None:
     ],
 )
 def test_plain_pages_are_read_at_once(texts: list[str], layout: Layout) -> None:
-    """What exchanges send day by day is never looked at row by row."""
+    """Pages that exchanges send day by day are never looked at row by row."""
     for columns in read_texts(texts, layout):
         assert columns is not None
         assert columns["open_time"][0] == ORIGIN_MS

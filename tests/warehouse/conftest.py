@@ -1,4 +1,4 @@
-"""What tests of the budget stand on."""
+"""Fixtures of tests of the budget."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ class ClockExchange:
 
 
 def test_four_processes_spend_no_more_than_is_permitted(warehouse: Warehouse, warehouse_url: str) -> None:
-    """What four processes spend never exceeds what is permitted, and meets no 429; each gets what it asks for."""
+    """The spending of four processes never exceeds what is permitted, and meets no 429; each gets what it asks for."""
     terms = {"weight_limit": 200, "interval_s": 2.0, "share": 0.9}
     with closing(ClockExchange(200, 2.0, weight=2)) as exchange:
         arguments = {"warehouse_url": warehouse_url, "exchange_url": exchange.url, "terms": terms}
@@ -132,7 +132,7 @@ def test_one_process_uses_it_up_and_no_more() -> None:
 def test_what_others_spend_at_our_address_is_entered_once(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the exchange has counted and we do not know of takes room from all of us, however often it is told.
+    """A count of the exchange that we do not know of takes room from all of us, however often it is told.
 
     The machine's clock may be wrong: the database's counts.
     """

@@ -55,7 +55,7 @@ def test_a_pause_stops_everyone_who_shares_the_bucket() -> None:
 
 
 def test_a_pause_outlives_who_asked_for_it(warehouse: Warehouse) -> None:
-    """Who comes later stays away as long as the pause lasts, and no longer than for ever."""
+    """A later client stays away as long as the pause lasts, and no longer than for ever."""
 
     def budget() -> SharedBudget:
         return SharedBudget(warehouse, "binance", weight_limit=6000, interval_s=60.0, share=1.0)

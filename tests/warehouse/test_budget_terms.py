@@ -1,4 +1,4 @@
-"""What may be spent, and what an exchange says it has counted: pure, without a bucket."""
+"""Permitted spending, and what an exchange says it has counted: pure, without a bucket."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_terms_leave_at_least_98_percent(limit: int, interval_s: float, share: f
 
 
 def test_a_late_count_is_not_taken_for_the_new_minutes() -> None:
-    """When the exchange's minute turns after ours, or an answer comes late, its old count frightens nobody."""
+    """An old count frightens nobody if the exchange's minute turns after ours, or an answer comes late."""
     tally = Tally(60.0)
     tally.note(5900, 119.0)
     tally.note(5950, 120.5)

@@ -1,4 +1,4 @@
-"""Where a series begins and ends, as loads find out."""
+"""Beginning and end of a series, as loads find them out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ END_MS = FIRST_MS + 60 * 60_000
 
 
 def test_an_end_is_kept_until_the_series_goes_on(stores: Stores) -> None:
-    """What a load finds out stays; a load of the past says nothing of the end, one of a candle after it revokes it."""
+    """An end that a load finds out stays; a load of the past says nothing of it, a later candle revokes it."""
     span = TimeRange(START, from_ms(END_MS))
     with begin_load(stores.warehouse, BTC, span, "test", Lookback(BTC.timeframe, 0, 0)) as load:
         series_id = load.series_id

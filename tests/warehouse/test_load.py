@@ -56,7 +56,7 @@ shared = HealthCheck.function_scoped_fixture
 @given(candles=candle_tables())
 @examples(suppress_health_check=[shared], max_examples=50)
 def test_copy_carries_candles_bit_for_bit(candles: pa.Table, stores: Stores) -> None:
-    """What goes in by binary COPY comes out equal, whatever is null in it; other series are left out."""
+    """A table that goes in by binary COPY comes out equal, whatever is null in it; other series are left out."""
     with pytest.raises(ZeroDivisionError), stores.warehouse.begin() as connection:
         with cursor_of(connection) as cursor:
             copy_in(cursor, "candles", 2, candles)
@@ -120,7 +120,7 @@ def _load(stores: Stores, span: TimeRange, price: float, run: str) -> None:
 
 
 def test_a_changed_candle_leaves_a_revision(stores: Stores) -> None:
-    """What an exchange changes twice leaves both earlier values; unchanged candles leave none and are not rewritten."""
+    """A candle that changes twice leaves both earlier values; unchanged ones leave none and stay as written."""
     span = _range(0, 10)
     _load(stores, span, 100.0, "first")
     written = _row_versions(stores)
@@ -300,7 +300,7 @@ def _open_and_close(settings: Settings) -> None:
 
 
 def test_a_symbol_in_another_case_is_no_second_series(stores: Stores) -> None:
-    """Where file names have no case the files of both would be one; the spelling that is held goes on."""
+    """The files of both would be one if file names have no case; the spelling that is held goes on."""
     with stores.warehouse.begin() as connection:
         held = ensure_series(connection, Series.parse("binance:kPEPE/USDT:1m"))
         ensure_series(connection, Series.parse("kraken:KPEPE/USDT:1m"))

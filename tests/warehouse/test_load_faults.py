@@ -90,7 +90,7 @@ def test_a_server_that_is_killed_in_the_middle_of_a_load(
 
 @pytest.mark.parametrize("cut", Cut)
 def test_a_connection_lost_at_the_commit_is_found_out(cut: Cut, settings: Settings) -> None:
-    """Whether a commit reached the server is asked, not guessed: what is there is reported, what is not is an error."""
+    """The server is asked about a commit: what is there is reported, what is not is an error."""
     span = TimeRange(START, START + timedelta(hours=3))
     with (
         line_to(str(settings.warehouse_url)) as (url, line),

@@ -65,7 +65,7 @@ def test_a_killed_embedded_server_is_started_again(folder: Path) -> None:
 
 
 def test_a_full_disk_is_named_where_the_server_does_not_start(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What keeps it from starting is said, and what to do; without room, that there is none."""
+    """The cause that keeps it from starting is said, and what to do; without room, that there is none."""
     broken = folder / "broken"
     broken.mkdir()
     (broken / "PG_VERSION").write_text("18\n")

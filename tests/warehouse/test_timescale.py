@@ -102,7 +102,7 @@ def test_a_coarser_timeframe_never_has_narrower_chunks(one: Timeframe, other: Ti
     ],
 )
 def test_what_is_in_the_way_is_said(features: Features, says: str | None) -> None:
-    """Where TimescaleDB cannot be made use of, the reason says what would have to be done."""
+    """The reason says what would have to be done if TimescaleDB cannot be made use of."""
     assert (features.obstacle is None) if says is None else says in str(features.obstacle)
 
 

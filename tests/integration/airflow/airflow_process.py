@@ -22,7 +22,7 @@ REPOSITORY = Path(__file__).parents[3]
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What came of a DAG's run.
+    """Result of a DAG's run.
 
     Attributes:
         tasks: By task and map index.

@@ -1,4 +1,4 @@
-"""What fails in a real Airflow is told to people by a real channel; what is history is told to nobody."""
+"""Failures in a real Airflow are told to people by a real channel; those of history are told to nobody."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_a_failed_partition_is_told_of_unless_it_is_history(outcome: Outcome) ->
 
 
 def test_others_errors_are_told_by_their_class(outcome: Outcome) -> None:
-    """What a library says may hold a password: its text stays in the task's log."""
+    """The text of a library may hold a password: it stays in the task's log."""
     assert outcome.foreign["title"] == "score_anomalies: score has failed"
     assert outcome.foreign["detail"].startswith("RuntimeError. ")
     assert SECRET not in str(outcome.foreign)
@@ -164,7 +164,7 @@ def test_a_channel_that_is_down_makes_nothing_red(outcome: Outcome) -> None:
 
 
 def test_nobody_learns_where_a_channel_leads(outcome: Outcome) -> None:
-    """Whether its address is a Connection's or the environment's: no log, rendered task, XCom or table of Airflow's."""
+    """No log, rendered task, XCom or table of Airflow's has the address, be it a Connection's or the environment's."""
     assert SECRET not in "".join(run.log for run in [*outcome.runs, *outcome.deliveries])
     metadata = (outcome.settings.home.parent / "airflow.db").read_bytes()
     assert b"deliver_alerts" in metadata

@@ -56,7 +56,7 @@ REFUSALS = 7
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the runs came to, pages by who asks for what, the stores they filled, and Airflow's own folder."""
+    """Results of the runs, pages by who asks for them, the stores they filled, and Airflow's own folder."""
 
     sound: list[Run]
     typo: Run
@@ -175,7 +175,7 @@ def test_airflow_leaves_what_the_library_leaves(outcome: Outcome, databases: lis
 
 
 def test_an_unknown_symbol_fails_at_once_and_alone(outcome: Outcome) -> None:
-    """What no retry can help is tried once, and the neighbours are loaded."""
+    """A failure that no retry can help is tried once, and the neighbours are loaded."""
     tasks = outcome.typo.tasks
     assert outcome.typo.state == "failed"
     assert (tasks["partition.fetch", 1]["state"], tasks["partition.fetch", 1]["tries"]) == ("failed", 1)
@@ -187,7 +187,7 @@ def test_an_unknown_symbol_fails_at_once_and_alone(outcome: Outcome) -> None:
 
 
 def test_a_failed_run_is_accounted_for_and_stays_failed(outcome: Outcome) -> None:
-    """What was loaded beside a series that failed is judged and told of, and the run is red nevertheless."""
+    """The series loaded beside one that failed are judged and told of, and the run is red nevertheless."""
     assert outcome.typo.states() == {"list_series": "success", "account": "success", "warn": "success"}
     assert outcome.typo.state == "failed"
     with open_stores(outcome.settings) as stores, stores.warehouse.begin() as connection:
@@ -195,7 +195,7 @@ def test_a_failed_run_is_accounted_for_and_stays_failed(outcome: Outcome) -> Non
 
 
 def test_an_exchange_in_trouble_is_tried_again(outcome: Outcome) -> None:
-    """What a retry may help is retried by Airflow, with the exchange's address from a Connection."""
+    """A failure that a retry may help is retried by Airflow, with the exchange's address from a Connection."""
     fetch = outcome.flaky.tasks["partition.fetch", 0]
     assert outcome.flaky.state == "success"
     assert fetch["tries"] == 2

@@ -20,7 +20,7 @@ Page = tuple[int, str]
 
 @dataclass(frozen=True, slots=True)
 class Pages:
-    """What was asked for: each status and body."""
+    """Answers to requests for pages: each status and body."""
 
     shown: Page
     bare: Page

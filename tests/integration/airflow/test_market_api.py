@@ -142,7 +142,7 @@ def test_who_is_not_logged_in_sees_nothing(served: Served, path: str) -> None:
 
 
 def test_every_address_asks_who_it_is(served: Served) -> None:
-    """What somebody adds one day, and forgets to guard, fails here: each route that is mounted answers 401."""
+    """A route that somebody adds one day, and forgets to guard, fails here: each that is mounted answers 401."""
     routes = served.airflow.routes()
     assert len(routes) > len(READ)
     for method, path in routes:
@@ -219,7 +219,7 @@ def test_what_cannot_be_meant_is_told_in_words(served: Served, page: str, status
 
 
 def test_a_browser_is_told_on_a_page_with_a_way_on(served: Served) -> None:
-    """Who is not logged in any more finds the login, which leads back; others the market page."""
+    """A visitor who is not logged in any more finds the login, which leads back; others the market page."""
     html = {"Accept": "text/html,application/xhtml+xml"}
     asked = f"/chandler/incident?{urlencode({'id': served.crash})}"
     gone = served.airflow.send(asked, None, headers=html)
@@ -360,7 +360,7 @@ def test_a_broken_feeds_file_is_told_as_such_and_hides_nothing(served: Served) -
 
 
 def test_a_refused_question_is_answered_in_our_words(served: Served) -> None:
-    """Where, what, and what to ask for instead; nothing of how the server checks it."""
+    """The answer says where, what, and what to ask for instead; nothing of how the server checks it."""
     for name, text, said in (
         ("start", "garbage", "start: 'garbage' is no moment; write 2024-01-31 or 2024-01-31T12:00"),
         ("most", "1e9", "most: '1e9' is no whole number"),

@@ -93,7 +93,7 @@ def outcome(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 def test_an_hour_in_which_nothing_is_due_is_green_and_says_so(outcome: Outcome) -> None:
-    """What was asked for a moment ago is left alone; what a person has loaded is told of all the same."""
+    """A range that was asked for a moment ago is left alone; what a person has loaded is told of all the same."""
     assert outcome.idle.state == "success"
     assert "nothing to do: nothing of gappy is absent and due by 2024-03-03 10:20" in outcome.idle.log
     assert outcome.idle.events == [

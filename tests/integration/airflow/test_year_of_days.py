@@ -109,7 +109,7 @@ def test_gaps_are_told_apart(outcome: Outcome, timeframe: Timeframe) -> None:
 
 @both
 def test_the_repair_fills_what_the_exchange_has_added(outcome: Outcome, timeframe: Timeframe) -> None:
-    """What has appeared is told of by an event; the other gaps stay as they are; the audit is sound."""
+    """Candles that have appeared are told of by an event; the other gaps stay as they are; the audit is sound."""
     series = Series("coarse", "BTC/USDT", timeframe)
     told = {(event["series"], event["start"]) for event in outcome.repair.events}
     assert (str(series), FILLED.start.isoformat()) in told
