@@ -56,6 +56,7 @@ def file_lines(file: CandleFile) -> Iterator[str]:
         yield f"dates are {file.times.order}"
     if file.times.naive:
         yield f"times without a zone are {'UTC' if file.times.zone is None else file.times.zone.key}"
+    yield from file.remarks
 
 
 def silent_line(rows: FileRows) -> str | None:
@@ -95,6 +96,7 @@ def file_json(file: CandleFile) -> dict[str, Any]:
         "remarks": len(file.header.remarks),
         "blank": file.blank,
         "rows": file.rows,
+        "remarks_on_names": list(file.remarks),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import struct
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -356,3 +357,45 @@ def test_json_lines_that_are_no_rows_are_kept(tmp_path: Path) -> None:
     assert len(rows) == len(CANDLES) + 3
     assert len(reasons) == 3
     assert reasons[-1] == "7 values where the file's columns are 6"
+
+
+@pytest.mark.parametrize(
+    ("column", "name", "says"),
+    [
+        *(
+            ("symbol", name, "same")
+            for name in ("BTCUSD", "btcusd", "BTC/USD", "btc-usd", "BTC_USD", "XBTUSD", "XBT/USD")
+        ),
+        *(("ticker", name, "same") for name in ("tBTCUSD", "XXBTZUSD", "KRAKEN:BTCUSD", "BTC.V", "BTC", "btc", "XBT")),
+        *(
+            ("pair", name, "other")
+            for name in ("ETHUSD", "eth/usd", "BTC-USDT", "BTCUSD:USD", "ETH", "USD", "BTC/EUR", "ETH.V")
+        ),
+        *(("coin", name, "remark") for name in ("Bitcoin", "bitcoin", "Ethereum", "17")),
+        *(("market", name, "remark") for name in ("spot", "SPOT", "crypto")),
+        *(("exchange", name, "same") for name in ("Kraken", "KRAKEN", "kraken")),
+        *(("venue", name, "other") for name in ("Binance", "coinbase pro", "GATE.IO")),
+        *(("exchange", name, "remark") for name in ("Bitso", "A")),
+        *(("base", name, says) for name, says in (("BTC", "same"), ("XBT", "same"), ("ETH", "other"), ("1.5", "same"))),
+        *(("quote currency", name, says) for name, says in (("usd", "same"), ("USDT", "other"), ("dollars", "remark"))),
+        *(("interval", name, says) for name, says in (("1h", "same"), ("60min", "same"), ("4h", "other"))),
+        ("symbol", "NaN", "same"),
+    ],
+)
+def test_a_file_is_of_whom_its_rows_say(column: str, name: str, says: str, tmp_path: Path) -> None:
+    """However it is written, another coin, quote, exchange or timeframe is refused; what cannot be told is shown."""
+    content = text(f"{column},{HEADER}", [f"{name},{row}" for row in lines(epoch_s)])
+    if says == "other":
+        with pytest.raises(ConfigError, match=re.escape(repr(name))) as error:
+            looked(tmp_path, "whose.csv", content)
+        assert "1h" in error.value.message
+        return
+    file = looked(tmp_path, "whose.csv", content)
+    assert candles(read(file)[0]) == CANDLES
+    assert [name in remark and column in remark for remark in file.remarks] == [True] * (says == "remark")
+
+
+def test_the_ticker_in_a_header_is_of_the_series(tmp_path: Path) -> None:
+    """Yahoo names it there alone."""
+    with pytest.raises(ConfigError, match=r"of 'BTC-USD' \(column 'Ticker'\), and not of kraken:ETH/USD:1h; name the"):
+        looked(tmp_path, "yahoo.csv", READ["yahoo.csv"], Series.parse("kraken:ETH/USD:1h"))

@@ -46,6 +46,7 @@ class CandleFile:
         stretches: What it says something of: ascending, disjoint. Where it is silent for a week, and
             for _SILENCE_SLOTS candles, it says nothing.
         times: Reads its open times, in the order of its rows.
+        remarks: What its rows say of themselves that could not be compared with the series.
     """
 
     path: Path
@@ -60,6 +61,7 @@ class CandleFile:
     rows: int
     stretches: tuple[TimeRange, ...]
     times: TimeReader
+    remarks: tuple[str, ...]
     _days: Mapping[int, Day]
 
     def text_bytes(self, time_range: TimeRange) -> int:
@@ -110,7 +112,7 @@ def look_through(path: Path, series: Series, zone: ZoneInfo | None = None) -> Ca
     """Read a file once, to find out what it holds.
 
     Args:
-        series: Whose candles they are; the file has no say in that.
+        series: Whose candles they are; a file that says that they are another's is refused.
         zone: Of times that say none. Without one they are UTC, unless the file shows that they are not.
 
     Raises:
@@ -129,7 +131,7 @@ def look_through(path: Path, series: Series, zone: ZoneInfo | None = None) -> Ca
         sample = list(islice(lines, _SAMPLE_LINES))
         columns, header = find_columns(sample, series)
         times = _time_reader(path, series, sample, columns, TimeReader(modified_ms, zone))
-        survey = Survey(columns, series.timeframe, times)
+        survey = Survey(columns, series, times)
         for number, line in enumerate(chain(sample, lines)):
             if number not in header.skipped:
                 survey.take(line, None if not line.strip() else _opened(columns, times, line))
@@ -150,6 +152,7 @@ def look_through(path: Path, series: Series, zone: ZoneInfo | None = None) -> Ca
         rows=survey.rows,
         stretches=stretches,
         times=replace(times, doubled=times.counted, counted=Counter()),
+        remarks=tuple(survey.remarks),
         _days=survey.days,
     )
 

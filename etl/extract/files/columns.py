@@ -10,6 +10,7 @@ from datetime import datetime
 from etl.errors import ConfigError
 from etl.extract.files.cells import NOT_GIVEN, SEPARATORS, to_cells
 from etl.extract.files.decimals import find_decimal_mark, is_number, to_plain
+from etl.extract.files.identity import check_is_of, check_same
 from etl.extract.files.moments import CLOCK, Undecided, to_moment
 from etl.extract.files.names import (
     PRICES,
@@ -18,7 +19,6 @@ from etl.extract.files.names import (
     currencies,
     find_date_and_clock,
     find_places,
-    normalised,
 )
 from etl.extract.files.times import FIRST_MS
 from etl.series import Series
@@ -144,7 +144,10 @@ def _named(header: Sequence[str], series: Series) -> FileColumns | None:
             return None
         cells[0] = first.strip()
         for line in header[1:-1]:
-            check_same("symbols", {cell.strip() for cell in to_cells(line, separator)[1:] if cell.strip()})
+            named, *symbols = (cell.strip() for cell in to_cells(line, separator))
+            check_same("symbols", filter(None, symbols))
+            for symbol in filter(None, symbols):
+                check_is_of("symbols", symbol, named, series)
     places, same = find_places(cells, series)
     if not all(name in places for name in REQUIRED):
         return None
@@ -229,21 +232,6 @@ def _numbers(rows: Iterable[str], columns: FileColumns) -> Iterator[str]:
         cells = columns.cells(row)
         if len(cells) == columns.width and _has_moment(columns, row):
             yield from (cells[columns.places[name]] for name in PRICES)
-
-
-def check_same(kind: str, values: Iterable[str]) -> None:
-    """Check that rows which say whose they are say the same.
-
-    Args:
-        kind: What they say: symbols, timeframes or exchanges.
-
-    Raises:
-        ConfigError: They do not.
-    """
-    spelt = {normalised(value).replace("_", ""): value for value in sorted(values, reverse=True)}
-    if len(spelt) > 1:
-        shown = " and ".join(repr(value[:40]) for value in sorted(spelt.values())[:2])
-        raise ConfigError(f"it holds rows of {len(spelt)} {kind}: {shown}; cut it into a file for each")
 
 
 def _unknown(lines: Sequence[str], series: Series) -> str:

@@ -13,6 +13,7 @@ from typing import IO, BinaryIO, cast
 
 from etl.errors import ConfigError
 from etl.extract.files.limits import MAX_TEXT_BYTES, BoundedReader
+from etl.extract.files.names import ALIASES
 from etl.series import Series
 
 _SHOWN = 5
@@ -76,4 +77,5 @@ def _member(archive: zipfile.ZipFile, series: Series) -> zipfile.ZipInfo:
 def _kraken_names(series: Series) -> set[str]:
     pair = re.sub(r"[^a-z0-9]", "", series.symbol.partition(":")[0].lower())
     minutes = series.timeframe.ms // 60_000
-    return {f"{name}_{minutes}.csv" for name in (pair, pair.replace("btc", "xbt"), pair.replace("doge", "xdg"))}
+    others = (pair.replace(ours.lower(), theirs.lower()) for theirs, ours in ALIASES.items())
+    return {f"{name}_{minutes}.csv" for name in (pair, *others)}

@@ -33,12 +33,19 @@ DATES, CLOCKS = ("date", "day", "dt"), ("time", "clock", "time_of_day", "hour")
 SYMBOLS: tuple[str, ...] = ("symbol", "ticker", "tic", "pair", "instrument", "market", "coin", "asset")
 TIMEFRAMES: tuple[str, ...] = ("interval", "timeframe", "per", "period", "resolution", "granularity")
 EXCHANGES: tuple[str, ...] = ("exchange", "venue", "exch")
+BASES: tuple[str, ...] = ("base", "base_asset", "base_currency")
+QUOTES: tuple[str, ...] = ("quote", "quote_asset", "quote_currency")
 SAME_IN_ALL_ROWS: Mapping[str, tuple[str, ...]] = {
     "symbols": SYMBOLS,
     "timeframes": TIMEFRAMES,
     "exchanges": EXCHANGES,
+    "bases": BASES,
+    "quotes": QUOTES,
 }
 """Columns that say whose candles a row holds: all rows of a file are of one series."""
+
+ALIASES: Mapping[str, str] = {"XBT": "BTC", "XDG": "DOGE"}
+"""Currencies that Kraken's files call otherwise. Source: https://support.kraken.com/articles/360001206766"""
 
 WITHOUT_HEADER: tuple[tuple[str, str], ...] = (
     # Source: https://docs.ccxt.com/#/README?id=ohlcv-structure

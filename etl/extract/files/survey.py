@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass, field
 
 from etl.errors import ConfigError
-from etl.extract.files.columns import FileColumns, check_same
+from etl.extract.files.cells import NOT_GIVEN
+from etl.extract.files.columns import FileColumns
+from etl.extract.files.decimals import is_number
+from etl.extract.files.identity import check_is_of, check_same
 from etl.extract.files.times import ClockChanges, TimeReader, unreadable
+from etl.series import Series
 from etl.timeframe import Timeframe, from_ms
 
 _DAY_MS = 86_400_000
 _LEAST_CHANCE = math.log(1e-6)
 """Less likely than so, open times do not happen to lie on a coarser grid."""
 _MAX_NAMES = 20
-_TIMEFRAME = re.compile(r"(\d+)\s*([mhdMHD])[a-zA-Z]*")
+_CURRENCIES = frozenset({"bases", "quotes"})
 
 
 @dataclass(slots=True)
@@ -36,16 +39,18 @@ class Survey:
         rows: All others.
         dated: Rows that state an open time that can be.
         off_grid: Of these, how many do not open on the timeframe's grid.
+        remarks: What the rows say of themselves that tells nothing of the series; complete once it was checked.
     """
 
     columns: FileColumns
-    timeframe: Timeframe
+    series: Series
     times: TimeReader
     blank: int = 0
     rows: int = 0
     dated: int = 0
     off_grid: int = 0
     days: dict[int, Day] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
     _step_ms: int = 0
     _distinct: int = 0
     _last_ms: int | None = None
@@ -58,7 +63,7 @@ class Survey:
 
     def __post_init__(self) -> None:
         if self.times.zone is None:
-            self._changes = ClockChanges(self.timeframe.ms, self.times.is_descending)
+            self._changes = ClockChanges(self.series.timeframe.ms, self.times.is_descending)
 
     def take(self, line: str, opened: int | str | None) -> None:
         """Take the next line, and when it opens; or why that is not known; None if it is blank."""
@@ -84,10 +89,10 @@ class Survey:
         self._step_ms = math.gcd(self._step_ms, at_ms)
         if self._changes is not None:
             self._changes.see(at_ms)
-        if at_ms % self.timeframe.ms:
+        if at_ms % self.series.timeframe.ms:
             self.off_grid += 1
             self._off_grid_ms = at_ms
-            at_ms -= at_ms % self.timeframe.ms  # its slot, which the file says something of
+            at_ms -= at_ms % self.series.timeframe.ms  # its slot, which the file says something of
         self._day = day = self.days.setdefault(at_ms // _DAY_MS, Day(at_ms, at_ms))
         day.first_ms, day.last_ms = min(day.first_ms, at_ms), max(day.last_ms, at_ms)
 
@@ -97,7 +102,9 @@ class Survey:
             return
         for kind, place in (self.columns.same or {}).items():
             names = self._same.setdefault(kind, set())
-            if len(names) < _MAX_NAMES and (name := cells[place].strip()):
+            name = cells[place].strip()
+            is_value = kind in _CURRENCIES and is_number(name, ".")  # a price or a volume
+            if len(names) < _MAX_NAMES and name.lower() not in NOT_GIVEN and not is_value:
                 names.add(name)
 
     def check(self) -> None:
@@ -110,13 +117,10 @@ class Survey:
             raise ConfigError("it holds no row below its header")
         if 2 * self.dated <= self.rows:
             raise unreadable(self.rows, self.dated, self._first_reason)
-        for kind, names in self._same.items():
-            check_same(kind, names)
-            if kind == "timeframes" and names:
-                self._check_timeframe(next(iter(names)))
+        self._check_names()
         if 2 * self.off_grid > self.dated:
             raise ConfigError(
-                f"{self.off_grid} of {self.dated} rows do not open on the {self.timeframe} grid, for example at "
+                f"{self.off_grid} of {self.dated} rows do not open on the {self.series.timeframe} grid, for example at "
                 f"{from_ms(self._off_grid_ms):%Y-%m-%d %H:%M:%S}; give the timeframe that they have"
             )
         self._check_coarser()
@@ -126,25 +130,25 @@ class Survey:
                 f"({', '.join(zones)}); name the zone of its times, for example --zone {zones[0]}, or --zone UTC"
             )
 
+    def _check_names(self) -> None:
+        for kind, names in self._same.items():
+            check_same(kind, names)
+            column = self.columns.names[(self.columns.same or {})[kind]]
+            for name in sorted(names)[:1]:
+                if (remark := check_is_of(kind, name, column, self.series)) is not None:
+                    self.remarks.append(remark)
+
     def _check_coarser(self) -> None:
         """Refuse open times that all lie on a coarser grid, where so many do not do so by chance."""
         coarser = [
             other
             for other in Timeframe
-            if other.ms > self.timeframe.ms
+            if other.ms > self.series.timeframe.ms
             and self._step_ms % other.ms == 0
-            and self._distinct * math.log(self.timeframe.ms / other.ms) < _LEAST_CHANCE
+            and self._distinct * math.log(self.series.timeframe.ms / other.ms) < _LEAST_CHANCE
         ]
         if coarser:
             raise ConfigError(
-                f"all {self.dated:,} rows open on the {coarser[-1]} grid: they are no candles of {self.timeframe}; "
-                f"give their timeframe, for example {coarser[-1]}"
-            )
-
-    def _check_timeframe(self, name: str) -> None:
-        match = _TIMEFRAME.fullmatch(name)
-        said = match and f"{match[1]}{match[2].lower()}"
-        if said in list(Timeframe) and said != self.timeframe and not (match and match[2] == "M"):
-            raise ConfigError(
-                f"its rows say that they are candles of {name!r}, not of {self.timeframe}; give their timeframe"
+                f"all {self.dated:,} rows open on the {coarser[-1]} grid: they are no candles of "
+                f"{self.series.timeframe}; give their timeframe, for example {coarser[-1]}"
             )
