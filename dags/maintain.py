@@ -6,7 +6,8 @@
 
 **Outputs** `convert`: rows that could not be written as Parquet are. `fold_raw`, `prune_raw`: raw pages that a killed
 run has left are folded, those older than `raw` go. `make_days`: days that an earlier version has counted get their
-candle. `retire`: candles older than `warehouse` leave the warehouse, once the archive is proved to hold them.
+candle. `flag_again`: candles that earlier rules or parameters have flagged are flagged by today's. `retire`: candles
+older than `warehouse` leave the warehouse, once the archive is proved to hold them.
 `tend_warehouse`: TimescaleDB compresses after `uncompressed`, empty chunks go.
 `check_sample`: a thirtieth of the archive's files is read to the last byte, another one each night.
 `refresh_aggregates`: coarser candles follow the finer ones. `vacuum`: tables of which much has changed. `summary` says

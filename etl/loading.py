@@ -112,6 +112,7 @@ def put(
             refused=incoming.refused,
             asking=asking,
             archive_files=files,
+            flagging=settings.flagging_of(series),
             first_ms=incoming.bounds.first_ms,
             end_ms=incoming.bounds.end_ms,
             stated_ms=incoming.stated_ms,

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from psycopg import sql
 from sqlalchemy import text
 
+from etl.audit import audit, is_sound, mend
 from etl.errors import ChandlerError, StoreError
 from etl.extract import at_rest, prune
 from etl.fallbacks import convert_fallbacks
@@ -32,6 +33,7 @@ from etl.warehouse import (
     lock_series,
     make_day_candles,
     read_candles_at_once,
+    read_flagged_by,
     refresh_aggregates,
     try_lock_partition,
     unlock_partition,
@@ -113,6 +115,26 @@ def prune_raw(stores: Stores, moment: datetime) -> Done:
     days, size_mb = keep / timedelta(days=1), pruned.size_bytes / 1e6
     what = f"{counted(pruned.files, 'file')} of raw pages removed, {size_mb:,.1f} MB, older than {days:g} days"
     return Done(what)
+
+
+def flag_again(stores: Stores, moment: datetime) -> Done:
+    """Flag the candles again that earlier rules have flagged, or the same with other parameters, where all is sound."""
+    with stores.warehouse.begin() as connection:
+        known = known_series(connection)
+        earlier = [
+            series
+            for series, series_id in known.items()
+            if read_flagged_by(connection, series_id) != stores.settings.flagging_of(series)
+        ]
+    flagged, problems = 0, []
+    for series in earlier:
+        (found,) = audit(stores, [series])
+        if not is_sound([found]):
+            problems.append(f"{series} cannot be flagged again before it is mended: chandler audit {series} --fix")
+            continue
+        mend(stores, [found])
+        flagged += found.flagged_otherwise
+    return Done(f"{counted(flagged, 'candle')} of {len(earlier)} series flagged again", problems)
 
 
 def retire(stores: Stores, moment: datetime) -> Done:
@@ -197,6 +219,7 @@ STEPS: Mapping[str, Step] = {
     "fold_raw": fold_raw,
     "prune_raw": prune_raw,
     "make_days": make_days,
+    "flag_again": flag_again,
     "retire": retire,
     "tend_warehouse": tend_warehouse,
     "check_sample": check_sample,

@@ -182,6 +182,7 @@ def _load(stores: Stores, plan: SeriesPlan, file: ArchiveFile, span: TimeRange, 
             refused=(),
             asking=asking,
             archive_files=[str(PurePosixPath(file.path).with_suffix(".parquet"))],
+            flagging="",
             is_announced=True,
             is_history=True,
         )

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from hashlib import sha256
 from typing import Self
 
+import orjson
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from etl.schema import RULE_FLAGS, Flag
 from etl.spelling import nearest
+
+FLAGS_VERSION = 2
+"""Of what the flagging rules find: raised with each change after which they find something else in equal candles."""
 
 FLAG_NAMES = tuple(str(flag.name).lower() for flag in Flag if flag & RULE_FLAGS)
 """The rules that flag a candle, each by the name of its bit."""
@@ -62,3 +68,12 @@ class Rules(BaseModel):
             if getattr(self, name) > self.lookback:
                 raise ValueError(f"{name} = {getattr(self, name)} does not fit into lookback = {self.lookback}")
         return self
+
+    def flagging(self, splits_ms: Sequence[int]) -> str:
+        """Return a name for all that flags follow from besides candles: the same name, the same flags.
+
+        Args:
+            splits_ms: See `Settings.splits_of`.
+        """
+        parameters = {**self.model_dump(), "off": sorted(self.off), "splits_ms": list(splits_ms)}
+        return f"{FLAGS_VERSION}-{sha256(orjson.dumps(parameters, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]}"

@@ -226,6 +226,10 @@ class Settings(BaseSettings):
         own = self.series.get(f"{series.exchange}:{series.symbol}", SeriesSettings())
         return tuple(sorted({to_ms(series.timeframe.floor(moment)) for moment in own.split}))
 
+    def flagging_of(self, series: Series) -> str:
+        """Return a name for the rules and parameters that flag the candles of `series`; see `Rules.flagging`."""
+        return self.rules_of(series.exchange).flagging(self.splits_of(series))
+
     def check_series(self, series: Series) -> None:
         """Check that the exchange can be spoken to and serves the timeframe, and that such a symbol can be loaded.
 

@@ -11,8 +11,11 @@ import pytest
 from etl.audit import SeriesAudit, audit, is_sound, mend
 from etl.ingest import clean_pages, load
 from etl.judging import judge_loads
+from etl.maintenance import flag_again
+from etl.quality import report_quality
 from etl.schema import Flag, from_columns, to_columns
 from etl.series import TimeRange
+from etl.settings import load_settings
 from etl.stores import Partition, Stores
 from etl.timeframe import to_ms
 from tests.breakages import BREAKAGES
@@ -280,6 +283,32 @@ def test_a_hash_that_an_earlier_version_did_not_keep_is_renewed(loaded: Stores) 
     assert len(account.unproven) == 2
     assert is_sound([_mended(loaded)])
     assert tables_of(loaded) == before
+
+
+def test_what_other_rules_have_flagged_is_sound_and_the_maintenance_flags_it_again(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an upgrade, a changed rule or a new split the audit counts what today's rules flag otherwise."""
+    monkeypatch.setenv("CHANDLER_RULES__OFF", '["price_outlier", "volume_outlier"]')
+    earlier = Stores(load_settings(), stores.warehouse, stores.archive, stores.raw)
+    _load(earlier, SPAN)
+    monkeypatch.delenv("CHANDLER_RULES__OFF")
+    (account,) = audit(stores)
+    assert (is_sound([account]), account.flagged_otherwise) == (True, 50), account.problems
+    assert is_sound(audit(earlier)), "by the rules that have flagged them nothing is otherwise"
+    _break(stores, "UPDATE candles SET flags = flags | 64 WHERE open_time = '2024-02-29 12:05Z'")
+    problems = [problem.what for problem in audit(stores)[0].problems]
+    assert problems, "the stores differ"
+    assert not any("than the rules find" in problem for problem in problems)
+    assert flag_again(stores, SPAN.end).problems, "what is broken is for a person to see first"
+    _break(stores, "UPDATE candles SET flags = flags & ~64 WHERE open_time = '2024-02-29 12:05Z'")
+    assert flag_again(stores, SPAN.end).what == "50 candles of 1 series flagged again"
+    (account,) = audit(stores)
+    assert (is_sound([account]), account.flagged_otherwise, account.is_mendable) == (True, 0, False)
+    (quality,) = report_quality(stores.warehouse)
+    assert quality.whole.unjudged == 50
+    _break(stores, "UPDATE candles SET flags = 0")
+    assert not is_sound(audit(stores)), "whoever has flagged by today's rules is held to them"
 
 
 def test_a_warehouse_that_was_lost_is_rebuilt_from_the_archive(loaded: Stores) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from etl.accounting import account_for_loads
-from etl.audit.findings import Problem, SeriesAudit, by_loading, by_rebuilding, is_sound
+from etl.audit.findings import Problem, SeriesAudit, by_loading, by_mending, by_rebuilding, is_sound
 from etl.audit.mending import mend_series
 from etl.audit.pieces import Scope
 from etl.audit.reckoning import RUN
@@ -19,7 +19,7 @@ from etl.series import Series, TimeRange
 from etl.stores import Stores
 from etl.warehouse import ensure_series, known_series, lock_series
 
-__all__ = ["Problem", "SeriesAudit", "audit", "is_sound", "mend"]
+__all__ = ["Problem", "SeriesAudit", "audit", "by_mending", "is_sound", "mend"]
 
 _AT_ONCE = 2  # series; the server has as much to do as we have
 
@@ -54,7 +54,7 @@ def mend(stores: Stores, audits: Sequence[SeriesAudit], within: TimeRange | None
     Raises:
         StoreError: A store refuses or went away. What was mended of other series stays so.
     """
-    done = {one.series: _mend(stores, one) for one in audits if one.problems or one.unproven}
+    done = {one.series: _mend(stores, one) for one in audits if one.is_mendable}
     for exchange in sorted({series.exchange for series in done}):
         account_for_loads(stores, exchange, RUN)
     return [_again(stores, one.series, within, done[one.series]) if one.series in done else one for one in audits]

@@ -31,6 +31,8 @@ class SeriesAudit:
         ranges: What is accounted for, as far as it was asked about: ascending, those that touch as one.
         absent: Expected and not held, by kind.
         unproven: Ranges of checkpoints that an earlier version has left without a hash; no problem.
+        flagged_otherwise: Candles that today's rules flag otherwise than earlier ones did; no problem.
+        is_flagged_earlier: Whether its candles were flagged by earlier rules, or with other parameters.
         mended: What was mended before, a sentence each.
     """
 
@@ -41,7 +43,14 @@ class SeriesAudit:
     absent: dict[str, int] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     unproven: list[TimeRange] = field(default_factory=list)
+    flagged_otherwise: int = 0
+    is_flagged_earlier: bool = False
     mended: list[str] = field(default_factory=list)
+
+    @property
+    def is_mendable(self) -> bool:
+        """Whether there is something for `mend` to do."""
+        return bool(self.problems or self.unproven or self.is_flagged_earlier)
 
     def report(self, time_range: TimeRange, what: str, remedy: str) -> None:
         """Add a problem."""

@@ -20,7 +20,14 @@ from etl.audit.targets import Target, at, target_of
 from etl.schema import VALUE_COLUMNS
 from etl.series import TimeRange, united
 from etl.spelling import counted
-from etl.warehouse import broken_revisions, follow_revisions, give_up, read_checkpoints, restore_candles
+from etl.warehouse import (
+    broken_revisions,
+    follow_revisions,
+    give_up,
+    mark_flagged_by,
+    read_checkpoints,
+    restore_candles,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +61,11 @@ def mend_series(scope: Scope, account: SeriesAudit) -> list[str]:
     checkpoints = read_checkpoints(scope.connection, scope.series_id)
     mending = Mending(scope, not checkpoints, Verdicts(scope))
     unvouched: list[TimeRange] = []
-    touched = []
+    touched, is_whole = [], mending.is_lost or account.is_flagged_earlier
     for span in _touched(mending, account):
         piece = read_piece(scope, span)
         if piece.fault is Fault.OF_ANOTHER_VERSION:
+            is_whole = False
             continue
         if _give_up(mending, piece):
             piece = read_piece(scope, span)
@@ -73,6 +81,8 @@ def mend_series(scope: Scope, account: SeriesAudit) -> list[str]:
     mending.done.extend(mend_holes(scope))
     mending.done.extend(mend_checkpoints(scope, touched, doubtful))
     mending.done.extend(mend_quality(scope, touched))
+    if is_whole:
+        mark_flagged_by(scope.connection, scope.series_id, scope.stores.settings.flagging_of(scope.series))
     return mending.done
 
 
@@ -84,7 +94,7 @@ def _touched(mending: Mending, account: SeriesAudit) -> Iterator[TimeRange]:
         TimeRange(problem.time_range.start, problem.time_range.end + scope.lookback.far) for problem in account.problems
     ]
     spans += account.unproven
-    if mending.is_lost:
+    if mending.is_lost or account.is_flagged_earlier:
         spans += [file.span for file in files]
     seen = set()
     for span in united(spans):

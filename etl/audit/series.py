@@ -12,7 +12,7 @@ from etl.audit.pieces import Scope, Verdicts, read_piece
 from etl.audit.values import check_archive, check_flags, check_revisions
 from etl.series import TimeRange, clip, subtract, united
 from etl.spelling import counted
-from etl.warehouse import covered_ranges, span_of_absences, span_of_candles, unloaded_ranges
+from etl.warehouse import covered_ranges, read_flagged_by, span_of_absences, span_of_candles, unloaded_ranges
 
 
 def check_series(scope: Scope, within: TimeRange | None) -> SeriesAudit:
@@ -25,6 +25,8 @@ def check_series(scope: Scope, within: TimeRange | None) -> SeriesAudit:
         return result
     result.ranges = [inside for span in account.accounted if (inside := clip(span, wanted)) is not None]
     _check_holes(result, account, wanted)
+    flagged_by = read_flagged_by(scope.connection, scope.series_id)
+    result.is_flagged_earlier = flagged_by != scope.stores.settings.flagging_of(scope.series)
     verdicts = Verdicts(scope)
     pieces = [clip(span, within or span) or span for span in file_spans(scope.series.timeframe, wanted)]
     for span in pieces:

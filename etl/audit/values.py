@@ -63,13 +63,20 @@ def _report_cut_off(check: Check, times: Times) -> None:
 
 
 def check_flags(check: Check) -> None:
-    """Compute the rules' flags again, and hold those of states against what they tell of."""
+    """Compute the rules' flags again, and hold those of states against what they tell of.
+
+    What earlier rules have flagged, or the same with other parameters, is only counted where today's find otherwise.
+    """
     columns = to_columns(check.piece.stored)
     times, flags = columns["open_time"], columns["flags"]
     right = right_flags(check.scope, check.piece, check.piece.stored)
     wrong, lacking = flags & ~right, right & ~flags
+    computed = (wrong | lacking) & np.int16(COMPUTED_FLAGS)
+    if check.result.is_flagged_earlier:
+        check.result.flagged_otherwise += int(np.count_nonzero(computed))
+        computed[:] = 0
     for mask, what in (
-        ((wrong | lacking) & np.int16(COMPUTED_FLAGS), "candles have other flags than the rules find"),
+        (computed, "candles have other flags than the rules find"),
         (wrong & np.int16(Flag.REVISED), "candles are flagged as revised and have no earlier value"),
         (lacking & np.int16(Flag.REVISED), "candles have earlier values and are not flagged as revised"),
         (wrong & np.int16(Flag.FILLED), "stored candles are flagged as made up"),

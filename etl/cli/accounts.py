@@ -65,7 +65,7 @@ def audit(
         out.print_json(data=show.audit_json(audits))
     else:
         out.print(show.audit_table(audits))
-        for line in (*show.audit_mended(audits), *show.audit_problems(audits)):
+        for line in (*show.audit_mended(audits), *show.audit_problems(audits), *show.audit_remarks(audits)):
             err.print(line, soft_wrap=True)
     if not is_sound(audits):
         raise typer.Exit(1)

@@ -1,6 +1,14 @@
 """Output of commands: as tables for people, as JSON for scripts."""
 
-from etl.show.accounts import audit_json, audit_mended, audit_problems, audit_table, status_json, status_table
+from etl.show.accounts import (
+    audit_json,
+    audit_mended,
+    audit_problems,
+    audit_remarks,
+    audit_table,
+    status_json,
+    status_table,
+)
 from etl.show.alerts import (
     ChannelReport,
     alert_parts,
@@ -34,6 +42,7 @@ __all__ = [
     "audit_json",
     "audit_mended",
     "audit_problems",
+    "audit_remarks",
     "audit_table",
     "channel_json",
     "channels_table",

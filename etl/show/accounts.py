@@ -9,10 +9,11 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from etl.audit import SeriesAudit, is_sound
+from etl.audit import SeriesAudit, by_mending, is_sound
 from etl.quality import by_name
 from etl.series import Series
 from etl.show.parts import new_table, to_age, to_iso, to_minute
+from etl.spelling import counted
 from etl.warehouse import SeriesStatus
 
 
@@ -92,6 +93,18 @@ def audit_problems(audits: Sequence[SeriesAudit], most: int = 20) -> Iterator[Te
             yield Text(f"{one.series}: {len(one.problems) - most} more; --json lists them all", style="red")
 
 
+def audit_remarks(audits: Sequence[SeriesAudit]) -> Iterator[Text]:
+    """Yield a line for each series whose flags are of earlier rules, which is no problem."""
+    for one in audits:
+        if one.flagged_otherwise:
+            verb = "was" if one.flagged_otherwise == 1 else "were"
+            what = (
+                f"{counted(one.flagged_otherwise, 'candle')} {verb} flagged by earlier rules or with other parameters"
+            )
+            remedy = f"the nightly maintenance flags them again; to do it now: {by_mending(one.series)}"
+            yield Text(f"{one.series}: {what}\n    {remedy}")
+
+
 def audit_mended(audits: Sequence[SeriesAudit], most: int = 20) -> Iterator[Text]:
     """Yield a line for each thing that was mended."""
     for one in audits:
@@ -116,6 +129,7 @@ def audit_json(audits: Sequence[SeriesAudit]) -> dict[str, Any]:
                     {**problem.time_range.to_dict(), "what": problem.what, "remedy": problem.remedy}
                     for problem in one.problems
                 ],
+                "flagged_otherwise": one.flagged_otherwise,
                 "mended": one.mended,
             }
             for one in audits

@@ -27,7 +27,7 @@ from etl.warehouse.day_candles import DayCandle, make_day_candles
 from etl.warehouse.day_counts import About, DayCounts, DayRemark, read_day_counts, read_day_remarks
 from etl.warehouse.extents import Extent, read_extents
 from etl.warehouse.features import Features, Sizes, read_features, read_sizes
-from etl.warehouse.holding import ensure_series, lock_series
+from etl.warehouse.holding import ensure_series, lock_series, mark_flagged_by, read_flagged_by
 from etl.warehouse.incident_lists import (
     Wish,
     count_incidents,
@@ -324,6 +324,7 @@ __all__ = [
     "mark_anomalies",
     "mark_channel_failing",
     "mark_channel_sent",
+    "mark_flagged_by",
     "mark_incidents",
     "mark_judged",
     "mark_unjudged",
@@ -358,6 +359,7 @@ __all__ = [
     "read_features",
     "read_incident_changes",
     "read_far_before",
+    "read_flagged_by",
     "read_last_candle",
     "read_listing",
     "read_messages",

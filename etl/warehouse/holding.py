@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import DBAPIError
 
@@ -21,7 +21,7 @@ from etl.warehouse.reading import Driver, driver_of
 
 _LOCK_SPACE = 0x43484E44  # keeps our advisory locks apart from others in the same database
 _HOLD = (
-    "SELECT id, ended IS NOT NULL, pg_advisory_lock(%(space)s, id) FROM series"
+    "SELECT id, ended IS NOT NULL, flagged_by IS NULL, pg_advisory_lock(%(space)s, id) FROM series"
     " WHERE exchange = %(exchange)s AND symbol = %(symbol)s AND timeframe = %(timeframe)s"
 )
 # At once, and not when candles are written: TimescaleDB, about to compress what was read, would wait for us, we for it.
@@ -37,6 +37,7 @@ class Held:
     Attributes:
         connection: Its statements run in the transaction that `begin` has begun.
         has_ended: Whether the exchange trades the series no more, as far as is known.
+        is_unflagged: Whether nothing of it was loaded yet.
         has_chunks: Whether its candles lie in chunks.
         transaction: Answers with the transaction's number, once somebody has asked for it.
     """
@@ -44,6 +45,7 @@ class Held:
     connection: Connection
     series_id: int
     has_ended: bool
+    is_unflagged: bool
     has_chunks: bool
     transaction: psycopg.Cursor[tuple[Any, ...]] | None = None
     _has_begun: bool = False
@@ -112,7 +114,7 @@ def _throw_away(connection: Connection) -> None:
     connection.close()
 
 
-def _lock(connection: Connection, series: Series) -> tuple[int, bool]:
+def _lock(connection: Connection, series: Series) -> tuple[int, bool, bool]:
     keys = {"exchange": series.exchange, "symbol": series.symbol, "timeframe": series.timeframe.value}
     driver = driver_of(connection)
     found = driver.execute(_HOLD, {"space": _LOCK_SPACE, **keys}).fetchone()
@@ -121,7 +123,7 @@ def _lock(connection: Connection, series: Series) -> tuple[int, bool]:
         found = driver.execute(_HOLD, {"space": _LOCK_SPACE, **keys}).fetchone()
     if found is None:
         raise RuntimeError(f"{series} has no number though it was given one")
-    return found[0], found[1]
+    return found[0], found[1], found[2]
 
 
 def _commit(warehouse: Warehouse, held: Held) -> None:
@@ -176,3 +178,14 @@ def ensure_series(connection: Connection, series: Series) -> int:
         connection.execute(upsert(tables.series).values(keys).on_conflict_do_nothing())
         found = connection.execute(find).scalar_one()
     return int(found)
+
+
+def read_flagged_by(connection: Connection, series_id: int) -> str:
+    """Return by which rules and parameters all candles of a series were flagged; empty if that is not known."""
+    own = tables.series.c
+    return connection.execute(select(own.flagged_by).where(own.id == series_id)).scalar() or ""
+
+
+def mark_flagged_by(connection: Connection, series_id: int, flagging: str) -> None:
+    """Note by which rules and parameters all candles of a series were flagged; see `Settings.flagging_of`."""
+    connection.execute(update(tables.series).where(tables.series.c.id == series_id).values(flagged_by=flagging))

@@ -28,7 +28,7 @@ from etl.warehouse.around import Accounts, Around, ask_around, days_of, read_acc
 from etl.warehouse.checkpoints import draft, renew, write_checkpoints
 from etl.warehouse.copying import COUNTED_COLUMNS, copy_in
 from etl.warehouse.database import Warehouse
-from etl.warehouse.holding import Held, holding
+from etl.warehouse.holding import Held, holding, mark_flagged_by
 from etl.warehouse.listings import write_listing
 from etl.warehouse.loads import LoadReport, write_load
 from etl.warehouse.looking_back import Lookback, read_far_after, read_far_before
@@ -95,6 +95,7 @@ class Load:
         refused: Sequence[QuarantineRow],
         asking: Asking,
         archive_files: Sequence[str],
+        flagging: str,
         first_ms: int | None = None,
         end_ms: int | None = None,
         stated_ms: Sequence[int] = (),
@@ -109,6 +110,7 @@ class Load:
             refused: Rows for quarantine.
             asking: When the exchange was asked.
             archive_files: Where the archive keeps the range.
+            flagging: By which rules and parameters the flags were set; empty if that is not known.
             first_ms: When the first candle of the series opens, if the fetch found out.
             end_ms: When its last one closed, if the exchange trades it no more.
             stated_ms: When the slots open that a file states to be silent.
@@ -129,6 +131,8 @@ class Load:
         last_ms = int(times[-1]) if len(times) else None
         logged = {"is_announced": is_announced, "is_history": is_history}
         self._checkpoint(report, merged, absent, asking, archive_files, refused_by_day, logged)
+        if self._held.is_unflagged:
+            mark_flagged_by(self.connection, self.series_id, flagging)
         if first_ms is not None or end_ms is not None or self._held.has_ended:
             write_listing(self.connection, self.series_id, first_ms=first_ms, end_ms=end_ms, last_ms=last_ms)
         return report

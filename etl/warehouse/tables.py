@@ -80,6 +80,11 @@ series = Table(
     Column("first_open", DateTime(timezone=True), comment="when its first candle opens, if the exchange was asked"),
     Column("ended", DateTime(timezone=True), comment="when its last candle closed, if it is traded no more"),
     Column("unlisted_since", DateTime(timezone=True), comment="when the exchange's list lacked it first, if it does"),
+    Column(
+        "flagged_by",
+        Text,
+        comment="rules and parameters that flagged all of its candles; empty: not known; null: nothing is loaded yet",
+    ),
     UniqueConstraint("exchange", "symbol", "timeframe"),
 )
 

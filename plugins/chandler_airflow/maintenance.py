@@ -18,6 +18,7 @@ STEPS = (
     "fold_raw",
     "prune_raw",
     "make_days",
+    "flag_again",
     "retire",
     "tend_warehouse",
     "check_sample",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 
-from etl.rules import Rules
+from etl.rules import FLAGS_VERSION, Rules
 from etl.schema import RULE_FLAGS, Flag
 from etl.timeframe import Timeframe, to_ms
 from etl.validate import FLAGGING, flag_candles
@@ -60,6 +61,17 @@ PLANTED = {
 def found(columns: Columns, timeframe: Timeframe = Timeframe.M1, rules: Rules = RULES) -> NDArray[np.int16]:
     """Return what the rules find strange, (n,) bits."""
     return flag_candles(to_table(columns), timeframe, rules) & np.int16(RULE_FLAGS)
+
+
+def test_what_was_flagged_by_another_version_is_told_by_its_name() -> None:
+    """It is not held to today's rules: who changes what they find raises FLAGS_VERSION, and writes the hash here."""
+    tables = [to_table(make(3000, seed)) for make in (calm, wild) for seed in (1, 2)]
+    strict = Rules(price_limit=4, volume_limit=2, volume_floor=2)
+    bits = b"".join(flag_candles(table, Timeframe.M1, strict).tobytes() for table in tables)
+    assert (FLAGS_VERSION, sha256(bits).hexdigest()[:16]) == (2, "fcccf33ecbd45d1a")
+    others = [RULES.flagging([60_000]), Rules(jump_pct=3).flagging([]), Rules(off=frozenset({"jump"})).flagging([])]
+    assert len({RULES.flagging([]), *others}) == 4
+    assert Rules().flagging([]) == RULES.flagging([])
 
 
 @pytest.mark.parametrize("kind", PLANTED)

@@ -6,16 +6,20 @@ import socket
 import threading
 from contextlib import ExitStack
 from importlib import import_module
+from pathlib import Path
 
 import psycopg
 import pyarrow as pa
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.command import upgrade
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
-from sqlalchemy import text
+from sqlalchemy import NullPool, create_engine, text
+from sqlalchemy.engine import make_url
 
 from etl.audit import audit, is_sound
 from etl.errors import ConfigError, SchemaMismatchError, StoreUnavailableError
@@ -23,7 +27,7 @@ from etl.ingest import clean_pages, load
 from etl.schema import CANDLE_COLUMNS, Flag, from_columns, to_columns
 from etl.series import Series, TimeRange
 from etl.settings import Settings
-from etl.stores import Partition, Stores
+from etl.stores import Partition, Stores, open_stores
 from etl.timeframe import from_ms, to_ms
 from etl.warehouse import (
     begin_reading,
@@ -34,6 +38,7 @@ from etl.warehouse import (
     read_absences,
     read_accounts,
     read_checkpoints,
+    read_flagged_by,
     read_quality,
     record_unfetched,
     refresh_quality,
@@ -45,6 +50,7 @@ from etl.warehouse.reading import cursor_of, driver_of
 from etl.warehouse.tables import metadata
 from tests.candles import candle_tables
 from tests.conftest import BTC
+from tests.databases import empty_database
 from tests.markets import START, kline, put_pages
 from tests.snapshots import tables_of
 
@@ -220,6 +226,25 @@ def test_what_was_not_requested_is_told_apart_from_what_failed(stores: Stores) -
         assert read_quality(connection, series_id) != today[1]
         import_module("etl.warehouse.migrations.versions.0010_ranges_not_requested").separate(connection)
         assert (read_absences(connection, series_id), read_quality(connection, series_id)) == today
+
+
+def test_a_store_of_an_earlier_version_does_not_say_by_which_rules_it_was_flagged(
+    postgres: str, tmp_path: Path
+) -> None:
+    """So the audit only counts what today's rules flag otherwise; a new series is of today's."""
+    with empty_database(postgres) as url:
+        engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"), poolclass=NullPool)
+        with engine.begin() as connection:
+            config = Config()
+            config.set_main_option("script_location", str(MIGRATIONS))
+            config.attributes["connection"] = connection
+            upgrade(config, "0009")
+            connection.exec_driver_sql("INSERT INTO series (exchange, symbol, timeframe) VALUES ('a', 'B/C', '1m')")
+        with open_stores(Settings(home=tmp_path, warehouse_url=url)) as stores:
+            _load(stores, _range(0, 10), 100.0, "run")
+            with stores.warehouse.begin() as connection:
+                flagged_by = [read_flagged_by(connection, number) for number in known_series(connection).values()]
+    assert flagged_by == ["", Settings(home=tmp_path).flagging_of(BTC)]
 
 
 def test_tables_of_a_newer_version_are_left_alone(stores: Stores, settings: Settings) -> None:
