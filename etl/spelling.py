@@ -15,6 +15,9 @@ from etl.errors import ConfigError
 _DURATION = re.compile(r"(\d+)\s*([mhd])")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 _WEEKS = re.compile(r"(\d{1,4})\s*w")
+LONGEST_DAYS = 36_500.0  # nobody knows what is more seldom
+_RARITIES = ((365.25, "years"), (365.25 / 12, "months"), (1.0, "days"), (1 / 24, "hours"), (1 / 1440, "minutes"))
+_TWO = 1.95  # what rounds to two, nearly
 _MOMENTS = "write 2024-01-31 or 2024-01-31T12:00"
 _ENDS = (".", "!", "?", "…", ":")
 _SHOWN = 60  # characters of a value
@@ -70,6 +73,18 @@ def spell_duration(duration: timedelta) -> str:
         if duration % unit == timedelta(0) and (letter != "d" or duration > unit):
             return f"{duration // unit}{letter}"
     return str(duration)
+
+
+def once_in(days: float | None) -> str:
+    """Return how seldom something is, in the unit that gives a number of two or more: `40 days`; nothing for None."""
+    if days is None:
+        return ""
+    if days >= LONGEST_DAYS:
+        return "over 100 years"
+    for width, unit in _RARITIES:
+        if days >= _TWO * width or unit == "minutes":
+            break
+    return f"{days / width:,.0f} {unit}"
 
 
 def sentence(text: str) -> str:

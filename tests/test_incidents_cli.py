@@ -12,7 +12,7 @@ from sqlalchemy import select
 from etl.cli import main
 from etl.dossiers import AFTER, BEFORE
 from etl.incidents import Incident, Kind, Scope, Severity
-from etl.show.dossier import once_in
+from etl.spelling import once_in
 from etl.stores import Stores
 from etl.warehouse import find_incident
 from etl.warehouse.incident_tables import alerts
@@ -52,6 +52,9 @@ def test_incidents_are_listed_without_history(run: Run) -> None:
     assert "1 more of history, of which nobody was told; see --history" in alone.err
     assert "frozen price" in run("list", "--history").out
     assert "1 more; see --limit" in run("list", "--limit", "1").err
+    only_history = run("list", "--kind", "frozen_price").err
+    assert "No news; 1 incident of history, of which nobody was told: see --history" in only_history
+    assert "yet" not in only_history
     none = run("list", "--kind", "spread")
     assert "No incident matches" in none.err
 
@@ -146,6 +149,7 @@ def test_a_place_that_holds_no_blocks_gets_something(crash: int, monkeypatch: py
         (0.01, "14 minutes"),
         (0.5, "12 hours"),
         (39.5, "40 days"),
+        (200, "7 months"),
         (3000, "8 years"),
         (float("inf"), "over 100 years"),
     ],

@@ -8,11 +8,12 @@ import unicodedata
 from datetime import UTC, datetime, timedelta
 
 from etl.series import TimeRange
+from etl.spelling import LONGEST_DAYS, once_in
 
 _DIGITS = 6
 # Up to what ends a sentence, closes a bracket, or is no part of an address.
 _ADDRESS = re.compile(r"((?:https?|postgresql|s3)://[A-Za-z0-9._~:/?#@!$&'*+,;=%-]*[A-Za-z0-9/_=%-])")
-_BIG, _YEAR, _LONGEST = 1e6, 365.25, 36_500.0
+_BIG = 1e6
 # What some renderer or chat takes for markup, a link or a mention, and what stands for it.
 _HARMLESS = str.maketrans(
     {
@@ -63,14 +64,10 @@ def times(ratio: float) -> str:
 
 def how_seldom(once_in_days: float) -> str:
     """Return how often such a thing is to be expected: `about once in 40 days`."""
-    if once_in_days >= _LONGEST:
+    if once_in_days >= LONGEST_DAYS:
         return "more seldom than once in 100 years"
-    if once_in_days >= 2 * _YEAR:
-        return f"about once in {once_in_days / _YEAR:.0f} years"
-    if once_in_days >= 90:
-        return f"about once in {once_in_days / _YEAR * 12:.0f} months"
     if once_in_days >= 1.5:
-        return f"about once in {once_in_days:.0f} days"
+        return f"about once in {once_in(once_in_days)}"
     return "about once a day" if once_in_days >= 0.75 else f"about {1 / max(once_in_days, 0.001):.0f} times a day"
 
 

@@ -24,7 +24,7 @@ from etl.cli.terminal import (
 from etl.errors import ConfigError
 from etl.incidents import IncidentState, Kind, Scope, Severity
 from etl.series import Series
-from etl.spelling import nearest
+from etl.spelling import counted, nearest
 
 app = typer.Typer(
     invoke_without_command=True,
@@ -100,11 +100,13 @@ def list_all(
         return
     if found:
         out.print(show.incidents_table(found))
+    elif hidden:
+        err.print(f"No news; {counted(hidden, 'incident')} of history, of which nobody was told: see --history")
     else:
         tell_none("incident", is_filtered=wish != Wish([], kinds=[], states=[], is_history=wish.is_history))
     if more > 0:
         err.print(f"{more:,} more; see --limit")
-    if hidden:
+    if found and hidden:
         err.print(f"{hidden:,} more of history, of which nobody was told; see --history")
 
 

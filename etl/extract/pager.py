@@ -261,8 +261,10 @@ class _Walk:
     def _take(self, page: Page) -> tuple[PageKey, Reading]:
         """Count a page that is on disk."""
         key, reading = PageKey(page.window, page.route), read(page, self.source.traits)
+        # Of a page that is asked for once more, the second answer tells.
+        level = logging.INFO if reading.is_poor and page.route is Route.CANDLES else logging.WARNING
         for oddity in reading.oddities:
-            log.warning("%s %s: %s", page.series, page.window, oddity)
+            log.log(level, "%s %s: %s", page.series, page.window, oddity)
         self.asked_at_ms = min(self.asked_at_ms, page.fetched_at_ms)
         self.is_empty[key] = not reading.rows
         self.rows += reading.rows

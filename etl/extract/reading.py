@@ -10,6 +10,7 @@ from etl.exchanges import BULK_LAYOUT, Layout, Traits
 from etl.extract.source import Page, Route
 from etl.extract.trades import rest_of_trades
 from etl.series import TimeRange
+from etl.spelling import counted
 from etl.timeframe import Timeframe
 
 
@@ -88,9 +89,10 @@ def _missing_windows(page: Page, rows: Sequence[Any], page_limit: int) -> tuple[
 
 def _oddities(times: Sequence[int], missing: int, traits: Traits) -> tuple[str, ...]:
     ascending = times[::-1] if traits.is_newest_first else times
+    twice = len(times) - len(set(times))
     found = {
-        f"{missing} candles are missing": missing > 0,
-        f"{len(times) - len(set(times))} candles are there more than once": len(set(times)) < len(times),
+        f"{counted(missing, 'candle')} {'is' if missing == 1 else 'are'} missing": missing > 0,
+        f"{counted(twice, 'candle')} {'is' if twice == 1 else 'are'} there more than once": twice > 0,
         "the rows are out of order": list(ascending) != sorted(times),
     }
     return tuple(text for text, is_so in found.items() if is_so)

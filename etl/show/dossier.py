@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from etl.dossiers import Dossier
 from etl.incidents import Evidence, Incident, Numbers, Witness
 from etl.show.parts import to_minute
+from etl.spelling import once_in
 from etl.warehouse import IncidentChange, Telling
 
 _SEEN = {True: "sees it", False: "does not", None: "cannot tell"}
 _BAR = 24  # characters of a share of 1
-_LONGEST = 36_500.0  # days; nobody knows what is more seldom
-_UNITS = ((365.25, "years"), (1.0, "days"), (1 / 24, "hours"), (1 / 1440, "minutes"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +61,6 @@ def summary_lines(one: Incident) -> list[str]:
         said = {True: "a false alarm", False: "a true alarm", None: "seen"}[one.is_false]
         lines.append(f"{said}, as somebody said at {to_minute(one.acknowledged_at)}: {one.note or 'no note'}")
     return lines
-
-
-def once_in(days: float | None) -> str:
-    """Say how seldom something is: `40 days`; nothing if nobody knows."""
-    if days is None:
-        return ""
-    if days >= _LONGEST:
-        return "over 100 years"
-    for width, unit in _UNITS:
-        if days >= 1.95 * width or unit == "minutes":
-            break
-    return f"{days / width:,.0f} {unit}"
 
 
 def said_of(one: Incident) -> str:

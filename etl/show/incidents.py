@@ -13,8 +13,9 @@ from rich.text import Text
 from etl.dossiers import Dossier
 from etl.incidents import Incident, IncidentState, Severity
 from etl.show.candlesticks import Mark, draw_candles
-from etl.show.dossier import Section, in_words, once_in, said_of, sections, summary_lines
+from etl.show.dossier import Section, in_words, said_of, sections, summary_lines
 from etl.show.parts import new_table, to_iso, to_minute, to_text
+from etl.spelling import once_in
 
 _SEVERITIES = {Severity.LOW: "", Severity.HIGH: "yellow", Severity.CRITICAL: "red"}
 _STATES = {

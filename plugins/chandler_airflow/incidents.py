@@ -13,8 +13,9 @@ from html import escape
 from chandler_airflow.links import INCIDENT_PATH, MARKET_PATH
 from etl.dossiers import Dossier
 from etl.incidents import Incident
-from etl.show.dossier import in_words, once_in, said_of, sections, summary_lines
+from etl.show.dossier import in_words, said_of, sections, summary_lines
 from etl.show.parts import to_minute
+from etl.spelling import once_in
 from models.page import heading, link, page, paragraph, table
 
 _HEADS = ("incident", "series", "peak", "kind", "scope", "severity", "state", "once in", "acknowledged", "note")

@@ -249,7 +249,7 @@ def test_rarity_changes_and_durations_are_for_people() -> None:
     assert [how_seldom(one) for one in days] == [
         "about 10 times a day",
         "about once a day",
-        "about once in 2 days",
+        "about once in 38 hours",
         "about once in 40 days",
         "about once in 7 months",
         "about once in 3 years",

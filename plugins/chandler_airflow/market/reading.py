@@ -20,7 +20,7 @@ from etl.incidents import Incident, IncidentState, Kind, Scope, Severity
 from etl.marks import read_marks
 from etl.series import Series, utc_day
 from etl.settings import Settings
-from etl.spelling import counted
+from etl.spelling import counted, once_in
 from etl.traffic import read_traffic
 from etl.warehouse import Wish, count_incidents, known_series, list_incidents
 
@@ -181,6 +181,7 @@ def incident_json(incident: Incident) -> Mapping[str, Any]:
         "is_false": incident.is_false,
         "note": incident.note,
         "once_in_days": found.once_in_days,
+        "once_in": once_in(found.once_in_days),
         "score": found.score,
         "move_pct": found.evidence.move_pct,
     }

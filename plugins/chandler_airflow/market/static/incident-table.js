@@ -46,7 +46,7 @@ function cells(one) {
     one.series,
     `${words(one.kind)} · ${one.scope}`,
     one.move_pct === null ? "–" : `${one.move_pct > 0 ? "+" : ""}${fixed(one.move_pct, 1)} %`,
-    one.once_in_days === null ? "–" : `${fixed(one.once_in_days, one.once_in_days < 10 ? 1 : 0)} days`,
+    one.once_in || "–",
     state,
     h("a", { href: address("/chandler/incident", { id: one.id }), title: one.reason }, `No. ${one.id}`),
   ];

@@ -172,6 +172,7 @@ export interface Incident {
   is_false: boolean | null;
   note: string | null;
   once_in_days: number | null;
+  once_in: string;
   score: number | null;
   move_pct: number | null;
 }
