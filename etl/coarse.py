@@ -53,7 +53,7 @@ class CoarseCandles:
         is_retired: Whether the archive alone keeps some candles of its days, so that there is no more than one a day.
         time_s: int64, when each opens, seconds since the epoch.
         counts: int64, of how many stored candles each is.
-        flags: int64, bits of `Flag` that any of them has, UNJUDGED left out. Of a day, those of rules, and whether any
+        flags: int64, bits of `Flag` that any of them has, UNJUDGED left out. Of a day, COUNTED_FLAGS, and whether any
             was revised.
     """
 

@@ -109,7 +109,12 @@ def _of_series(totals: Mapping[Series, SeriesTotals], settings: Settings, now: d
     yield plain("chandler_candles_stored", "Candles that are held.", "stored")
     yield named("chandler_candles_absent", "Candles that are expected and not held, by kind.", "absent", "kind")
     yield named("chandler_rows_refused", "Rows in quarantine, by rule.", "refused", "rule")
-    yield named("chandler_candles_flagged", "Candles that a rule finds strange, by rule.", "flagged", "rule")
+    yield named(
+        "chandler_candles_flagged",
+        "Candles with a flag, such as a rule's, by flag.",
+        "flagged",
+        "rule",
+    )
     yield plain("chandler_revisions", "Values that an exchange has changed after a candle had closed.", "revisions")
     yield _gauge(
         "chandler_watermark_timestamp_seconds",

@@ -43,6 +43,8 @@ COMPUTED_FLAGS = ~STATE_FLAGS
 """Flags that follow from the stored candles, so that anyone can compute them again."""
 RULE_FLAGS = COMPUTED_FLAGS & ~Flag.UNJUDGED
 """Flags that say that a candle is strange."""
+COUNTED_FLAGS = RULE_FLAGS | Flag.VALUE_DROPPED | Flag.BULK_DIFFERED
+"""Flags that the quality of a day counts by name; revisions, releases and unjudged candles have counts of their own."""
 
 
 class Origin(IntEnum):

@@ -108,6 +108,26 @@ def test_status_quality_and_audit_show_whole_figures(width: int) -> None:
     _assert_whole(audit_table([account]), [*counts[:5], "accounted", "for"], width)
 
 
+@pytest.mark.parametrize("name", sorted({name for names in TABLES.values() for name in names}))
+def test_figures_are_aligned_to_the_right(name: str) -> None:
+    """A column of figures alone ends where its longest figure does, whatever it is called."""
+    table = new_table(name)
+    for figure in ("7", "1,234.5", "-31.2 %"):
+        table.add_row(figure)
+    assert {len(line) for line in _shown(table, 80)[1:]} == {max(len(name), len("1,234.5"))}
+
+
+def test_a_column_of_zeros_makes_room() -> None:
+    """Before rows become blocks, what is 0 in each row is left out, and named below."""
+    counts = Quality(1440, 1439, absent={"outage": 1})
+    report = SeriesQuality(BTC, {f"2024-02-0{day}": counts for day in range(1, 5)}, counts)
+    assert "0 in each row" not in "".join(_shown(quality_table([report]), 200))
+    lines = _shown(quality_table([report]), 80)
+    assert lines[0].split() == ["series", "when", "expected", "stored", "absent"]
+    assert lines[-1] == "0 in each row: refused, flagged, unjudged, revisions"
+    assert len(lines) == 7
+
+
 def test_a_count_stays_with_what_it_counts() -> None:
     """Counts by kind that do not fit into one line take a line each."""
     table = new_table("series", "absent", "stored")

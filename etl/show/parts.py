@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
@@ -24,8 +25,10 @@ _NUMBERS = frozenset(
         *("candles", "expected", "stored", "absent", "refused", "flagged", "revised", "archive", "candles a page"),
         *("id", "revisions", "open", "high", "low", "close", "volume", "trades", "move", "share", "score", "threshold"),
         *("anomalies", "tries", "new", "rows", "quarantined", "ranges", "files", "waiting", "dead", "changed"),
+        *("unjudged", "MB"),
     }
 )
+_FIGURE = re.compile(r"[-+]?[\d,]*\.?\d+(e[-+]?\d+)?( ?(%|[kMG]?B))?")
 _GAP = 2  # blanks between columns
 _ENDLESS = 100_000  # columns of a terminal
 
@@ -35,30 +38,37 @@ class WholeTable(Table):
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield the table, or its rows as blocks."""
-        sizes = [_size_of(console, options, column) for column in self.columns]
+        columns, left_out = self.columns, list[Column]()
+        sizes = [_size_of(console, options, column) for column in columns]
         widths = _fit(sizes, options.max_width - _GAP * len(sizes))
+        if widths is None:
+            columns, left_out = [one for one in columns if not _is_zero(one)], [*filter(_is_zero, columns)]
+            sizes = [_size_of(console, options, column) for column in columns]
+            widths = _fit(sizes, options.max_width - _GAP * len(sizes))
         if widths is None:
             yield from self._blocks()
             return
         shown = Table(box=None, pad_edge=False, title=self.title, title_justify="left")
-        for column, width in zip(self.columns, widths, strict=True):
+        for column, width in zip(columns, widths, strict=True):
             shown.add_column(
-                column.header, justify=column.justify, overflow="fold", no_wrap=column.no_wrap, width=width
+                column.header, justify=_justify(column), overflow="fold", no_wrap=column.no_wrap, width=width
             )
-        for row, cells in self._rows():
+        for row, cells in self._rows(columns):
             shown.add_row(
                 *(
                     _at_commas(cell) if _has_counts(column) and width < size.maximum else cell
-                    for column, size, width, cell in zip(self.columns, sizes, widths, cells, strict=True)
+                    for column, size, width, cell in zip(columns, sizes, widths, cells, strict=True)
                 ),
                 style=row.style,
             )
         yield shown
+        if left_out:
+            yield Text(f"0 in each row: {', '.join(str(one.header) for one in left_out)}", style="dim")
 
     def _blocks(self) -> RenderResult:
         if self.title:
             yield Text(str(self.title), style="italic")
-        for number, (row, cells) in enumerate(self._rows()):
+        for number, (row, cells) in enumerate(self._rows(self.columns)):
             if number:
                 yield Text()
             block = Table.grid(Column(style="dim", no_wrap=True), Column(overflow="fold"), padding=(0, _GAP, 0, 0))
@@ -67,8 +77,8 @@ class WholeTable(Table):
                     block.add_row(column.header, _at_commas(cell) if _has_counts(column) else cell, style=row.style)
             yield block
 
-    def _rows(self) -> Iterator[tuple[Row, tuple[RenderableType, ...]]]:
-        yield from zip(self.rows, zip(*(column.cells for column in self.columns), strict=True), strict=True)
+    def _rows(self, columns: Sequence[Column]) -> Iterator[tuple[Row, tuple[RenderableType, ...]]]:
+        yield from zip(self.rows, zip(*(column.cells for column in columns), strict=True), strict=True)
 
 
 def new_table(*names: str, title: object = None) -> Table:
@@ -105,6 +115,17 @@ def to_iso(moment: datetime | None) -> str | None:
 def to_text(value: str) -> Text:
     """Return what others wrote, as it is: no markup, and nothing that a terminal would obey."""
     return Text("".join(one if one.isprintable() or one == "\n" else "\N{REPLACEMENT CHARACTER}" for one in value))
+
+
+def _is_zero(column: Column) -> bool:
+    cells = list(map(str, column.cells))
+    return bool(cells) and all(cell == "0" for cell in cells)
+
+
+def _justify(column: Column) -> JustifyMethod:
+    """Return how a column is aligned: to the right if there is nothing but figures in it, whatever its name."""
+    cells = [cell for cell in map(str, column.cells) if cell]
+    return "right" if cells and all(map(_FIGURE.fullmatch, cells)) else column.justify
 
 
 def _has_counts(column: Column) -> bool:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from psycopg.types.json import Jsonb
 from sqlalchemy import Connection, Row, select
 
-from etl.schema import COMPUTED_FLAGS, RULE_FLAGS, UNLOADED, AbsenceKind, Flag
+from etl.schema import COUNTED_FLAGS, UNLOADED, AbsenceKind, Flag
 from etl.series import TimeRange, clip, united, utc_day
 from etl.timeframe import Timeframe, from_ms
 from etl.warehouse import tables
@@ -39,7 +39,7 @@ UPDATE quality SET open = %(open)s, high = %(high)s, low = %(low)s, close = %(cl
 WHERE series_id = %(series_id)s AND day = %(day)s AND open IS NULL
 """
 _CANDLE = ("open", "high", "low", "close", "volume")
-_RULES = [flag for flag in Flag if flag in RULE_FLAGS]
+_COUNTED = [flag for flag in Flag if flag in COUNTED_FLAGS]
 _EPOCH = date(1970, 1, 1)
 _AT_ONCE = timedelta(days=366)  # so that memory does not grow with the range
 
@@ -52,7 +52,7 @@ class Quality:
         expected: Candles that are accounted for: `stored + sum(absent)`.
         absent: By kind.
         refused: Rows in quarantine, by rule; those that were released are not among them.
-        flagged: Candles by rule; one may be flagged by several.
+        flagged: Candles by flag, of COUNTED_FLAGS; one may have several.
         unjudged: Candles that traded, and before which too few did for the rules about outliers.
         revisions: Values that were replaced.
         candle: Of one day: what is stored of it makes this; None if that is nothing, or an earlier version has counted.
@@ -189,12 +189,12 @@ def _count_candles(days: TimeRange, columns: Mapping[str, NDArray[Any]], counted
     columns = _ascending(columns)
     for day, candle in make_day_candles(days, columns).items():
         counted[day].candle = candle
-    is_flagged = (columns["flags"] & np.int16(COMPUTED_FLAGS)) != 0
+    is_flagged = (columns["flags"] & np.int16(COUNTED_FLAGS | Flag.UNJUDGED)) != 0
     for day, own in day_slices(days, columns["open_time"]).items():
         counted[day].stored = own.stop - own.start
         flags = columns["flags"][own][is_flagged[own]]
         counted[day].unjudged = int(np.count_nonzero(flags & np.int16(Flag.UNJUDGED)))
-        for flag in _RULES if len(flags) else ():
+        for flag in _COUNTED if len(flags) else ():
             if count := np.count_nonzero(flags & np.int16(flag)):
                 counted[day].flagged[str(flag.name).lower()] = int(count)
 

@@ -35,7 +35,7 @@ class SeriesStatus:
         retired: How many of them the archive alone holds.
         absent: Expected and not held, by kind.
         refused: Rows in quarantine, by rule; those that were released are not among them.
-        flagged: Candles by rule; one may be flagged by several.
+        flagged: Candles by flag, of COUNTED_FLAGS; one may have several.
         last_load: When a load of the series was committed for the last time, whatever range it was of.
         first_open: When the exchange's first candle opens, if it was asked.
         ended: When the last candle closed of a series that is traded no more.

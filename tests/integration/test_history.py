@@ -31,7 +31,7 @@ from etl.series import Series, TimeRange
 from etl.settings import load_settings
 from etl.stores import Partition, Stores
 from etl.timeframe import to_ms
-from etl.warehouse import known_series, read_candles, read_unplanned
+from etl.warehouse import known_series, read_candles, read_status, read_unplanned
 from etl.warehouse.tables import quarantine
 from tests.snapshots import archive_of, tables_of
 
@@ -122,6 +122,7 @@ def test_where_file_and_api_differ_the_api_is_right_and_somebody_is_told(
         columns = to_columns(read_candles(connection, known_series(connection)[series], days))
         refused = connection.execute(select(quarantine.c.rule, quarantine.c.open_time)).all()
         (alert,) = read_unplanned(connection)
+        assert read_status(connection)[0].flagged["bulk_differed"] == len(differ)
     assert columns["close"].tolist() == [float(row.close or "nan") for row in rows]
     assert report.revised == 0
     is_flagged = (columns["flags"] & Flag.BULK_DIFFERED) != 0
