@@ -13,6 +13,8 @@ from pathlib import Path
 from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy.engine import make_url
 
+from tests.patience import PATIENCE_S
+
 _PORT = 5432
 
 
@@ -53,7 +55,7 @@ class Line:
                     client.shutdown(socket.SHUT_RDWR)
                     if when is Cut.AFTER:
                         server.sendall(data)
-                        back.join(timeout=30)  # it cannot answer us any more, but it can commit
+                        back.join(timeout=PATIENCE_S)  # it cannot answer us any more, but it can commit
                     server.shutdown(socket.SHUT_RDWR)
                     return
                 server.sendall(data)

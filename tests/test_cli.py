@@ -22,6 +22,7 @@ from etl.warehouse import open_warehouse
 from tests.conftest import REPOSITORY
 from tests.databases import folder_for_postgres
 from tests.markets import DAYS, HOLE
+from tests.patience import PATIENCE_S
 
 CHANDLER = Path(sys.executable).with_name("chandler")
 
@@ -247,7 +248,7 @@ def test_the_replay_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
         line = server.stderr.readline()
         assert "Serving 1 symbol at http://127.0.0.1:" in line
         server.send_signal(signal.SIGINT)
-        assert server.wait(60) == 0
+        assert server.wait(PATIENCE_S) == 0
 
 
 def test_what_was_refused_is_looked_at_and_decided(run: Run) -> None:

@@ -29,6 +29,7 @@ from etl.warehouse import locked_partition, try_lock_partition, unlock_partition
 from tests.conftest import BTC
 from tests.laws.killed import ingest_and_die
 from tests.markets import DAYS
+from tests.patience import PATIENCE_S
 from tests.snapshots import tables_of
 
 PARTITION = Partition(BTC, DAYS)
@@ -66,7 +67,7 @@ class _PlansTogether(Bars):
 
 def test_two_ingests_of_one_range_share_the_work_and_neither_fails(stores: Stores, exchange: ReplayServer) -> None:
     """Each partition is fetched and loaded once; to the other process it is accounted for, which is no failure."""
-    both_have_planned = threading.Barrier(2, timeout=120)
+    both_have_planned = threading.Barrier(2, timeout=PATIENCE_S)
 
     def run(name: str) -> Outcome:
         with open_stores(load_settings()) as own, _PlansTogether(both_have_planned) as bars:

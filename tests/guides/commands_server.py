@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from tests.patience import PATIENCE_S
+
 # Passes its arguments, folder, environment and streams on, and ends as the command does. Without `site`, to be quick.
 _CLIENT = """
 import array, json, os, socket, sys
@@ -29,7 +31,6 @@ there.sendall(json.dumps([sys.argv[2:], os.getcwd(), dict(os.environ)]).encode()
 there.shutdown(socket.SHUT_WR)
 sys.exit(int(there.recv(16) or b"70"))
 """
-_READY_LIMIT_S = 60.0
 
 
 @contextmanager
@@ -46,7 +47,7 @@ def command_folder(folder: Path) -> Iterator[Path]:
     command.chmod(0o755)
     server = subprocess.Popen([sys.executable, "-m", "tests.guides.commands_server", str(address)])
     try:
-        deadline = time.monotonic() + _READY_LIMIT_S
+        deadline = time.monotonic() + PATIENCE_S
         while not address.exists() and server.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
         yield folder

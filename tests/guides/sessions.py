@@ -15,9 +15,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.guides.blocks import Block
+from tests.patience import PATIENCE_S
 
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
-_LIMIT_S = 120.0
 
 # Runs blocks of Python as one notebook: what one leaves, the next one has.
 _NOTEBOOK = """
@@ -71,7 +71,7 @@ def run_guide(blocks: Sequence[Block], folder: Path, commands: Path, swaps: Mapp
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        timeout=_LIMIT_S,
+        timeout=PATIENCE_S,
         check=False,
     )
     if done.returncode:

@@ -228,7 +228,6 @@ def truth_of(case: Case) -> dict[int, tuple[float, ...]]:
     return {row.open_time_ms: tuple(float(text or "nan") for text in row[1:6]) for row in rows}
 
 
-@pytest.mark.timeout(1_500)  # some twenty seconds where nothing else runs
 @pytest.mark.usefixtures("_without_pauses")
 def test_each_fault_on_each_route_is_an_error_of_ours_and_heals(
     stores: Stores, monkeypatch: pytest.MonkeyPatch, record_property: pytest.RecordProperty

@@ -54,9 +54,6 @@ from tests.alerts.receivers import web_receiver
 from tests.databases import fresh_database
 from tests.models.made_up import walk
 
-# All of it happens in one fixture, beside whatever else the machine has to do.
-pytestmark = pytest.mark.timeout(900)
-
 SLOTS = 800  # enough to train with
 NEW_YEAR = datetime(2024, 1, 1, tzinfo=UTC)  # an archive file of any timeframe ends here
 FIRST_ASKED, ASKED_AGAIN = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 5, tzinfo=UTC)

@@ -29,6 +29,7 @@ from models.registry import State, list_models, load_champion, read_report
 from models.targets import Target, targets_of
 from models.trained import Trained
 from tests.models.nights import BTC, END, ETH, LEARNING, TARGET, market, store, with_learning
+from tests.patience import PATIENCE_S
 
 LEARNED, BASELINE = "ewma_z", "seasonal_z"
 DAY = timedelta(days=1)
@@ -195,7 +196,7 @@ def test_two_at_once_end_with_one_champion(
     warehouse: Warehouse, learning: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The slower one was compared with nobody, and does not take the place of the one that was faster."""
-    both_have_decided, register = threading.Barrier(2, timeout=60), training.register
+    both_have_decided, register = threading.Barrier(2, timeout=PATIENCE_S), training.register
 
     def register_together(*arguments: Any) -> Any:
         both_have_decided.wait()

@@ -11,6 +11,7 @@ import orjson
 import pytest
 
 from etl.replay import ReplayServer
+from tests.patience import PATIENCE_S
 
 
 class Answer(NamedTuple):
@@ -34,7 +35,7 @@ def ask() -> Ask:
     """Return a function that asks a server: `ask(server, "klines", symbol="BTCUSDT")`, or with another path in full."""
 
     def get(server: ReplayServer, name: str, **params: object) -> Answer:
-        connection = HTTPConnection(urlsplit(server.url).netloc, timeout=60)
+        connection = HTTPConnection(urlsplit(server.url).netloc, timeout=PATIENCE_S)
         try:
             path = name if name.startswith("/") else f"/api/v3/{name}"
             connection.request("GET", f"{path}?{urlencode(params)}")

@@ -19,6 +19,7 @@ import pytest
 from etl.errors import ConfigError
 from etl.replay import MadeUpMarket, ReplayServer
 from etl.timeframe import Timeframe
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.enable_socket
 
@@ -265,5 +266,5 @@ def test_run_forever_ends_cleanly_on_a_signal() -> None:
     host, port = url.removeprefix("http://").split(":")
     socket.create_connection((host, int(port))).close()
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, errors) == (0, "")

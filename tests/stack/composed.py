@@ -21,6 +21,7 @@ from stack.home import HOST
 from stack.processes import Processes
 from tests.conftest import REPOSITORY
 from tests.databases import folder_for_postgres
+from tests.patience import PATIENCE_S
 from tests.stack.containers import Containers, postgres_of
 from tests.stack.sparing import SPARING
 
@@ -62,7 +63,7 @@ class Composed:
     superuser: str
     warehouse: str
 
-    def wait(self, done: Callable[[], bool], timeout_s: float = 180) -> None:
+    def wait(self, done: Callable[[], bool], timeout_s: float = PATIENCE_S) -> None:
         """Wait until it is so."""
         deadline = time.monotonic() + timeout_s
         while not done():
@@ -195,7 +196,7 @@ def _tell_what_it_took(containers: Containers) -> None:
 def _pause_what_is_not_wanted(containers: Containers, api: AirflowApi) -> None:
     """Leave the demo and what belongs to it: a night's maintenance has tests of its own."""
     wanted = {"ingest_demo", "score_anomalies", "train_models"}
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + PATIENCE_S
     while not wanted <= (known := {dag["dag_id"] for dag in api.collect("/dags", "dags")}):
         assert time.monotonic() < deadline, known
         containers.processes.pause(0.5)

@@ -25,6 +25,7 @@ from stack.compose.file import Compose, Service
 from stack.home import HOST
 from stack.processes import Leader, Processes
 from tests.conftest import REPOSITORY
+from tests.patience import PATIENCE_S
 
 _BIN = Path(sys.executable).parent
 _PORT = re.compile(r"(?<![\w.])([a-z][a-z-]*|127\.0\.0\.1):(\d{4,5})\b")
@@ -73,7 +74,7 @@ class Containers:
         service = self.compose.service(name)
         self.processes.start(name, self._argv(service, service.command), self.environment(name))
 
-    def run(self, name: str, timeout_s: float = 120) -> None:
+    def run(self, name: str, timeout_s: float = PATIENCE_S) -> None:
         """Run a service that ends by itself."""
         self.start(name)
         self.processes.wait(name, timeout_s)
@@ -83,7 +84,7 @@ class Containers:
         service = self.compose.service(name)
         return self.command(name, self._words(service, service.health))
 
-    def wait_for(self, name: str, timeout_s: float = 180) -> None:
+    def wait_for(self, name: str, timeout_s: float = PATIENCE_S) -> None:
         """Wait until a service says that it is well."""
         deadline = time.monotonic() + timeout_s
         while (answer := self.ask(name)).returncode:
@@ -99,7 +100,7 @@ class Containers:
     ) -> subprocess.CompletedProcess[str]:
         """Run a command in a service's environment, or in another."""
         given = dict(environment or self.environment(name))
-        return subprocess.run(argv, env=given, capture_output=True, text=True, timeout=240, check=False)
+        return subprocess.run(argv, env=given, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
     def inside(self, name: str, argv: Sequence[str], stdin: Path | None) -> subprocess.CompletedProcess[bytes]:
         """Run a command as `docker compose exec` and `run` do: with a service's settings, folders and ports."""
@@ -112,7 +113,9 @@ class Containers:
             environment |= {"PGHOST": str(folder), "PGPORT": str(self.port(5432))}
             environment["PATH"] = f"{binaries}:{environment['PATH']}"
         with stdin.open("rb") if stdin else Path(os.devnull).open("rb") as given:
-            return subprocess.run(words, env=environment, stdin=given, capture_output=True, timeout=120, check=False)
+            return subprocess.run(
+                words, env=environment, stdin=given, capture_output=True, timeout=PATIENCE_S, check=False
+            )
 
     def environment(self, name: str) -> dict[str, str]:
         """Return what a service's processes are given."""

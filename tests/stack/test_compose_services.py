@@ -22,9 +22,6 @@ import pytest
 from tests.conftest import REPOSITORY
 from tests.stack.composed import WORKERS, Composed, composed
 
-# Ten services start, which takes minutes where others are busy.
-pytestmark = pytest.mark.timeout(600)
-
 _MIDNIGHT = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 # The later one first: a DAG that is switched on would run it by itself.
 DAYS = (_MIDNIGHT - timedelta(days=1), _MIDNIGHT - timedelta(days=2))

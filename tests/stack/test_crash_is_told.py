@@ -36,6 +36,7 @@ from stack.local import Stack, ensure_pool, local_stack, wait_for_dag
 from stack.screen import Screen
 from tests.alerts.receivers import MailReceiver, WebReceiver, mail_receiver, web_receiver
 from tests.databases import folder_for_postgres
+from tests.patience import PATIENCE_S
 from tests.stack.sparing import SPARING
 
 SYMBOLS = ("BTC/USDT", "ETH/USDT", "XRP/USDT")
@@ -259,7 +260,7 @@ def _load_the_day(stack: Stack) -> None:
     stack.api.post("/dags/ingest_live/dagRuns", {"logical_date": CRASH_DAY.end.isoformat(), "dag_run_id": "live"})
 
 
-def _settle(stack: Stack, dag: str = "~", timeout_s: float = 240) -> None:
+def _settle(stack: Stack, dag: str = "~", timeout_s: float = PATIENCE_S) -> None:
     """Wait until no run is under way, and none has begun a moment later."""
     quiet = 0
 

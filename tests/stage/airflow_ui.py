@@ -7,7 +7,9 @@ from datetime import datetime
 
 from playwright.sync_api import Locator, Page, expect
 
-RUN_MS = 150_000
+from tests.patience import PATIENCE_S
+
+RUN_MS = PATIENCE_S * 1_000
 """How long a run may take until the UI shows its end."""
 
 _DIALOG = "[role=dialog][aria-modal=true][data-state=open]"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from playwright.sync_api import Browser, ConsoleMessage, Error, Page, expect
 
 _WIDE, _PHONE = (1280, 800), (390, 844)
-_PATIENCE_MS = 60_000  # for what a click brings; the machine may be busy
+_PATIENCE_MS = 180_000  # for what a click brings; the machine may be busy
 
 
 @dataclass(slots=True)

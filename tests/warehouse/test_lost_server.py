@@ -27,6 +27,7 @@ from etl.stores import Stores
 from etl.warehouse import Warehouse, embedded, open_warehouse
 from tests.databases import folder_for_postgres
 from tests.markets import DAYS
+from tests.patience import PATIENCE_S
 
 _Usage = namedtuple("_Usage", "total used free")
 
@@ -124,5 +125,5 @@ def _kill(data: Path) -> int:
     pid = _pid_of(data)
     family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
     os.kill(pid, signal.SIGKILL)
-    psutil.wait_procs(family, timeout=60)
+    psutil.wait_procs(family, timeout=PATIENCE_S)
     return pid

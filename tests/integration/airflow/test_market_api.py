@@ -20,6 +20,7 @@ from etl.warehouse import Warehouse, known_series, open_warehouse, read_incident
 from etl.warehouse.incident_tables import alerts
 from tests.integration.airflow.airflow_process import REPOSITORY, AirflowProcess, fresh_databases
 from tests.made_incidents import BTC, START, candles, found, have, hold
+from tests.patience import PATIENCE_S
 
 FEEDS = """
 [feeds.majors]
@@ -341,7 +342,7 @@ def test_a_broken_feeds_file_is_told_as_such_and_hides_nothing(served: Served) -
     path.write_text(FEEDS.replace('"ETH/USD"', '"ETHUSD"'), encoding="utf-8")
     try:
         mistake = f"{path}: feeds.others: 'ETHUSD' is no symbol; write BASE/QUOTE, such as BTC/USDT; nearest: ETH/USD"
-        deadline = time.monotonic() + 60  # the server looks again only after seconds
+        deadline = time.monotonic() + PATIENCE_S  # the server looks again only after seconds
         while not (faults := served.get("/chandler/api/me")["faults"]) and time.monotonic() < deadline:
             time.sleep(0.5)
         assert faults == [mistake]

@@ -23,9 +23,6 @@ from etl.timeframe import Timeframe, to_ms
 from etl.warehouse import known_series, read_absences, unjudged_loads
 from tests.integration.airflow.airflow_process import AirflowProcess, Run, fresh_databases
 
-# All of it happens in one fixture, beside whatever else the machine has to do.
-pytestmark = pytest.mark.timeout(900)
-
 FEEDS = """
 [feeds.coarse]
 exchange = "coarse"
