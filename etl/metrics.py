@@ -21,14 +21,13 @@ from etl.series import Series
 from etl.settings import Settings
 from etl.traffic import read_traffic
 from etl.warehouse import (
-    Extent,
     SeriesTotals,
     Warehouse,
     begin_reading,
     count_present_incidents,
     read_backlog,
     read_champions,
-    read_extents,
+    read_last_opens,
     read_totals,
     total_requests,
 )
@@ -53,7 +52,7 @@ def metrics_text(warehouse: Warehouse, settings: Settings, now: datetime) -> byt
     with begin_reading(warehouse) as connection:
         families = [
             *_of_series(read_totals(connection), settings, now),
-            _of_extents(read_extents(connection)),
+            _of_last_opens(read_last_opens(connection)),
             *_of_exchanges(connection, settings, now),
             *_of_incidents(connection),
             *_of_backlog(connection, now),
@@ -131,12 +130,12 @@ def _of_series(totals: Mapping[Series, SeriesTotals], settings: Settings, now: d
     yield from _of_loads(totals)
 
 
-def _of_extents(extents: Iterable[Extent]) -> Metric:
+def _of_last_opens(opens: Mapping[Series, datetime]) -> Metric:
     return _gauge(
         "chandler_last_candle_timestamp_seconds",
         "When the last candle opens that is held; of one that the archive alone keeps, its midnight.",
         _OF_SERIES,
-        ((_labels(one.series), one.last.timestamp()) for one in extents if one.last is not None),
+        ((_labels(one), last.timestamp()) for one, last in opens.items()),
     )
 
 

@@ -31,6 +31,7 @@ from etl.warehouse import (
     ensure_series,
     merge,
     read_candles,
+    read_last_opens,
     read_quality,
     read_revisions,
     read_status,
@@ -205,6 +206,8 @@ def test_how_far_each_series_reaches(stores: Stores) -> None:
         assert status.last_load == newest, "the newest load, though it was of an older range"
         assert status.lag(other.end + 5 * MINUTE) is None, "of what has ended nothing is late"
         assert replace(status, ended=None).lag(other.end + 5 * MINUTE) == 5 * MINUTE
+        assert read_last_opens(connection) == {BTC: other.end - MINUTE}
         connection.execute(text("DELETE FROM candles"))
         first = read_series(connection)[0]
+        assert read_last_opens(connection) == {BTC: first.last}
         assert (first.first, first.last) == tuple(Timeframe.D1.floor(one.start) for one in (half, other))

@@ -25,7 +25,7 @@ from etl.warehouse.checkpoints import Checkpoint, covered_ranges, read_checkpoin
 from etl.warehouse.database import HEAD, Warehouse, open_warehouse
 from etl.warehouse.day_candles import DayCandle, make_day_candles
 from etl.warehouse.day_counts import About, DayCounts, DayRemark, read_day_counts, read_day_remarks
-from etl.warehouse.extents import Extent, read_extents
+from etl.warehouse.extents import Extent, read_extents, read_last_opens
 from etl.warehouse.features import Features, Sizes, read_features, read_sizes
 from etl.warehouse.holding import ensure_series, lock_series, mark_flagged_by, read_flagged_by
 from etl.warehouse.incident_lists import (
@@ -361,6 +361,7 @@ __all__ = [
     "read_far_before",
     "read_flagged_by",
     "read_last_candle",
+    "read_last_opens",
     "read_listing",
     "read_messages",
     "read_open_times",
