@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -18,6 +18,7 @@ from etl.read import read_candles
 from etl.schema import value_hash
 from etl.series import Series, TimeRange
 from etl.settings import Settings
+from etl.spelling import counted
 from etl.timeframe import Timeframe, from_ms
 from etl.warehouse import Warehouse, known_series, retired_ranges
 from models.calibration import LEAST
@@ -32,6 +33,7 @@ _CLOCK = text(
     "SELECT least(now(), min(xact_start)) - interval '1 microsecond' FROM pg_stat_activity "
     "WHERE datname = current_database()"
 )
+_MOST_LINES, _MOST_NAMES = 5, 3  # of reasons, and of the series of each
 _ADVICE = "Load more of the past (history_<feed>, or chandler ingest --start)"
 
 
@@ -135,11 +137,8 @@ def read_lessons(
         elif found.num_rows:
             left_out[series] = why
     if not tracks:
-        whose = "; ".join(f"{series}: {why}" for series, why in left_out.items()) or "there are no candles"
-        advice = _ADVICE
-        if settings.models.least_history >= spans.least_history:
-            advice += ", or lower least_history in [models]"
-        raise InsufficientHistoryError(f"too little of {target} to learn from: {whose}. {advice}")
+        can_lower = settings.models.least_history >= spans.least_history
+        raise InsufficientHistoryError(_too_little(target, left_out, spans, can_lower=can_lower))
     remarks = tuple(
         f"{series}: the archive alone keeps what is older than {time_range.start:%Y-%m-%d %H:%M}; not learned"
         for series, time_range in ranges.items()
@@ -154,6 +153,31 @@ def read_lessons(
     first = min(from_ms(int(track.open_time_ms[np.argmax(track.is_held)])) for track in tracks.values())
     split = replace(split, learned=TimeRange(max(split.learned.start, first), split.learned.end))
     return Lessons(split, as_of, candles, tracks, left_out, remarks, _hash(candles))
+
+
+def _too_little(target: Target, left_out: Mapping[Series, str], spans: TrainingSpans, *, can_lower: bool) -> str:
+    """Return what is needed and what to do in a line, and a line for each reason with the series that it holds for."""
+    advice = _ADVICE + (", or lower least_history in [models]" if can_lower else "")
+    days = f"{_days(spans.least_history):,} days are needed"
+    if not left_out:
+        return f"too little of {target} to learn from: there are no candles, and {days}. {advice}"
+    needed = _needed(spans, target.timeframe)
+    by_reason: dict[str, list[str]] = {}
+    for series, why in left_out.items():
+        by_reason.setdefault(why.replace(f", {needed}", ""), []).append(str(series))
+    lines = [f"  {_some(names)}: {why}" for why, names in list(by_reason.items())[:_MOST_LINES]]
+    if (more := sum(map(len, list(by_reason.values())[_MOST_LINES:]))) > 0:
+        lines.append(f"  and {more} more series")
+    return "\n".join([f"too little of {target} to learn from: {days}. {advice}", *lines])
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_MOST_NAMES])
+    return shown if len(names) <= _MOST_NAMES else f"{shown} and {len(names) - _MOST_NAMES} more"
+
+
+def _needed(spans: TrainingSpans, timeframe: Timeframe) -> str:
+    return f"of the {int(spans.least_history / timeframe.delta):,} that {_days(spans.least_history):,} days hold"
 
 
 def _in_warehouse(connection: Connection, series_id: int, time_range: TimeRange) -> TimeRange | None:
@@ -187,13 +211,13 @@ def _lacks(track: Track, split: Split, spans: TrainingSpans) -> str | None:
 
 def _takes(track: Track, held: int, needed: int, share: float, end: datetime, spans: TrainingSpans) -> str:
     """Return how many days it takes to hold enough candles, where so large a share of the slots holds one."""
-    said = f"{held:,} candles, of the {needed:,} that {_days(spans.least_history):,} days hold"
+    said = f"{counted(held, 'candle')}, {_needed(spans, track.timeframe)}"
     span = needed * track.timeframe.delta / share
     if _days(span) > _days(spans.least_history):
         said += f"; with candles in {share:.0%} of its slots it takes {_days(span):,} days"
     if span > spans.history:
         return f"{said}: raise history in [models] to that"
-    return f"{said}, from {end - span:%Y-%m-%d} on"
+    return f"{said}; enough from {end - span:%Y-%m-%d} on"
 
 
 def _days(span: timedelta) -> int:

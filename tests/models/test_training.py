@@ -19,6 +19,7 @@ from sqlalchemy import update
 from etl.cli import main
 from etl.errors import InsufficientHistoryError
 from etl.learning import Learning
+from etl.series import Series
 from etl.settings import Settings
 from etl.timeframe import Timeframe
 from etl.warehouse import Warehouse, open_warehouse
@@ -153,12 +154,24 @@ def test_too_little_history_is_an_error_that_says_of_whom_and_what_to_do(
     with pytest.raises(InsufficientHistoryError) as caught:
         training.train(warehouse, settings, TARGET, END, "night")
     message = str(caught.value)
-    assert "too little of 5m to learn from: binance:BTC/USDT:5m: 6,8" in message
-    assert "of the 8,064 that 28 days hold" in message
+    assert "too little of 5m to learn from: 28 days are needed. Load more" in message
     assert "lower least_history in [models]" in message
+    assert "\n  binance:BTC/USDT:5m: 6,8" in message
     with pytest.raises(InsufficientHistoryError, match="too little of 1h to learn from: there are no candles"):
         training.train(warehouse, settings, Target(Timeframe.H1), END, "night")
     assert _states(warehouse) == []
+
+
+def test_who_lacks_the_same_history_stands_in_one_line(warehouse: Warehouse, settings: Settings) -> None:
+    """However many series there are, the message is short: what is needed is said once, and each reason."""
+    for number in range(5):
+        store(warehouse, Series("binance", f"C{number}/USDT", Timeframe.M5), market(1))
+    with pytest.raises(InsufficientHistoryError) as caught:
+        training.train(warehouse, settings, TARGET, END, "night")
+    lines = str(caught.value).splitlines()
+    assert lines[0].startswith("too little of 5m to learn from: 28 days are needed.")
+    assert lines[1].startswith("  binance:BTC/USDT:5m, binance:C0/USDT:5m, binance:C1/USDT:5m and 3 more: 6,8")
+    assert len(lines) == 2
 
 
 def test_a_model_for_one_series_learns_from_that_alone(warehouse: Warehouse, learning: Settings) -> None:

@@ -22,7 +22,7 @@ from etl.series import Series, utc_day
 from etl.settings import Settings
 from etl.spelling import counted, once_in
 from etl.traffic import read_traffic
-from etl.warehouse import Wish, count_incidents, known_series, list_incidents
+from etl.warehouse import Wish, count_incidents, known_series, list_incidents, read_champions
 
 router = APIRouter(prefix="/api", dependencies=[Depends(may_look)])
 
@@ -31,7 +31,6 @@ _SHOWN_NIGHTS = 90
 _MOST_INCIDENTS = 200
 _INGEST, _HISTORY = "ingest_", "history_"
 _ABOUT_ALL = frozenset({"repair_gaps", "maintain_stores", "train_models", "score_anomalies", "deliver_alerts"})
-_NO_MODEL = "No model judges yet: chandler train makes one, and DAG train_models does each night."
 
 
 @router.get("/me")
@@ -127,30 +126,36 @@ def show_incidents(  # noqa: PLR0913  # a filter each
         is_acknowledged=acknowledged,
         is_false=false,
     )
-    with reading() as (connection, _):
+    from models.readiness import why_no_model
+
+    with reading() as (connection, settings):
         found, total = list_incidents(connection, wish, limit, offset), count_incidents(connection, wish)
+        reason = None if total or read_champions(connection) else why_no_model(connection, settings.models)
     if offset >= max(total, 1):
         raise HTTPException(422, f"offset={offset} is beyond the last of {counted(total, 'incident')}; begin at 0")
     choices = {"kind": list(Kind), "severity": list(Severity), "scope": list(Scope), "state": list(IncidentState)}
-    return as_json({"total": total, "incidents": [incident_json(one) for one in found], "choices": choices})
+    told = [incident_json(one) for one in found]
+    return as_json({"total": total, "incidents": told, "choices": choices, "next": reason})
 
 
 @router.get("/models")
 def show_models() -> Response:
     """List the models of the latest nights: who judges, how each compared, and why it is where it is."""
+    from models.readiness import why_no_model
     from models.registry import State, latest_models
     from models.show import model_json, summary_of
 
-    with reading() as (connection, _):
+    with reading() as (connection, settings):
         found, more = latest_models(connection, _SHOWN_NIGHTS)
-    champions = [model.id for model in found if model.state is State.CHAMPION]
+        champions = [model.id for model in found if model.state is State.CHAMPION]
+        reason = None if champions else why_no_model(connection, settings.models)
     left_out = {"metrics", "environment", "data_hash", "sha256"}
     told = [
         {name: value for name, value in model_json(model).items() if name not in left_out}
         | {"name": model.name, "metrics": summary_of(model)}
         for model in found
     ]
-    return as_json({"models": told, "more": more, "champions": champions, "next": None if champions else _NO_MODEL})
+    return as_json({"models": told, "more": more, "champions": champions, "next": reason})
 
 
 @router.get("/exchanges")

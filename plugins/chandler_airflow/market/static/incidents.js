@@ -48,21 +48,19 @@ function draw(context, answer) {
   const isFiltered = FILTERS.some((name) => route.query.has(name));
   const body = answer.incidents.length
     ? h("div", { id: "incidents" }, listOf(context, answer.incidents), paging(route.query, offset, answer))
-    : nothing(isFiltered);
+    : nothing(isFiltered, answer.next);
   const total = answer.total === 1 ? "1 incident" : `${count(answer.total)} incidents`;
   const sum = h("p", { class: "quiet" }, total);
   put(place, h("div", { class: "heading" }, h("h1", {}, "Incidents"), sum), filters(route.query, answer.choices), body);
 }
 
-/** @param {boolean} isFiltered */
-function nothing(isFiltered) {
+/**
+ * @param {boolean} isFiltered
+ * @param {string | null} next Why no model judges; null if one does.
+ */
+function nothing(isFiltered, next) {
   if (isFiltered) return note("None is like that", h("a", { href: "#incidents" }, "Show all"));
-  const steps = [
-    "Models judge what is loaded, once there is one: switch on ",
-    h("code", {}, "train_models"),
-    " in Airflow. ",
-  ];
-  return note("There is no incident", ...steps, "If there is a model, then nothing was strange.");
+  return note("There is no incident", next ?? "A model judges what is loaded, and nothing was strange.");
 }
 
 /**

@@ -181,6 +181,7 @@ export interface Incidents {
   total: number;
   incidents: Incident[];
   choices: Record<"kind" | "severity" | "scope" | "state", string[]>;
+  next: string | null;
 }
 
 export interface Model {
