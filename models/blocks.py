@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from etl.series import TimeRange
 from etl.timeframe import Timeframe
 from models.features import FEATURES, REACH
+from models.recent import reach_of
 
 BLOCK = 256
 CONTEXT = 256
@@ -26,7 +27,7 @@ Floats = NDArray[np.float32]
 
 def context_of(timeframe: Timeframe, time_range: TimeRange) -> TimeRange:
     """Return which candles are needed to score those of `time_range`: up to its end, from a good while before it."""
-    first = _slot_of(timeframe, time_range.start_ms) // BLOCK * BLOCK - CONTEXT - REACH
+    first = _slot_of(timeframe, time_range.start_ms) // BLOCK * BLOCK - CONTEXT - max(REACH, reach_of(timeframe))
     return TimeRange.from_ms(first * timeframe.ms, time_range.end_ms)
 
 

@@ -26,7 +26,9 @@ LEAST = 200
 _TAIL = 0.01  # the share of scores beyond which the tail is fitted ...
 _LEAST_PEAKS = 20  # ... or more of them, where that is fewer peaks than this
 _SHORTEST_TAIL = 0.05  # of the way from the median to where the tail begins; a normal distribution's is thrice as long
+_LEAST_STEP = 0.05  # of the score at which the tail begins: of scores that hardly differ none is strange
 _CLUSTERS = 5  # scores in the tail for each incident that is asked for: they come in clusters
+_EACH, _SELDOM = 3, 0.01  # anomalies for each incident that is asked for, at most; or that share of all candles
 _WEEK_MS = 7 * 86_400_000
 _USUAL_SHAPE, _USUAL_COUNTS = 0.2, 300  # what is known of tails before a score was seen, and for how many it counts
 _WIDEST_SHAPE = 0.9  # beyond, the distribution has hardly a mean, and one wild week would push the cut out of reach
@@ -84,6 +86,7 @@ def find_cut(joined: Floats, budget_per_week: float, timeframe: Timeframe) -> fl
     """Return the cut that gives as many incidents a week as the budget allows, by the tail of incidents' peaks.
 
     Anomalies come in clusters, and a budget counts incidents: so the peaks of clusters are what the tail is fitted to.
+    Where months are one cluster the budget is kept and every candle is an anomaly: so these are counted too.
 
     Args:
         joined: (n,) by slot, NaN where no candle is held.
@@ -104,7 +107,9 @@ def find_cut(joined: Floats, budget_per_week: float, timeframe: Timeframe) -> fl
         return float(np.nextafter(start, np.inf))
     excess = len(peaks) / asked
     shape, scale = _fit_pareto(peaks - start)
-    return start + (scale * math.log(excess) if shape == 0 else scale / shape * (excess**shape - 1))
+    cut = start + (scale * math.log(excess) if shape == 0 else scale / shape * (excess**shape - 1))
+    most = int(max(min(_EACH, merge_at(timeframe)) * asked, _SELDOM * len(known), 1))
+    return max(cut, float(np.nextafter(np.sort(known)[-most - 1], np.inf)))
 
 
 def _tail_share(count: int) -> float:
@@ -119,7 +124,9 @@ def _fit_channel(scores: Floats) -> tuple[Floats, tuple[float, float, float]]:
     knots = np.quantile(scores, 1 - share ** np.linspace(0, 1, KNOTS))
     shape, scale = _fit_pareto(scores[scores > knots[-1]] - knots[-1])
     # Scores in steps, as those of prices in coarse ticks, or with a bound end soon: what is barely beyond is no wonder.
-    return knots, (-np.log10(share), shape, max(scale, _SHORTEST_TAIL * float(knots[-1] - np.median(scores))))
+    end = float(knots[-1])
+    shortest = max(_SHORTEST_TAIL * (end - float(np.median(scores))), _LEAST_STEP * abs(end))
+    return knots, (-np.log10(share), shape, max(scale, shortest))
 
 
 def _to_level(scores: Floats, knots: Floats, tail: Floats) -> Floats:

@@ -6,7 +6,6 @@ Kind and severity follow from what closed until the incident's last candle. Who 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from etl.incidents import Evidence, Fired, Kind, Scope, Severity
@@ -14,6 +13,7 @@ from models import kinds
 from models.kinds.prices import FAR
 from models.scene import AROUND, Scene, Sight, look
 from models.witnessing import numbers_at, scope_of, witness
+from models.wording import without_candles
 
 __all__ = ["AROUND", "Description", "Scene", "describe"]
 
@@ -55,7 +55,7 @@ def describe(scene: Scene) -> Description:
     """Say what an incident is."""
     sight = look(scene)
     fired = kinds.name(sight) if scene.gap is None else (scene.gap.fired, *kinds.name(sight))
-    fired = fired or (Fired(Kind.UNUSUAL, _features(scene.shares)),)
+    fired = fired or (Fired(Kind.UNUSUAL, _unnamed(sight)),)
     witnesses = witness(sight, fired[0].kind)
     numbers = numbers_at(scene.track, scene.peak)
     if numbers is None:
@@ -100,9 +100,8 @@ def severity_of(sight: Sight, kind: Kind) -> Severity:
 
 
 def _is_great(sight: Sight) -> bool:
-    took = sight.farthest - sight.scene.first + 1
-    minutes = took * sight.scene.track.timeframe.ms / 60_000
-    return sight.move >= GREAT * sight.usual_range * math.sqrt(took) and sight.move >= WIDE * math.sqrt(minutes)
+    minutes = sight.took * sight.scene.track.timeframe.ms / 60_000
+    return sight.move >= GREAT * sight.usual_range * math.sqrt(sight.took) and sight.move >= WIDE * math.sqrt(minutes)
 
 
 def _step(value: float, high: float, critical: float) -> Severity:
@@ -111,8 +110,9 @@ def _step(value: float, high: float, critical: float) -> Severity:
     return Severity.HIGH if value >= high else Severity.LOW
 
 
-def _features(shares: Mapping[str, float]) -> str:
+def _unnamed(sight: Sight) -> str:
     """Return what made an incident that no rule names: the features that had most of a part in it."""
-    most = sorted(shares.items(), key=lambda one: one[1], reverse=True)[:3]
+    most = sorted(sight.scene.shares.items(), key=lambda one: one[1], reverse=True)[:3]
     told = ", ".join(f"{name} {share:.0%}" for name, share in most) or "nothing that is known"
-    return f"no rule says what it looks like; made by {told}"
+    after = f"; it follows {without_candles(sight.scene.track, sight.absent)}" if sight.absent else ""
+    return f"no rule says what it looks like; made by {told}{after}"

@@ -19,6 +19,7 @@ from etl.timeframe import Timeframe
 from models.artifact import Artifact
 from models.blocks import rows_of
 from models.features import Track, to_track
+from models.given import given_by
 from models.incidents import find_incidents, merge_at
 from models.metrics import BUFFER, TOLERANCE, average_precision, match, vus_pr
 from models.planting import SPACING, Kind, Planted, plant
@@ -30,7 +31,6 @@ SHARES = np.geomspace(1e-4, 0.1, 25)
 
 _UNITS, _PLANTED = 12, 108  # to compare two models by
 _MOST_SEEDS = 48
-_WEEK_MS = 7 * 86_400_000
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -69,7 +69,7 @@ def evaluate(
     given: list[Given] = []
     for number, (series, table) in enumerate(candles.items()):
         known = [(name, artifact) for name, artifact in models if series in artifact.norms]
-        given += (_given(name, scores) for name, scores in _score_all(known, series, table, test))
+        given += (given_by(name, scores) for name, scores in _score_all(known, series, table, test))
         for turn, seed in enumerate(seeds, 1):
             changed, planted = plant(table, series, test, seed)
             if planted:
@@ -112,11 +112,6 @@ def _score_all(
         scores = score_track(track, artifact, series, test)
         scores.joined[is_held & np.isnan(scores.joined)] = -np.inf
         yield name, scores
-
-
-def _given(name: str, scores: Scores) -> Given:
-    weeks = float((~np.isnan(scores.joined)).sum() * scores.series.timeframe.ms / _WEEK_MS)
-    return Given(name, scores.series, weeks, len(find_incidents(scores.is_anomaly, merge_at(scores.series.timeframe))))
 
 
 def _judge(name: str, scores: Scores, planted: Sequence[Planted], seed: int) -> Outcome:

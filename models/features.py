@@ -1,13 +1,14 @@
 """Features of candles for models: causal, on the grid, and each series normalised by itself.
 
-A feature of a candle depends on this candle and the last one held before it, no further than REACH slots back. What
-normalises it was found in the range that a model was trained on.
+A feature of a candle depends on this candle and the last one held before it, no further than REACH slots back; from
+`1h` up also on what was usual lately, see `models.recent`. What normalises it was found in the range that a model was
+trained on.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,9 @@ from numpy.typing import NDArray
 from etl.schema import RULE_FLAGS, Flag, to_columns
 from etl.series import TimeRange
 from etl.timeframe import Timeframe, from_ms
+from models.recent import NAMES, scaling_of, usual_lately
+from models.robust import deviation_of, floor_of, median_of, usual_by_hour
+from models.ticks import LATEST, find_tick
 
 FEATURES = (
     "return",
@@ -51,14 +55,8 @@ _MINUTE_MS = 60_000
 _WEEK_MS = 7 * 24 * 60 * _MINUTE_MS
 _HOUR_MS = 60 * _MINUTE_MS
 _DAY_MS = 24 * _HOUR_MS
-_HOURS = 7 * 24
 _MONDAY_MS = 4 * 24 * _HOUR_MS  # 1970-01-05, the first Monday of the epoch
-_TO_SIGMA = 1.4826
-_ENOUGH = 8  # candles, to know what is usual in an hour
-_LATEST = 5_000  # candles that a tick is found in: exchanges change it with the price
 _COARSE = 0.5  # of a usual return, that a tick is at least
-_FINEST = 1e-7  # of the price
-_OFF, _NEARLY_ALL = 1e-3, 0.99  # of a tick that a price may be off, by rounding; of the prices, which have bad prints
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +68,7 @@ class Track:
         is_clean: Whether there is one, and neither we made it up nor a rule flags it.
         gone: Slots since the last candle before; NaN where that is further back than REACH.
         last: The close of that candle.
+        lately: (2 * len(NAMES), n) what was usual in the slots before, as `models.recent` has it.
     """
 
     timeframe: Timeframe
@@ -85,6 +84,7 @@ class Track:
     taker_buy_volume: Floats
     gone: Floats
     last: Floats
+    lately: Floats
 
     def __len__(self) -> int:
         return len(self.close)
@@ -102,9 +102,9 @@ class Track:
         inside = slice(max(first, 0), max(first + count, 0))
 
         def taken(values: NDArray[Any], empty: float | bool) -> NDArray[Any]:
-            part = np.full(count, empty, dtype=values.dtype)
-            here = values[inside]
-            part[lead : lead + len(here)] = here
+            part = np.full((*values.shape[:-1], count), empty, dtype=values.dtype)
+            here = values[..., inside]
+            part[..., lead : lead + here.shape[-1]] = here
             return part
 
         masks = {name: taken(getattr(self, name), False) for name in ("is_held", "is_clean")}
@@ -112,16 +112,17 @@ class Track:
         return Track(self.timeframe, self.start_ms + first * self.timeframe.ms, **masks, **columns)
 
 
-_COLUMNS = ("open", "high", "low", "close", "volume", "trades", "taker_buy_volume", "gone", "last")
+_COLUMNS = ("open", "high", "low", "close", "volume", "trades", "taker_buy_volume", "gone", "last", "lately")
 
 
 def to_track(candles: pa.Table, timeframe: Timeframe, time_range: TimeRange) -> Track:
     """Put candles on their grid.
 
     Args:
-        candles: CANDLE_SCHEMA, ascending by open_time; what lies outside `time_range` counts as the last close only.
+        candles: CANDLE_SCHEMA, ascending by open_time; what lies before `time_range` counts as the last close and for
+            what was usual lately.
         time_range: The slots of the track. For numbers that do not depend on where it starts, give the candles of the
-            REACH slots before it too.
+            REACH slots before it too, or the `recent.reach_of` slots where that is more.
     """
     columns = to_columns(candles)
     first_ms, count = -(-time_range.start_ms // timeframe.ms) * timeframe.ms, time_range.count(timeframe)
@@ -143,6 +144,12 @@ def to_track(candles: pa.Table, timeframe: Timeframe, time_range: TimeRange) -> 
     gone[gone > REACH] = np.nan
     last[np.isnan(gone)] = np.nan
     trades = np.where(columns["trades"] < 0, np.nan, columns["trades"])
+    clean = (flags & np.int16(Flag.FILLED | RULE_FLAGS)) == 0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        moved = np.abs(np.log(columns["close"] / last)) / np.sqrt(gone)
+    width = (columns["high"] - columns["low"]) / columns["close"]
+    values = [each[clean] for each in (width, columns["volume"], trades, moved)]
+    since_epoch = columns["open_time"][clean] // timeframe.ms
     return Track(
         timeframe,
         first_ms,
@@ -157,6 +164,7 @@ def to_track(candles: pa.Table, timeframe: Timeframe, time_range: TimeRange) -> 
         taker_buy_volume=gridded(columns["taker_buy_volume"]),
         gone=gridded(gone),
         last=gridded(last),
+        lately=usual_lately(since_epoch, values, first_ms // timeframe.ms, count, timeframe),
     )
 
 
@@ -171,6 +179,7 @@ class Norm:
         usual: (2, 168) the usual log volume and log trades, by hour of the week since Monday 00:00 UTC.
         tick: The least step of prices, where it is coarse: moves count in ticks, not as shares of the price. 0 where it
             is not.
+        lately: (2 * len(NAMES),) the medians of the track's; zeros where nothing is held against what was usual lately.
     """
 
     centre: Floats
@@ -178,6 +187,7 @@ class Norm:
     floor: Floats
     usual: Floats
     tick: float = 0.0
+    lately: Floats = field(default_factory=lambda: np.zeros(2 * len(NAMES)))
 
 
 def find_norm(track: Track) -> Norm:
@@ -186,9 +196,12 @@ def find_norm(track: Track) -> Norm:
     tick = _coarse_tick(track)
     width = (track.high - track.low) / (tick or track.close)
     sized = (width, track.volume, track.trades)
-    floor = np.array([_floor_of(values[track.is_clean]) for values in sized])
-    usual = np.stack([_usual(np.log(v + f), hours, track.is_clean) for v, f in zip(sized[1:], floor[1:], strict=True)])
-    bare = Norm(np.zeros(len(FEATURES)), np.ones(len(FEATURES)), floor, usual, tick)
+    floor = np.array([floor_of(values[track.is_clean]) for values in sized])
+    usual = np.stack(
+        [usual_by_hour(np.log(v + f), hours, track.is_clean) for v, f in zip(sized[1:], floor[1:], strict=True)]
+    )
+    lately = np.array([median_of(row[track.is_clean]) for row in track.lately])
+    bare = Norm(np.zeros(len(FEATURES)), np.ones(len(FEATURES)), floor, usual, tick, lately)
     values = _features(track, bare)[track.is_clean]
     centre, scale = np.zeros(len(FEATURES)), np.ones(len(FEATURES))
     for number, name in enumerate(FEATURES):
@@ -197,13 +210,13 @@ def find_norm(track: Track) -> Norm:
             continue
         # The price is scaled as everybody scales it; for the others, a few wild candles shall not matter.
         centre[number] = known.mean() if name == "close" else np.median(known)
-        spread = known.std() if name == "close" else _deviation(known - centre[number])
+        spread = known.std() if name == "close" else deviation_of(known - centre[number])
         scale[number] = spread or 1.0
     for name in ("return", "body"):
         centre[FEATURES.index(name)] = 0.0
         if tick:
             scale[FEATURES.index(name)] = 1 / LEAST_RETURN
-    return Norm(centre, scale, floor, usual, tick)
+    return Norm(centre, scale, floor, usual, tick, lately)
 
 
 def normalise(track: Track, norm: Norm) -> NDArray[np.float32]:
@@ -234,11 +247,34 @@ def _features(track: Track, norm: Norm) -> Floats:
             "day_cos": np.cos(angle),
         }
     columns["taker_share"] = np.where(np.isnan(track.taker_buy_volume), np.nan, columns["taker_share"])
+    if norm.lately.any():
+        columns |= _against_lately(columns, track, norm)
     return np.stack([columns[name] for name in FEATURES], axis=1)
+
+
+def _against_lately(columns: Mapping[str, Floats], track: Track, norm: Norm) -> dict[str, Floats]:
+    """Return features that drift over years, held against what was usual lately; not known where that is not."""
+    scaling = scaling_of(track.lately, norm.lately, norm.floor)
+    # Of the hour of the week remains by how much it differs from others.
+    hourly = dict(zip(("volume", "trades"), norm.usual.mean(axis=1), strict=True))
+    held = {
+        name: (columns[name] + hourly[name] - scaling.level[NAMES.index(name)]) / scaling.wide[NAMES.index(name)]
+        for name in hourly
+    }
+    if norm.tick:
+        return held
+    held["range"] = (columns["range"] - scaling.level[0]) / scaling.wide[0]
+    return held | {name: columns[name] / scaling.move for name in ("return", "body")}
 
 
 def _hour_of_week(open_time_ms: NDArray[np.int64]) -> NDArray[np.int64]:
     return (open_time_ms - _MONDAY_MS) % _WEEK_MS // _HOUR_MS
+
+
+def tick_of(track: Track) -> float:
+    """Return the step of which nearly all prices of the latest clean candles are multiples; 0 if there is none."""
+    clean = np.flatnonzero(track.is_clean)[-LATEST:]
+    return find_tick(np.concatenate([getattr(track, name)[clean] for name in ("open", "high", "low", "close")]))
 
 
 def _coarse_tick(track: Track) -> float:
@@ -246,54 +282,6 @@ def _coarse_tick(track: Track) -> float:
     with np.errstate(divide="ignore", invalid="ignore"):
         moves = (np.log(track.close / track.last) / np.sqrt(track.gone))[track.is_clean]
     moves = moves[~np.isnan(moves)]
-    usual = _deviation(moves) if len(moves) else 0.0
-    tick = find_tick(track)
+    usual = deviation_of(moves) if len(moves) else 0.0
+    tick = tick_of(track)
     return tick if usual and tick >= _COARSE * usual * np.median(track.close[track.is_clean]) else 0.0
-
-
-def find_tick(track: Track) -> float:
-    """Return the step of which nearly all prices of the latest clean candles are multiples; 0 if there is none.
-
-    A decimal step, or two or five of one, of at least a ten-millionth of the price: a finer one never matters.
-    """
-    clean = np.flatnonzero(track.is_clean)[-_LATEST:]
-    prices = np.concatenate([getattr(track, name)[clean] for name in ("open", "high", "low", "close")])
-    if not len(prices):
-        return 0.0
-    usual = float(np.median(prices))
-    power = math.floor(math.log10(usual))
-    for decade in range(power, power - 8, -1):
-        for digit in (5, 2, 1):
-            tick = digit * 10.0**decade
-            steps = prices / tick
-            if tick >= _FINEST * usual and np.mean(np.abs(steps - np.rint(steps)) < _OFF) >= _NEARLY_ALL:
-                return tick
-    return 0.0
-
-
-def _floor_of(values: Floats) -> float:
-    """Return half of what is small among the values above zero; 1 if there are none."""
-    positive = values[values > 0]
-    return float(np.quantile(positive, 0.05)) / 2 if len(positive) else 1.0
-
-
-def _usual(values: Floats, hours: NDArray[np.int64], is_clean: Mask) -> Floats:
-    """Return the median by hour of the week; of the day, or of all, where there are too few."""
-    known = is_clean & ~np.isnan(values)
-    values, hours = values[known], hours[known]
-    if not len(values):
-        return np.zeros(_HOURS)
-    whole = np.full(_HOURS, np.median(values))
-    for cycle in (24, _HOURS):
-        order = np.argsort(hours % cycle, kind="stable")
-        bounds = np.searchsorted((hours % cycle)[order], np.arange(cycle + 1))
-        for hour in range(cycle):
-            here = values[order[bounds[hour] : bounds[hour + 1]]]
-            if len(here) >= _ENOUGH:
-                whole[hour::cycle] = np.median(here)
-    return whole
-
-
-def _deviation(values: Floats) -> float:
-    """Return a robust standard deviation; where more than half of the values are alike, a plain one."""
-    return float(_TO_SIGMA * np.median(np.abs(values))) or float(values.std())

@@ -12,7 +12,7 @@ from models.artifact import Artifact
 from models.features import Track
 from models.incidents import find_incidents, merge_at
 from models.results import Given
-from models.scoring import score_track
+from models.scoring import Scores, score_track
 
 LONGEST = timedelta(days=28)
 """How far back is counted: what a cut gave months ago says little of it now, and takes time to find out."""
@@ -35,6 +35,12 @@ def given_since(name: str, artifact: Artifact, tracks: Mapping[Series, Track], e
 
 
 def _count(name: str, artifact: Artifact, series: Series, track: Track, since: TimeRange) -> Given:
-    scores = score_track(track, artifact, series, since)
-    weeks = int((~np.isnan(scores.joined)).sum()) * track.timeframe.ms / _WEEK_MS
-    return Given(name, series, weeks, len(find_incidents(scores.is_anomaly, merge_at(track.timeframe))))
+    return given_by(name, score_track(track, artifact, series, since))
+
+
+def given_by(name: str, scores: Scores) -> Given:
+    """Count what scores give."""
+    timeframe, is_anomaly = scores.series.timeframe, scores.is_anomaly
+    candles = int((~np.isnan(scores.joined)).sum())
+    incidents = len(find_incidents(is_anomaly, merge_at(timeframe)))
+    return Given(name, scores.series, candles * timeframe.ms / _WEEK_MS, incidents, int(is_anomaly.sum()), candles)

@@ -21,6 +21,10 @@ DRAWS = 4000
 LEAST = 0.01
 """The least difference of VUS-PR that is called one: units of a series share their candles, so that intervals are too
 narrow, and a change of champion for nothing is no gain."""
+TOO_MANY, WILD = 3, 10
+"""Times the budget, and incidents of one series in a wild week, that a cut may give."""
+MOST_ANOMALIES = 0.15
+"""The share of candles that a cut may call anomalies; at `12h`, where it is greatest, some 0.07 is as it should be."""
 _LOW, _HIGH = 5, 95  # percent: what lies above both is above with 95 % confidence, what lies between with 90 %
 
 
@@ -55,12 +59,18 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """Number of incidents that a model's cut gave on candles as they are, of one series."""
+    """Number of incidents that a model's cut gave on candles as they are, of one series.
+
+    Attributes:
+        anomalies, candles: Numbers of both; zeros in evaluations of earlier versions.
+    """
 
     model: str
     series: Series
     weeks: float
     incidents: int
+    anomalies: int = 0
+    candles: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +210,24 @@ def compare(evaluation: Evaluation, model: str, other: str, seed: int = 0) -> Co
     drawn = np.random.default_rng(seed).integers(0, len(units), (DRAWS, len(units)))
     low, high = np.percentile(differences[drawn].mean(axis=1), (_LOW, _HIGH))
     return Comparison(model, other, len(units), float(differences.mean()), float(low), float(high))
+
+
+def overruns(evaluation: Evaluation) -> list[str]:
+    """Return the models whose cut gave far more on candles as they are than was asked for.
+
+    TOO_MANY times as many incidents, and as many more than a wild week has; or so many anomalies that they run into one
+    another, and few incidents of months each are no budget that is kept.
+    """
+    return [name for name in evaluation.models if _is_overrun(evaluation, name)]
+
+
+def _is_overrun(evaluation: Evaluation, name: str) -> bool:
+    given = [one for one in evaluation.given if one.model == name]
+    asked = evaluation.budget * sum(one.weeks for one in given)
+    incidents, anomalies, candles = (
+        sum(getattr(one, of) for one in given) for of in ("incidents", "anomalies", "candles")
+    )
+    return bool(incidents > TOO_MANY * asked + WILD * len(given) or anomalies > MOST_ANOMALIES * candles > 0)
 
 
 def per_week(given: Iterable[Given]) -> float | None:

@@ -27,6 +27,7 @@ from etl.warehouse import (
 )
 from models.blocks import BLOCK
 from models.judging import RangeJudge, Round, Watch, waits_for
+from models.recent import reach_of
 from models.registry import Model
 
 
@@ -110,8 +111,8 @@ def score_again(
 
 
 def _touched(time_range: TimeRange, timeframe: Timeframe) -> TimeRange:
-    """Return the slots whose scores depend on candles of a range: to the end of the block after its last one."""
-    last = (time_range.end_ms - 1) // timeframe.ms // BLOCK
+    """Return the slots whose scores depend on candles of a range: to the end of the block after the last they reach."""
+    last = ((time_range.end_ms - 1) // timeframe.ms + reach_of(timeframe)) // BLOCK
     return TimeRange(time_range.start, max(from_ms((last + 2) * BLOCK * timeframe.ms), time_range.end))
 
 

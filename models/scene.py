@@ -64,6 +64,7 @@ class Sight:
         sign: 1 if the farthest price of the incident lies above the reference, -1 if below.
         move: How far that is, at least 0.
         farthest: Its slot.
+        absent: Slots without a candle between the last close and the incident.
     """
 
     scene: Scene
@@ -74,6 +75,12 @@ class Sight:
     sign: int
     move: float
     farthest: int
+    absent: int
+
+    @property
+    def took(self) -> int:
+        """Slots that the move took, those without a candle before the incident included."""
+        return self.absent + self.farthest - self.scene.first + 1
 
     @property
     def before(self) -> slice:
@@ -99,6 +106,7 @@ class Move:
 
     Attributes:
         size: A log, at least 0.
+        took: How many slots it took, those without a candle before the first included.
         first, last: The slots, both included.
         at: The slot that others must hold a candle in, to say anything of it.
     """
@@ -109,6 +117,7 @@ class Move:
     first: int
     last: int
     at: int
+    took: int
 
 
 def look(scene: Scene) -> Sight:
@@ -127,6 +136,7 @@ def look(scene: Scene) -> Sight:
         sign=sign,
         move=move,
         farthest=farthest,
+        absent=absent_before(track, first),
     )
 
 
@@ -137,7 +147,7 @@ def move_of(sight: Sight, slot: int) -> Move | None:
     if math.isnan(reference) or not track.is_held[slot]:
         return None
     sign, size, _ = farthest_move(track, slot, slot, reference)
-    return Move(sign, size, reference, slot, slot, slot)
+    return Move(sign, size, reference, slot, slot, slot, absent_before(track, slot) + 1)
 
 
 def close_before(track: Track, slot: int) -> float:
@@ -148,6 +158,12 @@ def close_before(track: Track, slot: int) -> float:
         return float(track.close[start + held[-1]])
     # Tracks know the close before their first candle too.
     return float(track.last[slot]) if slot < len(track) and track.is_held[slot] else math.nan
+
+
+def absent_before(track: Track, slot: int) -> int:
+    """Return how many slots lie between the last close before a candle and the candle; 0 if none is held near."""
+    gone = track.gone[slot]
+    return 0 if np.isnan(gone) else int(gone) - 1
 
 
 def farthest_move(track: Track, first: int, last: int, reference: float) -> tuple[int, float, int]:

@@ -1,7 +1,8 @@
 """The arbitrage check: whether a price is apart from other exchanges' by more than it costs to trade the difference.
 
 What is usual between two venues is no spread: a dollar is not a USDT. It is the median of the difference over the day
-before, found anew each hour, from nothing that comes later.
+before, found anew each hour, from nothing that comes later. Nor is what their ticks make of one price: where a tick is
+a large share of the price, two venues that round it otherwise are percents apart.
 
 One spread is one incident, whichever series is scored first. Of three venues or more it belongs to the one that is off
 the median of them all; of two, to the one that has moved away from its own recent price.
@@ -9,7 +10,7 @@ the median of them all; of two, to the one that has moved away from its own rece
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,7 @@ from etl.incidents import Fired, Kind
 from etl.series import Series
 from models.features import Floats, Mask, Track
 from models.incidents import find_incidents, lull
+from models.ticks import find_seen_tick
 from models.wording import candles, clock, percent, price, size
 
 RECENT = 30
@@ -40,7 +42,7 @@ class Gap:
         first, peak, last: Slots of the track, all of them beyond the costs; the difference is greatest at the peak.
         fired: What it is, in numbers.
         off: By series, this venue's price over that one's, at the peak.
-        cost: What it takes to trade the difference.
+        cost: What it takes to trade the difference, and what ticks may make of it.
     """
 
     first: int
@@ -74,7 +76,9 @@ def find_spreads(series: Series, track: Track, others: Mapping[Series, Track], s
     own = _log_close(track)
     closes = np.stack([_log_close(each) for each in known.values()])
     off = np.stack([one - _usual(one, track) for one in own - closes])
-    view = _View(series, track, known, own, closes, off, spread.cost_bps * _BPS)
+    cost = np.full(len(track), spread.cost_bps * _BPS)
+    cost += _by_ticks([track, *known.values()], _largest(off) > cost)
+    view = _View(series, track, known, own, closes, off, cost)
     is_own = _is_own(view, spread.candles)
     return [_gap(view, is_own, int(first), int(last)) for first, last in find_incidents(is_own, lull(track.timeframe))]
 
@@ -86,6 +90,7 @@ class _View:
     Attributes:
         own, closes: (n,) and (others, n) logs of closes, NaN where none is held.
         off: (others, n) this venue's less each other one's, less what is usual; NaN where that is not known.
+        cost: (n,) what prices may differ by for costs and ticks.
     """
 
     series: Series
@@ -94,7 +99,7 @@ class _View:
     own: Floats
     closes: Floats
     off: Floats
-    cost: float
+    cost: Floats
 
 
 def _is_own(view: _View, count: int) -> Mask:
@@ -114,22 +119,60 @@ def _gap(view: _View, is_own: Mask, first: int, last: int) -> Gap:
     here = slice(first, last + 1)
     peak = first + int(np.argmax(np.where(is_own[here], _largest(view.off[:, here]), 0.0)))
     off = {one: float(value) for one, value in zip(view.others, view.off[:, peak], strict=True) if not np.isnan(value)}
-    return Gap(first, peak, last, _say(view, off, peak, last - first + 1), off, view.cost)
+    return Gap(first, peak, last, _say(view, off, peak, last - first + 1), off, float(view.cost[peak]))
 
 
 def _usual(off: Floats, track: Track) -> Floats:
     """Return (n,) the median difference over the day before the hour of each slot; NaN where too few are held."""
-    hour = max(_HOUR_MS // track.timeframe.ms, 1)
-    day = max(_DAY_MS // track.timeframe.ms, _LEAST_SLOTS)
     usual = np.full(len(off), np.nan)
-    # Hours since the epoch, so that what is usual does not depend on where the track begins.
-    begins = -(track.start_ms // track.timeframe.ms) % hour
-    for start in range(begins - hour, len(off), hour):
-        before = off[max(start - day, 0) : max(start, 0)]
+    for here in _hours(track):
+        before = off[_day_before(track, here.start)]
         before = before[~np.isnan(before)]
         if len(before) >= _ENOUGH:
-            usual[max(start, 0) : start + hour] = np.median(before)
+            usual[here] = np.median(before)
     return usual
+
+
+def _by_ticks(venues: Sequence[Track], is_asked: Mask) -> Floats:
+    """Return (n,) what two ticks are of the price, the widest of all venues' ticks in the day before; a log.
+
+    Found in those hours alone that hold a slot of `is_asked`; 0 in others.
+    """
+    by_ticks = np.zeros(len(is_asked))
+    closes = np.stack([np.where(each.is_held, each.close, np.inf) for each in venues]).min(axis=0)
+    for here in _hours(venues[0]):
+        if is_asked[here].any():
+            by_ticks[here] = np.log1p(2 * _widest_tick(venues, _day_before(venues[0], here.start)) / closes[here])
+    return by_ticks
+
+
+def _widest_tick(venues: Sequence[Track], slots: slice) -> float:
+    """Return the widest tick of prices in some slots; 0 if too few are held."""
+    ticks = [0.0]
+    for each in venues:
+        is_held = each.is_held[slots]
+        if is_held.sum() >= _ENOUGH:
+            prices = [getattr(each, name)[slots][is_held] for name in ("open", "high", "low", "close")]
+            ticks.append(find_seen_tick(np.concatenate(prices)))
+    return max(ticks)
+
+
+def _matters(tick: float, close: float) -> bool:
+    return 2 * tick / close >= _BPS
+
+
+def _hours(track: Track) -> Iterator[slice]:
+    """Yield the slots of each hour since the epoch, so that what is found in them depends on no track's beginning."""
+    hour = max(_HOUR_MS // track.timeframe.ms, 1)
+    begins = -(track.start_ms // track.timeframe.ms) % hour
+    for start in range(begins - hour, len(track), hour):
+        if start + hour > 0:
+            yield slice(max(start, 0), start + hour)
+
+
+def _day_before(track: Track, slot: int) -> slice:
+    day = max(_DAY_MS // track.timeframe.ms, _LEAST_SLOTS)
+    return slice(max(slot - day, 0), slot)
 
 
 def _has_moved(view: _View, first: int, count: int) -> bool:
@@ -180,8 +223,12 @@ def _say(view: _View, off: Mapping[Series, float], peak: int, count: int) -> Fir
     here, there = (float(each.close[peak]) for each in (view.track, view.others[series]))
     usual = float(np.log(here / there)) - off[series]
     side = "above" if off[series] > 0 else "below"
+    tick = _widest_tick([view.track, *view.others.values()], _day_before(view.track, peak))
+    costs = f"costs of {size(float(view.cost[peak]))}" + (
+        f" with two ticks of {price(tick)}" if _matters(tick, here) else ""
+    )
     return Fired(
         Kind.SPREAD,
         f"close {price(here)} at {clock(view.track, peak)} is {size(abs(off[series]))} {side} {series.exchange}'s "
-        f"{price(there)}, beyond the usual {percent(usual)} and costs of {size(view.cost)}, within {candles(count)}",
+        f"{price(there)}, beyond the usual {percent(usual)} and {costs}, within {candles(count)}",
     )

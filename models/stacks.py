@@ -18,10 +18,11 @@ from etl.errors import ArtifactError
 from models.calibration import KNOTS, Calibration
 from models.container import refused
 from models.features import FEATURES, Norm
+from models.recent import NAMES
 
 _Kind = TypeVar("_Kind", Norm, Calibration)
-_OPTIONAL = frozenset({"tick"})
-"""Left out where it is zero for all series, as in blobs of earlier versions."""
+_OPTIONAL: Mapping[str, tuple[int, ...]] = {"tick": (), "lately": (2 * len(NAMES),)}
+"""Shapes of what is left out where it is zero for all series, as in blobs of earlier versions."""
 _DTYPES = frozenset({"|b1", "|i1", "|u1", "<i2", "<u2", "<i4", "<u4", "<i8", "<u8", "<f2", "<f4", "<f8"})
 
 
@@ -79,7 +80,8 @@ def stacked(of: type[Norm | Calibration], values: Sequence[Norm | Calibration]) 
 
 def unstacked(of: type[_Kind], stacks: Mapping[str, NDArray[Any]], count: int) -> list[_Kind]:
     """Return what `stacked` has stacked, series by series."""
-    columns = [stacks[field.name] if field.name in stacks else np.zeros(count) for field in fields(of)]
+    known = _optional(count, 0.0) | dict(stacks)
+    columns = [known[field.name] for field in fields(of)]
     return [of(*(_alone(column[place]) for column in columns)) for place in range(count)]
 
 
@@ -94,25 +96,25 @@ def check_stacks(stacks: Mapping[str, NDArray[Any]], count: int, channels: int) 
         "scale": (count, len(FEATURES)),
         "floor": (count, 3),
         "usual": (count, 2, 168),
-        "tick": (count,),
+        **{name: (count, *shape) for name, shape in _OPTIONAL.items()},
         "knots": (count, channels, KNOTS),
         "tails": (count, channels, 3),
         "cut": (count,),
     }
-    stacks = {name: np.ones(count) for name in _OPTIONAL} | dict(stacks)
+    stacks = _optional(count, 1.0) | dict(stacks)
     if set(stacks) != set(shapes):
         raise refused(f"of each series it has {', '.join(sorted(stacks)) or 'nothing'}, not {', '.join(shapes)}")
     for name, shape in shapes.items():
         if stacks[name].dtype != np.float64 or stacks[name].shape != shape:
             raise refused(f"{name} is {stacks[name].dtype} {stacks[name].shape}, not float64 {shape}")
-    for name in ("centre", "scale", "floor", "usual", "tick"):
+    for name in ("centre", "scale", "floor", "usual", *_OPTIONAL):
         if not np.isfinite(stacks[name]).all():
             raise refused(f"{name} holds what is no finite number")
     if np.isnan(stacks["cut"]).any():
         raise refused("cut holds what is no number")
     if not (stacks["scale"] > 0).all() or not (stacks["floor"] > 0).all():
         raise refused("scale or floor is not above zero everywhere")
-    _check_tick(stacks["tick"])
+    _check_optional({name: stacks[name] for name in _OPTIONAL})
     # A channel that says nothing of a series, such as trades where an exchange counts none, has NaN.
     knots, tails = stacks["knots"].reshape(-1, KNOTS), stacks["tails"].reshape(-1, 3)
     is_judged = ~np.isnan(knots[:, 0])
@@ -122,9 +124,15 @@ def check_stacks(stacks: Mapping[str, NDArray[Any]], count: int, channels: int) 
         raise refused("knots do not ascend")
 
 
-def _check_tick(tick: NDArray[Any]) -> None:
-    if not (tick >= 0).all() or not tick.any():
-        raise refused("tick is below zero, or zero everywhere")
+def _optional(count: int, value: float) -> dict[str, NDArray[Any]]:
+    """Return what stands for that which a blob has left out."""
+    return {name: np.full((count, *_OPTIONAL[name]), value) for name in _OPTIONAL}
+
+
+def _check_optional(stacks: Mapping[str, NDArray[Any]]) -> None:
+    for name, values in stacks.items():
+        if not (values >= 0).all() or not values.any():
+            raise refused(f"{name} is below zero, or zero everywhere")
 
 
 def _alone(value: Any) -> Any:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from etl.series import Series
 from etl.spelling import sentence
-from models.results import Comparison, Evaluation, compare, summarise
+from models.results import Comparison, Evaluation, compare, overruns, summarise
 
 _NAMED = 3  # series that a sentence names
 
@@ -52,11 +52,32 @@ def reach_verdict(evaluation: Evaluation, standing: Standing) -> Verdict:
     A champion is replaced by what is measurably better; or by what is not measurably worse and knows series that it
     does not. Among those the best is taken, but a baseline only if it is measurably better than the candidate, too.
     One that has learned from what is compared on stays: how good it is cannot be told there.
+
+    None becomes champion whose cut gave far more than the budget on candles as they are, and a champion that did is
+    replaced, unless all did.
     """
     was = standing.was_champion
     ranks = [one.model for one in summarise(evaluation) if one.model != was]
+    loud = overruns(evaluation)
+    quiet = [name for name in ranks if name not in loud]
+    if was in loud and quiet:
+        chosen = _preferred(evaluation, quiet, standing.candidate)
+        reason = f"{_titled(chosen, standing)} replaces {was}, whose cut gave far more than the alert budget."
+        return Verdict(chosen, _with_winner(reason, evaluation, standing, ranks), _against(evaluation, ranks, was))
+    if quiet and len(quiet) < len(ranks):
+        left = ", ".join(name for name in ranks if name in loud)
+        verdict = _reach_verdict(evaluation, standing, quiet)
+        return replace(
+            verdict, reason=f"{sentence(verdict.reason)} Not considered: {left}; far above the alert budget."
+        )
+    return _reach_verdict(evaluation, standing, ranks)
+
+
+def _reach_verdict(evaluation: Evaluation, standing: Standing, ranks: list[str]) -> Verdict:
+    """Decide between the champion that was and `ranks`, the best first."""
+    was = standing.was_champion
     if was is None:
-        return Verdict(ranks[0], _first(evaluation, standing, ranks[0]), _against(evaluation, ranks[1:], ranks[0]))
+        return Verdict(ranks[0], _first(evaluation, standing, ranks), _against(evaluation, ranks[1:], ranks[0]))
     comparisons = _against(evaluation, ranks, was)
     if standing.has_seen:
         reason = f"{was} stays champion: it has learned from candles that this night holds out, and cannot be compared."
@@ -86,8 +107,9 @@ def _against(evaluation: Evaluation, names: Iterable[str], other: str) -> tuple[
     return tuple(compare(evaluation, name, other) for name in names)
 
 
-def _first(evaluation: Evaluation, standing: Standing, chosen: str) -> str:
-    vus = {one.model: one.vus_pr for one in summarise(evaluation)}
+def _first(evaluation: Evaluation, standing: Standing, ranks: list[str]) -> str:
+    chosen = ranks[0]
+    vus = {one.model: one.vus_pr for one in summarise(evaluation) if one.model in ranks}
     begin = f"{standing.trouble}; the best of this night judges" if standing.trouble else "There was no champion"
     others = [name for name in vus if name != chosen]
     after = f", before {others[0]} with {vus[others[0]]:.3f}" if others else ""

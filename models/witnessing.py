@@ -86,8 +86,8 @@ def _witness(sight: Sight, series: Series, kind: Kind) -> Witness:
     until = len(scene.track) - 1
     if kind is Kind.DATA_FAULT and (moved := move_of(sight, sight.farthest)) is not None:
         return witness_move(sight, series, moved, until)
-    moved = Move(sight.sign, sight.move, sight.reference, scene.first, scene.last, scene.peak)
-    if kind is Kind.UNUSUAL and not sight.move >= HARDLY * sight.usual_range:
+    moved = Move(sight.sign, sight.move, sight.reference, scene.first, scene.last, scene.peak, sight.took)
+    if kind is Kind.UNUSUAL and not sight.move >= HARDLY * sight.usual_range * math.sqrt(sight.took):
         return _cannot_tell(sight, series, "cannot tell: the price hardly moved here")
     return witness_move(sight, series, moved, until)
 

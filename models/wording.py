@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 
 from models.features import Track
 
+_MINUTE_MS = 60_000
+
 
 def price(value: float) -> str:
     """Return a price with six digits that count, and cents at least: `42,000.00`, `0.7944`, `0.0000123`."""
@@ -46,6 +48,14 @@ def clock(track: Track, slot: int) -> str:
 def candles(count: int) -> str:
     """Return so many candles: `1 candle`, `5 candles`."""
     return f"{count} candle{'' if count == 1 else 's'}"
+
+
+def without_candles(track: Track, count: int) -> str:
+    """Return how long no candle was held: `45 min without candles`, `3 h without candles`, `2 days without candles`."""
+    minutes = count * track.timeframe.ms // _MINUTE_MS
+    hours, days = round(minutes / 60), round(minutes / 1440)
+    length = f"{minutes} min" if minutes < 120 else f"{hours} h" if hours < 48 else f"{days} days"
+    return f"{length} without candles"
 
 
 def _places(move: float) -> int:

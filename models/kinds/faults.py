@@ -19,7 +19,7 @@ def bad_print(sight: Sight) -> Fired | None:
     Other exchanges must be there to say so: a wick that nobody else could have shown is a recovery.
     """
     moved = move_of(sight, sight.farthest)
-    if moved is None or not moved.size >= FAR * sight.usual_range or not _is_back(sight, moved):
+    if moved is None or not moved.size >= FAR * sight.usual_range * math.sqrt(moved.took) or not _is_back(sight, moved):
         return None
     seen = [witness_move(sight, series, moved, sight.scene.last) for series in sight.scene.others]
     told = [one for one in seen if one.sees is not None]

@@ -6,18 +6,19 @@ import math
 
 from etl.incidents import Fired, Kind
 from models.scene import Sight
-from models.wording import candles, clock, percent, price, size
+from models.wording import candles, clock, percent, price, size, without_candles
 
 FAR = 4.0
 """Usual ranges that one candle must go from the last close to be a price move; so many candles, the root of their count
-times that, as a price that wanders does. Four ranges are some six deviations of a common candle's return."""
+times that, as a price that wanders does; it wanders on while there are no candles. Four ranges are some six deviations
+of a common candle's return."""
 BACK = 0.75
 """What must come back of a move to be most of it: a crash that bounces by two thirds is a crash."""
 
 
 def is_far(sight: Sight) -> bool:
     """Return whether the price went farther than it wanders."""
-    needed = FAR * sight.usual_range * math.sqrt(sight.farthest - sight.scene.first + 1)
+    needed = FAR * sight.usual_range * math.sqrt(sight.took)
     return sight.move >= needed  # NaN where nobody knows what is usual: then it is not
 
 
@@ -49,8 +50,10 @@ def _moved(sight: Sight) -> str:
     name, side = ("high", "above") if sight.sign > 0 else ("low", "below")
     extreme = getattr(track, name)[slot]
     from_what = "the last close" if sight.last_close is not None else "the open"
-    within = slot - sight.scene.first + 1
+    within = candles(slot - sight.scene.first + 1)
+    if sight.absent:
+        within += f" after {without_candles(track, sight.absent)}"
     return (
         f"{name} {price(extreme)} at {clock(track, slot)} is {size(sight.move, sight.sign)} {side} {from_what} "
-        f"{price(sight.reference)}, within {candles(within)}; usual range of a candle {percent(sight.usual_range)[1:]}"
+        f"{price(sight.reference)}, within {within}; usual range of a candle {percent(sight.usual_range)[1:]}"
     )

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from etl.errors import ArtifactError, InsufficientHistoryError
 from models.blocks import BLOCK
+from models.features import LEAST_RETURN
 from models.scorers.reading import take_numbers
 from models.scorers.scorer import Floats, Judge, Lesson, Mask, Parts, Scorer, Study
 from models.scorers.windows import columns_of
@@ -26,7 +27,9 @@ HALF_LIVES = (11.2, 30.0, 60.0, 120.0, 240.0)
 """Candles; the first is RiskMetrics' decay of 0.94."""
 _COLUMNS = columns_of(CHANNELS)
 _ENOUGH = 16  # candles before, to say anything
-_FLOOR = 0.05  # of a common deviation: after hours without any movement, a tick is no wonder
+_FLOOR = {"return": 0.05, "range": 0.5, "volume": 0.5}
+"""Of a common deviation, the least that is taken: after hours without any movement, a tick is no wonder. Range and
+volume are logs, in which the first tick is larger than any after it."""
 _COMMON, _RARE = 0.75, 0.9999  # quantiles of scores: rare is what an alert budget of minutes is about
 _MOST = 1_000_000  # candles are enough to tell half-lives apart
 
@@ -92,7 +95,10 @@ def _deviations(rows: Floats, known: Mask, half_life: NDArray[np.float64]) -> ND
             # A return is off from none; what is a level, from its mean.
             mean = total / weight if CHANNELS[channel] != "return" else np.zeros_like(total)
             variance = square / weight - mean**2
-            deviation = np.sqrt(np.maximum(variance, 0.0) + _FLOOR**2)
-            score[..., channel] = np.abs(values[..., channel] - mean) / deviation
+            deviation = np.sqrt(np.maximum(variance, 0.0) + _FLOOR[CHANNELS[channel]] ** 2)
+            off = np.abs(values[..., channel] - mean)
+            if CHANNELS[channel] == "return":
+                off = np.maximum(off - LEAST_RETURN, 0.0)
+            score[..., channel] = off / deviation
     score[~known | (before < _ENOUGH)] = np.nan
     return score

@@ -37,6 +37,7 @@ HEADS = (
 )
 """range, volume, return: from the past alone. effort: volume for what the price has moved. leap: return for what moved
 within the candle: what is left moved between two candles. trades: for volume and range. taker_share: for the return."""
+_LEAP = [head.channel for head in HEADS].index("leap")
 _CONTEXT = (*LEVELS, *MOMENT)
 SEEN = (*MOVES, "return_size", *_CONTEXT, "is_return_known", "is_range_known")
 GIVEN = ("return", "return_size", "range", "body", "body_size", "volume", *_CONTEXT)
@@ -56,8 +57,17 @@ def give(local: Mapping[str, Floats]) -> Floats:
 
 
 def aim(local: Mapping[str, Floats]) -> Floats:
-    """Return what heads foretell, (rows, steps, len(HEADS)); NaN where it is not known."""
-    return np.stack([local[head.of] for head in HEADS], axis=-1)
+    """Return what heads foretell, (rows, steps, len(HEADS)); NaN where it is not known.
+
+    Nor is there a leap where no candle is held just before: a price that goes on while there are no candles has moved
+    between two of them, however calmly.
+    """
+    aims = np.stack([local[head.of] for head in HEADS], axis=-1)
+    is_held = ~np.isnan(local["place"])
+    is_next = np.zeros_like(is_held)
+    is_next[:, 1:] = is_held[:, :-1]
+    aims[~is_next, _LEAP] = np.nan
+    return aims
 
 
 def places_given(head: Head) -> list[int]:

@@ -12,6 +12,7 @@ from etl.series import Series, TimeRange
 from models.artifact import Artifact
 from models.calibration import KNOTS, Calibration
 from models.features import FEATURES, Norm
+from models.recent import NAMES
 from models.scorers import SCORERS
 from models.scorers.scorer import Lesson, Parts, Study
 from models.targets import ALL
@@ -41,7 +42,7 @@ def made_artifact(
         f"{seed:064x}",
         1.0,
         parts or _parts(scorer),
-        {one: _norm(random, tick=0.01 * (seed % 2) * (one == series[0])) for one in series},
+        {one: _norm(random, tick=0.01 * (seed % 2) * (one == series[0]), lately=seed % 2) for one in series},
         {one: _calibration(random, channels) for one in series},
     )
 
@@ -53,11 +54,11 @@ def _parts(scorer: str) -> Parts:
     return SCORERS[scorer].fit([lesson], Study())
 
 
-def _norm(random: np.random.Generator, tick: float) -> Norm:
-    """Return a norm; blobs of even seeds know no coarse tick, as those of earlier versions."""
+def _norm(random: np.random.Generator, tick: float, lately: int) -> Norm:
+    """Return a norm; blobs of even seeds know neither coarse ticks nor what is usual, as those of earlier versions."""
     width = len(FEATURES)
     centre, scale, floor = random.normal(size=width), random.random(width) + 0.1, random.random(3) + 0.1
-    return Norm(centre, scale, floor, random.random((2, 168)), tick)
+    return Norm(centre, scale, floor, random.random((2, 168)), tick, lately * random.random(2 * len(NAMES)))
 
 
 def _calibration(random: np.random.Generator, channels: int) -> Calibration:

@@ -134,7 +134,7 @@ def test_what_was_packed_comes_back_bit_for_bit(
     assert all(_same(back.parts.numbers[name], numbers[name]) for name in numbers)
     for series in TWO:
         norm, calibration = artifact.norms[series], artifact.calibrations[series]
-        for name in ("centre", "scale", "floor", "usual", "tick"):
+        for name in ("centre", "scale", "floor", "usual", "tick", "lately"):
             assert _same(getattr(back.norms[series], name), getattr(norm, name))
         for name in ("knots", "tails", "cut"):
             assert _same(getattr(back.calibrations[series], name), getattr(calibration, name))
@@ -234,6 +234,8 @@ def test_a_blob_that_is_cut_off_is_found(length: int) -> None:
         (_holding("series/centre.npy", _npy(np.full((2, 10), np.inf))), "centre holds what is no finite number"),
         (_holding("series/tick.npy", _npy(np.array([-0.01, 0.0]))), "tick is below zero, or zero everywhere"),
         (_holding("series/tick.npy", _npy(np.zeros(2))), "tick is below zero, or zero everywhere"),
+        (_holding("series/lately.npy", _npy(np.full((2, 8), -1.0))), "lately is below zero, or zero everywhere"),
+        (_holding("series/lately.npy", _npy(np.ones((2, 3)))), r"lately is float64 \(2, 3\), not float64 \(2, 8\)"),
         (_holding("series/more.npy", _npy(np.zeros(2))), "of each series it has .*more"),
     ],
 )

@@ -15,11 +15,13 @@ from etl.incidents import Evidence, Kind, Scope, Severity
 from etl.series import Series, TimeRange
 from etl.timeframe import Timeframe
 from models.describing import LONGEST_DAYS, Description, Scene, describe
-from models.features import Track
+from models.features import Track, to_track
 from models.fitting import fit
 from models.incidents import find_incidents
 from models.scorers.scorer import Study
 from models.scoring import score_track
+from models.wording import without_candles
+from tests.models.made_up import START_MS, walk
 from tests.models.recordings import recorded
 from tests.models.scenes import (
     AT,
@@ -33,6 +35,7 @@ from tests.models.scenes import (
     shift,
     wash,
     wick,
+    without,
 )
 
 PLANTED: dict[Kind, tuple[Callable[[Columns], Columns], int]] = {
@@ -110,6 +113,37 @@ def test_a_price_that_moved_without_volume_is_a_fault() -> None:
     told = describe(scene(broken))
     assert told.kind is Kind.DATA_FAULT
     assert "cannot all be true" in told.evidence.fired[0].why
+
+
+@pytest.mark.parametrize(("gap", "said"), [(1, "1 min"), (40, "40 min")])
+def test_a_move_over_a_gap_is_held_against_its_time(gap: int, said: str) -> None:
+    """A price that wanders while there are no candles is no crash; one that leaps is, and the gap is named."""
+    usual = float(np.median((market()["high"] - market()["low"]) / market()["close"]))
+    wandered, leapt = (
+        without(shift(market(), -times * usual * np.sqrt(gap + 1)), *range(AT - gap, AT)) for times in (2.0, 12.0)
+    )
+    told = describe(scene(wandered, shares={"return": 1.0}))
+    assert told.kind is Kind.UNUSUAL
+    assert told.severity is Severity.LOW
+    assert f"it follows {said} without candles" in told.evidence.fired[0].why
+    crash = describe(scene(leapt))
+    assert crash.kind is Kind.CRASH
+    assert f"within 1 candle after {said} without candles" in crash.evidence.fired[0].why
+
+
+@pytest.mark.parametrize(
+    ("timeframe", "count", "said"),
+    [
+        (Timeframe.M1, 119, "119 min"),
+        (Timeframe.M1, 180, "3 h"),
+        (Timeframe.H1, 47, "47 h"),
+        (Timeframe.D1, 3, "3 days"),
+    ],
+)
+def test_a_gap_is_told_in_time(timeframe: Timeframe, count: int, said: str) -> None:
+    """In minutes, hours or days, whatever the candles' width."""
+    track = to_track(walk(2, timeframe=timeframe), timeframe, TimeRange.from_ms(START_MS, START_MS + 2 * timeframe.ms))
+    assert without_candles(track, count) == f"{said} without candles"
 
 
 def test_evidence_has_the_numbers() -> None:

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from etl.errors import ArtifactError, InsufficientHistoryError
 from models.blocks import BLOCK, CONTEXT, ROWS, STEPS
 from models.features import FEATURES
-from models.scorers import SCORERS, autoencoder, ewma_z, isolation_forest, seasonal_z, sub_pca
+from models.scorers import SCORERS, autoencoder, ewma_z, foretelling, isolation_forest, seasonal_z, sub_pca
+from models.scorers.local import NEAR, localise
 from models.scorers.scorer import Floats, Lesson, Parts, Progress, Study
 from models.scorers.windows import draw_windows
 
@@ -256,3 +257,15 @@ def test_the_autoencoder_goes_on_where_it_stopped_and_judges_as_keras_does() -> 
     np.testing.assert_allclose(autoencoder.load(fitted("autoencoder"))(batch)[0, :, 0], errors, atol=1e-5)
     assert TOLD[-1].epochs == 1
     assert TOLD[-1].loss is not None
+
+
+def test_a_leap_is_told_between_neighbours_alone() -> None:
+    """Over slots without a candle a price moves and no body shows it: its return is judged by their count, no leap."""
+    values = market(STEPS, seed=3)[np.newaxis].copy()
+    gap = slice(STEPS - 40, STEPS - 30)
+    values[:, gap] = np.nan
+    aims = foretelling.aim(localise(values, NEAR))[0]
+    told = dict(zip((head.channel for head in foretelling.HEADS), aims.T, strict=True))
+    assert np.isnan(told["leap"][gap.stop])
+    assert np.isfinite(told["return"][gap.stop])
+    assert np.isfinite(told["leap"][gap.stop + 1 :]).all()

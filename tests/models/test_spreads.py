@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -67,6 +68,39 @@ def test_a_spread_that_stays_becomes_usual() -> None:
     [gap] = found({HERE: shift(prices(), 0.01, AT), THERE: prices(1)})[HERE]
     assert gap.first == AT
     assert 11 * 60 <= gap.last - gap.first <= 13 * 60
+
+
+def in_ticks(columns: Columns, tick: float, venue: int) -> Columns:
+    """Let a venue print what is 20 ticks or so in its ticks, each candle a tick or two beside it at times."""
+    random = np.random.default_rng(venue)
+    beside = np.repeat(random.integers(-1, 2, COUNT // 5), 5)
+    for name in ("open", "high", "low", "close"):
+        columns[name] = tick * (np.rint(20 * columns[name] / columns[name][0]) + beside)
+    return columns
+
+
+@pytest.mark.parametrize("names", [(HERE, THERE), (HERE, THERE, THIRD)])
+def test_a_tick_or_two_is_no_spread(names: tuple[Series, ...]) -> None:
+    """A tick being a twentieth of the price: nothing for two of them, a spread for six, and it is said why."""
+    venues = {name: in_ticks(prices(number), 1e-8, number) for number, name in enumerate(names)}
+    assert not any(found(venues).values())
+    for name in ("open", "high", "low", "close"):
+        venues[HERE][name][AT : AT + 5] += 6e-8
+    gaps = found(venues)
+    assert [len(gaps[name]) for name in names] == [1] + [0] * (len(names) - 1)
+    assert "with two ticks of 0.00000001" in gaps[HERE][0].fired.why
+
+
+def test_a_price_that_never_moved_has_no_tick() -> None:
+    """A coin of one dollar, always: a cent below it elsewhere is a spread, as it is in any market."""
+    still = {name: prices(number) for number, name in enumerate((HERE, THERE))}
+    for columns in still.values():
+        for name in ("open", "high", "low", "close"):
+            columns[name][:] = 1.0
+    for name in ("open", "high", "low", "close"):
+        still[HERE][name][AT : AT + 5] = 0.98
+    [gap] = found(still)[HERE]
+    assert (gap.first, gap.cost) == (AT, pytest.approx(SPREAD.cost_bps * 1e-4))
 
 
 def test_candles_that_are_missing_and_short_pasts_say_nothing() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 
 from etl.series import Series, TimeRange
-from models.results import Evaluation, Outcome
+from models.results import Evaluation, Given, Outcome
 from models.verdict import Standing, reach_verdict
 
 BTC, ETH = (Series.parse(f"binance:{symbol}/USDT:1m") for symbol in ("BTC", "ETH"))
@@ -65,3 +66,34 @@ def test_a_series_that_the_champion_does_not_know_is_reason_enough() -> None:
     assert "it knows binance:ETH/USDT:1m, which that does not, and is not measurably worse" in as_good.reason
     worse = reach_verdict(_measured({"lstm": 0.40, "z": 0.40, "lstm 1m/1": 0.50}, knows), standing)
     assert worse.champion == "lstm 1m/1"
+
+
+@pytest.mark.parametrize("loud", [{"incidents": 30}, {"anomalies": 4_000}])
+def test_a_model_far_above_the_budget_is_no_champion(loud: Mapping[str, int]) -> None:
+    """By incidents, or by candles where these run into one another: however well it finds what is planted."""
+
+    def given(*names: str) -> Evaluation:
+        found = _measured({"lstm": 0.50, "z": 0.70, "lstm 1m/1": 0.60})
+        each = [
+            Given(
+                name,
+                BTC,
+                1.0,
+                **({"incidents": 1, "anomalies": 9, "candles": 10_080} | (loud if name in names else {})),
+            )
+            for name in found.models
+        ]
+        return replace(found, given=tuple(each))
+
+    new, old = Standing("lstm"), Standing("lstm", "lstm 1m/1")
+    assert reach_verdict(given(), old).champion == "z"
+    first = reach_verdict(given("z", "lstm 1m/1"), new)
+    assert first.champion == "lstm"
+    assert (
+        "lstm has the highest VUS-PR, 0.500. Not considered: z, lstm 1m/1; far above the alert budget." in first.reason
+    )
+    assert reach_verdict(given("z"), old).champion == "lstm 1m/1"
+    replaced = reach_verdict(given("lstm 1m/1", "z"), old)
+    assert replaced.champion == "lstm"
+    assert "replaces lstm 1m/1, whose cut gave far more than the alert budget" in replaced.reason
+    assert reach_verdict(given("lstm", "z", "lstm 1m/1"), old).champion == "z", "of models that are all loud, the best"
