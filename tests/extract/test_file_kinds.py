@@ -148,7 +148,7 @@ def test_rows_of_minutes_without_trades_say_that_nothing_was_traded(tmp_path: Pa
         (
             "thousands.csv",
             text("time;open;high;low;close;volume", [f"{epoch_s(at)};1,000;1,002;1,000;1,001;5" for at, *_ in CANDLES]),
-            "a number in it can be read in two ways: '1,000'",
+            "a number in it can be read in two ways, and no other tells which: '1,000' is 1000 or 1.000;",
         ),
         (
             "marks.csv",
@@ -399,3 +399,57 @@ def test_the_ticker_in_a_header_is_of_the_series(tmp_path: Path) -> None:
     """Yahoo names it there alone."""
     with pytest.raises(ConfigError, match=r"of 'BTC-USD' \(column 'Ticker'\), and not of kraken:ETH/USD:1h; name the"):
         looked(tmp_path, "yahoo.csv", READ["yahoo.csv"], Series.parse("kraken:ETH/USD:1h"))
+
+
+def in_semicolons(prices: str, volume: str = "5", separator: str = ";", more: str = "") -> bytes:
+    """Return hours whose four prices, and whose volumes, are written alike; the last volume is `more`."""
+    rows = [separator.join([epoch_s(at), *[prices] * 4, volume]) for at, *_ in CANDLES]
+    if more:
+        rows[-1] = rows[-1].removesuffix(volume) + more
+    return text(HEADER.replace(",", separator), rows)
+
+
+@pytest.mark.parametrize(
+    ("content", "values"),
+    [
+        # Where no other number tells, a number may be a thousand times as large.
+        (in_semicolons("42.000"), None),
+        (in_semicolons("42.000", "1.250"), None),
+        (in_semicolons("1,234"), None),
+        (in_semicolons("42.000", "1,234"), None),
+        (in_semicolons("42.000", "4.6162"), (42.0, 4.6162)),
+        (in_semicolons("42.000", "0.125"), (42.0, 0.125)),
+        (in_semicolons("1042.000"), (1042.0, 5)),
+        (in_semicolons("42.000", "4,6162"), (42_000.0, 4.6162)),
+        (in_semicolons("1.042.000"), (1_042_000.0, 5)),
+        (in_semicolons("42,5", "1.250"), (42.5, 1250)),
+        (in_semicolons("42.000", separator=","), (42.0, 5)),
+        (in_semicolons("42.000", separator="\t"), (42.0, 5)),
+        (in_semicolons("42"), (42.0, 5)),
+    ],
+)
+def test_no_number_is_a_thousand_times_too_large_or_too_small(
+    content: bytes, values: tuple[float, float] | None, tmp_path: Path
+) -> None:
+    """What can be read in two ways is refused, showing the cell and both readings; what cannot is read."""
+    if values is None:
+        with pytest.raises(
+            ConfigError, match=r"read in two ways, and no other tells which: '(42.000|1,234)' is \d+ or \d"
+        ):
+            looked(tmp_path, "marks.csv", content)
+        return
+    rows, reasons, _ = read(looked(tmp_path, "marks.csv", content))
+    assert {(float(row[4]), float(row[5])) for row in rows} == {values}
+    assert reasons == []
+
+
+@pytest.mark.parametrize(("last", "close"), [("4.25", 42.0), ("4,25", 42_000.0), ("4.250", None)])
+def test_the_whole_file_tells_how_decimals_are_written(last: str, close: float | None, tmp_path: Path) -> None:
+    """Where the first lines do not, one cell far behind them does."""
+    rows = [f"{epoch_s(START + n * HOUR)};42.000;42.000;42.000;42.000;5" for n in range(400)]
+    content = text(HEADER.replace(",", ";"), [*rows, rows[-1].replace(";5", f";{last}")])
+    if close is None:
+        with pytest.raises(ConfigError, match="'42.000' is 42000 or 42.000;"):
+            looked(tmp_path, "long.csv", content)
+    else:
+        assert float(read(looked(tmp_path, "long.csv", content))[0][0][4]) == close

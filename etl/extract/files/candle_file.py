@@ -129,7 +129,7 @@ def look_through(path: Path, series: Series, zone: ZoneInfo | None = None) -> Ca
     try:
         lines = read_lines(path, series)
         sample = list(islice(lines, _SAMPLE_LINES))
-        columns, header = find_columns(sample, series)
+        columns, header = find_columns(sample, series, lambda: read_lines(path, series))
         times = _time_reader(path, series, sample, columns, TimeReader(modified_ms, zone))
         survey = Survey(columns, series, times)
         for number, line in enumerate(chain(sample, lines)):

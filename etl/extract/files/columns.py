@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from etl.errors import ConfigError
 from etl.extract.files.cells import NOT_GIVEN, SEPARATORS, to_cells
-from etl.extract.files.decimals import find_decimal_mark, is_number, to_plain
+from etl.extract.files.decimals import find_decimals, is_number, to_plain
 from etl.extract.files.identity import check_is_of, check_same
 from etl.extract.files.moments import CLOCK, Undecided, to_moment
 from etl.extract.files.names import (
     PRICES,
     REQUIRED,
+    VOLUMES,
     WITHOUT_HEADER,
     currencies,
     find_date_and_clock,
@@ -96,11 +97,14 @@ class Header:
         return self.lines | self.remarks
 
 
-def find_columns(lines: Sequence[str], series: Series) -> tuple[FileColumns, Header]:
+def find_columns(
+    lines: Sequence[str], series: Series, every: Callable[[], Iterable[str]] | None = None
+) -> tuple[FileColumns, Header]:
     """Find out how the lines of a file look.
 
     Args:
         lines: Its first lines; a few of them may be remarks that stand before the header.
+        every: Reads all lines, should the first ones not tell how decimals are written; None if there are no others.
 
     Raises:
         ConfigError: No line names the columns, and they are of no known layout; or they can be read in two ways.
@@ -111,9 +115,10 @@ def find_columns(lines: Sequence[str], series: Series) -> tuple[FileColumns, Hea
     if found is None:
         raise ConfigError(_unknown(lines[:_MAX_REMARKS], series))
     columns, header = found
-    rows = [line for number, line in enumerate(lines) if number not in header.skipped and line.strip()]
-    columns = replace(columns, decimal_mark=find_decimal_mark(_numbers(rows, columns)))
-    return columns, header
+    decimals = find_decimals(_numbers(lines, columns, header), columns.separator)
+    if every is not None and not decimals.is_told:
+        decimals = find_decimals(_numbers(every(), columns, header), columns.separator)
+    return replace(columns, decimal_mark=decimals.mark()), header
 
 
 def _by_header(lines: Sequence[str], series: Series) -> tuple[FileColumns, Header] | None:
@@ -207,7 +212,8 @@ def _is_plausible(columns: FileColumns, rows: Sequence[str]) -> bool:
     fitting = [columns.cells(row) for row in rows if _fits(columns, row)]
     good = told = 0
     for cells in fitting:
-        texts = [to_plain(cells[columns.places[name]].strip(), ",") for name in PRICES]
+        prices = [cells[columns.places[name]].strip() for name in PRICES]
+        texts = [to_plain(text, ",") if "," in text else text for text in prices]
         if any(not is_number(text, ".") for text in texts):
             continue
         opened, high, low, closed = map(float, texts)
@@ -226,12 +232,15 @@ def _is_moment(text: str) -> bool:
     return isinstance(moment, datetime | Undecided) or (moment is not None and moment >= FIRST_MS)
 
 
-def _numbers(rows: Iterable[str], columns: FileColumns) -> Iterator[str]:
-    """Yield the prices of rows, which are written with decimals."""
-    for row in rows:
-        cells = columns.cells(row)
-        if len(cells) == columns.width and _has_moment(columns, row):
-            yield from (cells[columns.places[name]] for name in PRICES)
+def _numbers(lines: Iterable[str], columns: FileColumns, header: Header) -> Iterator[str]:
+    """Yield the prices and volumes of rows, which are written with decimals."""
+    places = [columns.places[name] for name in (*PRICES, *VOLUMES) if name in columns.places]
+    for number, line in enumerate(lines):
+        if number in header.skipped or not line.strip():
+            continue
+        cells = columns.cells(line)
+        if len(cells) == columns.width and _has_moment(columns, line):
+            yield from (cells[place] for place in places)
 
 
 def _unknown(lines: Sequence[str], series: Series) -> str:

@@ -9,6 +9,7 @@ from etl.series import Series
 
 REQUIRED = ("open_time", "open", "high", "low", "close", "volume")
 PRICES = ("open", "high", "low", "close")
+VOLUMES = ("volume", "quote_volume", "taker_buy_volume", "taker_buy_quote_volume")
 
 # By preference. BASE and QUOTE stand for the symbol's currencies; an index that pandas wrote may have no name.
 _NAMES: Mapping[str, tuple[str, ...]] = {
