@@ -49,7 +49,7 @@ class SeriesAudit:
 
     @property
     def is_mendable(self) -> bool:
-        """Whether there is something for `mend` to do."""
+        """Something for `mend` to do."""
         return bool(self.problems or self.unproven or self.is_flagged_earlier)
 
     def report(self, time_range: TimeRange, what: str, remedy: str) -> None:

@@ -22,6 +22,7 @@ from etl.cli.loading import ingest
 from etl.cli.logs import set_up_logs
 from etl.cli.options import refuse_repeats
 from etl.cli.repairing import repair
+from etl.cli.signals import ending_as_interrupts
 from etl.cli.terminal import complain, err
 from etl.cli.venues import exchanges, feeds, replay
 from etl.errors import ChandlerError, ConfigError
@@ -66,7 +67,8 @@ def main() -> None:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:
-        whole_app()()
+        with ending_as_interrupts():
+            whole_app()()
     except ConfigError as error:
         complain(error)
         sys.exit(2)
