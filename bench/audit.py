@@ -23,13 +23,14 @@ from rich.table import Table
 
 from bench.ingest import CHANDLER, measure
 from etl.archive import file_spans
+from etl.findings import Finding
 from etl.schema import AbsenceKind, Origin, from_columns
 from etl.series import Series, TimeRange
 from etl.settings import Settings, load_settings
 from etl.stores import Stores, open_stores
 from etl.timeframe import from_ms, to_ms
 from etl.validate import find_absences, flag_candles
-from etl.warehouse import Asking, Finding, ensure_series, record_absences, refresh_quality, vouch
+from etl.warehouse import Asking, ensure_series, record_absences, refresh_quality, vouch
 from etl.warehouse.copying import copy_in
 from etl.warehouse.reading import cursor_of
 

@@ -28,6 +28,7 @@ from bench.other_loads import MONTH, START_MS, made_up
 from etl.coarse import read_coarse
 from etl.coverage import read_coverage
 from etl.days import read_day, read_series
+from etl.findings import Finding
 from etl.marks import read_marks
 from etl.metrics import metrics_text
 from etl.pipeline import LOADERS
@@ -37,7 +38,6 @@ from etl.settings import Settings
 from etl.timeframe import Timeframe, from_ms
 from etl.warehouse import (
     Asking,
-    Finding,
     Lookback,
     Warehouse,
     begin_load,

@@ -13,13 +13,14 @@ from sqlalchemy import Connection
 
 from etl.archive import Archive
 from etl.extract import Bounds
+from etl.findings import Finding
 from etl.schema import Flag, to_column
 from etl.series import TimeRange
 from etl.stores import Partition, Stores
 from etl.validate import Refused, explain, find_absences, flag_candles, refused_slots
+from etl.verdicts import Arrival, judged_at_once
 from etl.warehouse import (
     Asking,
-    Finding,
     Load,
     LoadReport,
     Lookback,
@@ -94,7 +95,7 @@ def put(
             lambda candles: flag_candles(candles, series.timeframe, rules, settings.splits_of(series)),
         )
         missing = find_absences(to_column(merged.candles, "open_time"), time_range, series.timeframe)
-        absent = [
+        absent: Sequence[Finding] = [
             Finding(*explained)
             for explained in explain(
                 missing,
@@ -105,6 +106,10 @@ def put(
                 ),
             )
         ]
+        if under_way.is_first:
+            times_ms = to_column(merged.candles, "open_time")
+            arrival = Arrival(series, time_range, times_ms, incoming.stated_ms, absent, asking)
+            absent = judged_at_once(under_way.connection, settings, arrival)
         files = _archive(stores.archive, partition, merged)
         report = under_way.write(
             merged,

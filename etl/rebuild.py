@@ -19,6 +19,7 @@ import pyarrow as pa
 from etl.accounting import account_for_loads
 from etl.archive import ArchiveFile
 from etl.errors import ChandlerError, StoreError
+from etl.findings import Finding
 from etl.schema import to_column
 from etl.series import Series, TimeRange, subtract
 from etl.stores import Partition, Stores
@@ -26,7 +27,6 @@ from etl.validate import explain, find_absences
 from etl.warehouse import (
     REBUILT,
     Asking,
-    Finding,
     Listing,
     LoadReport,
     Lookback,

@@ -159,6 +159,8 @@ class TimeRange:
     end: datetime
 
     def __post_init__(self) -> None:
+        if self.start.tzinfo is UTC and self.end.tzinfo is UTC and self.start < self.end:
+            return
         if self.start.tzinfo is None or self.end.tzinfo is None:
             raise ValueError("a TimeRange needs aware bounds")
         if self.start >= self.end:
@@ -188,7 +190,8 @@ class TimeRange:
 
     def count(self, timeframe: Timeframe) -> int:
         """Return how many candles open in the range."""
-        return (to_ms(timeframe.ceil(self.end)) - to_ms(timeframe.ceil(self.start))) // timeframe.ms
+        width_ms = timeframe.ms
+        return -(-to_ms(self.end) // width_ms) + -to_ms(self.start) // width_ms
 
     def windows(self, width_ms: int) -> Iterator[TimeRange]:
         """Yield consecutive ranges of `width_ms` from the start; the last one may be shorter."""
@@ -209,6 +212,8 @@ def utc_day(day: date) -> TimeRange:
 def clip(span: TimeRange, other: TimeRange) -> TimeRange | None:
     """Return what two ranges have in common; None if nothing."""
     start, end = max(span.start, other.start), min(span.end, other.end)
+    if start is span.start and end is span.end:
+        return span
     return TimeRange(start, end) if start < end else None
 
 

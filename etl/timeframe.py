@@ -24,6 +24,7 @@ _SPELLINGS_MS = {
     **dict.fromkeys(("M", "mo", "mon", "month"), 30 * 86_400_000),
 }
 _SPELLED = re.compile(r"(\d{1,6})[ _-]?([A-Za-z]+?)s?")
+_MILLISECOND = timedelta(milliseconds=1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -93,7 +94,7 @@ def to_ms(moment: datetime) -> int:
     """
     if moment.tzinfo is None:
         raise ValueError(f"{moment} has no time zone; times are aware UTC")
-    return (moment - EPOCH) // timedelta(milliseconds=1)
+    return (moment - EPOCH) // _MILLISECOND
 
 
 def from_ms(moment_ms: int) -> datetime:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, text
 
 from etl.days import DayLoad, SeriesFacts, read_day, read_series
+from etl.findings import Finding
 from etl.ingest import clean_pages, load
 from etl.judging import judge_loads
 from etl.schema import AbsenceKind, from_columns
@@ -22,7 +23,6 @@ from etl.timeframe import Timeframe, to_ms
 from etl.warehouse import (
     Asking,
     DayCandle,
-    Finding,
     Lookback,
     Quality,
     State,

@@ -9,6 +9,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
+from etl import verdicts
 from etl.audit import audit, is_sound, mend
 from etl.feeds import SeriesSettings
 from etl.ingest import clean_pages, load
@@ -217,3 +218,31 @@ def test_what_lies_before_the_first_candle_is_no_halt(stores: Stores) -> None:
     told = [kind for kind in _kinds(stores, ETH) if kind[1] >= 0]
     assert told == [("halted", 0, 300), ("outage", 300, 420), ("halted", 600, 660)]
     assert is_sound(audit(stores))
+
+
+def test_many_absences_are_judged_before_they_are_written(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thin series' silences are not recorded as pending first, and come to the same kinds as if they were."""
+    drawn = np.random.default_rng(0).random((2, 1440)) < 0.5
+    drawn[0, :600] = drawn[1, OUTAGE] = True
+    lacks = [set(np.flatnonzero(each).tolist()) for each in drawn]
+    told = []
+    for worth_reading in (10**9, verdicts._WORTH_READING):
+        monkeypatch.setattr(verdicts, "_WORTH_READING", worth_reading)
+        for series, minutes in zip((BTC, ETH), lacks, strict=True):
+            _load(stores, series, minutes)
+        with stores.warehouse.begin() as connection:
+            recorded = [read_absences(connection, number) for number in known_series(connection).values()]
+            pending = sum(one.kind == "pending" for each in recorded for one in each)
+        judge_loads(stores, "binance", "test")
+        with stores.warehouse.begin() as connection:
+            recorded = [read_absences(connection, number) for number in known_series(connection).values()]
+            told.append([[replace(one, first_seen=None) for one in each] for each in recorded])
+        assert (pending == 0) is (worth_reading < 1000)
+        assert is_sound(audit(stores))
+        with stores.warehouse.begin() as connection:
+            connection.exec_driver_sql("TRUNCATE candles, candle_revisions, checkpoints, absences, loads, quality")
+        for series in (BTC, ETH):
+            for file in stores.archive.files(series):
+                stores.archive.set_aside(file)
+    assert told[0] == told[1]
+    assert {one.kind.value for each in told[0] for one in each} == {"no_trades", "outage", "halted"}

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from etl.errors import ConfigError
+from etl.findings import Finding
 from etl.incidents import Detector, Severity
 from etl.marks import read_marks
 from etl.schema import AbsenceKind
@@ -18,7 +19,6 @@ from etl.warehouse import (
     AbsenceMark,
     AnomalyMark,
     Asking,
-    Finding,
     RevisionMark,
     ensure_series,
     record_absences,

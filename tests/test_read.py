@@ -18,13 +18,14 @@ from sqlalchemy import select, text
 import etl
 from etl.errors import ConfigError, StoreUnavailableError
 from etl.filling import fill_flat
+from etl.findings import Finding
 from etl.ingest import clean_pages, load
 from etl.read import Fill, Source, read_candles
 from etl.schema import AbsenceKind, Flag, empty_candles, from_columns, to_columns
 from etl.series import Series, TimeRange
 from etl.stores import Partition, Stores
 from etl.timeframe import from_ms, to_ms
-from etl.warehouse import Finding, known_series, read_candles_at_once, record_verdicts
+from etl.warehouse import known_series, read_candles_at_once, record_verdicts
 from etl.warehouse import read_candles as read_stored
 from tests.candles import candle_tables
 from tests.conftest import BTC

@@ -14,6 +14,7 @@ from sqlalchemy import insert, select, update
 from etl.alerting import Alerting
 from etl.archive import Archive
 from etl.errors import StoreError
+from etl.findings import Finding
 from etl.messages import PipelineKind
 from etl.probing import SETTLE
 from etl.schema import AbsenceKind, empty_candles, from_columns
@@ -21,9 +22,9 @@ from etl.series import Series, TimeRange
 from etl.settings import load_settings, load_what_is_right
 from etl.stores import Stores
 from etl.timeframe import to_ms
-from etl.warehouse import Finding, ensure_series, record_absences, record_not_requested, record_unfetched
-from etl.warehouse.absences import Asking
+from etl.warehouse import ensure_series, record_absences, record_not_requested, record_unfetched
 from etl.warehouse.incident_tables import alerts, channels
+from etl.warehouse.recording import Asking
 from etl.watching import tell, watch
 
 BTC, ETH = (Series.parse(f"binance:{symbol}/USDT:1m") for symbol in ("BTC", "ETH"))

@@ -8,6 +8,7 @@ from datetime import datetime
 from etl.audit.grid import Slots, times_of
 from etl.audit.pieces import Scope, read_stored
 from etl.audit.series import find_holes, read_account
+from etl.findings import Finding
 from etl.schema import UNLOADED, to_columns
 from etl.series import TimeRange, clip
 from etl.timeframe import from_ms, to_ms
@@ -16,7 +17,6 @@ from etl.warehouse import (
     REBUILT,
     Asking,
     Checkpoint,
-    Finding,
     driver_of,
     log_mending,
     read_absences,

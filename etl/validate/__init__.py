@@ -4,7 +4,7 @@ from etl.validate.absences import explain, find_absences, refused_slots
 from etl.validate.clean import Cleaned, CleanReport, Refused, clean
 from etl.validate.columns import ReceivedRows
 from etl.validate.flags import FLAGGING, flag_candles, flag_names
-from etl.validate.judging import Verdict, judge, surroundings
+from etl.validate.judging import judge, surroundings
 from etl.validate.rules import FORMING, OFF_GRID, REFUSING, SUPERSEDED, Level, Rule
 from etl.validate.silence import Presence
 
@@ -21,7 +21,6 @@ __all__ = [
     "Refused",
     "Rule",
     "SUPERSEDED",
-    "Verdict",
     "clean",
     "explain",
     "find_absences",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,7 +122,10 @@ def _moment(at_ms: int) -> str:
     return f"{from_ms(at_ms):%Y-%m-%d %H:%M}"
 
 
-def _cut(span: TimeRange, cuts: Iterable[int]) -> Iterator[TimeRange]:
+def _cut(span: TimeRange, cuts: Sequence[int]) -> Iterator[TimeRange]:
+    if not cuts:
+        yield span
+        return
     start_ms = span.start_ms
     for cut in cuts:
         yield TimeRange.from_ms(start_ms, cut)

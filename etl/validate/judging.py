@@ -5,13 +5,13 @@ Pure, and a function of what is held alone: judged again, or from another range,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
+from etl.findings import Findings
 from etl.schema import AbsenceKind
 from etl.series import TimeRange
 from etl.timeframe import Timeframe
@@ -27,19 +27,6 @@ from etl.validate.silence import (
     recurrence,
     usual_silence,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Reason why a stretch of the grid holds no candle.
-
-    Attributes:
-        evidence: A short sentence with the figures that the kind rests on.
-    """
-
-    span: TimeRange
-    kind: AbsenceKind
-    evidence: str
 
 
 class _Reason(IntEnum):
@@ -64,6 +51,7 @@ _KINDS = {
     _Reason.STATED: AbsenceKind.NO_TRADES,
 }
 
+_KINDS_BY_CODE = {int(reason): kind for reason, kind in _KINDS.items()}
 _LEAST_OF_KIND = np.array(
     [0, *(min(other for other in _Reason if _KINDS[other] is _KINDS[reason]) for reason in _Reason)]
 )
@@ -85,7 +73,7 @@ def surroundings(silence: TimeRange, timeframe: Timeframe) -> TimeRange:
     return TimeRange.from_ms(max(first, 0) * width_ms, end * width_ms)
 
 
-def judge(presence: Presence, of: int, absent: Mask, prints_empty: bool) -> list[Verdict]:
+def judge(presence: Presence, of: int, absent: Mask, prints_empty: bool) -> Findings:
     """Tell why one series holds no candle in some slots.
 
     Args:
@@ -105,11 +93,20 @@ def judge(presence: Presence, of: int, absent: Mask, prints_empty: bool) -> list
     if stated is not None:
         # A halt is no better explanation of it; only that the exchange as a whole was silent beyond chance.
         reasons[stated & (reasons != _Reason.OUTAGE)] = _Reason.STATED
-    pieces = _pieces(np.where(absent, reasons, 0))
-    return [
-        _verdict(presence, of, silence, slice(start, end), reason, None if prints_empty else chances[start])
-        for start, end, reason in pieces
-    ]
+    starts, ends, best = _pieces(np.where(absent, reasons, 0))
+    evidence, usual = [], {}
+    for start, end, code in zip(starts.tolist(), ends.tolist(), best.tolist(), strict=True):
+        bucket, piece = start // BUCKET, slice(start, end)
+        if code not in (_Reason.NO_TRADES, _Reason.STATED):
+            chance = None if prints_empty else chances[start]
+            evidence.append(_evidence(presence, of, silence, piece, _Reason(code), chance))
+        else:
+            # It says the same of all in a bucket, which are many.
+            if (bucket, code) not in usual:
+                usual[bucket, code] = _evidence(presence, of, silence, piece, _Reason(code), None)
+            evidence.append(usual[bucket, code])
+    start_ms, end_ms = (presence.start_ms + slots.astype(np.int64) * presence.timeframe.ms for slots in (starts, ends))
+    return Findings(start_ms, end_ms, [_KINDS_BY_CODE[code] for code in best.tolist()], evidence)
 
 
 def _outage(presence: Presence, silence: NDArray[np.float64], stated: Mask | None, prints_empty: bool) -> Mask:
@@ -211,24 +208,15 @@ def _sums(values: NDArray[np.float64] | Mask, starts: NDArray[np.intp], ends: ND
     return sums[ends] - sums[starts]
 
 
-def _pieces(reasons: NDArray[np.int64]) -> Iterator[tuple[int, int, _Reason]]:
-    """Yield stretches of one kind with the better of their reasons; 0 is no reason."""
+def _pieces(reasons: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.int64]]:
+    """Return stretches of one kind, where they begin and end, with the better of their reasons; 0 is no reason."""
     kinds = _LEAST_OF_KIND[reasons]
     bounds = np.flatnonzero(np.diff(kinds, prepend=0, append=0))
     if not bounds.size:
-        return
+        return bounds, bounds, bounds
     best = np.maximum.reduceat(reasons, bounds[:-1])
-    for start, end, reason in zip(bounds[:-1].tolist(), bounds[1:].tolist(), best.tolist(), strict=True):
-        if reason:
-            yield start, end, _Reason(reason)
-
-
-def _verdict(
-    presence: Presence, of: int, silence: NDArray[np.float64], piece: slice, reason: _Reason, chance: float | None
-) -> Verdict:
-    start_ms, width_ms = presence.start_ms, presence.timeframe.ms
-    span = TimeRange.from_ms(start_ms + piece.start * width_ms, start_ms + piece.stop * width_ms)
-    return Verdict(span, _KINDS[reason], _evidence(presence, of, silence, piece, reason, chance))
+    is_one = best > 0
+    return bounds[:-1][is_one], bounds[1:][is_one], best[is_one]
 
 
 def _evidence(

@@ -1,16 +1,7 @@
 """Candles and their accounts in PostgreSQL: tables, migrations, loading, checkpoints, status."""
 
-from etl.warehouse.absences import (
-    Absence,
-    Asking,
-    Finding,
-    due_absences,
-    read_absences,
-    record_absences,
-    record_not_requested,
-    record_unfetched,
-    record_verdicts,
-)
+from etl.warehouse.absence_rows import AbsenceColumns, read_columns
+from etl.warehouse.absences import Absence, due_absences, read_absences
 from etl.warehouse.aggregates import refresh_aggregates
 from etl.warehouse.anomalies import (
     KnownAnomaly,
@@ -165,6 +156,13 @@ from etl.warehouse.reading import (
     read_overruled,
     span_of_candles,
 )
+from etl.warehouse.recording import (
+    Asking,
+    record_absences,
+    record_not_requested,
+    record_unfetched,
+    record_verdicts,
+)
 from etl.warehouse.restoring import follow_revisions, log_mending, renew_checkpoint, restore_candles
 from etl.warehouse.retiring import (
     ReadCandles,
@@ -208,6 +206,7 @@ __all__ = [
     "REBUILT",
     "About",
     "Absence",
+    "AbsenceColumns",
     "AbsenceMark",
     "AnomalyMark",
     "Asking",
@@ -222,7 +221,6 @@ __all__ = [
     "Delivery",
     "Extent",
     "Features",
-    "Finding",
     "IncidentChange",
     "IncidentMark",
     "KnownAnomaly",
@@ -351,6 +349,7 @@ __all__ = [
     "read_champions",
     "read_channel_state",
     "read_checkpoints",
+    "read_columns",
     "read_counted",
     "read_day_counts",
     "read_day_remarks",

@@ -28,7 +28,9 @@ from etl.series import TimeRange
 _HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
 _TRAILER = struct.pack(">h", -1)
 _AT_ONCE = 8192  # rows; what is encoded while the server takes in those before
-_EPOCH_MS = 946_684_800_000  # PostgreSQL counts microseconds from 2000-01-01.
+PG_EPOCH_MS = 946_684_800_000
+"""PostgreSQL counts microseconds from 2000-01-01."""
+
 _DTYPES = {ColumnKind.TIME: ">i8", ColumnKind.FLOAT: ">f8", ColumnKind.INT: ">i8", ColumnKind.SMALL: ">i2"}
 _NULL = {ColumnKind.FLOAT: sql.SQL("'NaN'::float8"), ColumnKind.INT: sql.SQL("-1::int8")}
 _COUNTED = {"open_time", "open", "high", "low", "close", "volume", "flags"}
@@ -177,7 +179,7 @@ def read_arrays(
         first: Which of its columns is the first of them.
     """
     columns = {column.name: to_array(raw(answer, place), column.kind) for place, column in enumerate(wanted, first)}
-    columns["open_time"] = columns["open_time"] // 1000 + _EPOCH_MS
+    columns["open_time"] = columns["open_time"] // 1000 + PG_EPOCH_MS
     if (np.diff(columns["open_time"]) < 0).any():
         # Mostly they lie in their order already, and it is not the server that has to see to it.
         order = np.argsort(columns["open_time"], kind="stable")
@@ -264,7 +266,7 @@ def _encode(series_id: int, columns: Mapping[str, NDArray[Any]], missing: set[st
     for column in CANDLE_COLUMNS:
         if column.name not in missing:
             values = columns[column.name]
-            records[column.name] = (values - _EPOCH_MS) * 1000 if column.kind is ColumnKind.TIME else values
+            records[column.name] = (values - PG_EPOCH_MS) * 1000 if column.kind is ColumnKind.TIME else values
     return records.tobytes()
 
 
@@ -275,7 +277,7 @@ def decode(data: bytes) -> pa.Table:
         fields += [(f"{column.name}_width", ">i4"), (column.name, _DTYPES[column.kind])]
     records = np.frombuffer(data[len(_HEADER) : -len(_TRAILER)], dtype=np.dtype(fields))
     columns = {c.name: records[c.name].astype(np.dtype(_DTYPES[c.kind]).newbyteorder("=")) for c in CANDLE_COLUMNS}
-    columns["open_time"] = columns["open_time"] // 1000 + _EPOCH_MS
+    columns["open_time"] = columns["open_time"] // 1000 + PG_EPOCH_MS
     return from_columns(columns)
 
 

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from etl.errors import StoreError
-from etl.schema import AbsenceKind, empty_candles, to_column, to_columns
+from etl.findings import Finding
+from etl.schema import UNLOADED, AbsenceKind, empty_candles, to_column, to_columns
 from etl.series import Series, TimeRange, clip
 from etl.timeframe import from_ms, to_ms
-from etl.warehouse.absences import Asking, Finding, record_absences, record_not_requested
 from etl.warehouse.around import Accounts, Around, ask_around, days_of, read_accounts
 from etl.warehouse.checkpoints import draft, renew, write_checkpoints
 from etl.warehouse.copying import COUNTED_COLUMNS, copy_in
@@ -35,6 +35,7 @@ from etl.warehouse.looking_back import Lookback, read_far_after, read_far_before
 from etl.warehouse.merge import Merge
 from etl.warehouse.quality import Quality, refresh_quality, tally, write_quality
 from etl.warehouse.quarantine import QuarantineRow, leave_confirmed_alone, write_quarantine
+from etl.warehouse.recording import Asking, record_absences, record_not_requested
 from etl.warehouse.retiring import ReadCandles, bring_back, retired_ranges, with_retired
 from etl.warehouse.revising import reflag, revise
 from etl.warehouse.stated import write_stated
@@ -71,6 +72,12 @@ class Load:
     def after(self) -> pa.Table:
         """The stored candles after it whose flags look back into it."""
         return pa.concat_tables([self._between(self.time_range.end, self._wider.end), self._far_after])
+
+    @property
+    def is_first(self) -> bool:
+        """Whether nothing is known yet of any absence in the range, but that it was not loaded."""
+        absences = self._known.accounts.absences
+        return all(one.kind in UNLOADED or clip(one.span, self.time_range) is None for one in absences)
 
     def _between(self, start: datetime, end: datetime) -> pa.Table:
         candles = self._known.candles

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from etl.findings import Findings
 from etl.schema import AbsenceKind
 from etl.series import TimeRange, symbol_to_path
 from etl.timeframe import Timeframe, to_ms
-from etl.validate.judging import Verdict, judge, surroundings
+from etl.validate.judging import judge, surroundings
 from etl.validate.silence import BUCKET, Presence, find_outages, find_runs, usual_silence
 
 MINUTE = Timeframe.M1
@@ -32,7 +34,7 @@ def market(*rates: float, buckets: int = 5, seed: int = 0) -> Presence:
     return Presence(MINUTE, START_MS, NAMES[: len(rates)], held, np.ones_like(held))
 
 
-def kinds(presence: Presence, verdicts: list[Verdict]) -> Kinds:
+def kinds(presence: Presence, verdicts: Findings) -> Kinds:
     """The kind of each slot, None where nothing was judged."""
     by_slot: Kinds = np.full(presence.held.shape[1], None, dtype=object)
     for verdict in verdicts:
@@ -72,7 +74,7 @@ def test_verdicts_are_of_exactly_the_slots_asked_for(presence: Presence, prints_
     absent = ~presence.held[0] & presence.covered[0] & wanted
     verdicts = judge(presence, 0, absent, prints_empty)
     assert np.array_equal(kinds(presence, verdicts) != None, absent)  # noqa: E711 (element by element)
-    for one, other in zip(verdicts, verdicts[1:], strict=False):
+    for one, other in itertools.pairwise(verdicts):
         assert one.span.end < other.span.start or (one.span.end == other.span.start and one.kind is not other.kind)
     if prints_empty:
         assert AbsenceKind.NO_TRADES not in {verdict.kind for verdict in verdicts}
@@ -101,7 +103,7 @@ def test_what_lies_further_away_does_not_matter(presence: Presence, prints_empty
         presence.held[:, here],
         presence.covered[:, here],
     )
-    assert judge(near, 0, absent[here], prints_empty) == judge(presence, 0, absent, prints_empty)
+    assert list(judge(near, 0, absent[here], prints_empty)) == list(judge(presence, 0, absent, prints_empty))
 
 
 @given(

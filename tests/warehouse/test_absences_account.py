@@ -14,6 +14,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from sqlalchemy import Connection, text
 
+from etl.findings import Finding, Findings
 from etl.probing import PAUSES, next_probe
 from etl.schema import UNLOADED, AbsenceKind
 from etl.series import Series, TimeRange
@@ -21,7 +22,6 @@ from etl.stores import Stores
 from etl.timeframe import Timeframe, from_ms, to_ms
 from etl.warehouse import (
     Asking,
-    Finding,
     ensure_series,
     overlay,
     read_absences,
@@ -29,7 +29,7 @@ from etl.warehouse import (
     record_unfetched,
     record_verdicts,
 )
-from etl.warehouse.absences import KEPT, record_absences
+from etl.warehouse.recording import KEPT, record_absences
 from tests.markets import START
 
 WIDTH = 24
@@ -109,7 +109,7 @@ def _record(connection: Connection, series_id: int, what: str, slots: range, sai
     if what == "load":
         record_absences(connection, series_id, BTC.timeframe, span, findings, Asking(START + 3 * DAY, DAY, "load"))
     elif what == "judge":
-        record_verdicts(connection, series_id, BTC.timeframe, findings, DAY, "judge")
+        record_verdicts(connection, series_id, BTC.timeframe, Findings.of(findings), DAY, "judge")
     elif what == "miss":
         record_unfetched(connection, series_id, BTC.timeframe, span, "said to be unfetched", START)
     else:
@@ -175,7 +175,8 @@ def test_many_absences_take_as_few_statements_as_one(
             (one.span, one.kind, one.evidence) for one in found
         ]
         assert {(one.asked_at, one.probes, one.next_probe) for one in pending} == {(asking.asked_at, 0, None)}
-        assert record_verdicts(connection, series_id, BTC.timeframe, verdicts, DAY, "judge") == count
+        changed = record_verdicts(connection, series_id, BTC.timeframe, Findings.of(verdicts), DAY, "judge")
+        assert changed == [one.span for one in verdicts]
         judged = read_absences(connection, series_id)
         assert [(one.kind, one.evidence) for one in judged] == [(one.kind, one.evidence) for one in verdicts]
         assert [one.first_seen for one in judged] == [one.first_seen for one in pending]
