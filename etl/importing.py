@@ -19,7 +19,7 @@ from etl.ingest import clean_pages, load_sound
 from etl.series import Series
 from etl.stores import Partition, Stores
 from etl.validate import CleanReport
-from etl.warehouse import LoadReport, find_load, known_series, last_load, locked_partition
+from etl.warehouse import LoadReport, check_spelling, find_load, last_load, locked_partition
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +96,8 @@ def plan_import(stores: Stores, path: Path, series: Series, zone: ZoneInfo | Non
             one that is loaded in another spelling.
     """
     stores.settings.traits(series.exchange)
-    _check_spelling(stores, series)
+    with stores.warehouse.begin() as connection:
+        check_spelling(connection, series)
     file = look_through(path, series, zone)
     log.info("%s: %d rows, columns %s", path, file.rows, ", ".join(file.columns.places))
     pieces = [piece for stretch in file.stretches for piece in spans(series.timeframe, stretch)]
@@ -185,12 +186,3 @@ def _is_done(stores: Stores, partition: Partition, run: str) -> bool:
     with stores.warehouse.begin() as connection:
         is_loaded = find_load(connection, partition.series, partition.time_range, run) is not None
     return is_loaded and not stores.raw.partition(partition.series, partition.time_range).folder.exists()
-
-
-def _check_spelling(stores: Stores, series: Series) -> None:
-    """Check that no series is loaded whose symbol differs in case alone."""
-    with stores.warehouse.begin() as connection:
-        known = known_series(connection)
-    alike = [one for one in known if one != series and str(one).casefold() == str(series).casefold()]
-    if alike and series not in known:
-        raise ConfigError(f"{series} is loaded as {alike[0]}; write the symbol so", series=alike[0])

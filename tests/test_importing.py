@@ -261,7 +261,14 @@ def test_another_case_makes_no_other_series(run: Callable[..., tuple[int, str, s
     assert "binance:BTC/USDT:1m 2024-02-29" in run("import", path, BTC)[1]
     status, _, err = run("import", path, "binance:Btc/USDT:1m")
     assert status == 2
-    assert "binance:Btc/USDT:1m is loaded as binance:BTC/USDT:1m; write the symbol so" in err
+    assert "'Btc/USDT' is held as BTC/USDT; write it in the same case" in err
+    rows = [line(60 * number) for number in range(24)]
+    hours = written(tmp_path / "hours.csv", "\n".join(["open_time,open,high,low,close,volume", *rows]), LATER_MS)
+    status, _, err = run("import", hours, "binance:Btc/USDT:1h")
+    assert status == 2
+    assert "'Btc/USDT' is held as BTC/USDT" in err, "of any timeframe"
+    raw = load_settings().home / "raw"
+    assert not list(raw.rglob("symbol=Btc-USDT")), "and no page is left behind"
 
 
 @pytest.mark.parametrize(

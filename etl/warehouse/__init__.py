@@ -18,7 +18,7 @@ from etl.warehouse.day_candles import DayCandle, make_day_candles
 from etl.warehouse.day_counts import About, DayCounts, DayRemark, read_day_counts, read_day_remarks
 from etl.warehouse.extents import Extent, read_extents, read_last_opens
 from etl.warehouse.features import Features, Sizes, read_features, read_sizes
-from etl.warehouse.holding import ensure_series, lock_series, mark_flagged_by, read_flagged_by
+from etl.warehouse.holding import check_spelling, ensure_series, lock_series, mark_flagged_by, read_flagged_by
 from etl.warehouse.incident_lists import (
     Wish,
     count_incidents,
@@ -259,6 +259,7 @@ __all__ = [
     "bring_back",
     "broken_revisions",
     "channels_with_due",
+    "check_spelling",
     "count_anomalies",
     "count_candles",
     "count_incidents",

@@ -164,17 +164,12 @@ def ensure_series(connection: Connection, series: Series) -> int:
     """Return the number of `series`, which gets one if it is new.
 
     Raises:
-        ConfigError: It is new, and its symbol is spelled as one that is held but for upper and lower case: no exchange
-            lists such two, and where file names have no case their files would be one.
+        ConfigError: See `check_spelling`.
     """
     keys = {"exchange": series.exchange, "symbol": series.symbol, "timeframe": series.timeframe.value}
     find = select(tables.series.c.id).filter_by(**keys)
     if (found := connection.execute(find).scalar()) is None:
-        own = tables.series.c
-        alike = select(own.symbol).where(own.exchange == series.exchange, own.symbol != series.symbol)
-        alike = alike.where(func.lower(own.symbol) == series.symbol.lower()).limit(1)
-        if (other := connection.execute(alike).scalar()) is not None:
-            raise ConfigError(f"{series.symbol!r} is held as {other}; write it in the same case", series=series)
+        check_spelling(connection, series)
         connection.execute(upsert(tables.series).values(keys).on_conflict_do_nothing())
         found = connection.execute(find).scalar_one()
     return int(found)
@@ -189,3 +184,18 @@ def read_flagged_by(connection: Connection, series_id: int) -> str:
 def mark_flagged_by(connection: Connection, series_id: int, flagging: str) -> None:
     """Note by which rules and parameters all candles of a series were flagged; see `Settings.flagging_of`."""
     connection.execute(update(tables.series).where(tables.series.c.id == series_id).values(flagged_by=flagging))
+
+
+def check_spelling(connection: Connection, series: Series) -> None:
+    """Check that a new series is not one that is held but for upper and lower case, at whatever timeframe.
+
+    No exchange lists two such symbols, and where file names have no case their files would be one.
+
+    Raises:
+        ConfigError: It is one.
+    """
+    own = tables.series.c
+    alike = select(own.symbol).where(own.exchange == series.exchange, func.lower(own.symbol) == series.symbol.lower())
+    held = set(connection.execute(alike).scalars())
+    if held and series.symbol not in held:
+        raise ConfigError(f"{series.symbol!r} is held as {min(held)}; write it in the same case", series=series)
