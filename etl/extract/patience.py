@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import tenacity
 
-from etl.errors import ChandlerError, RateLimitError
+from etl.errors import ChandlerError, RateLimitError, StoreLostError
 from etl.extract.source import Page, Route, Source
 from etl.series import Series, TimeRange
 
@@ -65,7 +65,8 @@ def _is_short_ban(error: BaseException) -> bool:
 
 
 def _is_worth_a_try(error: BaseException) -> bool:
-    if isinstance(error, RateLimitError):
+    # A lost warehouse ends what is under way, with a word on what to do: to go on would make that untrue.
+    if isinstance(error, RateLimitError | StoreLostError):
         return False
     return isinstance(error, ChandlerError) and error.is_retryable
 

