@@ -60,7 +60,7 @@ def load(warehouse: Warehouse, name: str, span: TimeRange, candles: pa.Table) ->
     with begin_load(warehouse, series, span, "bench", lookback) as under_way:
         asking = Asking(datetime.now(UTC), timedelta(days=1), "bench")
         merged = merge(under_way.stored, candles)
-        under_way.write(merged, absent=(), refused=(), asking=asking, archive_files=("bench.parquet",))
+        under_way.write(merged, absent=(), refused=(), asking=asking, archive_files=("bench.parquet",), flagging="")
 
 
 def ours(url: str, rows: int, changed: float = 0.0, loaders: int = LOADERS) -> dict[str, float]:

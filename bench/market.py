@@ -74,7 +74,7 @@ def load_month(warehouse: Warehouse, series: Series, number: int, month: int) ->
         absent = [Finding(outage, AbsenceKind.OUTAGE, "all 10 series of the exchange were silent")]
         asking = Asking(span.end + timedelta(days=30), timedelta(days=1), "bench")
         merged = merge(under_way.stored, fetched)
-        under_way.write(merged, absent=absent, refused=(), asking=asking, archive_files=("bench.parquet",))
+        under_way.write(merged, absent=absent, refused=(), asking=asking, archive_files=("bench.parquet",), flagging="")
 
 
 def readers(warehouse: Warehouse, end: datetime) -> Iterator[tuple[str, Reader]]:

@@ -132,7 +132,7 @@ def _load(stores: Stores, columns: dict[str, NDArray[Any]], span: TimeRange) -> 
     with begin_load(stores.warehouse, BTC, span, "test", Lookback(BTC.timeframe, 0, 0)) as load:
         asking = Asking(span.end + timedelta(days=9), timedelta(days=1), "test")
         files = [file.path for file in stores.archive.files(BTC)]
-        load.write(merge(load.stored, candles), absent=(), refused=(), asking=asking, archive_files=files)
+        load.write(merge(load.stored, candles), absent=(), refused=(), asking=asking, archive_files=files, flagging="")
 
 
 def test_a_series_keeps_its_own_width(minutes: dict[str, NDArray[Any]], stores: Stores) -> None:

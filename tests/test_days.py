@@ -112,7 +112,7 @@ def _load(stores: Stores, step: Step, number: int) -> None:
         missing = [one for one in span.windows(SLOT_MS) if one.start not in there]
         absent = [Finding(one, AbsenceKind.PENDING, "") for one in missing]
         asking = Asking(span.end + timedelta(days=9), timedelta(days=1), "test")
-        under_way.write(merged, absent=absent, refused=(), asking=asking, archive_files=())
+        under_way.write(merged, absent=absent, refused=(), asking=asking, archive_files=(), flagging="")
 
 
 def _slots(first: int, end: int) -> TimeRange:
