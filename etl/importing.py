@@ -6,9 +6,9 @@ A partition that this very file has loaded is left out, so an import that was cu
 from __future__ import annotations
 
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -16,10 +16,20 @@ from etl.archive import spans
 from etl.errors import ConfigError, QuarantineLimitError
 from etl.extract import Bounds, CandleFile, Fetched, FileRows, Page, PageKey, file_rows, look_through
 from etl.ingest import clean_pages, load_sound
-from etl.series import Series
+from etl.schema import AbsenceKind
+from etl.series import Series, clip
 from etl.stores import Partition, Stores
 from etl.validate import CleanReport
-from etl.warehouse import LoadReport, check_spelling, find_load, last_load, locked_partition
+from etl.warehouse import (
+    Absence,
+    LoadReport,
+    check_spelling,
+    find_load,
+    known_series,
+    last_load,
+    locked_partition,
+    read_absences,
+)
 
 log = logging.getLogger(__name__)
 
@@ -164,6 +174,18 @@ def account(imported: Sequence[Imported]) -> FileAccount:
         silent=silent,
         refused=dict(sorted(refused.items())),
     )
+
+
+def absent_kinds(stores: Stores, planned: Import) -> dict[AbsenceKind, list[Absence]]:
+    """Return what is absent where the file speaks for candles, by kind, as it is known now; the longest first."""
+    kinds: defaultdict[AbsenceKind, list[Absence]] = defaultdict(list)
+    with stores.warehouse.begin() as connection:
+        series_id = known_series(connection)[planned.file.series]
+        for stretch in planned.file.stretches:
+            for absence in read_absences(connection, series_id, stretch):
+                if (span := clip(absence.span, stretch)) is not None:
+                    kinds[absence.kind].append(replace(absence, span=span))
+    return {kind: sorted(kinds[kind], key=lambda one: one.span.start - one.span.end) for kind in sorted(kinds)}
 
 
 def _batches(planned: Import) -> Iterator[list[int]]:

@@ -14,8 +14,9 @@ from sqlalchemy import Connection
 from etl.archive import Archive
 from etl.extract import Bounds
 from etl.findings import Finding
-from etl.schema import Flag, to_column
+from etl.schema import AbsenceKind, Flag, to_column
 from etl.series import TimeRange
+from etl.spelling import counted
 from etl.stores import Partition, Stores
 from etl.validate import Refused, explain, find_absences, flag_candles, refused_slots
 from etl.verdicts import Arrival, judged_at_once
@@ -35,6 +36,7 @@ from etl.warehouse import (
 log = logging.getLogger(__name__)
 
 _SHOWN = 10  # of what may be many, in a log
+_UNJUDGED = frozenset({AbsenceKind.PENDING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +165,11 @@ def _log_load(partition: Partition, report: LoadReport, merged: Merge, absent: S
         report.absent,
         report.quarantined,
     )
-    for finding in absent[:_SHOWN]:
-        count = finding.span.count(series.timeframe)
-        log.warning("%s: absent (%s) %s, %d candles: %s", series, finding.kind, finding.span, count, finding.evidence)
-    if len(absent) > _SHOWN:
-        log.warning("%s: absent in all: %d stretches", series, len(absent))
+    # What is not judged yet is no finding: why it is absent is told once it is.
+    for kinds, level in ((_UNJUDGED, logging.INFO), (frozenset(AbsenceKind) - _UNJUDGED, logging.WARNING)):
+        found = [finding for finding in absent if finding.kind in kinds]
+        for finding in found[:_SHOWN]:
+            told = counted(finding.span.count(series.timeframe), "candle")
+            log.log(level, "%s: absent (%s) %s, %s: %s", series, finding.kind, finding.span, told, finding.evidence)
+        if len(found) > _SHOWN:
+            log.log(level, "%s: absent in all: %s", series, counted(len(found), "stretch", "stretches"))

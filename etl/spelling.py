@@ -61,9 +61,13 @@ def _as_toml(value: object) -> str:
     return "nothing" if value is None else repr(value) if isinstance(value, str) else str(value)
 
 
-def counted(count: int, noun: str) -> str:
-    """Return `1 row`, `1,200 rows`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """Return `1 row`, `1,200 rows`.
+
+    Args:
+        plural: Of the noun, where it is not the noun with an s.
+    """
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
 
 
 def spell_duration(duration: timedelta) -> str:

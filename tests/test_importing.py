@@ -345,6 +345,19 @@ def test_an_outage_of_the_whole_exchange_is_more_than_a_file_says(
     assert {kind for minute, kind in kinds.items() if minute in outage} == {AbsenceKind.OUTAGE}
 
 
+def test_the_command_says_why_candles_are_absent(run: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    """The kinds that they have in the end, of a series without company too; nothing that is still to be judged."""
+    path = gappy(tmp_path, "gaps.csv", lambda minute: minute in range(30, 40), range(600, 720))
+    status, _, err = run("import", path, "bitstamp:BTC/USD:1m")
+    assert status == 0
+    assert "130 candles absent: no_trades 10, outage 120" in err
+    assert "no_trades, the longest of 10 candles from 2024-02-29 00:30: an imported file has a row of it" in err
+    assert "outage, the longest of 120 candles from 2024-02-29 10:00: nothing else of the exchange is loaded" in err
+    assert "pending" not in err
+    again = gappy(tmp_path, "again.csv", lambda minute: minute == 30, range(30, 30))
+    assert json.loads(run("import", again, "bitstamp:BTC/USD:1m", "--json")[1])["absent"] == {"no_trades": 1}
+
+
 def test_a_bad_optional_value_costs_no_candle(stores: Stores, tmp_path: Path) -> None:
     """It becomes null, with a flag that the audit bears out; a later load that gives it takes the flag away."""
     header = "open_time,open,high,low,close,volume,quote_volume,trades"

@@ -13,10 +13,12 @@ from etl.errors import ChandlerError, QuarantineLimitError
 from etl.series import Series, check_is_loadable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from zoneinfo import ZoneInfo
 
     from etl.importing import Import, Imported
+    from etl.schema import AbsenceKind
+    from etl.warehouse import Absence
 
 _PREVIEWED = 8  # rows
 
@@ -82,7 +84,7 @@ def _import(path: Path, series: Series, zone: ZoneInfo | None, as_json: bool) ->
     from rich.progress import track
 
     from etl.accounting import account_for_loads
-    from etl.importing import plan_import, run_import
+    from etl.importing import absent_kinds, plan_import, run_import
 
     with opened_stores(creates=True) as stores:
         with err.status(f"looking through {path.name}"):
@@ -96,39 +98,45 @@ def _import(path: Path, series: Series, zone: ZoneInfo | None, as_json: bool) ->
         except QuarantineLimitError as error:
             failures.append(error)  # what is sound is stored all the same
         judged = account_for_loads(stores, series.exchange, run_name())
+        absent = absent_kinds(stores, planned)
     if (failure := judged.failures.get(series)) is not None:
         failures.append(failure)
-    _show(planned, imported, as_json)
+    _show(planned, imported, absent, as_json)
     for each in failures:
         complain(each)
     if failures:
         raise typer.Exit(1)
 
 
-def _show(planned: Import, imported: Sequence[Imported], as_json: bool) -> None:
+def _show(
+    planned: Import, imported: Sequence[Imported], absent: Mapping[AbsenceKind, Sequence[Absence]], as_json: bool
+) -> None:
     from etl.importing import account
     from etl.progress import Outcome
-    from etl.show.importing import account_line, file_lines
+    from etl.show.importing import absent_lines, account_line, file_lines
 
     if as_json:
-        out.print_json(data=_to_json(planned, imported))
+        out.print_json(data=_to_json(planned, imported, absent))
         return
     if imported:
         out.print(Outcome([(one.partition, one.loaded) for one in imported]).to_table())
-        for line in (*file_lines(planned.file), account_line(account(imported))):
+        for line in (*file_lines(planned.file), account_line(account(imported)), *absent_lines(planned.file, absent)):
             err.print(line, markup=False)
     if before := len(planned.partitions) - len(planned.left):
         err.print(f"{before} of {len(planned.partitions)} partitions were imported from this file before.")
 
 
-def _to_json(planned: Import, imported: Sequence[Imported]) -> dict[str, object]:
+def _to_json(
+    planned: Import, imported: Sequence[Imported], absent: Mapping[AbsenceKind, Sequence[Absence]]
+) -> dict[str, object]:
     from etl.importing import account
-    from etl.show.importing import account_json, file_json
+    from etl.show.importing import absent_json, account_json, file_json
 
     return {
         **file_json(planned.file),
         "run": planned.run,
         "imported_before": len(planned.partitions) - len(planned.left),
         "account": account_json(account(imported)),
+        "absent": absent_json(planned.file, absent),
         "loads": [{**one.partition.to_dict(), **asdict(one.loaded)} for one in imported],
     }

@@ -9,13 +9,16 @@ from rich.table import Table
 
 from etl.exchanges import FILE_LAYOUT
 from etl.show.parts import new_table, to_iso, to_minute, to_text
+from etl.spelling import counted
 from etl.timeframe import from_ms
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from etl.extract import CandleFile, FileRows
     from etl.importing import FileAccount
+    from etl.schema import AbsenceKind
+    from etl.warehouse import Absence
 
 _VALUES = ("open", "high", "low", "close", "volume")
 
@@ -111,6 +114,24 @@ def account_line(account: FileAccount) -> str:
 def account_json(account: FileAccount) -> dict[str, Any]:
     """Return the same for scripts."""
     return asdict(account)
+
+
+def absent_lines(file: CandleFile, absent: Mapping[AbsenceKind, Sequence[Absence]]) -> Iterator[str]:
+    """Yield of what kinds the candles are that the file lacks, each with the evidence of its longest stretch."""
+    counts = absent_json(file, absent)
+    if not counts:
+        return
+    kinds = ", ".join(f"{kind} {count:,}" for kind, count in counts.items())
+    yield f"{counted(sum(counts.values()), 'candle')} absent: {kinds}"
+    for kind, (longest, *_) in absent.items():
+        told = counted(longest.span.count(file.series.timeframe), "candle")
+        yield f"{kind}, the longest of {told} from {to_minute(longest.span.start)}: {longest.evidence}"
+
+
+def absent_json(file: CandleFile, absent: Mapping[AbsenceKind, Sequence[Absence]]) -> dict[str, int]:
+    """Return how many candles are absent, by kind."""
+    timeframe = file.series.timeframe
+    return {kind.value: sum(one.span.count(timeframe) for one in absences) for kind, absences in absent.items()}
 
 
 def _mapping(file: CandleFile) -> dict[str, str]:
