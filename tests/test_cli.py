@@ -303,6 +303,16 @@ def test_help_teaches_with_an_example(command: str, run: Run) -> None:
     assert f"Example: chandler {command}" in " ".join(run(command, "--help").out.replace("│", " ").split())
 
 
+def test_help_is_as_wide_as_the_terminal(run: Run) -> None:
+    """A paragraph is not broken where the source breaks it: each of its lines but the last is nearly full."""
+    lines = [line.rstrip() for line in run("import", "--help").out.splitlines()]
+    first = next(number for number, line in enumerate(lines) if line.lstrip().startswith("Columns are known"))
+    paragraph = lines[first : lines.index("", first)]
+    assert len(paragraph) > 2
+    longest = max(len(word) for word in " ".join(paragraph).split())
+    assert all(len(line) > max(map(len, paragraph)) - longest - 2 for line in paragraph[:-1])
+
+
 def test_help_is_quick_and_etl_is_light() -> None:
     """The command imports nothing heavy before it knows what to do, and etl knows neither Airflow nor TensorFlow."""
     code = "import sys, etl.cli; print([m for m in ('ccxt', 'pandas', 'airflow', 'tensorflow') if m in sys.modules])"

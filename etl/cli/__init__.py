@@ -16,6 +16,7 @@ import typer
 from etl.cli import alerts, archive, incidents, quarantine, warehouse
 from etl.cli.accounts import audit, status
 from etl.cli.archive import maintain
+from etl.cli.help_text import reflow
 from etl.cli.history import quality, revisions
 from etl.cli.importing import import_candles
 from etl.cli.loading import ingest
@@ -29,7 +30,12 @@ from etl.errors import ChandlerError, ConfigError
 
 app = typer.Typer(
     name="chandler",
-    help="Exchange candles into Parquet and PostgreSQL, every one accounted for.",
+    help=(
+        "Exchange candles into Parquet and PostgreSQL, every one accounted for.\n\n"
+        "Feeds stand in feeds.toml, or in the file that CHANDLER_FEEDS names; stores in .chandler, or in the folder "
+        "that CHANDLER_HOME names. Begin with [bold]chandler ingest[/bold] or [bold]chandler import[/bold], then look "
+        "at [bold]chandler status[/bold]."
+    ),
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -57,6 +63,7 @@ def whole_app() -> typer.Typer:
     for point in entry_points(group="chandler.commands"):
         point.load()(app)
     refuse_repeats(app)
+    reflow(app)
     return app
 
 

@@ -14,8 +14,9 @@ from etl.series import Series
 def status(as_json: AsJson = False) -> None:
     """Show each series: how far it reaches, how fresh it is, what it holds, and what is absent, refused or flagged.
 
-    [bold]behind[/bold] is how long ago the last accounted-for range ended; [bold]complete up to[/bold] is where the
-    first gap between accounted-for ranges begins, or the end of the last one.
+    [bold]loaded[/bold] is when a load of the series was committed for the last time, [bold]behind[/bold] how long ago
+    the last accounted-for range ended; [bold]complete up to[/bold] is where the first gap between accounted-for ranges
+    begins, or the end of the last one.
 
     Example: [bold]chandler status --json[/bold]
     """

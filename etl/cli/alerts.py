@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     invoke_without_command=True,
-    help="Look at alerts, messages and channels; send, send again, or test a channel. Alone: list.",
+    help="Look at alerts, messages and channels; send, send again, or test a channel. Without a command: list.",
 )
 
 

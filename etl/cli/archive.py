@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from etl.health import OnFile
     from etl.maintenance import StepReport
 
-app = typer.Typer(no_args_is_help=True, help="Whether the archive is sound, and what waits to get into it.")
+app = typer.Typer(no_args_is_help=True, help="Check whether the archive is sound; convert what waits to get into it.")
 
 
 @app.command()

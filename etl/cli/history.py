@@ -19,7 +19,8 @@ def quality(
 ) -> None:
     """Show, by day or month: expected, stored, absent by kind, refused and flagged by rule, revisions.
 
-    Days are those of UTC; each that the range touches counts whole.
+    Days are those of UTC; each that the range touches counts whole. [bold]unjudged[/bold] are candles before which too
+    few traded for the rules about outliers; [bold]revisions[/bold] are values that the exchange changed.
 
     Example: [bold]chandler quality binance:BTC/USDT:1m --start 2024-01-01 --by month[/bold]
     """

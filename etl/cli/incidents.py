@@ -28,7 +28,7 @@ from etl.spelling import counted, nearest
 
 app = typer.Typer(
     invoke_without_command=True,
-    help="Look at incidents; acknowledge them, or say which were false alarms. Alone: list.",
+    help="Look at incidents; acknowledge them, or say which were false alarms. Without a command: list.",
 )
 
 Id = Annotated[int, typer.Argument(help="The incident's number, from the list.", show_default=False)]

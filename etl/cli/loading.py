@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from etl.cli.terminal import AsJson, End, SomeSeries, Start, complain, err, out, read_settings, run_name
+from etl.cli.terminal import AsJson, End, Start, complain, err, out, read_settings, run_name
 from etl.errors import ConfigError, StoreLostError
 from etl.series import Series
 from etl.settings import Settings
@@ -22,9 +22,15 @@ if TYPE_CHECKING:
     from etl.stores import Stores
 
 
+_SERIES = "exchange:symbol:timeframe, such as binance:BTC/USDT:1m; or name a feed by --feed."
+
+
 def ingest(
-    series: SomeSeries = None,
-    feed: Annotated[str | None, typer.Option(help="Every series of this feed.", show_default=False)] = None,
+    series: Annotated[list[str] | None, typer.Argument(help=_SERIES, show_default=False)] = None,
+    feed: Annotated[
+        str | None,
+        typer.Option(help="Every series of this feed, instead of some by name.", show_default=False),
+    ] = None,
     start: Start = None,
     end: End = None,
     again: Annotated[bool, typer.Option("--again", help="Fetch also what is accounted for already.")] = False,
@@ -32,7 +38,8 @@ def ingest(
 ) -> None:
     """Fetch, clean and load candles. What is accounted for already is left out, so a run that was cut off goes on.
 
-    Without --end: up to the last candle that has closed. Without --start: from the feed's start.
+    Name series, which then need --start, or a feed: without --start that begins at the feed's start. Without --end: up
+    to the last candle that has closed.
 
     Example: [bold]chandler ingest binance:BTC/USDT:1m --start 2024-01-01 --end 2024-02-01[/bold]
     """

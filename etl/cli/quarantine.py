@@ -10,7 +10,8 @@ from etl.cli.terminal import AsJson, End, SomeSeries, Start, check_known, err, o
 from etl.series import Series
 
 app = typer.Typer(
-    invoke_without_command=True, help="Look at refused rows; release one, or confirm that it is no candle. Alone: list."
+    invoke_without_command=True,
+    help="Look at refused rows; release one, or confirm that it is no candle. Without a command: list.",
 )
 
 RowId = Annotated[int, typer.Argument(help="The row's number, from the list.", show_default=False)]

@@ -29,7 +29,9 @@ out = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 err = Stderr()
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
-SomeSeries = Annotated[list[str] | None, typer.Argument(help="exchange:symbol:timeframe, such as binance:BTC/USDT:1m.")]
+SomeSeries = Annotated[
+    list[str] | None, typer.Argument(help="exchange:symbol:timeframe, such as binance:BTC/USDT:1m; all without.")
+]
 Start = Annotated[str | None, typer.Option(help="First moment, such as 2024-01-01 (UTC).", show_default=False)]
 End = Annotated[str | None, typer.Option(help="End, exclusive, such as 2024-02-01 (UTC).", show_default=False)]
 

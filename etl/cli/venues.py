@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def feeds(
-    check: Annotated[bool, typer.Option("--check", help="Ask each exchange whether it lists the symbols.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Ask each exchange whether it trades the symbols.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show the feeds of the feeds file, and with --check ask the exchanges whether they trade the symbols.
@@ -70,14 +70,16 @@ def _unused_splits(settings: Settings) -> list[Fault]:
 
 
 def exchanges(
-    name: Annotated[str | None, typer.Argument(help="One of them.", show_default=False)] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="One of the list, such as kraken; --check needs it.", show_default=False)
+    ] = None,
     check: Annotated[bool, typer.Option("--check", help="Ask the exchange whether it does so.")] = False,
     symbol: Annotated[
         str | None, typer.Option(help="Whose candles to ask for, such as BTC/USD.", show_default=False)
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what each exchange does in its own way, and with --check whether one really does.
+    """List the exchanges, and what each does in its own way; with --check, ask one whether it really does.
 
     Exit status 1 if it does something else than the table says.
 

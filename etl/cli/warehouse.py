@@ -8,7 +8,10 @@ from etl.cli.rebuilding import rebuild
 from etl.cli.terminal import AsJson, err, opened_stores, out
 from etl.errors import ConfigError
 
-app = typer.Typer(invoke_without_command=True, help="What the warehouse runs on and how large it is. Alone: show.")
+app = typer.Typer(
+    invoke_without_command=True,
+    help="Show what the warehouse runs on; rebuild it, or adopt TimescaleDB. Without a command: show.",
+)
 app.command("rebuild")(rebuild)
 
 

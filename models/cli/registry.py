@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 app = typer.Typer(
-    invoke_without_command=True, help="Look at models and compare them; promote one, or roll back. Alone: list."
+    invoke_without_command=True,
+    help="Look at models and compare them; promote one, or roll back. Without a command: list.",
 )
 
 Name = Annotated[str, typer.Argument(help="Such as 1m/3, or binance:BTC/USDT:1m/3 for a series' own.", metavar="MODEL")]

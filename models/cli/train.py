@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Timeframes = Annotated[
     list[str] | None,
-    typer.Option("--timeframe", help="Such as 1m; all those of the feeds without.", show_default=False),
+    typer.Option("--timeframe", help="Such as 1m; those of the feeds, if neither is given.", show_default=False),
 ]
 SomeSeries = Annotated[
     list[str] | None,
@@ -31,7 +31,7 @@ SomeSeries = Annotated[
 ]
 Until = Annotated[
     str | None,
-    typer.Option("--end", help="Learn from what opens before it, such as 2024-02-01 (UTC); now without."),
+    typer.Option("--end", help="Learn from what opens before it, such as 2024-02-01 (UTC); up to now without."),
 ]
 
 
@@ -40,8 +40,9 @@ def train(timeframe: Timeframes = None, series: SomeSeries = None, end: Until = 
 
     An LSTM goes on from the last one, and is compared with the champion and with simple scorers on weeks that none of
     them has learned, with anomalies planted. Champion becomes who is measurably better; otherwise all stays as it is.
-    How far back it reads, how many candles a series must have, and how often models may alert stands in feeds.toml, in
-    the table models. It may be stopped at any moment: nothing is kept before the end.
+    How far back it reads, how many days of candles a series must have (28 at 1m, more from 1h up), and how often models
+    may alert stands in the table models of the feeds file. It may be stopped at any moment: nothing is kept before the
+    end.
 
     Example: [bold]chandler train --timeframe 1m[/bold]
     """

@@ -202,7 +202,7 @@ def test_nonsense_in_a_parameter_is_nonsense(served: Served, place: str) -> None
     ("page", "status", "said"),
     [
         ("api/coverage?dag=nope", 404, "DAG 'nope' loads no series"),
-        ("api/coverage?dag=ingest_nope", 404, "no feed of feeds.toml has a DAG of that name"),
+        ("api/coverage?dag=ingest_nope", 404, "feeds.toml has a DAG of that name"),
         ("api/coverage?start=2021-02-30", 422, "start: '2021-02-30' is no day; write 2024-01-31"),
         ("api/incidents?offset=99999", 422, "offset=99999 is beyond the last of 1 incident; begin at 0"),
         ("api/incidents?offset=x", 422, "offset: 'x' is no whole number"),
@@ -333,7 +333,7 @@ def test_the_page_is_answered_what_the_warehouse_holds(served: Served) -> None:
     assert (listed["total"], listed["incidents"][0]["id"]) == (1, served.crash)
     assert served.get("/chandler/api/incidents", kind="spread")["total"] == 0
     assert served.get("/chandler/api/me") == {"name": "viewer", "may_act": False, "faults": []}
-    assert "chandler train" in served.get("/chandler/api/models")["next"]
+    assert "1m takes 28 days (40,320 candles)" in served.get("/chandler/api/models")["next"]
 
 
 def test_a_broken_feeds_file_is_told_as_such_and_hides_nothing(served: Served) -> None:
