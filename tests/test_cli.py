@@ -240,6 +240,17 @@ def test_a_failure_names_the_range_that_was_asked_for(run: Run, monkeypatch: pyt
     assert "(page [2024-02-01 00:00, 2024-02-01 16:40))" in ended.err
 
 
+def test_a_gap_is_told_once(run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """The pages that lack candles are no warning beside that of the absence."""
+    with ReplayServer(MadeUpMarket(7, ["BTC/USDT"]), faults=FaultPlan.parse(["missing:*/klines"])) as server:
+        monkeypatch.setenv("CHANDLER_EXCHANGES__BINANCE__BASE_URL", server.url)
+        run("ingest", "binance:BTC/USDT:1m", "--start", "2024-02-01", "--end", "2024-02-01T10:00")
+    (told,) = [
+        one.getMessage() for one in caplog.records if one.levelname == "WARNING" and "candle" in one.getMessage()
+    ]
+    assert "absent (pending)" in told
+
+
 def test_the_replay_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
     """`chandler replay` says where it serves, answers there, and ends cleanly on SIGINT."""
     command = [CHANDLER, "replay", "--port", "0", "--symbols", "BTC/USDT"]

@@ -25,6 +25,7 @@ from etl.extract.source import Bounds, Page, Route, Source
 from etl.extract.together import together
 from etl.extract.trades import has_trade_before, lead_windows
 from etl.series import TimeRange
+from etl.spelling import counted
 from etl.timeframe import to_ms
 
 log = logging.getLogger(__name__)
@@ -261,10 +262,13 @@ class _Walk:
     def _take(self, page: Page) -> tuple[PageKey, Reading]:
         """Count a page that is on disk."""
         key, reading = PageKey(page.window, page.route), read(page, self.source.traits)
-        # Of a page that is asked for once more, the second answer tells.
-        level = logging.INFO if reading.is_poor and page.route is Route.CANDLES else logging.WARNING
+        if reading.missing:
+            # No warning: the load tells of each absence, once it is judged.
+            said = f"{counted(reading.missing, 'candle')} {'is' if reading.missing == 1 else 'are'} missing"
+            again = "; asking once more" if page.route is Route.CANDLES else ", when asked for once more too"
+            log.info("%s %s: %s%s", page.series, page.window, said, again)
         for oddity in reading.oddities:
-            log.log(level, "%s %s: %s", page.series, page.window, oddity)
+            log.warning("%s %s: %s", page.series, page.window, oddity)
         self.asked_at_ms = min(self.asked_at_ms, page.fetched_at_ms)
         self.is_empty[key] = not reading.rows
         self.rows += reading.rows

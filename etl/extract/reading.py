@@ -21,14 +21,19 @@ class Reading:
     Attributes:
         rows: How many there are.
         rest: The windows to ask for after it, ascending; none if it says all there is.
-        is_poor: Whether a candle is missing that the exchange should print: an outage, or a bad answer.
+        missing: How many candles are not there that the exchange should print: an outage, or a bad answer.
         oddities: What is strange about it and yet does no harm, for the log.
     """
 
     rows: int
     rest: tuple[TimeRange, ...] = ()
-    is_poor: bool = False
+    missing: int = 0
     oddities: tuple[str, ...] = ()
+
+    @property
+    def is_poor(self) -> bool:
+        """True if it is worth asking once more."""
+        return self.missing > 0
 
 
 def read(page: Page, traits: Traits) -> Reading:
@@ -48,8 +53,8 @@ def read(page: Page, traits: Traits) -> Reading:
     grid, times = _grid(page.window, page.series.timeframe), _open_times(rows, traits.layout)
     missing = grid.difference(times)
     rest_windows = _halves(page) if _is_cut_short(page, len(rows), missing, times, traits) else ()
-    is_poor = bool(missing) and traits.prints_empty and not rest_windows
-    return Reading(len(rows), rest_windows, is_poor, _oddities(times, len(missing) if is_poor else 0, traits))
+    is_poor = traits.prints_empty and not rest_windows
+    return Reading(len(rows), rest_windows, len(missing) if is_poor else 0, _oddities(times, traits))
 
 
 def _is_just_the_grid(page: Page, rows: Sequence[Any], traits: Traits) -> bool:
@@ -87,11 +92,10 @@ def _missing_windows(page: Page, rows: Sequence[Any], page_limit: int) -> tuple[
     return tuple(windows)
 
 
-def _oddities(times: Sequence[int], missing: int, traits: Traits) -> tuple[str, ...]:
+def _oddities(times: Sequence[int], traits: Traits) -> tuple[str, ...]:
     ascending = times[::-1] if traits.is_newest_first else times
     twice = len(times) - len(set(times))
     found = {
-        f"{counted(missing, 'candle')} {'is' if missing == 1 else 'are'} missing": missing > 0,
         f"{counted(twice, 'candle')} {'is' if twice == 1 else 'are'} there more than once": twice > 0,
         "the rows are out of order": list(ascending) != sorted(times),
     }

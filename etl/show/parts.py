@@ -42,7 +42,7 @@ class WholeTable(Table):
         sizes = [_size_of(console, options, column) for column in columns]
         widths = _fit(sizes, options.max_width - _GAP * len(sizes))
         if widths is None:
-            columns, left_out = [one for one in columns if not _is_zero(one)], [*filter(_is_zero, columns)]
+            columns, left_out = [one for one in columns if not _says_nothing(one)], [*filter(_says_nothing, columns)]
             sizes = [_size_of(console, options, column) for column in columns]
             widths = _fit(sizes, options.max_width - _GAP * len(sizes))
         if widths is None:
@@ -62,8 +62,8 @@ class WholeTable(Table):
                 style=row.style,
             )
         yield shown
-        if left_out:
-            yield Text(f"0 in each row: {', '.join(str(one.header) for one in left_out)}", style="dim")
+        if zeros := [str(one.header) for one in left_out if "0" in map(str, one.cells)]:
+            yield Text(f"0 in each row: {', '.join(zeros)}", style="dim")
 
     def _blocks(self) -> RenderResult:
         if self.title:
@@ -117,9 +117,10 @@ def to_text(value: str) -> Text:
     return Text("".join(one if one.isprintable() or one == "\n" else "\N{REPLACEMENT CHARACTER}" for one in value))
 
 
-def _is_zero(column: Column) -> bool:
+def _says_nothing(column: Column) -> bool:
+    """Return whether there is nothing, or 0, in each row of a column."""
     cells = list(map(str, column.cells))
-    return bool(cells) and all(cell == "0" for cell in cells)
+    return bool(cells) and set(cells) <= {"0", ""}
 
 
 def _justify(column: Column) -> JustifyMethod:

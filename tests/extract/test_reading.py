@@ -26,7 +26,8 @@ def test_an_answer_that_reaches_beyond_its_window_is_not_cut_short() -> None:
 def test_what_is_odd_is_said_by_the_order_of_the_exchange() -> None:
     """Newest first is the usual order of some, and disorder at others; a quiet minute is only at some a lack."""
     backwards = Page(BTC, WINDOW, NOW_MS, json.dumps(rows(range(9))[::-1]))
-    assert read(backwards, TRAITS).oddities == ("1 candle is missing", "the rows are out of order")
+    assert read(backwards, TRAITS).oddities == ("the rows are out of order",)
+    assert read(backwards, TRAITS).missing == 1
     coinbase = replace(TRAITS, order=Order.DESCENDING, prints_empty=False)
     assert read(backwards, coinbase).oddities == ()
     assert read(backwards, replace(coinbase, dialect="ccxt")).oddities == ("the rows are out of order",)
