@@ -51,21 +51,47 @@ class Calibration:
     cut: float
 
 
-def calibrate(raw: NDArray[np.float32], is_held: Mask, budget_per_week: float, timeframe: Timeframe) -> Calibration:
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a scorer says of a range of one series.
+
+    Attributes:
+        raw: (n, channels) one for each slot.
+        is_held: (n,) whether there is a candle.
+    """
+
+    raw: NDArray[np.float32]
+    is_held: Mask
+
+    def channels(self) -> list[Floats]:
+        """Return the scores of candles, by channel."""
+        return [channel[self.is_held & ~np.isnan(channel)] for channel in np.asarray(self.raw, np.float64).T]
+
+
+def calibrate(
+    held_out: Judged, budget_per_week: float, timeframe: Timeframe, learned: Judged | None = None
+) -> Calibration:
     """Find what scores mean by those of held-out candles.
 
     Args:
-        raw: (n, channels) as a scorer gives them, one for each slot.
-        is_held: (n,) whether there is a candle.
         budget_per_week: How many incidents a week the cut is to give.
+        learned: Candles before, of years that may have been wilder: each channel is measured by the range in which it
+            goes farther, and the cut keeps the budget in both. A scorer finds calm what it has learned, so such candles
+            can tell that less is strange, and never that more is.
     """
-    fitted = [_fit_channel(channel[is_held & ~np.isnan(channel)]) for channel in np.asarray(raw, np.float64).T]
+    ranges = [held_out] if learned is None else [held_out, learned]
+    fitted = [
+        max(map(_fit_channel, each), key=_extent) for each in zip(*(one.channels() for one in ranges), strict=True)
+    ]
     knots = np.array([knots for knots, _ in fitted])
     tails = np.array([tail for _, tail in fitted])
-    measured = Calibration(knots, tails, np.inf)
-    joined = join(raw, measured)[1]
-    joined[~is_held] = np.nan
-    return Calibration(knots, tails, find_cut(joined, budget_per_week, timeframe))
+    cuts = []
+    for one in ranges:
+        joined = join(one.raw, Calibration(knots, tails, np.inf))[1]
+        joined[~one.is_held] = np.nan
+        cuts.append(find_cut(joined, budget_per_week, timeframe))
+    # Of what a model has learned its tracks may hold little by now: then the held-out candles alone count.
+    return Calibration(knots, tails, max(cuts[:1] + [cut for cut in cuts[1:] if cut < np.inf]))
 
 
 def join(raw: NDArray[np.float32], calibration: Calibration) -> tuple[Floats, Floats]:
@@ -127,6 +153,11 @@ def _fit_channel(scores: Floats) -> tuple[Floats, tuple[float, float, float]]:
     end = float(knots[-1])
     shortest = max(_SHORTEST_TAIL * (end - float(np.median(scores))), _LEAST_STEP * abs(end))
     return knots, (-np.log10(share), shape, max(scale, shortest))
+
+
+def _extent(fitted: tuple[Floats, tuple[float, float, float]]) -> float:
+    """Return the score at which a tail begins; -inf where a channel says nothing."""
+    return float(np.nan_to_num(fitted[0][-1], nan=-np.inf))
 
 
 def _to_level(scores: Floats, knots: Floats, tail: Floats) -> Floats:

@@ -10,8 +10,9 @@ from etl.errors import InsufficientHistoryError
 from etl.series import Series, TimeRange
 from etl.timeframe import Timeframe
 from models.artifact import Artifact
-from models.calibration import LEAST, Calibration, calibrate
+from models.calibration import LEAST, Calibration, Judged, calibrate
 from models.features import Norm, Track, find_norm, normalise
+from models.recent import slots_before
 from models.scorers import SCORERS
 from models.scorers.scorer import Judge, Lesson, Study
 from models.scoring import judge_of, raw_scores
@@ -50,14 +51,14 @@ def fit(
     norms = {series: find_norm(piece) for series, piece in pieces.items()}
     parts = SCORERS[scorer].fit([_lesson(piece, norms[series]) for series, piece in pieces.items()], study)
     judge = SCORERS[scorer].load(parts)
-    calibrations = _calibrations(judge, norms, tracks, held_out, budget)
+    calibrations = _calibrations(judge, norms, tracks, (learned, held_out), budget)
     return Artifact(scorer, timeframe, scope, learned, held_out, as_of, data_hash, budget, parts, norms, calibrations)
 
 
 def recalibrate(artifact: Artifact, tracks: Mapping[Series, Track], held_out: TimeRange) -> Artifact:
     """Return the same model with thresholds from other candles; a series that is not among `tracks` keeps its own."""
     known = {series: track for series, track in tracks.items() if series in artifact.norms}
-    found = _calibrations(judge_of(artifact), artifact.norms, known, held_out, artifact.budget)
+    found = _calibrations(judge_of(artifact), artifact.norms, known, (artifact.learned, held_out), artifact.budget)
     return replace(artifact, held_out=held_out, calibrations={**artifact.calibrations, **found})
 
 
@@ -66,11 +67,24 @@ def _lesson(track: Track, norm: Norm) -> Lesson:
 
 
 def _calibrations(
-    judge: Judge, norms: Mapping[Series, Norm], tracks: Mapping[Series, Track], held_out: TimeRange, budget: float
+    judge: Judge,
+    norms: Mapping[Series, Norm],
+    tracks: Mapping[Series, Track],
+    ranges: tuple[TimeRange, TimeRange],
+    budget: float,
 ) -> dict[Series, Calibration]:
+    """Return what scores mean: by the held-out range, and where a history is years by the learned one before it too."""
+    learned, held_out = ranges
+
+    def judged(series: Series, track: Track, time_range: TimeRange) -> Judged:
+        return Judged(raw_scores(track, judge, norms[series], time_range), track.cut(time_range).is_held)
+
     return {
         series: calibrate(
-            raw_scores(track, judge, norms[series], held_out), track.cut(held_out).is_held, budget, track.timeframe
+            judged(series, track, held_out),
+            budget,
+            track.timeframe,
+            judged(series, track, learned) if slots_before(track.timeframe) else None,
         )
         for series, track in tracks.items()
     }
