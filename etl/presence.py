@@ -130,7 +130,7 @@ def slots_before(start_ms: int, timeframe: Timeframe, known_from_ms: int | None,
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Row:
-    """What is held of one series in the slots of a range.
+    """Held slots of one series in a range.
 
     Attributes:
         came: (n_slots,) the exchange has sent a candle.

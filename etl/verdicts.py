@@ -1,4 +1,4 @@
-"""Why one series is silent: what its settings, its listing and the market around it say, in that order."""
+"""Reasons why one series is silent: its settings, its listing and the market around it, in that order."""
 
 from __future__ import annotations
 

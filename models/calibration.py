@@ -53,7 +53,7 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What a scorer says of a range of one series.
+    """Scores of a range of one series.
 
     Attributes:
         raw: (n, channels) one for each slot.

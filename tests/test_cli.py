@@ -196,7 +196,7 @@ def test_feeds_are_checked_against_their_exchange(run: Run, tmp_path: Path, monk
     ],
 )
 def test_a_mistake_is_told_once(arguments: list[str], needed: bool, run: Run, tmp_path: Path) -> None:
-    """What is left out is a line, also where the command needs it: then one sentence more says so."""
+    """A feed that is left out is a line, also where the command needs it: then one sentence more says so."""
     (tmp_path / "feeds.toml").write_text(
         '[feeds.bad]\nexchange = "binance"\nsymbols = ["BTCUSDT"]\ntimeframes = ["1m"]\nstart = 2024-01-01\n'
         '[feeds.kraken]\nexchange = "kraken"\nsymbols = ["BTC/USD"]\ntimeframes = ["1h"]\nstart = 2024-01-01\n'

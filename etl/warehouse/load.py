@@ -75,7 +75,7 @@ class Load:
 
     @property
     def is_first(self) -> bool:
-        """Whether nothing is known yet of any absence in the range, but that it was not loaded."""
+        """True if nothing is known yet of any absence in the range, but that it was not loaded."""
         absences = self._known.accounts.absences
         return all(one.kind in UNLOADED or clip(one.span, self.time_range) is None for one in absences)
 

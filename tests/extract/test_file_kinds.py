@@ -431,7 +431,7 @@ def in_semicolons(prices: str, volume: str = "5", separator: str = ";", more: st
 def test_no_number_is_a_thousand_times_too_large_or_too_small(
     content: bytes, values: tuple[float, float] | None, tmp_path: Path
 ) -> None:
-    """What can be read in two ways is refused, showing the cell and both readings; what cannot is read."""
+    """A number that can be read in two ways is refused, showing the cell and both readings; any other is read."""
     if values is None:
         with pytest.raises(
             ConfigError, match=r"read in two ways, and no other tells which: '(42.000|1,234)' is \d+ or \d"
@@ -445,7 +445,7 @@ def test_no_number_is_a_thousand_times_too_large_or_too_small(
 
 @pytest.mark.parametrize(("last", "close"), [("4.25", 42.0), ("4,25", 42_000.0), ("4.250", None)])
 def test_the_whole_file_tells_how_decimals_are_written(last: str, close: float | None, tmp_path: Path) -> None:
-    """Where the first lines do not, one cell far behind them does."""
+    """One cell far behind the first lines tells if they do not."""
     rows = [f"{epoch_s(START + n * HOUR)};42.000;42.000;42.000;42.000;5" for n in range(400)]
     content = text(HEADER.replace(",", ";"), [*rows, rows[-1].replace(";5", f";{last}")])
     if close is None:

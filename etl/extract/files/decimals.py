@@ -35,7 +35,7 @@ class Decimals:
 
     @property
     def is_told(self) -> bool:
-        """Whether any number can be read in one way only."""
+        """True if any number can be read in one way only."""
         return self.comma is not None or self.point is not None
 
     def mark(self) -> str:

@@ -1,4 +1,4 @@
-"""Whose candles the rows of a file say that they are, held against the series that the user has named.
+"""Names in the rows of a file of whose candles they are, held against the series that the user has named.
 
 Names are compared as loosely as people write them. What cannot be compared, such as the full name of a coin, refuses
 nothing, and is shown.
