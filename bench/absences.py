@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from etl.findings import Finding
 from etl.schema import AbsenceKind
 from etl.series import symbol_to_path
 from etl.timeframe import Timeframe, to_ms
-from etl.validate.judging import Verdict, judge
+from etl.validate.judging import judge
 from etl.validate.silence import Presence
 
 MINUTE = Timeframe.M1
@@ -41,7 +42,7 @@ def recorded(folder: Path) -> Presence:
     return Presence(MINUTE, START_MS, SYMBOLS, held, np.ones_like(held))
 
 
-def by_series(presence: Presence, verdicts: list[list[Verdict]]) -> None:
+def by_series(presence: Presence, verdicts: list[list[Finding]]) -> None:
     """Print how many minutes of each series are of which kind, and in how many stretches."""
     table = Table(title="missing minutes by kind (stretches)")
     for name in ("", "missing", *KINDS):
@@ -56,7 +57,7 @@ def by_series(presence: Presence, verdicts: list[list[Verdict]]) -> None:
     out.print(table)
 
 
-def side_by_side(presence: Presence, verdicts: list[list[Verdict]]) -> None:
+def side_by_side(presence: Presence, verdicts: list[list[Finding]]) -> None:
     """Print what becomes of a minute in which one, two, three or all four are silent."""
     silent = np.count_nonzero(~presence.held, axis=0)
     is_outage = np.zeros(silent.shape, dtype=np.bool_)
@@ -75,7 +76,7 @@ def side_by_side(presence: Presence, verdicts: list[list[Verdict]]) -> None:
     out.print(table)
 
 
-def longest(verdicts: list[list[Verdict]], kind: AbsenceKind) -> None:
+def longest(verdicts: list[list[Finding]], kind: AbsenceKind) -> None:
     """Print the ten longest stretches of a kind, with their evidence."""
     found = [
         (v.span.count(MINUTE), s, v) for s, own in zip(SYMBOLS, verdicts, strict=True) for v in own if v.kind is kind

@@ -34,7 +34,7 @@ from etl.settings import Settings
 from etl.stores import Stores
 from etl.timeframe import Timeframe
 from etl.validate import surroundings
-from etl.validate.silence import BUCKET
+from etl.validate.runs import BUCKET
 from etl.verdicts import tell
 from etl.warehouse import (
     LoggedLoad,

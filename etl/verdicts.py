@@ -20,7 +20,7 @@ from etl.settings import Settings
 from etl.timeframe import from_ms
 from etl.validate import Presence, judge, surroundings
 from etl.validate.absences import Explained
-from etl.validate.silence import find_runs
+from etl.validate.runs import find_runs
 from etl.warehouse import Asking
 
 log = logging.getLogger(__name__)

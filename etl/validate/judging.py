@@ -15,15 +15,13 @@ from etl.findings import Findings
 from etl.schema import AbsenceKind
 from etl.series import TimeRange
 from etl.timeframe import Timeframe
+from etl.validate.lulls import Likely, lull_chance, without_lulls
+from etl.validate.runs import BUCKET, Mask, Runs, find_runs
 from etl.validate.silence import (
-    BUCKET,
     LEAST_CHANCE,
     SILENT_IN_OUTAGE,
-    Mask,
     Presence,
-    Runs,
     find_outages,
-    find_runs,
     recurrence,
     usual_silence,
 )
@@ -58,6 +56,9 @@ _LEAST_OF_KIND = np.array(
 """By reason, the least of those of its kind; 0 is no reason. What is stated is not told of its neighbours."""
 _LEAST_OF_KIND[_Reason.STATED] = _Reason.STATED
 
+_USUAL_AT_LEAST = 0.5
+"""While an exchange comes back from an outage, less than half of what is usual is traded: who is silent still waits."""
+
 _LEAST_TOLD = np.log(1e-15)
 """Less likely is not told apart: the habits are not known that well."""
 
@@ -88,8 +89,9 @@ def judge(presence: Presence, of: int, absent: Mask, prints_empty: bool) -> Find
     """
     silence = usual_silence(presence)
     stated = None if presence.stated is None else absent & presence.stated[of]
-    outage = _outage(presence, silence, stated, prints_empty)
+    outage, of_lulls = _outage(presence, silence, stated, prints_empty)
     reasons, chances = _of_runs(presence, of, absent, outage, None if prints_empty else silence)
+    chances = np.maximum(chances, np.where(reasons == _Reason.OUTAGE, of_lulls, -np.inf))
     if stated is not None:
         # A halt is no better explanation of it; only that the exchange as a whole was silent beyond chance.
         reasons[stated & (reasons != _Reason.OUTAGE)] = _Reason.STATED
@@ -109,8 +111,8 @@ def judge(presence: Presence, of: int, absent: Mask, prints_empty: bool) -> Find
     return Findings(start_ms, end_ms, [_KINDS_BY_CODE[code] for code in best.tolist()], evidence)
 
 
-def _outage(presence: Presence, silence: NDArray[np.float64], stated: Mask | None, prints_empty: bool) -> Mask:
-    """Return the slots in which the exchange as a whole was silent: (n_slots,).
+def _outage(presence: Presence, silence: NDArray[np.float64], stated: Mask | None, prints_empty: bool) -> Likely:
+    """Return where the exchange as a whole was silent, and how likely that is in a lull: as `without_lulls`.
 
     Where every slot prints a candle, a missing one is no chance, and the majority is enough. Not so of a slot that a
     file states to be silent: its writer has left out what the exchange printed. It has no say in an outage of the
@@ -120,15 +122,24 @@ def _outage(presence: Presence, silence: NDArray[np.float64], stated: Mask | Non
         stated: (n_slots,) where a file states the silence of the series that is judged.
     """
     if not prints_empty:
-        return _mask(presence, find_outages(presence, silence))
+        outage = _mask(presence, find_outages(presence, silence))
+        expected = (np.repeat(1 - silence, BUCKET, axis=1) * presence.covered).sum(axis=0)
+        return without_lulls(outage, presence.held, presence.covered, expected, _all_silent(presence, silence))
+    no_chance = np.full(presence.held.shape[1], -np.inf)
     if presence.stated is None:
-        return _mask(presence, find_outages(presence, silence, 0.0))
+        return _mask(presence, find_outages(presence, silence, 0.0)), no_chance
     said = presence.stated & ~presence.held
     by_majority = find_outages(replace(presence, covered=presence.covered & ~said), silence, 0.0)
     outage = _mask(presence, by_majority)
     if stated is not None and stated.any():
         outage = np.where(stated, _mask(presence, find_outages(presence, silence)), outage)
-    return outage
+    return outage, no_chance
+
+
+def _all_silent(presence: Presence, silence: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return how likely all are silent in each slot by what is usual: (n_slots,) natural logarithms."""
+    chances: NDArray[np.float64] = (np.repeat(np.log(silence), BUCKET, axis=1) * presence.covered).sum(axis=0)
+    return chances
 
 
 def _mask(presence: Presence, bounds: Runs) -> Mask:
@@ -165,7 +176,9 @@ def _of_runs(
             chances[run] = recurrence(length, run, any_trades, any_covered) if length else -np.inf
             if chances[run.start] > LEAST_CHANCE:
                 outage[run], is_habit[each] = False, True
-            elif not outage[run].all() and not _are_others_there(presence, of, silence, run, ~outage[run]):
+            elif not outage[run].all() and not _are_others_there(
+                presence, of, silence, run, ~outage[run], _USUAL_AT_LEAST
+            ):
                 outage[run] = True
         by_habit = _sums(np.where(outage, 0.0, np.repeat(np.log(silence[of]), BUCKET)), starts, ends)
         is_implausible = by_habit < LEAST_CHANCE
@@ -176,7 +189,11 @@ def _of_runs(
             is_told[each] &= _are_others_there(presence, of, silence, run, ~outage[run])
             beside = others_trade if is_told[each] else None
             length = int(np.count_nonzero(~outage[run]))
-            chance = max(by_habit[each], recurrence(length, run, presence.held[of], presence.covered[of], beside))
+            chance = max(
+                by_habit[each],
+                recurrence(length, run, presence.held[of], presence.covered[of], beside),
+                lull_chance(run, length, presence.held[of], presence.covered[of]),
+            )
             chances[run] = np.where(outage[run], chances[run], chance)
             is_habit[each] = chance > LEAST_CHANCE
     is_implausible &= ~is_habit
@@ -189,13 +206,25 @@ def _of_runs(
     return by_slot, chances
 
 
-def _are_others_there(presence: Presence, of: int, silence: NDArray[np.float64], run: slice, inside: Mask) -> bool:
-    """Return whether the others trade more than they would in an outage, in some slots of a run."""
+def _are_others_there(
+    presence: Presence,
+    of: int,
+    silence: NDArray[np.float64],
+    run: slice,
+    inside: Mask,
+    least: float = 1 - SILENT_IN_OUTAGE,
+) -> bool:
+    """Return whether the others trade more than a share of what is usual, in some slots of a run.
+
+    Args:
+        inside: (n_run_slots,) those slots.
+        least: That share; of an outage if it is not given.
+    """
     bucket = np.arange(run.start, run.stop)[inside] // BUCKET
     others = np.arange(len(presence.series)) != of
     covered, held = (mask[others, run][:, inside] for mask in (presence.covered, presence.held))
     expected = ((1 - silence[others][:, bucket]) * covered).sum()
-    return bool(np.count_nonzero(held) > (1 - SILENT_IN_OUTAGE) * expected)
+    return bool(np.count_nonzero(held) > least * expected)
 
 
 def _longest(mask: Mask) -> int:
@@ -250,7 +279,10 @@ def _evidence(
             expected, asked, n_series = _expected(presence, silence, piece)
             came = int(np.count_nonzero(presence.held[:, piece]))
             told = f"{came:,} candles of {n_series} series came, where {expected:,.0f} were to be expected"
-            return told if chance is None else f"{told}{_such(max(chance, _of_so_few(came, expected, asked)))}"
+            if chance is None:
+                return told
+            by_usual = _of_so_few(came, expected, asked) if came else float(_all_silent(presence, silence)[piece].sum())
+            return f"{told}{_such(max(chance, by_usual))}"
         case _Reason.HALTED:
             others = presence.held[:, piece].copy()
             others[of] = False

@@ -12,13 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etl.timeframe import Timeframe
-
-Mask = NDArray[np.bool_]
-Runs = tuple[NDArray[np.intp], NDArray[np.intp]]
-"""Where stretches of slots begin, and where they end (exclusive); ascending."""
-
-BUCKET = 1440
-"""Slots for which one rate of silence holds, counted from the epoch: a day of `1m`, sixty days of `1h`."""
+from etl.validate.runs import BUCKET, Mask, Runs, find_runs
 
 _BLOCK = 60
 _QUIET = 0.75
@@ -201,12 +195,6 @@ def _is_unanimous(
     counts &= np.count_nonzero(votes, axis=0) >= _UNANIMOUS
     unanimous: Mask = counts & ((odds * votes).sum(axis=0) >= _UNANIMOUS_ODDS)
     return unanimous
-
-
-def find_runs(mask: Mask) -> Runs:
-    """Return where the stretches of `mask` begin and end."""
-    edges = np.diff(mask.astype(np.int8), prepend=0, append=0)
-    return np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
 
 
 def _by_block(mask: Mask) -> NDArray[np.int64]:
