@@ -33,7 +33,7 @@ from etl.schema import (
     to_column,
     to_columns,
 )
-from etl.series import Series, TimeRange, clip
+from etl.series import Series, TimeRange, clip, spelled_as
 from etl.settings import Settings, load_settings
 from etl.spelling import nearest, parse_moment
 from etl.validate import flag_candles
@@ -205,7 +205,7 @@ def _reading(settings: Settings, series: Series, as_of: datetime | None) -> Iter
     with open_warehouse(settings, creates=False) as warehouse, begin_reading(warehouse) as connection:
         known = known_series(connection)
         if series not in known:
-            raise ConfigError(f"{series} was never loaded{nearest(str(series), map(str, known))}")
+            raise ConfigError(f"{series} was never loaded{spelled_as(series, known)}")
         yield _Reader(
             warehouse,
             connection,

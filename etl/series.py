@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from urllib.parse import unquote
 
 from etl.errors import ConfigError
+from etl.spelling import nearest
 from etl.timeframe import Timeframe, from_ms, parse_timeframe, to_ms
 
 _EXCHANGE = re.compile(r"[a-z][a-z0-9]{0,31}")
@@ -52,7 +53,10 @@ class Series:
 
     @classmethod
     def parse(cls, text: str) -> Series:
-        """Read `exchange:symbol:timeframe`, such as `binance:BTC/USDT:1m`.
+        """Read `exchange:symbol:timeframe`, such as `binance:BTC/USDT:1m`; the symbol as it is written.
+
+        Upper and lower case count, since an exchange may list a symbol in both. What `check_is_loadable` refuses is
+        read all the same, so that whatever an earlier version has stored can be looked at.
 
         Raises:
             ConfigError: `text` is not of that form.
@@ -95,7 +99,9 @@ def _is_of_currency(character: str) -> bool:
 
 
 def check_is_loadable(symbol: str) -> None:
-    """Check that candles of `symbol` can be loaded; what is stored of another stays readable.
+    """Check that candles of `symbol` can be loaded: the rule of all that loads, be it from a feed, a command or a file.
+
+    What is stored of another stays readable; see `Series.parse`.
 
     Raises:
         ConfigError: It is a derivative, which no source asks for yet, or written in lower case.
@@ -105,6 +111,13 @@ def check_is_loadable(symbol: str) -> None:
         raise ConfigError(f"{problem}; write a spot symbol, such as BTC/USDT")
     if symbol == symbol.lower() != symbol.upper():
         raise ConfigError(f"{symbol!r} is in lower case; write {symbol.upper()}")
+
+
+def spelled_as(series: Series, held: Iterable[Series]) -> str:
+    """Return a hint at the series that is meant by one that was never loaded: it may be held in other letters."""
+    names = sorted(map(str, held))
+    same = [name for name in names if name.casefold() == str(series).casefold()]
+    return f"; it is held as {same[0]}" if same else nearest(str(series), names)
 
 
 def symbol_to_path(symbol: str) -> str:

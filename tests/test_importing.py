@@ -21,6 +21,7 @@ from etl.cli import main
 from etl.errors import ConfigError
 from etl.extract import CandleFile, Page, RawPartition
 from etl.importing import account, plan_import, run_import
+from etl.read import read_candles as read_stored
 from etl.schema import AbsenceKind, Flag, Origin
 from etl.series import Series, TimeRange
 from etl.settings import load_settings
@@ -269,6 +270,31 @@ def test_another_case_makes_no_other_series(run: Callable[..., tuple[int, str, s
     assert "'Btc/USDT' is held as BTC/USDT" in err, "of any timeframe"
     raw = load_settings().home / "raw"
     assert not list(raw.rglob("symbol=Btc-USDT")), "and no page is left behind"
+
+
+def test_what_reads_takes_a_symbol_as_it_is_written(
+    stores: Stores, run: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    """In other letters it was never loaded, and the message has the spelling that was; what loads refuses it."""
+    imported(stores, written(tmp_path / "candles.csv", text(), LATER_MS))
+    small = "binance:btc/usdt:1m"
+    for command in (
+        "audit",
+        "quality",
+        "revisions",
+        "quarantine list",
+        "repair",
+        "archive check",
+        "score",
+        "anomalies",
+    ):
+        status, _, err = run(*command.split(), small)
+        assert status == 2, command
+        assert f"never loaded: {small}; it is held as binance:BTC/USDT:1m; see chandler status" in err, command
+    with pytest.raises(ConfigError, match="btc/usdt:1m was never loaded; it is held as binance:BTC/USDT:1m"):
+        read_stored(small, ("2024-03-01", "2024-03-02"))
+    with pytest.raises(ConfigError, match="'btc/usdt' is in lower case; write BTC/USDT"):
+        stores.settings.check_series(Series.parse(small))
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def audit(
 
     with opened_stores() as stores:
         audits = run_audit(stores, only, within)
-        check_known(only, (one.series for one in audits))
+        check_known(only, (one.series for one in audits), stores.archive.series())
         if fix:
             audits = mend(stores, audits, within)
     if as_json:

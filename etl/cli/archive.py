@@ -35,7 +35,7 @@ def check(series: SomeSeries = None, as_json: AsJson = False) -> None:
 
     with opened_stores() as stores, _reading() as read:
         health = check_archive(stores, only, on_file=read)
-    check_known(only, (one.series for one in health.series))
+        check_known(only, (one.series for one in health.series), stores.archive.series())
     if as_json:
         out.print_json(data=show.health_json(health))
     else:

@@ -31,7 +31,7 @@ def quality(
 
     with opened_stores() as stores:
         reports = report_quality(stores.warehouse, only, within, Period(by))
-    check_known(only, (one.series for one in reports))
+        check_known(only, (one.series for one in reports), stores.archive.series())
     if as_json:
         out.print_json(data=show.quality_json(reports))
     elif reports:

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from etl.cli.logs import Stderr, log
 from etl.errors import ConfigError
-from etl.series import Series, TimeRange
+from etl.series import Series, TimeRange, spelled_as
 from etl.settings import Settings, load_settings
 from etl.spelling import parse_moment
 
@@ -83,14 +83,20 @@ def to_range(start: str | None, end: str | None) -> TimeRange | None:
     return TimeRange(first, last)
 
 
-def check_known(asked: Iterable[Series], known: Iterable[Series]) -> None:
-    """Check that the warehouse has heard of every series.
+def check_known(asked: Iterable[Series], known: Iterable[Series], others: Iterable[Series] = ()) -> None:
+    """Check that every series is known.
+
+    Args:
+        others: What else is stored, one of which may be meant.
 
     Raises:
-        ConfigError: It has not.
+        ConfigError: It has not; with the nearest that it has.
     """
-    if missing := sorted({str(one) for one in asked} - {str(one) for one in known}):
-        raise ConfigError(f"never loaded: {', '.join(missing)}; see chandler status")
+    held = set(known)
+    if missing := sorted(set(asked) - held):
+        stored = held.union(others)
+        names = ", ".join(f"{one}{spelled_as(one, stored)}" for one in missing)
+        raise ConfigError(f"never loaded: {names}; see chandler status")
 
 
 def run_name() -> str:

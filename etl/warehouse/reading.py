@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, func, select
 
 from etl.errors import ConfigError
-from etl.series import Series, TimeRange
-from etl.spelling import nearest
+from etl.series import Series, TimeRange, spelled_as
 from etl.timeframe import Timeframe, to_ms
 from etl.warehouse import tables
 from etl.warehouse.copying import copy_last, copy_out, copy_overruled, fetch_counted, fetch_out, fetch_times
@@ -36,7 +35,7 @@ def find_series(connection: Connection, series: Series) -> int:
     """
     known = known_series(connection)
     if series not in known:
-        raise ConfigError(f"{series} was never loaded{nearest(str(series), map(str, known))}")
+        raise ConfigError(f"{series} was never loaded{spelled_as(series, known)}")
     return known[series]
 
 
