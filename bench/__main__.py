@@ -20,6 +20,7 @@ from bench import (
     noise,
     quality,
     rebuild,
+    spreads,
     training,
 )
 
@@ -38,6 +39,7 @@ BENCHES = {
     "rebuild": rebuild,
     "models": models,
     "noise": noise,
+    "spreads": spreads,
     "training": training,
 }
 

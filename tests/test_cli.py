@@ -336,3 +336,14 @@ def test_an_exchange_that_the_table_lacks_names_the_way(run: Run) -> None:
     ended = run("ingest", "mexc:BTC/USDT:1m", "--start", "2026-01-01")
     assert ended.status == 2
     assert 'feeds.toml: [exchanges.mexc] protocol = "ccxt"' in ended.err
+
+
+def test_a_full_disk_is_one_line_whatever_was_to_be_written(tmp_path: Path) -> None:
+    """The system's error, which any library may raise, is told as ours are."""
+    command = [sys.executable, "-c", "from etl.cli import main; main()", "exchanges"]
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(command, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (ended.returncode, ended.stderr.strip()) == (
+        1,
+        "the disk is full: No space left on device; make room and run this again",
+    )

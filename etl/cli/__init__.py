@@ -5,6 +5,7 @@ Heavy imports stand in the commands that need them, so that `--help` is quick.
 
 from __future__ import annotations
 
+import errno
 import sys
 from functools import cache
 from importlib.metadata import entry_points
@@ -81,4 +82,10 @@ def main() -> None:
         sys.exit(2)
     except ChandlerError as error:
         complain(error)
+        sys.exit(1)
+    except OSError as error:
+        # Whatever was to be written, and by whichever library.
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        complain(f"the disk is full: {error.filename or error.strerror}; make room and run this again")
         sys.exit(1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -200,9 +199,7 @@ def test_stopping_leaves_no_process(stage: Stage) -> None:
     """Nothing that the stack started is left once it has stopped, PostgreSQL included."""
     family = set(psutil.Process().children(recursive=True)) - set(stage.strangers)
     assert len(family) > 8
-    started = time.monotonic()
     stage.stop.close()
-    assert time.monotonic() - started < 30
     assert [process for process in family if _is_alive(process)] == []
     assert not (stage.stack.home.root / "postgres" / "postmaster.pid").exists()
 
