@@ -213,21 +213,23 @@ def compare(evaluation: Evaluation, model: str, other: str, seed: int = 0) -> Co
 
 
 def overruns(evaluation: Evaluation) -> list[str]:
-    """Return the models whose cut gave far more on candles as they are than was asked for.
+    """Return the models whose cut gave far more on candles as they are than was asked for."""
+    by_model = {name: [one for one in evaluation.given if one.model == name] for name in evaluation.models}
+    return [name for name, given in by_model.items() if exceeds(given, evaluation.budget)]
+
+
+def exceeds(given: Sequence[Given], budget: float) -> bool:
+    """Return whether a cut gave far more than was asked for.
 
     TOO_MANY times as many incidents, and as many more than a wild week has; or so many anomalies that they run into one
     another, and few incidents of months each are no budget that is kept.
+
+    Args:
+        budget: Incidents per series and week.
     """
-    return [name for name in evaluation.models if _is_overrun(evaluation, name)]
-
-
-def _is_overrun(evaluation: Evaluation, name: str) -> bool:
-    given = [one for one in evaluation.given if one.model == name]
-    asked = evaluation.budget * sum(one.weeks for one in given)
-    incidents, anomalies, candles = (
-        sum(getattr(one, of) for one in given) for of in ("incidents", "anomalies", "candles")
-    )
-    return bool(incidents > TOO_MANY * asked + WILD * len(given) or anomalies > MOST_ANOMALIES * candles > 0)
+    asked = budget * sum(one.weeks for one in given)
+    is_often = sum(one.incidents for one in given) > TOO_MANY * asked + WILD * len(given)
+    return is_often or sum(one.anomalies for one in given) > MOST_ANOMALIES * sum(one.candles for one in given)
 
 
 def per_week(given: Iterable[Given]) -> float | None:

@@ -20,7 +20,7 @@ from models.given import given_since
 from models.lessons import Lessons, read_lessons
 from models.registry import environment
 from models.report import Night, Role, render
-from models.results import Evaluation
+from models.results import Evaluation, Given, exceeds
 from models.scorers.scorer import Study
 from models.stages import Stages, Told, Watch
 from models.targets import Target
@@ -126,9 +126,16 @@ def _compare(artifacts: Mapping[str, Artifact], earlier: Earlier, lessons: Lesso
 def _standing(earlier: Earlier, lessons: Lessons) -> Standing:
     known = set() if earlier.artifact is None else set(earlier.artifact.norms)
     newcomers = sorted(lessons.tracks.keys() - known) if known else []
-    return Standing(
-        scorers.LEARNED, earlier.name, newcomers, earlier.trouble, earlier.has_learned(lessons.split.held_out)
-    )
+    has_overrun = earlier.artifact is not None and exceeds(_since(earlier, lessons), earlier.artifact.budget)
+    has_seen = earlier.has_learned(lessons.split.held_out)
+    return Standing(scorers.LEARNED, earlier.name, newcomers, earlier.trouble, has_seen, has_overrun)
+
+
+def _since(earlier: Earlier, lessons: Lessons) -> list[Given]:
+    """Return what the cut of the champion that was has given since it was made."""
+    if earlier.name is None or earlier.artifact is None:
+        return []
+    return given_since(earlier.name, earlier.artifact, lessons.tracks, lessons.split.test.end)
 
 
 def _night(
@@ -142,12 +149,12 @@ def _night(
     stages: Stages,
 ) -> Night:
     roles = {name: Role.CANDIDATE if name == scorers.LEARNED else Role.BASELINE for name in artifacts}
-    since = []
+    since: list[Given] = []
     judging = dict(artifacts)
     if earlier.name is not None and earlier.artifact is not None:
         roles[earlier.name] = Role.CHAMPION
         judging[earlier.name] = earlier.artifact
-        since = given_since(earlier.name, earlier.artifact, lessons.tracks, lessons.split.test.end)
+        since = _since(earlier, lessons)
     drawn = [series for series in sorted(lessons.tracks) if series in judging[verdict.champion].norms][:_EXAMPLES]
     return Night(
         target.timeframe,

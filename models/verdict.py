@@ -37,6 +37,7 @@ class Standing:
         newcomers: Series that the night's models know and the champion does not.
         trouble: Why the champion that was cannot be used, where there was one.
         has_seen: Whether the champion that was has learned from candles that models are compared on.
+        has_overrun: Whether its own cut has given far more than the budget since it was made.
     """
 
     candidate: str
@@ -44,6 +45,7 @@ class Standing:
     newcomers: Collection[Series] = ()
     trouble: str | None = None
     has_seen: bool = False
+    has_overrun: bool = False
 
 
 def reach_verdict(evaluation: Evaluation, standing: Standing) -> Verdict:
@@ -60,7 +62,7 @@ def reach_verdict(evaluation: Evaluation, standing: Standing) -> Verdict:
     ranks = [one.model for one in summarise(evaluation) if one.model != was]
     loud = overruns(evaluation)
     quiet = [name for name in ranks if name not in loud]
-    if was in loud and quiet:
+    if was is not None and quiet and (was in loud or standing.has_overrun):
         chosen = _preferred(evaluation, quiet, standing.candidate)
         reason = f"{_titled(chosen, standing)} replaces {was}, whose cut gave far more than the alert budget."
         return Verdict(chosen, _with_winner(reason, evaluation, standing, ranks), _against(evaluation, ranks, was))

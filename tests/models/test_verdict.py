@@ -86,7 +86,7 @@ def test_a_model_far_above_the_budget_is_no_champion(loud: Mapping[str, int]) ->
         return replace(found, given=tuple(each))
 
     new, old = Standing("lstm"), Standing("lstm", "lstm 1m/1")
-    assert reach_verdict(given(), old).champion == "z"
+    assert reach_verdict(given(), old).reason.startswith("The baseline z replaces lstm 1m/1: it is measurably better")
     first = reach_verdict(given("z", "lstm 1m/1"), new)
     assert first.champion == "lstm"
     assert (
@@ -96,4 +96,7 @@ def test_a_model_far_above_the_budget_is_no_champion(loud: Mapping[str, int]) ->
     replaced = reach_verdict(given("lstm 1m/1", "z"), old)
     assert replaced.champion == "lstm"
     assert "replaces lstm 1m/1, whose cut gave far more than the alert budget" in replaced.reason
+    stale = reach_verdict(given(), replace(old, has_overrun=True))
+    assert stale.champion == "z"
+    assert "whose cut gave far more" in stale.reason
     assert reach_verdict(given("lstm", "z", "lstm 1m/1"), old).champion == "z", "of models that are all loud, the best"
