@@ -240,15 +240,23 @@ def test_a_failure_names_the_range_that_was_asked_for(run: Run, monkeypatch: pyt
     assert "(page [2024-02-01 00:00, 2024-02-01 16:40))" in ended.err
 
 
-def test_a_gap_is_told_once(run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """The pages that lack candles are no warning beside that of the absence."""
-    with ReplayServer(MadeUpMarket(7, ["BTC/USDT"]), faults=FaultPlan.parse(["missing:*/klines"])) as server:
-        monkeypatch.setenv("CHANDLER_EXCHANGES__BINANCE__BASE_URL", server.url)
-        run("ingest", "binance:BTC/USDT:1m", "--start", "2024-02-01", "--end", "2024-02-01T10:00")
-    (told,) = [
-        one.getMessage() for one in caplog.records if one.levelname == "WARNING" and "candle" in one.getMessage()
-    ]
-    assert "absent (pending)" in told
+def test_a_gap_is_told_once(exchange: ReplayServer, warehouse_url: str, tmp_path: Path) -> None:
+    """Its candles are absent in the outcome of the load; the pages that lack them, asked for twice, are no warning."""
+    environment = {
+        "CHANDLER_EXCHANGES__BINANCE__BASE_URL": exchange.url,
+        "CHANDLER_WAREHOUSE_URL": warehouse_url,
+        "CHANDLER_HOME": str(tmp_path),
+        "CHANDLER_LOG_FORMAT": "json",
+    }
+    span = ["--start", f"{HOLE.start:%Y-%m-%dT%H:%M}", "--end", f"{HOLE.end:%Y-%m-%dT%H:%M}"]
+    command = [CHANDLER, "ingest", "binance:BTC/USDT:1m", *span, "--json"]
+    ended = subprocess.run(
+        command, cwd=tmp_path, env=os.environ | environment, capture_output=True, text=True, check=True
+    )
+    absent = sum(load["absent"] for load in json.loads(ended.stdout)["loads"])
+    assert absent == HOLE.count(Timeframe.M1)
+    said = [json.loads(line) for line in ended.stderr.splitlines()]
+    assert not [line for line in said if line["level"] == "warning"]
 
 
 def test_the_replay_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:

@@ -263,7 +263,7 @@ class _Walk:
         """Count a page that is on disk."""
         key, reading = PageKey(page.window, page.route), read(page, self.source.traits)
         if reading.missing:
-            # No warning: the load tells of each absence, once it is judged.
+            # No warning: the load counts what is absent, and why it is so is judged later.
             said = f"{counted(reading.missing, 'candle')} {'is' if reading.missing == 1 else 'are'} missing"
             again = "; asking once more" if page.route is Route.CANDLES else ", when asked for once more too"
             log.info("%s %s: %s%s", page.series, page.window, said, again)
