@@ -31,6 +31,7 @@ from etl.presence import (
 )
 from etl.series import Series, TimeRange, united
 from etl.settings import Settings
+from etl.spelling import counted
 from etl.stores import Stores
 from etl.timeframe import Timeframe
 from etl.validate import surroundings
@@ -101,7 +102,8 @@ def judge_loads(stores: Stores, exchange: str | None, run: str) -> Judged:
                 if (series.exchange, series.timeframe) == (name, timeframe):
                     mark_unjudged(connection, series, reach)
     if changes:
-        log.info("%d stretches of absent candles are of another kind now", changes)
+        verb = "is" if changes == 1 else "are"
+        log.info("%s of absent candles %s of another kind now", counted(changes, "stretch", "stretches"), verb)
     return Judged(changes, failed.by_series)
 
 
