@@ -124,7 +124,8 @@ def _outage(presence: Presence, silence: NDArray[np.float64], stated: Mask | Non
     if not prints_empty:
         outage = _mask(presence, find_outages(presence, silence))
         expected = (np.repeat(1 - silence, BUCKET, axis=1) * presence.covered).sum(axis=0)
-        return without_lulls(outage, presence.held, presence.covered, expected, _all_silent(presence, silence))
+        usual = _all_silent(presence, silence, slice(0, len(outage)))
+        return without_lulls(outage, presence.held, presence.covered, expected, usual)
     no_chance = np.full(presence.held.shape[1], -np.inf)
     if presence.stated is None:
         return _mask(presence, find_outages(presence, silence, 0.0)), no_chance
@@ -136,9 +137,10 @@ def _outage(presence: Presence, silence: NDArray[np.float64], stated: Mask | Non
     return outage, no_chance
 
 
-def _all_silent(presence: Presence, silence: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return how likely all are silent in each slot by what is usual: (n_slots,) natural logarithms."""
-    chances: NDArray[np.float64] = (np.repeat(np.log(silence), BUCKET, axis=1) * presence.covered).sum(axis=0)
+def _all_silent(presence: Presence, silence: NDArray[np.float64], piece: slice) -> NDArray[np.float64]:
+    """Return how likely all are silent in each slot of a piece by what is usual: natural logarithms."""
+    bucket = np.arange(piece.start, piece.stop) // BUCKET
+    chances: NDArray[np.float64] = (np.log(silence)[:, bucket] * presence.covered[:, piece]).sum(axis=0)
     return chances
 
 
@@ -281,7 +283,7 @@ def _evidence(
             told = f"{came:,} candles of {n_series} series came, where {expected:,.0f} were to be expected"
             if chance is None:
                 return told
-            by_usual = _of_so_few(came, expected, asked) if came else float(_all_silent(presence, silence)[piece].sum())
+            by_usual = _of_so_few(came, expected, asked) if came else float(_all_silent(presence, silence, piece).sum())
             return f"{told}{_such(max(chance, by_usual))}"
         case _Reason.HALTED:
             others = presence.held[:, piece].copy()
