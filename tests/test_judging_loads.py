@@ -191,9 +191,11 @@ def test_between_two_coins_of_one_name_one_ends_and_another_begins(stores: Store
     _load(stores, XRP, set(HALT))
     later = {"binance:XRP/USDT": SeriesSettings(split=(DAY.start + timedelta(minutes=660),))}
     told = replace(stores, settings=stores.settings.model_copy(update={"series": {**split, **later}}))
-    found = audit(told, [XRP])
-    assert not is_sound(found)
-    assert is_sound(mend(told, found))
+    (found,) = audit(told, [XRP])
+    assert found.flagged_otherwise > 0
+    (mended,) = mend(told, [found])
+    assert is_sound([mended])
+    assert mended.flagged_otherwise == 0
 
 
 def test_what_lies_before_the_first_candle_is_no_halt(stores: Stores) -> None:
