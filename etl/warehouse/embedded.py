@@ -112,9 +112,24 @@ def start_again(folder: Path) -> bool:
     with _STARTING:
         if _is_running(folder):
             return False
-        log.warning("the embedded PostgreSQL in %s is gone; starting it again", folder)
-        _start_patiently(_import_server()(folder.resolve(), cleanup_mode=None), folder)
+        _start_gone(folder)
     return True
+
+
+def _start_gone(folder: Path) -> PostgresServer:
+    """Start the server, whose process is gone, and say so once.
+
+    Raises:
+        StoreLostError: It does not start.
+    """
+    log.warning("the embedded PostgreSQL in %s is gone; starting it again", folder)
+    until = time.monotonic() + _START_S
+    while True:
+        server = _import_server()(folder.resolve(), cleanup_mode=None)
+        _start_patiently(server, folder)
+        # The package may take a killed process that nobody has reaped yet for a running server.
+        if _is_running(folder) or time.monotonic() > until:
+            return server
 
 
 def start_again_for_others(folder: Path) -> bool | None:
@@ -137,9 +152,7 @@ def start_again_for_others(folder: Path) -> bool | None:
             fcntl.flock(lock, fcntl.LOCK_SH)
             if _is_running(folder):
                 return False
-            log.warning("the embedded PostgreSQL in %s is gone; starting it again", folder)
-            server = _import_server()(folder.resolve(), cleanup_mode=None)
-            _start_patiently(server, folder)
+            server = _start_gone(folder)
             _stop_if_last(server, lock.fileno())  # should its keeper have left meanwhile
     return True
 
