@@ -43,10 +43,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest, and give it time: a whole Airflow on a busy machine has no usual pace."""
-    for item in items:
-        if item.nodeid.startswith(STACKS):
-            item.add_marker(pytest.mark.timeout(1800), append=False)
+    """Begin with what takes longest."""
     items.sort(key=lambda item: not item.nodeid.startswith(STACKS))
 
 
