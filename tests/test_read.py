@@ -18,7 +18,7 @@ from sqlalchemy import select, text
 import etl
 from etl.errors import ConfigError, StoreUnavailableError
 from etl.filling import fill_flat
-from etl.findings import Finding
+from etl.findings import Finding, Findings
 from etl.ingest import clean_pages, load
 from etl.read import Fill, Source, read_candles
 from etl.schema import AbsenceKind, Flag, empty_candles, from_columns, to_columns
@@ -137,7 +137,7 @@ def test_only_what_is_known_to_be_quiet_is_filled_by_quiet(stores: Stores) -> No
     with stores.warehouse.begin() as connection:
         verdicts = [Finding(quiet, AbsenceKind.NO_TRADES, "so"), Finding(outage, AbsenceKind.OUTAGE, "so")]
         series_id = known_series(connection)[BTC]
-        record_verdicts(connection, series_id, BTC.timeframe, verdicts, timedelta(0), "test")
+        record_verdicts(connection, series_id, BTC.timeframe, Findings.of(verdicts), timedelta(0), "test")
 
     def made_up(span: TimeRange, fill: Fill, as_of: datetime | None = None) -> list[int]:
         columns = to_columns(read_candles(BTC, span, fill=fill, as_of=as_of, settings=stores.settings))

@@ -1,4 +1,4 @@
-"""How likely a silence is by what trades just beside it: in a lull all symbols trade less, and are silent by chance.
+"""Chance of a silence by what trades just beside it: in a lull all symbols trade less, and are silent by chance.
 
 The rate of trades of an exchange as a whole is uncertain: it varies by the hour. Here it is taken from the slots beside
 the silence, with the uncertainty of so few, and of the two sides the quieter counts.
