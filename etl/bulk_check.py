@@ -14,6 +14,7 @@ from etl.extract import Fetched, Route
 from etl.incidents import Severity
 from etl.messages import Notice, PipelineKind
 from etl.schema import Flag, Origin, from_columns, to_columns
+from etl.spelling import counted
 from etl.stores import Partition
 from etl.timeframe import from_ms
 from etl.validate import SUPERSEDED, Cleaned, Refused
@@ -49,7 +50,7 @@ def bulk_notice(partition: Partition, fetched: Fetched, rows: Sequence[Refused])
         identity=f"bulk:{series}:{partition.time_range}",
         kind=PipelineKind.BULK_DIFFERS,
         severity=Severity.LOW,
-        title=f"{series}: {len(rows):,} candles of the exchange's archives differ from its API",
+        title=f"{series}: the exchange's archives differ from its API in {counted(len(rows), 'candle')}",
         detail=(
             f"In {'; '.join(map(str, files))}. The API's values are stored, and flagged. The first is of "
             f"{at:%Y-%m-%d %H:%M}; the file has {first.evidence}. chandler quarantine shows all. Nothing is to be "

@@ -19,6 +19,7 @@ from sqlalchemy import Connection
 from etl.errors import ConfigError
 from etl.schema import Flag
 from etl.series import Series, TimeRange, united, utc_day
+from etl.spelling import counted
 from etl.timeframe import Timeframe
 from etl.warehouse import (
     DayCandle,
@@ -147,7 +148,7 @@ def _choose_width(own: Timeframe, time_range: TimeRange, most: int) -> Timeframe
 def _check_as_of(series: Series, time_range: TimeRange, is_retired: bool) -> None:
     if time_range.count(series.timeframe) > MOST_READ:
         n_days = MOST_READ * series.timeframe.ms // _DAY_MS
-        message = f"how more than {n_days} days stood at a moment takes too long to find out; zoom in"
+        message = f"how more than {counted(n_days, 'day')} stood at a moment takes too long to find out; zoom in"
         raise ConfigError(message, series=series, time_range=time_range)
     if is_retired:
         message = "the archive alone keeps candles of this range, and knows no earlier moment; look at it as it is now"

@@ -35,6 +35,7 @@ from etl.extract import (
 from etl.feeds import ANY_PROTOCOL
 from etl.homes import check_stack
 from etl.settings import Settings
+from etl.spelling import counted
 from etl.timeframe import from_ms
 from etl.traffic import Counting
 from etl.warehouse import Listing, SharedBudget, Warehouse, local_budget
@@ -168,11 +169,11 @@ async def fetch_pages(
         error.widen(raw.time_range)
         raise
     log.info(
-        "fetched %d pages (%d asked for, %d on disk already), %d rows, in %.1f s",
-        report.pages,
+        "fetched %s (%d asked for, %d on disk already), %s, in %.1f s",
+        counted(report.pages, "page"),
         report.asked,
         report.pages - report.asked,
-        report.rows,
+        counted(report.rows, "row"),
         time.monotonic() - told.began,
     )
     return report
@@ -232,11 +233,11 @@ class _Told:
         rate = max(1, self.candles) / (now - self.began)
         used, permitted = self.budget.use()
         log.info(
-            "%s: %d pages, %s of %s candles (%.0f %%), %s a second, weight %d of %d, %s left",
+            "%s: %s, %s of %s (%.0f %%), %s a second, weight %d of %d, %s left",
             self.raw.series,
-            self.pages,
+            counted(self.pages, "page"),
             f"{self.candles:,}",
-            f"{total:,}",
+            counted(total, "candle"),
             100 * self.candles / total,
             f"{rate:,.0f}",
             used,

@@ -18,6 +18,7 @@ from etl.extract import Bounds, CandleFile, Fetched, FileRows, Page, PageKey, fi
 from etl.ingest import clean_pages, load_sound
 from etl.schema import AbsenceKind
 from etl.series import Series, clip
+from etl.spelling import counted
 from etl.stores import Partition, Stores
 from etl.validate import CleanReport
 from etl.warehouse import (
@@ -109,7 +110,7 @@ def plan_import(stores: Stores, path: Path, series: Series, zone: ZoneInfo | Non
     with stores.warehouse.begin() as connection:
         check_spelling(connection, series)
     file = look_through(path, series, zone)
-    log.info("%s: %d rows, columns %s", path, file.rows, ", ".join(file.columns.places))
+    log.info("%s: %s, columns %s", path, counted(file.rows, "row"), ", ".join(file.columns.places))
     pieces = [piece for stretch in file.stretches for piece in spans(series.timeframe, stretch)]
     for piece in pieces:
         if (size := file.text_bytes(piece)) > _MOST_BYTES:

@@ -33,6 +33,7 @@ from etl.leftovers import fold_leftovers
 from etl.loading import Incoming, put
 from etl.schema import Origin
 from etl.series import Series, TimeRange, clip, subtract
+from etl.spelling import counted
 from etl.stores import Partition, Stores
 from etl.timeframe import from_ms
 from etl.validate import SUPERSEDED, Cleaned, CleanReport, ReceivedRows, clean
@@ -157,8 +158,8 @@ def clean_pages(stores: Stores, partition: Partition, run: str | None = None) ->
     report = cleaned.report
     write_handover(raw.folder, cleaned)
     log.info(
-        "%d rows: %d accepted, %d repeated, %d outside the range, %d refused",
-        report.rows,
+        "%s: %d accepted, %d repeated, %d outside the range, %d refused",
+        counted(report.rows, "row"),
         report.accepted,
         report.repeated,
         report.outside,
@@ -289,11 +290,11 @@ def _limit_error(stores: Stores, partition: Partition, cleaned: Cleaned) -> Quar
     wrong = [row for row in cleaned.refused if row.rule != SUPERSEDED]
     examples = "; ".join(f"{row.rule}: {row.evidence}" for row in wrong[:3])
     message = (
-        f"{report.broken} of {candles} candles came only as refused rows ({share_pct:.1f} %, limit "
-        f"{settings.max_quarantined_pct} %): {_by_rule(report)}. For example {examples}. The {report.accepted} sound "
-        "candles are stored. Look at the refused rows with chandler quarantine list. A repair asks for them again "
-        "after a day; to ask now, fetch the partition again (in Airflow: clear its fetch task and what follows). If so "
-        "many are to be expected, raise max_quarantined_pct"
+        f"{report.broken} of {counted(candles, 'candle')} came only as refused rows ({share_pct:.1f} %, limit "
+        f"{settings.max_quarantined_pct} %): {_by_rule(report)}. For example {examples}. The sound "
+        f"ones are stored: {report.accepted:,}. Look at the refused rows with chandler quarantine list. A repair asks "
+        "for them again after a day; to ask now, fetch the partition again (in Airflow: clear its fetch task and what "
+        "follows). If so many are to be expected, raise max_quarantined_pct"
     )
     return QuarantineLimitError(message, series=partition.series, time_range=partition.time_range)
 

@@ -7,6 +7,7 @@ import logging
 from etl.errors import StoreError, StoreUnavailableError
 from etl.extract import RawPartition
 from etl.series import Series, TimeRange, subtract, united
+from etl.spelling import counted
 from etl.stores import Stores
 from etl.warehouse import loaded_since, try_lock_partition, unlock_partition
 
@@ -42,7 +43,7 @@ def fold_leftovers(stores: Stores, series: Series, besides: TimeRange | None = N
         finally:
             unlock_partition(stores.warehouse, series, raw.time_range)
     if folded:
-        log.info("%s: folded raw pages of %d loaded ranges, which a killed process had left", series, folded)
+        log.info("%s: folded raw pages of %s, left by a killed process", series, counted(folded, "loaded range"))
     return folded
 
 

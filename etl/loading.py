@@ -137,7 +137,7 @@ def _without_overruled(under_way: Load, candles: pa.Table) -> pa.Table:
     overruled = read_overruled(under_way.connection, under_way.series_id, under_way.time_range)
     kept = without_equals(candles, overruled)
     if left_out := candles.num_rows - kept.num_rows:
-        log.info("%d candles are as they were before a row was released, and stay as released", left_out)
+        log.info("as before a row was released, and left as released: %s", counted(left_out, "candle"))
     return kept
 
 
@@ -157,13 +157,13 @@ def _archive(archive: Archive, partition: Partition, merged: Merge) -> list[str]
 def _log_load(partition: Partition, report: LoadReport, merged: Merge, absent: Sequence[Finding]) -> None:
     series = partition.series
     log.info(
-        "%d candles held: %d new, %d revised, %d the same as before; %d absent, %d rows quarantined",
-        report.rows,
+        "%s held: %d new, %d revised, %d the same as before; %d absent, %s quarantined",
+        counted(report.rows, "candle"),
         report.new,
         report.revised,
         merged.unchanged,
         report.absent,
-        report.quarantined,
+        counted(report.quarantined, "row"),
     )
     # What is not judged yet is no finding: why it is absent is told once it is.
     for kinds, level in ((_UNJUDGED, logging.INFO), (frozenset(AbsenceKind) - _UNJUDGED, logging.WARNING)):

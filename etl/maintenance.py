@@ -113,7 +113,8 @@ def prune_raw(stores: Stores, moment: datetime) -> Done:
     keep = stores.settings.keep.raw
     pruned = prune(stores.raw, moment, keep)
     days, size_mb = keep / timedelta(days=1), pruned.size_bytes / 1e6
-    what = f"{counted(pruned.files, 'file')} of raw pages removed, {size_mb:,.1f} MB, older than {days:g} days"
+    age = f"{days:g} day" if days == 1 else f"{days:g} days"
+    what = f"{counted(pruned.files, 'file')} of raw pages removed, {size_mb:,.1f} MB, older than {age}"
     return Done(what)
 
 
@@ -157,8 +158,8 @@ def make_days(stores: Stores, moment: datetime) -> Done:
                 problems.append(f"{series} {piece}: {error.message}")
     for series, _, spans in _days_without_candle(stores) if waiting else ():
         days, within = sum(span.count(Timeframe.D1) for span in spans), TimeRange(spans[0].start, spans[-1].end)
-        problems.append(f"{series} {within}: {days:,} days stay without a candle; chandler audit {series}")
-    return Done(f"the candles of {made:,} days made, that were counted without", problems)
+        problems.append(f"{series} {within}: {counted(days, 'day')} without a candle; chandler audit {series}")
+    return Done(f"the candles of {counted(made, 'day')} made, counted without before", problems)
 
 
 def _days_without_candle(stores: Stores) -> list[tuple[Series, int, list[TimeRange]]]:

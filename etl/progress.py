@@ -15,6 +15,7 @@ from rich.text import Text
 from etl.errors import ChandlerError
 from etl.series import Series
 from etl.show.parts import new_table
+from etl.spelling import counted
 from etl.stores import Partition
 from etl.warehouse import LoadReport
 
@@ -102,7 +103,7 @@ class Bars:
         series = partition.series
         self._pages[series] += 1
         self._under_way[series][partition] += candles
-        self._move(series, f"{self._pages[series]:,} pages, weight {used_weight:,} of {permitted_weight:,}")
+        self._move(series, f"{counted(self._pages[series], 'page')}, weight {used_weight:,} of {permitted_weight:,}")
 
     def loaded(self, partition: Partition, report: LoadReport) -> None:
         """Take a partition as done."""
@@ -118,7 +119,7 @@ class Bars:
         series = partition.series
         self._under_way[series].pop(partition, None)
         self._done[series] += partition.time_range.count(series.timeframe)
-        self._move(series, f"{self._pages[series]:,} pages")
+        self._move(series, counted(self._pages[series], "page"))
 
     def failed(self, series: Series, error: ChandlerError) -> None:
         """Say so at the bar."""

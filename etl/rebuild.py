@@ -22,6 +22,7 @@ from etl.errors import ChandlerError, StoreError
 from etl.findings import Finding
 from etl.schema import to_column
 from etl.series import Series, TimeRange, subtract
+from etl.spelling import counted
 from etl.stores import Partition, Stores
 from etl.validate import explain, find_absences
 from etl.warehouse import (
@@ -186,7 +187,7 @@ def _load(stores: Stores, plan: SeriesPlan, file: ArchiveFile, span: TimeRange, 
             is_announced=True,
             is_history=True,
         )
-    log.info("%s %s: %d candles, %d absent", series, span, report.rows, report.absent)
+    log.info("%s %s: %s, %d absent", series, span, counted(report.rows, "candle"), report.absent)
     return report
 
 

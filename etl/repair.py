@@ -26,6 +26,7 @@ from etl.judging import Judged
 from etl.leftovers import fold_leftovers
 from etl.schema import UNLOADED, AbsenceKind
 from etl.series import Series, TimeRange, subtract, united
+from etl.spelling import counted
 from etl.stores import Partition, Stores
 from etl.warehouse import (
     Absence,
@@ -121,10 +122,11 @@ def repair(
         for series in due:
             fold_leftovers(stores, series)
         if probes:
-            log.info("%s: %d candles to ask for again, in %d probes", exchange, report.due, len(probes))
+            due_now, in_probes = counted(report.due, "candle"), counted(len(probes), "probe")
+            log.info("%s: %s to ask for again, in %s", exchange, due_now, in_probes)
             asyncio.run(_probe_all(stores, exchange, probes, last, run, report, on_probe, is_announced))
             report.judged(account_for_loads(stores, exchange, run))
-    log.info("%s: %d candles have appeared, %d are left for later", exchange, report.filled, report.left)
+    log.info("%s: appeared: %s, left for later: %d", exchange, counted(report.filled, "candle"), report.left)
     return report
 
 

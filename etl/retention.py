@@ -13,6 +13,7 @@ from etl.archive import file_spans
 from etl.errors import StoreError, StoreUnavailableError
 from etl.fallbacks import CONVERT, waiting_fallbacks
 from etl.series import Series, TimeRange, clip
+from etl.spelling import counted
 from etl.stores import Stores
 from etl.timeframe import Timeframe
 from etl.warehouse import known_series, lock_series, retirable, retire
@@ -61,7 +62,7 @@ def retire_candles(stores: Stores, moment: datetime) -> RetentionReport:
             by_file.setdefault(next(file_spans(series.timeframe, span)), []).append(span)
         for spans in by_file.values():
             _retire(stores, series, series_id, spans, waiting.get(series, ()), report)
-    log.info("%d candles have left the warehouse; the archive keeps them", report.candles)
+    log.info("%s left the warehouse; the archive keeps them", counted(report.candles, "candle"))
     return report
 
 

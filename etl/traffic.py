@@ -18,6 +18,7 @@ from etl.answers import Answers, Outcome
 from etl.errors import ChandlerError, ConfigError
 from etl.feeds import ExchangeSettings
 from etl.settings import Settings
+from etl.spelling import counted
 from etl.warehouse import (
     RequestCount,
     Warehouse,
@@ -117,7 +118,7 @@ class Counting:
         await self._write()
         if self._counts:
             lost = sum(answers.requests for answers in self._counts.values())
-            log.warning("%d requests to %s are not counted", lost, self._exchange)
+            log.warning("not counted: %s to %s", counted(lost, "request"), self._exchange)
 
     def count(self, outcome: Outcome, seconds: float) -> None:
         """Count a request. An `OnAnswer`."""

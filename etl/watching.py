@@ -83,7 +83,7 @@ def _gap_notice(series: Series, first_seen: datetime, gaps: list[Absence], now: 
     count = sum(gap.span.count(series.timeframe) for gap in gaps)
     hours = max(now - _open_since(gap) for gap in gaps) / timedelta(hours=1)
     shown = "; ".join(f"{gap.span} ({gap.kind})" for gap in gaps[:_SHOWN])
-    more = f"; and {len(gaps) - _SHOWN} more stretches" if len(gaps) > _SHOWN else ""
+    more = f"; and {counted(len(gaps) - _SHOWN, 'more stretch', 'more stretches')}" if len(gaps) > _SHOWN else ""
     return Notice(
         identity=f"gap:{series}:{first_seen:%Y-%m-%dT%H:%M:%S.%fZ}",
         kind=PipelineKind.OLD_GAP,

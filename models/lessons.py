@@ -202,7 +202,7 @@ def _lacks(track: Track, split: Split, spans: TrainingSpans) -> str | None:
         slots = len(track) - first - split.held_out.count(track.timeframe) if part == split.learned else len(piece)
         least = max(int(_LEAST_SHARE * slots), 0 if part == split.test else LEAST)
         if there < least:
-            lack = f"{there:,} candles to {purpose} in {part} that no rule flags, and {least:,} are needed"
+            lack = f"{counted(there, 'candle')} to {purpose} in {part} that no rule flags, and {least:,} are needed"
             if part == split.learned or not there:
                 return lack
             return f"{lack}; raise held_out in [models] to {_days(spans.held_out * least / there):,} days"

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from etl.series import TimeRange
+from etl.spelling import counted
 from stack.api import AirflowApi, Json
 from stack.errors import ApiError, StackError
 
@@ -156,8 +157,7 @@ def _failures(api: AirflowApi, backfill: Backfill) -> str:
         for one in sorted(instances, key=lambda one: one["start_date"] or "", reverse=True)
     }
     failed = sorted(firsts.values(), key=lambda one: one["start_date"] or "")
-    count = f"{len(failed)} task" if len(failed) == 1 else f"{len(failed)} tasks"
-    lines = [f"{count} of {backfill.dag_id} failed:"]
+    lines = [f"{counted(len(failed), 'task')} of {backfill.dag_id} failed:"]
     for instance in failed[:_SHOWN_FAILURES]:
         label = instance["rendered_map_index"] or instance["map_index"]
         lines.append(f"{instance['task_id']} of {label}, run {instance['dag_run_id']}, try {instance['try_number']}:")

@@ -194,7 +194,7 @@ def test_too_many_refused_rows_are_said_once_all_is_loaded(
     status, _, err = run("import", path, BTC)
     assert status == 1
     assert "200 in quarantine (negative_amount 200)" in err
-    assert "200 of 1440 candles came only as refused rows (13.9 %, limit 5.0 %)" in err
+    assert "200 of 1,440 candles came only as refused rows (13.9 %, limit 5.0 %)" in err
     assert len(tables_of(stores)["candles"]) == MINUTES - 200 - 10
     assert run("import", path, BTC)[0] == 0, "all of it is accounted for"
     assert is_sound(audit(stores))
@@ -224,7 +224,7 @@ def test_the_command_says_what_became_of_the_lines(run: Callable[..., tuple[int,
     assert status == 0
     assert "binance:BTC/USDT:1m 2024-02-29 00:00 2024-03-01 00:00 1,440" in out
     assert "4,311 rows: 4,310 accepted, 0 repeated, 0 outside, 0 without trades, 1 in quarantine (superseded 1)" in err
-    assert "2 of 2 partitions were imported from this file before" in run("import", path, BTC)[2]
+    assert "2 of 2 partitions imported from this file before" in run("import", path, BTC)[2]
     corrected = written(tmp_path / "candles.csv", text(line(7, 102.0)), LATER_MS)
     report = json.loads(run("import", corrected, BTC, "--json")[1])
     assert report["account"]["refused"] == {"superseded": 1}

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import re
+from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -20,6 +24,41 @@ def test_one_is_one_and_anything_else_is_many(count: int) -> None:
     """No message says `1 rows`."""
     number, noun = counted(count, "row").split(" ")
     assert (int(number.replace(",", "")), noun) == (count, "row" if count == 1 else "rows")
+
+
+_PLURAL = (
+    r"(?:[a-z]+ )?(?:rows|candles|slots|lines|stretches|pages|partitions|loads|ranges|incidents|alerts|messages|tasks"
+    r"|files|probes|revisions|requests)(?![\w/])"
+)
+# No counts, or never one.
+_NEVER_ONE = {
+    *("timeframe", "series.timeframe", "per_column", "ago", "reach", "len(files)", "self.dated", "n_slots"),
+    *("budget", "night.evaluation.budget", "piece.is_clean.sum()", "length", "least", "half_life.tolist()"),
+    *("SPACING", "BUCKET", "_ENOUGH", "_MOST_LINES", "MAX_LINES", "dead rows", "name", "dag", "path"),
+}
+
+
+def _plurals_without_a_count_of(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.JoinedStr):
+            for value, text in zip(node.values, node.values[1:], strict=False):
+                if isinstance(value, ast.FormattedValue) and isinstance(text, ast.Constant):
+                    said = re.match(" " + _PLURAL, str(text.value))
+                    if said and (shown := ast.unparse(value.value)) not in _NEVER_ONE:
+                        yield f"{path}:{value.lineno}: {shown}{said[0]}"
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            for said in re.finditer(f"%d ({_PLURAL})", node.value):
+                if said[1] not in _NEVER_ONE:
+                    yield f"{path}:{node.lineno}: {said[0]}"
+
+
+def test_whatever_is_counted_in_a_message_is_counted_by_counted() -> None:
+    """No f-string and no log has a number before a plural that `counted` has not put there: one would be `1 rows`."""
+    root = Path(__file__).parent.parent
+    paths = [path for room in ("etl", "models", "dags", "plugins", "stack") for path in (root / room).rglob("*.py")]
+    found = [one for path in paths if "node_modules" not in path.parts for one in _plurals_without_a_count_of(path)]
+    assert len(paths) > 100
+    assert found == []
 
 
 @given(st.integers(1, 100_000))

@@ -17,6 +17,7 @@ from etl.alerts.wording import fit, listed, notice_line, notices_in_words, worst
 from etl.incidents import Incident, IncidentState, Severity
 from etl.messages import Alert, Draft, Notice
 from etl.series import TimeRange
+from etl.spelling import counted
 
 _SHORT = 5
 
@@ -72,8 +73,8 @@ def _draft(due: DueDigest, channel: str, day: Day, past: Past, alerting: Alertin
     ]
     held = [one.alert for one in held_back(past, channel, alerting) if within.start <= one.at < within.end]
     counts = [
-        _counted(len(incidents), "incident"),
-        _counted(len(notices), "notice") + " of the pipeline" if notices else "",
+        counted(len(incidents), "incident"),
+        counted(len(notices), "notice") + " of the pipeline" if notices else "",
         f"{len(waiting)} open and unacknowledged" if waiting else "",
     ]
     is_nothing = not (incidents or notices or waiting or held)
@@ -140,10 +141,6 @@ def _counts(names: Iterable[str], most: int = _SHORT) -> str:
     rest = sum(count for _, count in found[most:])
     shown = ", ".join(f"{name} {count}" for name, count in found[:most])
     return f"{shown}, others {rest}" if rest else shown
-
-
-def _counted(count: int, name: str) -> str:
-    return f"{count} {name}" if count == 1 else f"{count} {name}s"
 
 
 def _identity(day: date, channel: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from etl.alerts.phrases import how_seldom, number, percent, plain, span_in_words, times
 from etl.incidents import Evidence, Incident, Kind, Numbers, Scope, Witness
+from etl.spelling import counted
 
 NAMES: Mapping[Kind, str] = {kind: kind.replace("_", " ") for kind in Kind} | {
     Kind.WASH_LIKE_VOLUME: "wash-like volume",
@@ -87,7 +88,7 @@ def _prices(numbers: Numbers) -> str:
 def _volume(evidence: Evidence, unit: str) -> str:
     ratio = _volume_ratio(evidence)
     usual = "" if ratio is None else f", {times(ratio)} times the usual"
-    trades = "" if evidence.numbers.trades is None else f"; {evidence.numbers.trades:,} trades"
+    trades = "" if evidence.numbers.trades is None else f"; {counted(evidence.numbers.trades, 'trade')}"
     return f"Volume {number(evidence.numbers.volume)} {unit}{usual}{trades}"
 
 

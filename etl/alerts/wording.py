@@ -15,7 +15,7 @@ from etl.alerts.telling import details, gist, headline, line, place
 from etl.incidents import Incident, Severity
 from etl.messages import Alert, Notice, PipelineKind
 from etl.series import TimeRange
-from etl.spelling import sentence
+from etl.spelling import counted, sentence
 
 TITLE_LENGTH, BODY_LENGTH = 150, 1800
 """In characters: some chats take no more than 2,000 at once, and what is said beside the body needs room."""
@@ -127,7 +127,7 @@ def _of_incidents(incidents: Sequence[Incident], link_base: str) -> tuple[str, l
     )
     when = span_in_words(span, is_over=all(one.found.is_over for one in incidents))
     series = {one.found.series for one in incidents}
-    what = f"{len(incidents)} incidents" if len(series) == 1 else f"market event on {len(series)} series"
+    what = counted(len(incidents), "incident") if len(series) == 1 else f"market event on {len(series)} series"
     title = f"{what}, the worst {place(worst)}: {gist(worst)}"
     lines = [f"**{what.capitalize()}**: {when}.", "", *listed([line(one) for one in incidents])]
     numbers = " ".join(str(one.id) for one in incidents[:LISTED])

@@ -16,6 +16,7 @@ from etl.audit.reckoning import RUN
 from etl.audit.series import check_series
 from etl.errors import ChandlerError
 from etl.series import Series, TimeRange
+from etl.spelling import counted
 from etl.stores import Stores
 from etl.warehouse import ensure_series, known_series, lock_series
 
@@ -79,7 +80,7 @@ def _unknown(stores: Stores, series: Series) -> SeriesAudit:
         except ChandlerError as error:
             result.report(file.span, error.message, by_loading(series, file.span))
         else:
-            what = f"the warehouse knows nothing of the series, of which {file.path} holds {count} candles"
+            what = f"the warehouse knows nothing of the series, of which {file.path} holds {counted(count, 'candle')}"
             result.report(file.span, what, by_rebuilding(series))
     return result
 

@@ -12,6 +12,7 @@ from etl.audit.pieces import Intact, read_stored
 from etl.audit.recount import recount
 from etl.schema import UNLOADED, value_hash
 from etl.series import TimeRange, clip
+from etl.spelling import counted
 from etl.timeframe import Timeframe
 from etl.warehouse import Checkpoint, read_absences, read_quality
 
@@ -69,7 +70,7 @@ def check_checkpoint(check: Check, checkpoint: Checkpoint) -> None:
         else:
             check.report(span, "its candles are not those that its checkpoint vouches for")
     if (stored.num_rows, absent) != (checkpoint.rows, checkpoint.absent):
-        said = f"its checkpoint counts {checkpoint.rows} candles and {checkpoint.absent} absent ones"
+        said = f"its checkpoint counts {counted(checkpoint.rows, 'candle')} and {checkpoint.absent} absent ones"
         check.report(span, f"{said}, there are {stored.num_rows} and {absent}")
 
 

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from etl.cli.terminal import AsJson, SomeSeries, check_known, complain, err, opened_stores, out
 from etl.series import Series
+from etl.spelling import counted
 
 if TYPE_CHECKING:
     from etl.health import OnFile
@@ -108,6 +109,6 @@ def _reading() -> Iterator[OnFile]:
         def read(done: int, planned: int, rows: int) -> None:
             nonlocal candles
             candles += rows
-            bar.update(task, completed=done, total=planned, rows=f"{candles:,} candles")
+            bar.update(task, completed=done, total=planned, rows=counted(candles, "candle"))
 
         yield read

@@ -11,6 +11,7 @@ import typer
 from etl.cli.terminal import AsJson, complain, err, opened_stores, out, run_name
 from etl.errors import ChandlerError, QuarantineLimitError
 from etl.series import Series, check_is_loadable
+from etl.spelling import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -123,7 +124,7 @@ def _show(
         for line in (*file_lines(planned.file), account_line(account(imported)), *absent_lines(planned.file, absent)):
             err.print(line, markup=False)
     if before := len(planned.partitions) - len(planned.left):
-        err.print(f"{before} of {len(planned.partitions)} partitions were imported from this file before.")
+        err.print(f"{before} of {counted(len(planned.partitions), 'partition')} imported from this file before.")
 
 
 def _to_json(

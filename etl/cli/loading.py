@@ -13,7 +13,7 @@ from etl.cli.terminal import AsJson, End, Start, complain, err, out, read_settin
 from etl.errors import ConfigError, StoreLostError
 from etl.series import Series
 from etl.settings import Settings
-from etl.spelling import parse_moment
+from etl.spelling import counted, parse_moment
 
 if TYPE_CHECKING:
     from etl.archive import Fallback
@@ -67,9 +67,7 @@ def ingest(
     elif outcome.loads:
         out.print(outcome.to_table())
     if outcome.left_out and not as_json:
-        count = len(outcome.left_out)
-        ranges = "1 range was" if count == 1 else f"{count:,} ranges were"
-        err.print(f"{ranges} loaded by another process meanwhile.")
+        err.print(f"Loaded by another process meanwhile: {counted(len(outcome.left_out), 'range')}.")
     for fallback in waiting:
         err.print(Text(warning_of(fallback), style="yellow"), soft_wrap=True)
     for failure in outcome.failures:

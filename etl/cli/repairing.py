@@ -91,7 +91,11 @@ def _probes(exchange: str) -> Iterator[OnProbe]:
 def _to_text(report: RepairReport) -> str:
     if report.is_elsewhere:
         return "another repair is under way; nothing done"
-    judged = f"{report.rejudged:,} stretches are of another kind now" if report.rejudged else "all kinds as they were"
+    judged = (
+        f"of another kind now: {counted(report.rejudged, 'stretch', 'stretches')}"
+        if report.rejudged
+        else "all kinds as they were"
+    )
     if not report.due:
         return f"nothing is due; {judged}"
     return (

@@ -179,8 +179,8 @@ class _Walk:
         pages = [page for key in keys if (page := self.raw.read_page(key)) is not None]
         wrong = await asyncio.to_thread(differing, file, pages, self.source.traits.layout)
         if wrong:
-            what = "%s %s: the bulk file differs from the API in %d candles of %d pages; the API's are taken"
-            log.warning(what, file.series, file.window, len(wrong), len(windows))
+            what = "%s %s: the bulk file differs from the API in %s of %s; the API's are taken"
+            log.warning(what, file.series, file.window, counted(len(wrong), "candle"), counted(len(windows), "page"))
         return keys, not wrong
 
     async def _own_from_ms(self) -> int:

@@ -48,9 +48,9 @@ def file_lines(file: CandleFile) -> Iterator[str]:
         f"{len(file.header.lines)} of names" if file.header.lines else "none of names",
         f"{len(file.header.remarks)} of remarks",
         f"{file.blank:,} blank",
-        f"{file.rows:,} rows",
+        counted(file.rows, "row"),
     ]
-    yield f"{file.format}, {file.lines:,} lines: {', '.join(parts)}"
+    yield f"{file.format}, {counted(file.lines, 'line')}: {', '.join(parts)}"
     if file.columns.layout is not None:
         yield f"no line names columns; the rows have the layout of {file.columns.layout}"
     if file.columns.decimal_mark == ",":
@@ -108,7 +108,7 @@ def account_line(account: FileAccount) -> str:
     others = f"{account.repeated:,} repeated, {account.outside:,} outside, {account.silent:,} without trades"
     by_rule = ", ".join(f"{rule} {count:,}" for rule, count in account.refused.items())
     refused = f"{sum(account.refused.values()):,} in quarantine" + (f" ({by_rule})" if by_rule else "")
-    return f"{account.rows:,} rows: {account.accepted:,} accepted, {others}, {refused}"
+    return f"{counted(account.rows, 'row')}: {account.accepted:,} accepted, {others}, {refused}"
 
 
 def account_json(account: FileAccount) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from etl.findings import Findings
 from etl.schema import AbsenceKind
 from etl.series import TimeRange
+from etl.spelling import counted
 from etl.timeframe import Timeframe
 from etl.validate.lulls import Likely, lull_chance, without_lulls
 from etl.validate.runs import BUCKET, Mask, Runs, find_runs
@@ -274,13 +275,13 @@ def _evidence(
             expected, _, n_series = _expected(presence, silence, piece)
             came = int(np.count_nonzero(presence.held[:, piece]))
             return (
-                f"{came:,} candles of {n_series} series came, where {expected:,.0f} were to be expected, "
+                f"{counted(came, 'candle')} of {n_series} series came, where {expected:,.0f} were to be expected, "
                 f"too few to tell an outage from a halt{_such(chance)}"
             )
         case _Reason.OUTAGE:
             expected, asked, n_series = _expected(presence, silence, piece)
             came = int(np.count_nonzero(presence.held[:, piece]))
-            told = f"{came:,} candles of {n_series} series came, where {expected:,.0f} were to be expected"
+            told = f"{counted(came, 'candle')} of {n_series} series came, where {expected:,.0f} were to be expected"
             if chance is None:
                 return told
             by_usual = _of_so_few(came, expected, asked) if came else float(_all_silent(presence, silence, piece).sum())
@@ -291,7 +292,8 @@ def _evidence(
             counts = np.count_nonzero(others, axis=1)
             slots, traded = piece.stop - piece.start, np.count_nonzero(others.any(axis=0))
             busiest = int(counts.argmax())
-            told = f"others traded in {traded:,} of {slots:,} slots, {presence.series[busiest]} in {counts[busiest]:,}"
+            of_slots = counted(slots, "slot")
+            told = f"others traded in {traded:,} of {of_slots}, {presence.series[busiest]} in {counts[busiest]:,}"
             return f"{told}{_such(chance)}"
 
 

@@ -27,7 +27,7 @@ from etl.errors import ChandlerError, ConfigError
 from etl.incidents import Severity
 from etl.messages import Notice, PipelineKind
 from etl.series import Series
-from etl.spelling import sentence
+from etl.spelling import counted, sentence
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -115,7 +115,8 @@ def deliver_alerts() -> None:
         with open_warehouse(read_warehouse_settings()) as warehouse:
             site = conf.get("api", "base_url", fallback="")
             done = deliver(warehouse, alerting, find_address, run, link_base=site)
-    log.info("%d alerts decided, %d wait; %d messages made, %d sent", done.decided, done.waiting, done.made, done.sent)
+    decided, made = counted(done.decided, "alert"), counted(done.made, "message")
+    log.info("%s decided, %d waiting; %s made, %d sent", decided, done.waiting, made, done.sent)
 
 
 def tell_of_failure(context: Context) -> None:

@@ -13,6 +13,7 @@ from chandler_airflow.failures import failing_at_once
 from chandler_airflow.partitions import CANDLES
 from chandler_airflow.tasks import data_interval
 from etl.errors import ClassificationError
+from etl.spelling import counted
 
 # A task emits one event of an asset itself, but as many as it likes through an alias.
 ANNOUNCED = AssetAlias("candles_announced")
@@ -67,7 +68,7 @@ def judge_all() -> None:
 
     with failing_at_once(), open_stores(read_settings()) as stores:
         judged = account_for_loads(stores, None, run=str(get_current_context()["run_id"]))
-    log.info("judged: %d stretches are of another kind now", judged.changes)
+    log.info("judged: of another kind now: %s", counted(judged.changes, "stretch", "stretches"))
     if judged.failures:
         raise AirflowFailException("\n".join(str(failure) for failure in judged.failures.values()))
 
@@ -110,7 +111,7 @@ def announce_loads() -> list[int]:
     for load in loads[:_AT_ONCE]:
         log.info("%s %s, loaded by %s", load.series, load.time_range, load.run)
         events.add(CANDLES, extra={"series": str(load.series), **load.time_range.to_dict()})
-    log.info("%d loads told of, %d left for the next run", len(loads[:_AT_ONCE]), len(loads[_AT_ONCE:]))
+    log.info("told of: %s, left for the next run: %d", counted(len(loads[:_AT_ONCE]), "load"), len(loads[_AT_ONCE:]))
     return [load.id for load in loads[:_AT_ONCE]]
 
 

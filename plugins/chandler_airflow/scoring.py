@@ -16,6 +16,7 @@ from chandler_airflow.connections import read_settings
 from chandler_airflow.failures import failing_at_once
 from chandler_airflow.links import INCIDENTS_KEY, ScoringOperator, incidents_address
 from etl.series import Series
+from etl.spelling import counted
 
 # What was loaded is to be scored before more is loaded: people wait for it.
 PRIORITY = 30
@@ -104,5 +105,5 @@ def waiting_alerts() -> int:
         waiting = count_unplanned(connection)
     if not waiting:
         raise AirflowSkipException("no alert waits in the outbox")
-    log.info("%d alerts wait in the outbox", waiting)
+    log.info("waiting in the outbox: %s", counted(waiting, "alert"))
     return waiting

@@ -236,7 +236,7 @@ def test_a_local_time_that_cannot_be_told_is_refused(tmp_path: Path) -> None:
         looked(tmp_path, "a.csv", b"\n".join(content[:twice] + content[twice + 1 :]), BTC, "Europe/Berlin")
     )
     assert reasons == [
-        "the open time 2023-10-29 02:00:00 is twice in Europe/Berlin, and 1 times in the file",
+        "the open time 2023-10-29 02:00:00 is twice in Europe/Berlin, and 1 time in the file",
         "the open time 2023-03-26 02:30:00 does not exist in Europe/Berlin: clocks are set forward",
     ]
     with pytest.raises(ConfigError, match="unknown time zone 'Europe/Berln'.*nearest: Europe/Berlin"):

@@ -29,6 +29,7 @@ from etl.replay import FaultPlan, MadeUpMarket, RecordedMarket, ReplayServer
 from etl.schema import CANDLE_SCHEMA, Flag, Origin, to_columns
 from etl.series import Series, TimeRange
 from etl.settings import load_settings
+from etl.spelling import counted
 from etl.stores import Partition, Stores
 from etl.timeframe import to_ms
 from etl.warehouse import known_series, read_candles, read_status, read_unplanned
@@ -131,7 +132,7 @@ def test_where_file_and_api_differ_the_api_is_right_and_somebody_is_told(
     assert {(rule, to_ms(at)) for rule, at in refused} == {("superseded", at) for at in differ}
     assert (alert.kind, alert.severity, alert.symbol) == ("bulk_differs", "low", "BTC/USDT")
     assert alert.notice is not None
-    assert f"{len(differ)} candles of the exchange's archives differ from its API" in alert.notice.title
+    assert f"the exchange's archives differ from its API in {counted(len(differ), 'candle')}" in alert.notice.title
     assert is_sound(audit(ready(stores)))
 
 

@@ -167,7 +167,7 @@ def test_tabs_lead_from_airflow_to_the_series_and_the_day_and_back(admin: Page, 
     expect(market.locator(".heading p")).to_have_text(f"{stage.days.red:%a, %-d %b %Y}")
     expect(number(market, "stored")).to_have_text("1,440")
     market.locator("#loads").get_by_role("link").first.click()
-    expect(admin.get_by_test_id("virtualized-list")).to_contain_text("1440 candles held")
+    expect(admin.get_by_test_id("virtualized-list")).to_contain_text("1,440 candles held")
     expect(task).to_have_text("Success")
 
 

@@ -116,7 +116,7 @@ def test_the_logs_tell_the_story(stage: Stage, backfilled: Backfilled) -> None:
         assert text in said["clean"]
     for text in (
         " candles held: ",
-        " absent, 1 rows quarantined",
+        " absent, 1 row quarantined",
         "replay:BTC/USDT:1m  2024-02-29     1,440     689  ",
         ") [2024-02-29 23:30, 2024-03-01 00:00), 30 candles",
     ):

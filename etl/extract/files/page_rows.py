@@ -19,6 +19,7 @@ from etl.extract.files.columns import FileColumns
 from etl.extract.files.decimals import to_plain
 from etl.extract.files.names import PRICES, currencies
 from etl.series import Series
+from etl.spelling import counted
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +117,7 @@ def _by_place(lines: Sequence[str], columns: FileColumns) -> tuple[Sequence[Sequ
 
 def _width_reason(columns: FileColumns, line: str) -> str:
     count = len(columns.cells(line))
-    return f"{count} {'value' if count == 1 else 'values'} where the file's columns are {columns.width}"
+    return f"{counted(count, 'value')} where the file's columns are {columns.width}"
 
 
 def _given(cells: Sequence[str], decimal_mark: str) -> list[str | None]:
@@ -155,8 +156,8 @@ def _without_silent(rows: list[list[Any]], reasons: Mapping[int, str]) -> FileRo
 def _log_swapped(rows: Sequence[list[Any]], columns: FileColumns, series: Series) -> None:
     if "quote_volume" in columns.places and (swapped := sum(map(_put_right, rows))):
         log.warning(
-            "%s: in %d of %d rows the volumes in %s and %s stand the other way round, as the price shows: read so",
-            *(series, swapped, len(rows), *currencies(series)),
+            "%s: in %d of %s the volumes in %s and %s stand the other way round, as the price shows: read so",
+            *(series, swapped, counted(len(rows), "row"), *currencies(series)),
         )
 
 

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from etl.errors import ConfigError
 from etl.extract.files.moments import FORMS, DayOrder, Undecided, to_moment
-from etl.spelling import nearest
+from etl.spelling import counted, nearest
 from etl.timeframe import from_ms, to_ms
 
 FIRST_MS = 1_230_940_800_000
@@ -78,7 +78,8 @@ class TimeReader:
             return f"the open time {moment} does not exist in {self.zone.key}: clocks are set forward"
         self.counted[moment] += 1
         if self.doubled is not None and self.doubled[moment] != 2:  # noqa: PLR2004 (both of the hours)
-            return f"the open time {moment} is twice in {self.zone.key}, and {self.doubled[moment]} times in the file"
+            count = counted(self.doubled[moment], "time")
+            return f"the open time {moment} is twice in {self.zone.key}, and {count} in the file"
         is_first = self.counted[moment] == 1
         return to_ms(first if is_first is not self.is_descending else second)
 
@@ -166,4 +167,6 @@ def _is_set_back(at_ms: int, zone: str) -> bool:
 
 def unreadable(rows: int, dated: int, example: str) -> ConfigError:
     """Return the error of a file of whose rows most state no open time that can be."""
-    return ConfigError(f"of {rows:,} rows only {dated:,} state when they open: {example}; what is read is {FORMS}")
+    return ConfigError(
+        f"of {counted(rows, 'row')} only {dated:,} state when they open: {example}; what is read is {FORMS}"
+    )

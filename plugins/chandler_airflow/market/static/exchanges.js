@@ -2,7 +2,7 @@
 
 import { getJson } from "./api.js";
 import { h, prepareCanvas, put, section, table } from "./dom.js";
-import { compact, count, duration, moment, share } from "./numbers.js";
+import { compact, count, duration, moment, plural, share } from "./numbers.js";
 import { readColours } from "./states.js";
 import { load, note } from "./waiting.js";
 
@@ -92,7 +92,7 @@ function facts({ hours, paused_until }) {
     {},
     paused && h("strong", { class: "wrong" }, `It asked us to pause until ${moment(paused_until)}. `),
     requests
-      ? `${count(requests)} requests, ${failed ? `${count(failed)} failed (${share(failed, requests)})` : "none failed"}; 95 % took less than ${duration(slowest)} in the slowest hour.`
+      ? `${plural(requests, "request")}, ${failed ? `${count(failed)} failed (${share(failed, requests)})` : "none failed"}; 95 % took less than ${duration(slowest)} in the slowest hour.`
       : "Nothing was asked of it.",
   );
 }

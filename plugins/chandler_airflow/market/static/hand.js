@@ -2,7 +2,7 @@
 
 import { h } from "./dom.js";
 import { ROW } from "./heatmap.js";
-import { count, DAY_MS, dayText, isoDay } from "./numbers.js";
+import { count, DAY_MS, dayText, isoDay, plural } from "./numbers.js";
 import { hashOf } from "./route.js";
 import { KINDS, labelOf } from "./states.js";
 
@@ -165,7 +165,7 @@ export function describe(view, cell) {
   const absent = Object.values(missing).reduce((sum, n) => sum + n, 0);
   lines.push(`${count(expected - absent)} of ${count(expected)} stored${day in of.partial ? " so far" : ""}`);
   for (const [kind, n] of Object.entries(missing)) lines.push(`${count(n)} ${labelOf(kind)}`);
-  if (of.refused[day]) lines.push(`${count(of.refused[day])} rows refused`);
+  if (of.refused[day]) lines.push(`${plural(of.refused[day], "row")} refused`);
   if (of.revised[day]) lines.push(`${count(of.revised[day])} revised`);
   if (of.flagged[day]) lines.push(`${count(of.flagged[day])} flagged`);
   return lines;

@@ -4,7 +4,7 @@ import { getJson, me } from "./api.js";
 import { h, put } from "./dom.js";
 import { incidentTable } from "./incident-table.js";
 import { judge } from "./judge.js";
-import { count, moment, words } from "./numbers.js";
+import { count, moment, plural, words } from "./numbers.js";
 import { hashOf, wholeNumber, wrongIn } from "./route.js";
 import { load, note, unreadable } from "./waiting.js";
 
@@ -49,7 +49,7 @@ function draw(context, answer) {
   const body = answer.incidents.length
     ? h("div", { id: "incidents" }, listOf(context, answer.incidents), paging(route.query, offset, answer))
     : nothing(isFiltered, answer.next);
-  const total = answer.total === 1 ? "1 incident" : `${count(answer.total)} incidents`;
+  const total = plural(answer.total, "incident");
   const sum = h("p", { class: "quiet" }, total);
   put(place, h("div", { class: "heading" }, h("h1", {}, "Incidents"), sum), filters(route.query, answer.choices), body);
 }

@@ -1,7 +1,7 @@
 // The heat map in sums: per series and over all, for those who cannot see it, or want numbers.
 
 import { h, table } from "./dom.js";
-import { count, share } from "./numbers.js";
+import { count, plural, share } from "./numbers.js";
 import { hashOf } from "./route.js";
 import { KINDS, labelOf } from "./states.js";
 
@@ -43,7 +43,7 @@ export function sumLine(all) {
   const sums = all.map(sumUp);
   const stored = sums.reduce((n, one) => n + one.stored, 0);
   const expected = sums.reduce((n, one) => n + one.expected, 0);
-  return `${count(stored)} candles, ${share(stored, expected)} of those that there should be.`;
+  return `${plural(stored, "candle")}, ${share(stored, expected)} of those that there should be.`;
 }
 
 /** @param {SeriesCoverage[]} all */
