@@ -184,7 +184,7 @@ def test_days_whose_candles_are_gone_are_told_each_night(stores: Stores) -> None
     _forget_candles(stores)
     (march,) = Path(stores.settings.home).rglob("2024-03.parquet")
     march.unlink()
-    told = [f"{BTC} [2024-03-01 00:00, 2024-03-03 00:00): 2 days stay without a candle; chandler audit {BTC}"]
+    told = [f"{BTC} [2024-03-01 00:00, 2024-03-03 00:00): 2 days without a candle; chandler audit {BTC}"]
     assert make_days(stores, NOW) == Done("the candles of 1 day made, counted without before", told)
     assert make_days(stores, NOW).problems == told
 
