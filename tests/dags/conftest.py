@@ -7,12 +7,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
+TOMORROW = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
 ReadFacts = Callable[[str | None], dict[str, Any]]
 
 
@@ -44,9 +46,9 @@ def read_facts(tmp_path_factory: pytest.TempPathFactory) -> ReadFacts:
 
 @pytest.fixture(scope="session")
 def facts(read_facts: ReadFacts) -> dict[str, Any]:
-    """Return the facts of dags/ with the feeds of users, one of another exchange, and one that begins much later."""
+    """Return the facts of dags/ with the feeds of users, one of another exchange, and one that begins tomorrow."""
     more = "".join(
         f'\n[feeds.{name}]\nexchange = "kraken"\nsymbols = ["SOL/USDT"]\ntimeframes = ["1h"]\nstart = {start}\n'
-        for name, start in (("more", "2024-01-01"), ("future", "2999-02-20"))
+        for name, start in (("more", "2024-01-01"), ("future", TOMORROW.date()))
     )
     return read_facts((REPOSITORY / "feeds.toml").read_text(encoding="utf-8") + more)
