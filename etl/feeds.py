@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import combinations
 from typing import Annotated, Any
 
@@ -24,12 +24,11 @@ from etl.errors import ConfigError
 from etl.exchanges import EXCHANGES, Traits
 from etl.series import Series, check_is_loadable, check_symbol
 from etl.spelling import Duration, Moment, as_written, nearest
-from etl.timeframe import Timeframe, parse_timeframe
+from etl.timeframe import BEGINNING, Timeframe, parse_timeframe
 
 ANY_PROTOCOL = "ccxt"
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
-_OLDEST_CANDLE = datetime(2009, 1, 1, tzinfo=UTC)
 _ANNOUNCED_BEFORE = timedelta(days=366)
 _TIME_ZONES = timedelta(days=1)  # where it is tomorrow already, so is the day that is meant
 
@@ -200,8 +199,8 @@ def series_problems(
     except ConfigError as error:
         yield error.message
     for moment in own.split:
-        if moment < _OLDEST_CANDLE:
-            yield f"the split at {as_written(moment)} is before all candles, which begin in {_OLDEST_CANDLE.year}"
+        if moment < BEGINNING:
+            yield f"the split at {as_written(moment)} is before all candles, which begin at {BEGINNING:%Y-%m-%d}"
         elif moment > now + _ANNOUNCED_BEFORE:
             yield f"the split at {as_written(moment)} is more than a year ahead; correct the date"
 

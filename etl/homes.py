@@ -17,12 +17,12 @@ import psutil
 
 from etl.errors import ConfigError
 from etl.files import write_whole
+from etl.processes import process_key
 
 HOME = Path(".chandler")
 """The home that is used where nothing names one; the homes of stacks lie in it."""
 _STACK_HOMES = ("run", "demo")
 _NOTE = "stack.json"
-_SAME_PROCESS_S = 2.0  # the precision with which the system knows when a process has started
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,27 +34,27 @@ class StackNote:
         feeds: The path of its feeds file.
         exchanges: By the name of an exchange that the stack serves: `base_url` and `bulk_url`.
         pid: Its process.
-        started_s: When that process has started, in Unix seconds: another one may get the same pid later.
+        process: Its name (`process_key`): another one may get the same pid later.
     """
 
     command: str
     feeds: str
     exchanges: Mapping[str, Mapping[str, str]]
     pid: int
-    started_s: float
+    process: str
 
     @property
     def is_running(self) -> bool:
         """True while the stack that has written this runs."""
         try:
-            return bool(abs(psutil.Process(self.pid).create_time() - self.started_s) < _SAME_PROCESS_S)
+            return process_key(self.pid) == self.process
         except psutil.Error:
             return False
 
 
 def write_note(home: Path, command: str, feeds: Path, exchanges: Mapping[str, Mapping[str, str]]) -> None:
     """Note in `home` what the stack of this process serves."""
-    note = StackNote(command, str(feeds), exchanges, os.getpid(), psutil.Process().create_time())
+    note = StackNote(command, str(feeds), exchanges, os.getpid(), process_key(os.getpid()))
     write_whole(home / _NOTE, json.dumps(asdict(note), indent=1).encode())
 
 

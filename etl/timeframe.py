@@ -26,6 +26,8 @@ _SPELLINGS_MS = {
 _SPELLED = re.compile(r"(\d{1,6})[ _-]?([A-Za-z]+?)s?")
 _MILLISECOND = timedelta(milliseconds=1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+BEGINNING = datetime(2009, 1, 3, tzinfo=UTC)
+"""The day of the first bitcoins, before which nothing of ours was traded."""
 
 
 class Timeframe(StrEnum):

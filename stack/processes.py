@@ -20,6 +20,7 @@ from pathlib import Path
 
 import psutil
 
+from etl.processes import process_key
 from stack.errors import StackError, StopAskedError
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ class Leader:
 
     name: str
     pid: int
-    created: float
+    key: str
 
     def members(self) -> list[psutil.Process]:
         """Return the processes of its session that live, itself included.
@@ -42,7 +43,7 @@ class Leader:
         A session outlives its leader, and the kernel gives its number to no one as long as it lives.
         """
         with suppress(psutil.NoSuchProcess):
-            if psutil.Process(self.pid).create_time() != self.created:
+            if process_key(self.pid) != self.key:
                 return []
         return [process for process in psutil.process_iter() if _is_in(process, self.pid)]
 
@@ -104,7 +105,7 @@ class Processes:
                 )
             except OSError as error:
                 raise StackError(f"{name} cannot be started: {error}") from error
-        leader = Leader(name, process.pid, psutil.Process(process.pid).create_time())
+        leader = Leader(name, process.pid, process_key(process.pid))
         self._running[name] = process, leader
         self._keep_record()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from etl.homes import read_note, write_note
 from etl.plan import check_feed
 from etl.replay import MadeUpMarket, ReplayServer
 from etl.settings import load_settings
+from tests.clocks import set_clock
 from tests.commands import Run, runner
 
 FEEDS = """
@@ -102,13 +102,21 @@ def test_a_stack_that_is_down_is_named(folder: Path) -> None:
     home = a_home(folder, "demo")
     noted(home, folder, "http://127.0.0.1:1")
     note = json.loads((home / "stack.json").read_text())
-    (home / "stack.json").write_text(json.dumps({**note, "started_s": datetime.now(UTC).timestamp() - 1e6}))
+    (home / "stack.json").write_text(json.dumps({**note, "process": "another"}))
     assert not read_note(home).is_running  # type: ignore[union-attr]
     settings = load_settings()
     with pytest.raises(
         ConfigError, match=r"the stack that serves replay does not run: .*demo; start it with `make demo`"
     ):
         check_feed(settings, settings.feed("demo"))
+
+
+def test_a_stack_runs_on_when_the_clock_is_set(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system then says of every process that it has started at another time."""
+    home = a_home(folder, "demo")
+    noted(home, folder, "http://127.0.0.1:1")
+    set_clock(monkeypatch, 3600.0)
+    assert read_note(home).is_running  # type: ignore[union-attr]
 
 
 def test_an_exchange_of_an_unknown_name_needs_an_address(folder: Path) -> None:

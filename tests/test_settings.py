@@ -370,7 +370,7 @@ def test_a_symbol_that_became_another_coin_s_is_split(tmp_path: Path) -> None:
         ("binance:LUNA/USDT", "2022-05-31", "2022-05-31 is no list; write one in brackets, such as [2022-05-31T06"),
         ("binance:LUNA/USDT", "[2022-05-31, 2022-05-31T00:00:00Z]", "2022-05-31T00:00:00Z stands there twice"),
         ("binance:LUNA/USDT", "[2027-01-02T00:00:01Z]", "is more than a year ahead; correct the date"),
-        ("binance:LUNA/USDT", "[2008-12-31]", "is before all candles, which begin in 2009"),
+        ("binance:LUNA/USDT", "[2009-01-02]", "is before all candles, which begin at 2009-01-03"),
     ],
 )
 def test_a_split_that_can_have_no_effect_is_told(key: str, split: str, complaint: str, tmp_path: Path) -> None:

@@ -10,11 +10,11 @@ from etl.extract.patience import fetch_patiently
 from etl.extract.source import Bounds, Route, Source
 from etl.extract.together import together
 from etl.series import Series, TimeRange
+from etl.timeframe import BEGINNING, from_ms
 
 log = logging.getLogger(__name__)
 
 _LEAST_SILENCE_MS = 24 * 3_600_000  # without a candle, before what is not traded is taken for delisted
-_BEGINNING_MS = 1_230_940_800_000  # 2009-01-03, before which nothing of ours was traded
 
 
 async def find_bounds(source: Source, series: Series, known: Bounds) -> Bounds:
@@ -55,7 +55,7 @@ async def _first_trade(source: Source, series: Series) -> int | None:
 async def _search(source: Source, series: Series) -> tuple[int, int] | None:
     """Return the open time of the first candle and the close time of the last; None if there is none."""
     coarse = replace(series, timeframe=max(source.traits.timeframes, key=lambda timeframe: timeframe.ms))
-    whole = TimeRange.from_ms(_BEGINNING_MS, await source.clock_ms())
+    whole = TimeRange(BEGINNING, from_ms(await source.clock_ms()))
     times = await _served_times(source, coarse, whole)
     if not times or coarse == series:
         return (times[0], times[-1] + series.timeframe.ms) if times else None

@@ -239,7 +239,7 @@ MINUTES = "\n".join([HEADER, *(f"{START_MS + minute * 60_000},1.5,2,1,1.25,10" f
         (
             "counted.csv",
             f"{HEADER}\n1,1,1,1,1,1\n2,1,1,1,1,1",
-            "only 0 state when they open: the open time '1' is before 2009",
+            "only 0 state when they open: the open time '1' is before 2009-01-03",
         ),
     ],
 )

@@ -249,7 +249,7 @@ def test_a_local_time_that_cannot_be_told_is_refused(tmp_path: Path) -> None:
         (HEADER, "the open time 'time' cannot be read"),
         (f"{epoch_s(START)},100.1,10", "3 values where the file's columns are 6"),
         ("2016-12-31 23:59:60,1,1,1,1,1", "the open time '2016-12-31 23:59:60' cannot be read"),
-        ("7,1,1,1,1,1", "the open time '7' is before 2009"),
+        ("7,1,1,1,1,1", "the open time '7' is before 2009-01-03"),
         (f"{LATER_MS + 1},1,1,1,1,1", r"is after 2025-04-18 00:00, when the file was written"),
     ],
 )

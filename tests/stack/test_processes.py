@@ -14,6 +14,7 @@ import pytest
 
 from stack.errors import StackError, StopAskedError
 from stack.processes import Processes
+from tests.clocks import set_clock
 
 # A parent whose child has a process group of its own, as Airflow's tasks have; both do not want to die.
 STUBBORN_FAMILY = """
@@ -28,6 +29,7 @@ SUPERVISOR = """
 import os, sys, time
 from pathlib import Path
 from stack.processes import Processes
+from tests.clocks import set_clock
 processes = Processes(Path(sys.argv[1]) / "record.json", Path(sys.argv[1]))
 processes.start("family", [sys.executable, "-c", sys.argv[2], sys.argv[1] + "/pid-"], os.environ)
 time.sleep(600)
@@ -77,6 +79,17 @@ def test_stopping_leaves_nobody(tmp_path: Path, family: Callable[[], list[psutil
     assert not (tmp_path / "record.json").exists()
 
 
+def test_a_clock_that_is_set_hides_nobody(
+    tmp_path: Path, family: Callable[[], list[psutil.Process]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clock may be set while a stack runs, be it by a second; what it has started stays its own."""
+    processes = start_family(tmp_path)
+    members = family()
+    set_clock(monkeypatch, 1.0)
+    processes.stop()
+    assert not any(map(is_alive, members))
+
+
 def test_orphans_of_a_dead_leader_are_stopped_too(tmp_path: Path, family: Callable[[], list[psutil.Process]]) -> None:
     """A part that died by itself may have left children; they go as well."""
     processes = start_family(tmp_path)
@@ -108,7 +121,7 @@ def test_a_killed_supervisor_s_leftovers_are_stopped(
 def test_a_stranger_with_a_recorded_number_is_left_alone(tmp_path: Path) -> None:
     """A process that was given the number of a dead one of ours is none of ours."""
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True) as stranger:
-        (tmp_path / "record.json").write_text(f'[{{"name": "ours", "pid": {stranger.pid}, "created": 1.0}}]')
+        (tmp_path / "record.json").write_text(f'[{{"name": "ours", "pid": {stranger.pid}, "key": "another"}}]')
         assert Processes(tmp_path / "record.json", tmp_path).stop_leftovers() == []
         assert stranger.poll() is None
         stranger.kill()

@@ -21,8 +21,8 @@ from etl.extract.files.names import (
     find_date_and_clock,
     find_places,
 )
-from etl.extract.files.times import FIRST_MS
 from etl.series import Series
+from etl.timeframe import BEGINNING, to_ms
 
 _MAX_REMARKS = 10
 _HEADER_LINES = 3  # of pandas, for columns of several levels
@@ -229,7 +229,7 @@ def _has_moment(columns: FileColumns, row: str) -> bool:
 
 def _is_moment(text: str) -> bool:
     moment = to_moment(text, None)
-    return isinstance(moment, datetime | Undecided) or (moment is not None and moment >= FIRST_MS)
+    return isinstance(moment, datetime | Undecided) or (moment is not None and moment >= to_ms(BEGINNING))
 
 
 def _numbers(lines: Iterable[str], columns: FileColumns, header: Header) -> Iterator[str]:

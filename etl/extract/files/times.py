@@ -12,13 +12,11 @@ from zoneinfo import ZoneInfo, available_timezones
 from etl.errors import ConfigError
 from etl.extract.files.moments import FORMS, DayOrder, Undecided, to_moment
 from etl.spelling import counted, nearest
-from etl.timeframe import from_ms, to_ms
-
-FIRST_MS = 1_230_940_800_000
-"""2009-01-03, before which nothing of ours was traded."""
+from etl.timeframe import BEGINNING, from_ms, to_ms
 
 _USUAL_DIGITS = {10: 1000, 13: 1}  # seconds and milliseconds since 2001, read without a look at other forms
 _HOUR_MS = 3_600_000
+_BEGINNING_MS = to_ms(BEGINNING)
 # Where the clocks of most who keep candles in local time are set back.
 _COMMON_ZONES = (
     *("Europe/Berlin", "Europe/London", "Europe/Athens", "America/New_York", "America/Chicago", "America/Denver"),
@@ -57,8 +55,8 @@ class TimeReader:
             return at_ms
         if not isinstance(at_ms, int):
             return f"the open time {text[:40]!r} cannot be read"
-        if at_ms < FIRST_MS:
-            return f"the open time {text[:40]!r} is before 2009"
+        if at_ms < _BEGINNING_MS:
+            return f"the open time {text[:40]!r} is before {BEGINNING:%Y-%m-%d}"
         if at_ms > self.clock_ms:
             written = f"{from_ms(self.clock_ms):%Y-%m-%d %H:%M}"
             return f"the open time {text[:40]!r} is after {written}, when the file was written"
