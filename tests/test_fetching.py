@@ -35,7 +35,7 @@ def test_a_fetch_says_how_far_it_is(
         monkeypatch.setenv("CHANDLER_EXCHANGES__BINANCE__PAGES_AT_ONCE", "1")
         fetch(Stores(load_settings(), stores.warehouse, stores.archive, stores.raw), PARTITION)
     said = re.findall(
-        r"(\d+) pages, ([\d,]+) of 5,000 candles \((\d+) %\), ([\d,]+) a second, weight (\d+) of 5400, (\S+) left",
+        r"(\d+) pages?, ([\d,]+) of 5,000 candles \((\d+) %\), ([\d,]+) a second, weight (\d+) of 5400, (\S+) left",
         caplog.text,
     )
     assert len(said) >= 4
