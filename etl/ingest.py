@@ -249,7 +249,7 @@ def _received(pages: Sequence[Page], traits: Traits, time_range: TimeRange) -> I
         elif page.route is Route.FILE:
             said = file_rows(page.body, page.series)
             rows, asked_ms = said.rows, page.fetched_at_ms
-            yield ReceivedRows(rows, asked_ms, FILE_LAYOUT, Origin.BULK, None, said.reasons, said.silent_ms)
+            yield ReceivedRows(rows, asked_ms, FILE_LAYOUT, Origin.FILE, None, said.reasons, said.silent_ms)
     if trades := [page for page in pages if page.route is Route.TRADES]:
         rows = to_candles(trades, trades[0].series.timeframe, time_range)
         yield ReceivedRows(rows, min(page.fetched_at_ms for page in trades), traits.layout, Origin.TRADES)

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from etl.archive import Archive
 from etl.extract import Bounds
 from etl.findings import Finding
-from etl.schema import AbsenceKind, Flag, to_column
+from etl.schema import SOURCED_COLUMNS, AbsenceKind, Flag, to_column, to_columns
 from etl.series import TimeRange
 from etl.spelling import counted
 from etl.stores import Partition, Stores
@@ -109,8 +109,8 @@ def put(
             )
         ]
         if under_way.is_first:
-            times_ms = to_column(merged.candles, "open_time")
-            arrival = Arrival(series, time_range, times_ms, incoming.stated_ms, absent, asking)
+            columns = to_columns(merged.candles, SOURCED_COLUMNS)
+            arrival = Arrival(series, time_range, columns, incoming.stated_ms, absent, asking)
             absent = judged_at_once(under_way.connection, settings, arrival)
         files = _archive(stores.archive, partition, merged)
         report = under_way.write(

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import psycopg
@@ -14,12 +15,13 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from etl.errors import ClassificationError, StoreError
-from etl.schema import AbsenceKind
+from etl.errors import ClassificationError, ConfigError, StoreError
+from etl.exchanges import ANY, Traits
+from etl.schema import AbsenceKind, Origin
 from etl.series import Series, TimeRange, united
 from etl.settings import Settings
 from etl.timeframe import Timeframe
-from etl.validate import Presence
+from etl.validate import Presence, find_unprinted
 from etl.warehouse import (
     AbsenceColumns,
     covered_ranges,
@@ -28,6 +30,7 @@ from etl.warehouse import (
     read_columns,
     read_open_times,
     read_retired_times,
+    read_sourced,
     read_stated,
 )
 
@@ -136,11 +139,38 @@ class Row:
         came: (n_slots,) the exchange has sent a candle.
         asked: (n_slots,) the slot was asked for while the symbol was listed, so that silence says something.
         stated: (n_slots,) a file states that nothing was traded.
+        is_of_file: (n_slots,) the candle came out of a file that may leave out slots for which the exchange prints one.
+        is_empty: (n_slots,) and it has no volume.
     """
 
     came: NDArray[np.bool_]
     asked: NDArray[np.bool_]
     stated: NDArray[np.bool_]
+    is_of_file: NDArray[np.bool_]
+    is_empty: NDArray[np.bool_]
+
+
+def traits_of(settings: Settings, exchange: str) -> Traits:
+    """Return the facts that hold for the series of an exchange, also of one that Chandler cannot speak to."""
+    try:
+        return settings.traits(exchange)
+    except ConfigError:
+        # Candles of an exchange that nobody speaks to came out of a file.
+        return ANY
+
+
+def mark_files(
+    settings: Settings, exchange: str, columns: Mapping[str, NDArray[Any]]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return which candles came out of a file that may leave out empty slots, and which of them have no volume.
+
+    Args:
+        columns: SOURCED_COLUMNS, (n,) each.
+    """
+    # An earlier version has called an imported file one of the exchange's.
+    has_files = traits_of(settings, exchange).bulk_url is not None
+    is_of_file = np.isin(columns["source"], [Origin.FILE] if has_files else [Origin.FILE, Origin.BULK])
+    return is_of_file, is_of_file & (columns["volume"] == 0)
 
 
 def read_presence(
@@ -157,7 +187,7 @@ def read_presence(
         given: Of whom the caller knows better; they are not read.
     """
     timeframe = members[0].series.timeframe
-    names, held, covered, stated = [], [], [], []
+    names, held, covered, stated, unprinted = [], [], [], [], []
     for member in members:
         with failed.contained([member.series]):
             row = given.get(member.series) or read_row(connection, settings, member, time_range)
@@ -166,21 +196,28 @@ def read_presence(
                 held.append(row.came)
                 covered.append(row.asked | row.came)
                 stated.append(row.stated)
+                unprinted.append(find_unprinted(row.came, covered[-1], row.stated, row.is_of_file, row.is_empty))
     shape = (len(names), time_range.count(timeframe))
-    is_stated = np.reshape(stated, shape) if any(mask.any() for mask in stated) else None
-    held_by_series, covered_by_series = np.reshape(held, shape), np.reshape(covered, shape)
-    return Presence(timeframe, time_range.start_ms, names, held_by_series, covered_by_series, is_stated)
+    by_series = (np.reshape(masks, shape) for masks in (held, covered))
+    some = (np.reshape(masks, shape) if np.any(masks) else None for masks in (stated, unprinted))
+    return Presence(timeframe, time_range.start_ms, names, *by_series, *some)
 
 
-def read_row(connection: Connection, settings: Settings, member: Member, time_range: TimeRange) -> Row:
-    """Read what is held of one series."""
+def read_row(
+    connection: Connection, settings: Settings, member: Member, time_range: TimeRange, *, is_arriving: bool = False
+) -> Row:
+    """Read what is held of one series.
+
+    Args:
+        is_arriving: Whether silences of it are known to the caller that are not recorded yet.
+    """
     series, series_id, timeframe = member.series, member.series_id, member.series.timeframe
     n_slots = time_range.count(timeframe)
     came = np.zeros(n_slots, dtype=np.bool_)
     asked = mask_of_spans(time_range, timeframe, covered_ranges(connection, series_id))
     asked[: slots_before(time_range.start_ms, timeframe, member.known_from_ms, n_slots)] = False
     if not asked.any():
-        return Row(came, asked, np.zeros_like(asked))
+        return Row(came, asked, *np.zeros((3, n_slots), dtype=np.bool_))
     times = read_open_times(connection, series_id, time_range)
     # What was retired came, too: a candle is no less there because the archive alone keeps it.
     retired = read_retired_times(connection, series_id, timeframe, time_range)
@@ -192,4 +229,9 @@ def read_row(connection: Connection, settings: Settings, member: Member, time_ra
     untold = ~is_refused & ~(is_silent(absences) & is_whole)
     asked &= ~mask_of(time_range, timeframe, absences.start_ms[untold], absences.end_ms[untold])
     stated = mask_of_spans(time_range, timeframe, united(read_stated(connection, series_id, time_range)))
-    return Row(came, asked, stated)
+    is_of_file, is_empty = np.zeros((2, n_slots), dtype=np.bool_)
+    if traits_of(settings, series.exchange).prints_empty and (is_arriving or (asked & ~came).any()):
+        columns = read_sourced(connection, series_id, time_range)
+        slots = (columns["open_time"] - time_range.start_ms) // timeframe.ms
+        is_of_file[slots], is_empty[slots] = mark_files(settings, series.exchange, columns)
+    return Row(came, asked, stated, is_of_file, is_empty)

@@ -48,11 +48,15 @@ COUNTED_FLAGS = RULE_FLAGS | Flag.VALUE_DROPPED | Flag.BULK_DIFFERED
 
 
 class Origin(IntEnum):
-    """Route by which a candle reached us; the column `source`."""
+    """Route by which a candle reached us; the column `source`.
+
+    BULK is the exchange's own files, FILE an imported one. Earlier versions called both BULK.
+    """
 
     API = 1
     TRADES = 2
     BULK = 3
+    FILE = 4
 
 
 class AbsenceKind(StrEnum):
@@ -120,10 +124,15 @@ CANDLE_COLUMNS: tuple[Column, ...] = (
     Column("taker_buy_quote_volume", ColumnKind.FLOAT, "amount bought by takers, in quote currency", is_nullable=True),
     Column("flags", ColumnKind.SMALL, "what we say of the candle: bits of Flag", is_value=False),
     Column(
-        "source", ColumnKind.SMALL, "how it reached us: Origin (1 API, 2 built from trades, 3 file)", is_value=False
+        "source",
+        ColumnKind.SMALL,
+        "how it reached us: Origin (1 API, 2 built from trades, 3 file of the exchange, 4 imported file)",
+        is_value=False,
     ),
 )
 _BY_NAME = {column.name: column for column in CANDLE_COLUMNS}
+SOURCED_COLUMNS = tuple(column for column in CANDLE_COLUMNS if column.name in {"open_time", "volume", "source"})
+"""What tells whether the source of a candle has rows for slots in which nothing was traded."""
 VALUE_COLUMNS = tuple(column.name for column in CANDLE_COLUMNS if column.is_value)
 
 _ARROW_TYPES = {

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from etl.errors import ConfigError
-from etl.exchanges import ANY
 from etl.findings import Finding, Findings
-from etl.presence import Failures, Member, Row, mask_of_spans, read_members, read_presence, read_row, slots_before
+from etl.presence import (
+    Failures,
+    Member,
+    Row,
+    mark_files,
+    mask_of_spans,
+    read_members,
+    read_presence,
+    read_row,
+    slots_before,
+    traits_of,
+)
 from etl.schema import AbsenceKind
 from etl.series import Series, TimeRange
 from etl.settings import Settings
@@ -43,7 +53,7 @@ def tell(settings: Settings, presence: Presence, member: Member, absent: NDArray
     if not absent.any():
         return Findings.of(sorted(findings, key=lambda one: one.span.start))
     of = list(presence.series).index(series.symbol)
-    judged = judge(presence, of, absent, _prints_empty(settings, series.exchange))
+    judged = judge(presence, of, absent, traits_of(settings, series.exchange).prints_empty)
     return judged if not told else Findings.of(sorted([*findings, *judged], key=lambda one: one.span.start))
 
 
@@ -53,14 +63,14 @@ class Arrival:
 
     Attributes:
         time_range: All of which was asked for.
-        times_ms: When its candles open.
+        candles: SOURCED_COLUMNS of its candles: (n,) each, ascending by open_time.
         stated_ms: When its slots open that a file states to be silent.
         found: All its absences, ascending.
     """
 
     series: Series
     time_range: TimeRange
-    times_ms: NDArray[np.int64]
+    candles: Mapping[str, NDArray[Any]]
     stated_ms: Sequence[int]
     found: Sequence[Finding]
     asking: Asking
@@ -74,7 +84,8 @@ def judged_at_once(connection: Connection, settings: Settings, arrival: Arrival)
     Args:
         arrival: Of a range in which no absence was known before.
     """
-    series, found, times_ms, asking = arrival.series, arrival.found, arrival.times_ms, arrival.asking
+    series, found, asking = arrival.series, arrival.found, arrival.asking
+    times_ms: NDArray[np.int64] = arrival.candles["open_time"]
     timeframe = series.timeframe
     if sum(one.kind is AbsenceKind.PENDING for one in found) < _WORTH_READING:
         return found
@@ -90,19 +101,23 @@ def judged_at_once(connection: Connection, settings: Settings, arrival: Arrival)
         (own,) = (member for member in members if member.series == series)
         since = [own.known_from_ms] if own.known_from_ms is not None else []
         own = replace(own, known_from_ms=min([*since, *sent], default=None))
-        row = read_row(connection, settings, own, around)
+        row = read_row(connection, settings, own, around, is_arriving=True)
         here, absent = (
             mask_of_spans(around, timeframe, [arrival.time_range]),
             mask_of_spans(around, timeframe, [one.span for one in silent]),
         )
-        came = np.zeros_like(here)
-        came[(times_ms - around.start_ms) // timeframe.ms] = True
+        came, is_of_file, is_empty = np.zeros((3, len(here)), dtype=np.bool_)
+        slots = (times_ms - around.start_ms) // timeframe.ms
+        came[slots] = True
+        if traits_of(settings, series.exchange).prints_empty:
+            is_of_file[slots], is_empty[slots] = mark_files(settings, series.exchange, arrival.candles)
         came |= mask_of_spans(around, timeframe, refused)
         asked = np.where(here, came | absent, row.asked)
         asked[: slots_before(around.start_ms, timeframe, own.known_from_ms, len(asked))] = False
         stated = row.stated.copy()
         stated[(np.asarray(arrival.stated_ms, dtype=np.int64) - around.start_ms) // timeframe.ms] = True
-        row = Row(np.where(here, came, row.came), asked, stated)
+        own_files = (np.where(here, is_of_file, row.is_of_file), np.where(here, is_empty, row.is_empty))
+        row = Row(np.where(here, came, row.came), asked, stated, *own_files)
         presence = read_presence(connection, settings, members, around, failed, {series: row})
         told = [one for one in found if one.kind is not AbsenceKind.PENDING or one.span.end > old]
         judged = tell(settings, presence, own, absent)
@@ -144,11 +159,3 @@ def _before_first(presence: Presence, member: Member, absent: NDArray[np.bool_])
         bounds = (presence.start_ms + int(slot) * presence.timeframe.ms for slot in (start, end))
         yield TimeRange.from_ms(*bounds), AbsenceKind.NO_TRADES, f"{told}: not traded, or not listed yet"
     before[:] = False
-
-
-def _prints_empty(settings: Settings, exchange: str) -> bool:
-    try:
-        return settings.traits(exchange).prints_empty
-    except ConfigError:
-        # Candles of an exchange that nobody speaks to came out of a file.
-        return ANY.prints_empty

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from alembic.script import ScriptDirectory
@@ -21,14 +22,16 @@ from etl.cli import main
 from etl.errors import ConfigError
 from etl.extract import CandleFile, Page, RawPartition
 from etl.importing import account, plan_import, run_import
+from etl.presence import mark_files
 from etl.read import read_candles as read_stored
+from etl.rebuild import plan_rebuild, run_rebuild
 from etl.schema import AbsenceKind, Flag, Origin
 from etl.series import Series, TimeRange
 from etl.settings import load_settings
 from etl.stores import Stores, open_stores
 from etl.warehouse import known_series, read_absences, read_candles, read_status
 from etl.warehouse.database import MIGRATIONS
-from etl.warehouse.tables import quality
+from etl.warehouse.tables import metadata, quality
 from tests.conftest import BTC
 from tests.extract.test_candle_files import written
 from tests.markets import recorded_values
@@ -74,7 +77,7 @@ def test_every_line_is_accounted_for(stores: Stores, tmp_path: Path) -> None:
     refused = {rule: json.loads(row)[-1] for _, _, rule, _, row, *_ in tables_of(stores)["quarantine"]}
     assert refused == {"superseded": line(7), "not_a_number": odd[2], "shape": odd[3], "off_grid": odd[4]}
     candles = stored(stores, BTC, SPAN)
-    assert {row["source"] for row in candles} == {Origin.BULK}
+    assert {row["source"] for row in candles} == {Origin.FILE}
     assert candles[7]["close"] == 101.0, "of two rows for one candle the later counts"
     (one,) = audit(stores)
     assert is_sound([one])
@@ -317,10 +320,14 @@ def test_a_mistake_is_one_clear_line(
     assert complaint in err
 
 
-def gappy(tmp_path: Path, name: str, silent: Callable[[int], bool], lacking: range = range(0)) -> Path:
-    """Write a day of minutes: rows of NaN where nothing was traded, and no row at all in `lacking`."""
+def gappy(
+    tmp_path: Path, name: str, silent: Callable[[int], bool], lacking: Container[int] = (), empty: Container[int] = ()
+) -> Path:
+    """Write a day of minutes: rows of NaN where nothing was traded, no row in `lacking`, no volume in `empty`."""
     rows = [
-        f"{FEBRUARY_MS + minute * 60_000},NaN,NaN,NaN,NaN,NaN" if silent(minute) else line(minute)
+        f"{FEBRUARY_MS + minute * 60_000},NaN,NaN,NaN,NaN,NaN"
+        if silent(minute)
+        else line(minute).replace(",5.5", ",0" if minute in empty else ",5.5")
         for minute in range(1440)
         if minute not in lacking
     ]
@@ -347,10 +354,10 @@ def test_minutes_of_which_a_file_says_that_nobody_traded(exchange: str, stores: 
     assert (report.rows, report.accepted, report.silent, report.refused) == (1440, 760, 680, {})
     account_for_loads(stores, exchange, "test")
     assert set(kinds_of(stores, series).values()) == {AbsenceKind.NO_TRADES}
-    imported(stores, gappy(tmp_path, "busy.csv", lambda minute: False, range(1000, 1003)), other)
+    imported(stores, gappy(tmp_path, "busy.csv", lambda minute: False, range(1000, 1003), range(3)), other)
     account_for_loads(stores, exchange, "test")
     assert set(kinds_of(stores, series).values()) == {AbsenceKind.NO_TRADES}
-    # Where every minute prints a candle, those that lack without a word are no lack of trades.
+    # Where every minute prints a candle, as this file shows, those that lack without a word are no lack of trades.
     is_silence = exchange in {"bitfinex", "coinbase"}
     assert set(kinds_of(stores, other).values()) == {AbsenceKind.NO_TRADES if is_silence else AbsenceKind.HALTED}
     assert all(is_sound([one]) for one in audit(stores))
@@ -369,6 +376,54 @@ def test_an_outage_of_the_whole_exchange_is_more_than_a_file_says(
         account_for_loads(stores, exchange, "test")
     kinds = kinds_of(stores, Series.parse(f"{exchange}:BTC/USD:1m"))
     assert {kind for minute, kind in kinds.items() if minute in outage} == {AbsenceKind.OUTAGE}
+
+
+THIN = frozenset(np.flatnonzero(np.random.default_rng(1).random(1440) < 0.4).tolist())
+FEW, DOWN = {200, 900}, range(500, 620)
+
+
+@pytest.mark.parametrize(
+    ("lacking", "empty", "expected"),
+    [
+        (THIN, (), {"no_trades"}),
+        (FEW, (), {"no_trades"}),
+        (FEW | set(DOWN), (), {"no_trades", "outage"}),
+        (FEW, range(300, 303), {"outage"}),
+    ],
+    ids=["thin", "busy", "down", "printing"],
+)
+def test_minutes_that_a_file_lacks_are_no_outage_because_the_exchange_prints_them(
+    lacking: set[int], empty: range, expected: set[str], stores: Stores, tmp_path: Path
+) -> None:
+    """Only a file that has empty minutes prints them; long silences are outages. A rebuilt warehouse says the same."""
+    series = Series.parse("kraken:BTC/USD:1m")
+    # A rebuilt warehouse takes the last candle for the moment of asking; all before it is to have settled.
+    later = [line(minute) for minute in range(5 * 1440, 5 * 1440 + 60)]
+    header = "open_time,open,high,low,close,volume"
+    imported(stores, written(tmp_path / "later.csv", "\n".join([header, *later]), LATER_MS), series)
+    imported(stores, gappy(tmp_path, "gaps.csv", lambda minute: False, lacking, empty), series)
+    account_for_loads(stores, "kraken", "test")
+    kinds = {minute: kind for minute, kind in kinds_of(stores, series).items() if minute < 1440}
+    told = {kind.value for minute, kind in kinds.items() if minute > min(set(range(1440)) - set(lacking))}
+    assert told == expected
+    if set(DOWN) <= lacking:
+        assert {minute for minute, kind in kinds.items() if kind == "outage"} == set(DOWN)
+    with stores.warehouse.begin() as connection:
+        names = ", ".join(table.name for table in metadata.sorted_tables)
+        connection.exec_driver_sql(f"TRUNCATE {names} RESTART IDENTITY CASCADE")
+    assert run_rebuild(stores, plan_rebuild(stores)) == []
+    assert {minute: kind for minute, kind in kinds_of(stores, series).items() if minute < 1440} == kinds
+
+
+@pytest.mark.parametrize(
+    ("exchange", "of_files"), [("binance", [False, False, False, True]), ("kraken", [False, False, True, True])]
+)
+def test_files_of_the_exchange_are_taken_at_its_word_and_others_are_not(
+    exchange: str, of_files: list[bool], stores: Stores
+) -> None:
+    """By API, from trades, by archive, imported; an exchange without archives had imports of an older version there."""
+    columns = {"source": np.array([1, 2, 3, 4]), "volume": np.array([0.0, 0.0, 0.0, 0.0])}
+    assert [marked.tolist() for marked in mark_files(stores.settings, exchange, columns)] == [of_files, of_files]
 
 
 def test_the_command_says_why_candles_are_absent(run: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:

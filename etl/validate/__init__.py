@@ -5,6 +5,7 @@ from etl.validate.clean import Cleaned, CleanReport, Refused, clean
 from etl.validate.columns import ReceivedRows
 from etl.validate.flags import FLAGGING, flag_candles, flag_names
 from etl.validate.judging import judge, surroundings
+from etl.validate.printing import find_unprinted
 from etl.validate.rules import FORMING, OFF_GRID, REFUSING, SUPERSEDED, Level, Rule
 from etl.validate.silence import Presence
 
@@ -24,6 +25,7 @@ __all__ = [
     "clean",
     "explain",
     "find_absences",
+    "find_unprinted",
     "flag_candles",
     "flag_names",
     "judge",

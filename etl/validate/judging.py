@@ -17,6 +17,7 @@ from etl.series import TimeRange
 from etl.spelling import counted
 from etl.timeframe import Timeframe
 from etl.validate.lulls import Likely, lull_chance, without_lulls
+from etl.validate.printing import habit_chances, is_often_silent
 from etl.validate.runs import BUCKET, Mask, Runs, find_runs
 from etl.validate.silence import (
     LEAST_CHANCE,
@@ -60,6 +61,9 @@ _LEAST_OF_KIND[_Reason.STATED] = _Reason.STATED
 _USUAL_AT_LEAST = 0.5
 """While an exchange comes back from an outage, less than half of what is usual is traded: who is silent still waits."""
 
+_LEFT_OUT = "; the imported file is taken to leave out slots without trades"
+"""Told where the exchange prints them, and the file is not shown to."""
+
 _LEAST_TOLD = np.log(1e-15)
 """Less likely is not told apart: the habits are not known that well."""
 
@@ -90,9 +94,15 @@ def judge(presence: Presence, of: int, absent: Mask, prints_empty: bool) -> Find
     """
     silence = usual_silence(presence)
     stated = None if presence.stated is None else absent & presence.stated[of]
-    outage, of_lulls = _outage(presence, silence, stated, prints_empty)
-    reasons, chances = _of_runs(presence, of, absent, outage, None if prints_empty else silence)
-    chances = np.maximum(chances, np.where(reasons == _Reason.OUTAGE, of_lulls, -np.inf))
+    presence, habit = _only_likely(presence, silence)
+    is_chance = _chance_counts(presence, of, absent, prints_empty)
+    reasons, chances = np.zeros(absent.shape, dtype=np.int64), np.full(absent.shape, -np.inf)
+    for is_printed in set((~is_chance[absent]).tolist()):
+        outage, of_lulls = _outage(presence, silence, stated, is_printed)
+        told, likely = _of_runs(presence, of, absent, outage, None if is_printed else silence)
+        likely = np.maximum(likely, np.where(told == _Reason.OUTAGE, of_lulls, -np.inf))
+        here = is_chance != is_printed
+        reasons[here], chances[here] = told[here], likely[here]
     if stated is not None:
         # A halt is no better explanation of it; only that the exchange as a whole was silent beyond chance.
         reasons[stated & (reasons != _Reason.OUTAGE)] = _Reason.STATED
@@ -101,23 +111,58 @@ def judge(presence: Presence, of: int, absent: Mask, prints_empty: bool) -> Find
     for start, end, code in zip(starts.tolist(), ends.tolist(), best.tolist(), strict=True):
         bucket, piece = start // BUCKET, slice(start, end)
         if code not in (_Reason.NO_TRADES, _Reason.STATED):
-            chance = None if prints_empty else chances[start]
+            chance = chances[start] if is_chance[start] else None
             evidence.append(_evidence(presence, of, silence, piece, _Reason(code), chance))
         else:
             # It says the same of all in a bucket, which are many.
             if (bucket, code) not in usual:
                 usual[bucket, code] = _evidence(presence, of, silence, piece, _Reason(code), None)
             evidence.append(usual[bucket, code])
+    if habit is not None and prints_empty:
+        is_other = best != _Reason.STATED
+        for each in np.flatnonzero(is_other & is_chance[starts]).tolist():
+            evidence[each] += _LEFT_OUT
+        for each in np.flatnonzero(is_other & ~is_chance[starts] & (habit[of, starts] < 0)).tolist():
+            evidence[each] += _such(habit[of, starts[each]])
     start_ms, end_ms = (presence.start_ms + slots.astype(np.int64) * presence.timeframe.ms for slots in (starts, ends))
     return Findings(start_ms, end_ms, [_KINDS_BY_CODE[code] for code in best.tolist()], evidence)
+
+
+def _only_likely(presence: Presence, silence: NDArray[np.float64]) -> tuple[Presence, NDArray[np.float64] | None]:
+    """Take back that slots were left out of a file in silences that are too long to be a lack of trades.
+
+    Not so if the series is often silent there: then silences come in clusters, and are judged by those around.
+
+    Returns:
+        The presence, and how likely the silences are in which that was taken back: (n_series, n_slots) natural
+        logarithms, 0 elsewhere; None if the presence knows of no file.
+    """
+    if presence.unprinted is None:
+        return presence, None
+    habit = habit_chances(presence, silence)
+    is_unlikely = presence.unprinted & (habit < LEAST_CHANCE) & ~is_often_silent(presence)
+    return replace(presence, unprinted=presence.unprinted & ~is_unlikely), np.where(is_unlikely, habit, 0.0)
+
+
+def _chance_counts(presence: Presence, of: int, absent: Mask, prints_empty: bool) -> Mask:
+    """Return where a missing candle may be chance, as nobody traded: (n_slots,).
+
+    That is in the whole of a silence if its rows came from where empty slots are not printed at one of its ends.
+    """
+    if not prints_empty or presence.unprinted is None:
+        return np.full(absent.shape, not prints_empty)
+    is_chance = np.zeros_like(absent)
+    for start, end in zip(*find_runs(absent | (presence.covered[of] & ~presence.held[of])), strict=True):
+        is_chance[start:end] = presence.unprinted[of, start:end].any()
+    return is_chance
 
 
 def _outage(presence: Presence, silence: NDArray[np.float64], stated: Mask | None, prints_empty: bool) -> Likely:
     """Return where the exchange as a whole was silent, and how likely that is in a lull: as `without_lulls`.
 
     Where every slot prints a candle, a missing one is no chance, and the majority is enough. Not so of a slot that a
-    file states to be silent: its writer has left out what the exchange printed. It has no say in an outage of the
-    others, and is in one itself only if that is beyond chance.
+    file states to be silent, or is not shown to print: its writer has left out what the exchange printed. It has no say
+    in an outage of the others, and is in one itself only if that is beyond chance.
 
     Args:
         stated: (n_slots,) where a file states the silence of the series that is judged.
@@ -128,9 +173,11 @@ def _outage(presence: Presence, silence: NDArray[np.float64], stated: Mask | Non
         usual = _all_silent(presence, silence, slice(0, len(outage)))
         return without_lulls(outage, presence.held, presence.covered, expected, usual)
     no_chance = np.full(presence.held.shape[1], -np.inf)
-    if presence.stated is None:
+    if presence.stated is None and presence.unprinted is None:
         return _mask(presence, find_outages(presence, silence, 0.0)), no_chance
-    said = presence.stated & ~presence.held
+    said = np.zeros_like(presence.held)
+    for mask in (presence.stated, presence.unprinted):
+        said |= False if mask is None else mask & ~presence.held
     by_majority = find_outages(replace(presence, covered=presence.covered & ~said), silence, 0.0)
     outage = _mask(presence, by_majority)
     if stated is not None and stated.any():

@@ -52,6 +52,8 @@ class Presence:
         held: (n_series, n_slots) the exchange has sent a candle, stored or refused; not one that we made up.
         covered: (n_series, n_slots) the slot was asked for while the symbol was listed, so that silence says something.
         stated: (n_series, n_slots) a file states that nothing was traded in the slot; None if none does.
+        unprinted: (n_series, n_slots) silent slots of an exchange that prints empty ones, which the writer of a file
+            may have left out all the same, see `find_unprinted`; None if there are none.
 
     Raises:
         ValueError: The slots are not whole buckets, or the shapes do not agree.
@@ -63,6 +65,7 @@ class Presence:
     held: Mask
     covered: Mask
     stated: Mask | None = None
+    unprinted: Mask | None = None
 
     def __post_init__(self) -> None:
         n_series, n_slots = self.held.shape
@@ -83,9 +86,9 @@ def usual_silence(presence: Presence) -> NDArray[np.float64]:
     """
     held, covered = presence.held, presence.covered
     telling = covered & ((held.sum(axis=0) - held > 0) | (covered.sum(axis=0) - covered == 0))
-    asked, silent = _by_block(telling), _by_block(telling & ~held)
+    asked, silent = by_block(telling), by_block(telling & ~held)
     overall = (silent.sum(axis=2) + 1) / (asked.sum(axis=2) + 2)
-    middle = _quantile(_by_block(covered), _by_block(covered & ~held), 0.5)
+    middle = _quantile(by_block(covered), by_block(covered & ~held), 0.5)
     usual: NDArray[np.float64] = np.maximum(np.maximum(overall, middle), _quantile(asked, silent, _QUIET))
     return usual
 
@@ -197,7 +200,7 @@ def _is_unanimous(
     return unanimous
 
 
-def _by_block(mask: Mask) -> NDArray[np.int64]:
+def by_block(mask: Mask) -> NDArray[np.int64]:
     """Count by block, for each bucket those of the buckets beside it too: (n_series, n_buckets, 3 * blocks)."""
     n_series, n_slots = mask.shape
     blocks = np.count_nonzero(mask.reshape(n_series, n_slots // BUCKET, BUCKET // _BLOCK, _BLOCK), axis=3)

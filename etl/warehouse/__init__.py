@@ -154,6 +154,7 @@ from etl.warehouse.reading import (
     read_last_candle,
     read_open_times,
     read_overruled,
+    read_sourced,
     span_of_candles,
 )
 from etl.warehouse.recording import (
@@ -377,6 +378,7 @@ __all__ = [
     "read_sizes",
     "read_spent",
     "read_stated",
+    "read_sourced",
     "read_status",
     "read_tellings",
     "read_totals",

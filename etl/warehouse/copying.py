@@ -22,7 +22,16 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from psycopg import sql
 
-from etl.schema import CANDLE_COLUMNS, CANDLE_SCHEMA, Column, ColumnKind, Flag, from_columns, to_columns
+from etl.schema import (
+    CANDLE_COLUMNS,
+    CANDLE_SCHEMA,
+    SOURCED_COLUMNS,
+    Column,
+    ColumnKind,
+    Flag,
+    from_columns,
+    to_columns,
+)
 from etl.series import TimeRange
 
 _HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
@@ -209,6 +218,13 @@ def arrays_of(wanted: tuple[Column, ...], source: LiteralString = "candles") -> 
             sql.SQL("{} AS {}").format(value, name) for value, name in zip(_values(wanted), names, strict=True)
         ),
     )
+
+
+def fetch_sourced(
+    cursor: psycopg.Cursor[tuple[object, ...]], series_id: int, time_range: TimeRange
+) -> dict[str, NDArray[Any]]:
+    """Return SOURCED_COLUMNS alone: as `to_columns`, ascending by open_time; see `fetch_out`."""
+    return _fetch_arrays(cursor, SOURCED_COLUMNS, series_id, time_range)
 
 
 def fetch_times(cursor: psycopg.Cursor[tuple[object, ...]], series_id: int, time_range: TimeRange) -> NDArray[np.int64]:

@@ -15,7 +15,15 @@ from etl.errors import ConfigError
 from etl.series import Series, TimeRange, spelled_as
 from etl.timeframe import Timeframe, to_ms
 from etl.warehouse import tables
-from etl.warehouse.copying import copy_last, copy_out, copy_overruled, fetch_counted, fetch_out, fetch_times
+from etl.warehouse.copying import (
+    copy_last,
+    copy_out,
+    copy_overruled,
+    fetch_counted,
+    fetch_out,
+    fetch_sourced,
+    fetch_times,
+)
 
 Driver = psycopg.Connection[tuple[Any, ...]]
 
@@ -103,6 +111,12 @@ def read_counted(
     """
     with cursor_of(connection) as cursor:
         return fetch_counted(cursor, series_id, time_range, as_of)
+
+
+def read_sourced(connection: Connection, series_id: int, time_range: TimeRange) -> dict[str, NDArray[Any]]:
+    """Return SOURCED_COLUMNS of the stored candles that open in `time_range`: as `to_columns`, ascending."""
+    with cursor_of(connection) as cursor:
+        return fetch_sourced(cursor, series_id, time_range)
 
 
 def cursor_of(connection: Connection) -> psycopg.Cursor[tuple[object, ...]]:

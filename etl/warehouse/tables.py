@@ -167,7 +167,11 @@ quarantine = Table(
     Column("evidence", Text, nullable=False),
     Column("row", Text, nullable=False, comment="the row as received"),
     Column("cells", Text, comment="its values as received, by the names of our columns, as JSON"),
-    Column("source", SmallInteger, comment="how it reached us: Origin (1 API, 2 built from trades, 3 file)"),
+    Column(
+        "source",
+        SmallInteger,
+        comment="how it reached us: Origin (1 API, 2 built from trades, 3 file of the exchange, 4 imported file)",
+    ),
     Column("refused_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("run", Text, nullable=False),
     Column("state", Text, nullable=False, server_default="open", comment="open, or what a person decided"),

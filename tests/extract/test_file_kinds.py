@@ -291,7 +291,7 @@ def test_every_line_of_a_file_is_accounted_for(
     sums: Counter[str] = Counter()
     for page, span in zip(file.pages(file.stretches, range(len(file.stretches))), file.stretches, strict=True):
         said = file_rows(page.body, BTC)
-        received = ReceivedRows(said.rows, page.fetched_at_ms, FILE_LAYOUT, Origin.BULK, reasons=said.reasons)
+        received = ReceivedRows(said.rows, page.fetched_at_ms, FILE_LAYOUT, Origin.FILE, reasons=said.reasons)
         cleaned = clean([received], BTC, TimeRange(span.start, span.end))
         assert all(row.evidence for row in cleaned.refused)
         report = cleaned.report
