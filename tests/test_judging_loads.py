@@ -228,18 +228,20 @@ def test_many_absences_are_judged_before_they_are_written(stores: Stores, monkey
     drawn[0, :600] = drawn[1, OUTAGE] = True
     lacks = [set(np.flatnonzero(each).tolist()) for each in drawn]
     told = []
-    for worth_reading in (10**9, verdicts._WORTH_READING):
+    for worth_reading, is_at_once in ((10**9, False), (verdicts._WORTH_READING, True)):
         monkeypatch.setattr(verdicts, "_WORTH_READING", worth_reading)
         for series, minutes in zip((BTC, ETH), lacks, strict=True):
             _load(stores, series, minutes)
         with stores.warehouse.begin() as connection:
             recorded = [read_absences(connection, number) for number in known_series(connection).values()]
             pending = sum(one.kind == "pending" for each in recorded for one in each)
+        at_once = _kinds(stores, ETH)
         judge_loads(stores, "binance", "test")
+        assert (_kinds(stores, ETH) == at_once) is is_at_once, "who is loaded last has seen all"
         with stores.warehouse.begin() as connection:
             recorded = [read_absences(connection, number) for number in known_series(connection).values()]
             told.append([[replace(one, first_seen=None) for one in each] for each in recorded])
-        assert (pending == 0) is (worth_reading < 1000)
+        assert (pending == 0) is is_at_once
         assert is_sound(audit(stores))
         with stores.warehouse.begin() as connection:
             connection.exec_driver_sql("TRUNCATE candles, candle_revisions, checkpoints, absences, loads, quality")
