@@ -23,10 +23,11 @@ from rich.table import Table
 
 from bench.ingest import CHANDLER, measure
 from etl.archive import file_spans
+from etl.feeds_file import load_settings
 from etl.findings import Finding
 from etl.schema import AbsenceKind, Origin, from_columns
 from etl.series import Series, TimeRange
-from etl.settings import Settings, load_settings
+from etl.settings import Settings
 from etl.stores import Stores, open_stores
 from etl.timeframe import from_ms, to_ms
 from etl.validate import find_absences, flag_candles

@@ -36,11 +36,11 @@ out = Console(width=120)
 
 def fetch_child(begin: datetime, end: datetime, symbols: list[str]) -> None:
     """Fetch, and no more than that, as `chandler ingest` does; print pages, time and CPU time."""
+    from etl.feeds_file import load_settings
     from etl.fetching import open_exchange
     from etl.ingest import fetch_partition
     from etl.plan import plan
     from etl.series import Series, TimeRange
-    from etl.settings import load_settings
     from etl.stores import open_stores
 
     settings = load_settings()

@@ -69,10 +69,10 @@ def _steps(printed: bytes) -> dict[str, float]:
 
 def steps() -> None:
     """Ingest in this process and print how long each step took."""
+    from etl.feeds_file import load_settings
     from etl.ingest import clean_pages, fetch, load
     from etl.plan import plan
     from etl.series import Series, TimeRange
-    from etl.settings import load_settings
     from etl.stores import open_stores
 
     begun = time.perf_counter()

@@ -23,11 +23,12 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.ingest import CHANDLER, measure
+from etl.feeds_file import load_settings
 from etl.replay import MadeUpMarket
 from etl.replay.made_up import DEFAULT_SYMBOLS
 from etl.schema import Origin, from_columns
 from etl.series import Series, TimeRange
-from etl.settings import Settings, load_settings
+from etl.settings import Settings
 from etl.timeframe import Timeframe, to_ms
 from etl.warehouse import Warehouse, ensure_series, open_warehouse
 from etl.warehouse.copying import copy_in

@@ -5,6 +5,6 @@ of `alerts.toml` are told of it, and `chandler feeds` says the same on a termina
 """
 
 # Airflow reads a file of this folder that has the words airflow and dag in it.
-from etl.settings import check_feeds_file
+from etl.feeds_file import check_feeds_file
 
 check_feeds_file()

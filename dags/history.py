@@ -26,7 +26,7 @@ from airflow.sdk import DAG
 from chandler_airflow.partitions import BEGINNING, DEFAULTS, build_partitions, headline
 from chandler_airflow.timetables import MonthsByBackfill
 
-from etl.settings import load_what_is_right
+from etl.feeds_file import load_what_is_right
 
 for name, feed in load_what_is_right().feeds.items():
     with DAG(

@@ -30,7 +30,7 @@ from chandler_airflow.alerting import late_load_alert
 from chandler_airflow.partitions import BEGINNING, DEFAULTS, build_partitions, headline
 from chandler_airflow.timetables import CronIntervals
 
-from etl.settings import load_what_is_right
+from etl.feeds_file import load_what_is_right
 
 # Today's candles before the past: where both wait for the exchange, the day goes first.
 PRIORITY = 20

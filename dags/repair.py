@@ -28,7 +28,7 @@ from chandler_airflow.partitions import DEFAULTS, headline
 from chandler_airflow.repairs import build_repairs
 from chandler_airflow.timetables import CronIntervals
 
-from etl.settings import load_what_is_right
+from etl.feeds_file import load_what_is_right
 
 with DAG(
     "repair_gaps",

@@ -30,7 +30,7 @@ from chandler_airflow.partitions import DEFAULTS, headline
 from chandler_airflow.timetables import CronIntervals
 from chandler_airflow.training import build_training
 
-from etl.settings import load_what_is_right
+from etl.feeds_file import load_what_is_right
 from models.targets import targets_of
 
 with DAG(

@@ -10,7 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from etl.settings import Settings, load_settings
+from etl.feeds_file import load_settings
+from etl.settings import Settings
 from etl.warehouse import open_warehouse
 
 POOL_SLOTS = 4

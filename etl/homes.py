@@ -92,6 +92,19 @@ def likely_home() -> Path:
     return found[0] if len(found) == 1 else HOME.absolute()
 
 
+def feeds_path() -> Path:
+    """Return where the feeds are configured.
+
+    `CHANDLER_FEEDS` names the file; else it is the one that the stack of the home runs, or feeds.toml in the working
+    directory.
+    """
+    if "CHANDLER_FEEDS" not in os.environ:
+        note = read_note(likely_home())
+        if note is not None and Path(note.feeds).is_file():
+            return Path(note.feeds)
+    return Path(os.environ.get("CHANDLER_FEEDS", "feeds.toml")).absolute()
+
+
 def check_stack(home: Path, exchange: str, base_url: str | None) -> None:
     """Check that the stack of `home` runs, if it is what serves an exchange.
 

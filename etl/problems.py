@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from etl.errors import ConfigError
 from etl.spelling import as_written, nearest, without_login
 
 Place = tuple[str, ...]
@@ -171,3 +172,13 @@ def header_of(place: Place) -> str:
 def _choices(expected: str) -> str:
     """Return pydantic's `'low', 'high' or 'critical'` without quotes."""
     return re.sub(r"'([^']*)'", r"\1", expected)
+
+
+def refuse(faults: Iterable[Fault]) -> None:
+    """Refuse what is wrong, if anything is.
+
+    Raises:
+        ConfigError: A line for each mistake.
+    """
+    if lines := [str(fault) for fault in faults]:
+        raise ConfigError("\n".join(lines))

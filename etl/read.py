@@ -21,6 +21,7 @@ from sqlalchemy import Connection
 
 from etl.archive import Archive, open_archive
 from etl.errors import ConfigError
+from etl.feeds_file import load_settings
 from etl.filling import fill_flat
 from etl.rules import Rules
 from etl.schema import (
@@ -34,7 +35,7 @@ from etl.schema import (
     to_columns,
 )
 from etl.series import Series, TimeRange, clip, spelled_as
-from etl.settings import Settings, load_settings
+from etl.settings import Settings
 from etl.spelling import nearest, parse_moment
 from etl.validate import flag_candles
 from etl.warehouse import (

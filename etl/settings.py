@@ -1,20 +1,18 @@
-"""feeds.toml and the environment, validated and frozen.
+"""The settings of a run, validated and frozen.
 
-The environment wins over the file. Every mistake is found at once, a line each, with the nearest name that would have
-been right. One in a feed leaves that feed out, one in an exchange's table the feeds of that exchange: the others go on.
-Whether an exchange lists a symbol is for the exchange to say: see `chandler feeds --check`.
+They are those of feeds.toml, which etl.feeds_file reads, and of the environment, which wins.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, Field, PrivateAttr, ValidationError, field_validator
+from pydantic import Field, PrivateAttr, field_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from etl.errors import ConfigError
@@ -25,34 +23,20 @@ from etl.feeds import (
     Feed,
     Market,
     SeriesSettings,
-    feed_problems,
     lacks,
     markets_of,
-    series_problems,
-    shared_series,
 )
-from etl.homes import HOME, likely_home, read_note
+from etl.homes import HOME, feeds_path
 from etl.keeping import Keep
 from etl.learning import Learning
 from etl.probing import SETTLE
-from etl.problems import (
-    EXCHANGE_TABLES,
-    FEEDS,
-    SERIES_TABLES,
-    Fault,
-    Place,
-    file_order,
-    leave_out,
-    problems_of,
-    root_of,
-)
+from etl.problems import EXCHANGE_TABLES, FEEDS, SERIES_TABLES, Fault, refuse
 from etl.rules import Rules
 from etl.series import Series, check_is_loadable, is_exchange_name
 from etl.spelling import as_written, close_to, nearest
 from etl.timeframe import to_ms
-from etl.toml_file import read_toml
 
-_ENVIRONMENT = "CHANDLER_"
+ENVIRONMENT = "CHANDLER_"
 
 
 class _Environment(EnvSettingsSource):
@@ -75,7 +59,7 @@ class Settings(BaseSettings):
         max_quarantined_rows: ... so many candles: of a few rows one is soon a large share.
     """
 
-    model_config = SettingsConfigDict(env_prefix=_ENVIRONMENT, env_nested_delimiter="__", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix=ENVIRONMENT, env_nested_delimiter="__", frozen=True, extra="forbid")
 
     home: Path = HOME
     warehouse_url: str | None = None
@@ -110,6 +94,32 @@ class Settings(BaseSettings):
     @classmethod
     def _is_absolute(cls, folder: Path | None) -> Path | None:
         return None if folder is None else folder.expanduser().absolute()
+
+    def of_file(
+        self,
+        path: Path,
+        *,
+        faults: Iterable[Fault] = (),
+        shared: Iterable[Fault] = (),
+        tables: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> Settings:
+        """Return the same settings, read from a file.
+
+        Args:
+            faults: The mistakes in it.
+            shared: The series that stand in two of its feeds.
+            tables: Its feeds as they stand there, those with mistakes too.
+        """
+        settings = self.model_copy()
+        settings._path, settings._faults, settings._shared = path, tuple(faults), tuple(shared)
+        settings._tables = tables or {}
+        return settings
+
+    def with_found_home(self, home: Path) -> Settings:
+        """Return the same settings with a home that no setting names."""
+        settings = self.model_copy(update={"home": home})
+        settings.model_fields_set.discard("home")
+        return settings
 
     @property
     def path(self) -> Path:
@@ -166,7 +176,7 @@ class Settings(BaseSettings):
         Raises:
             ConfigError: A line for each mistake.
         """
-        _refuse(self._faults)
+        refuse(self._faults)
 
     def check_warehouse(self) -> None:
         """Check that the warehouse is the one that the file means, though something else in the file is wrong.
@@ -174,8 +184,8 @@ class Settings(BaseSettings):
         Raises:
             ConfigError: Nothing says where it is, and the part of the file that may cannot be read.
         """
-        if self.warehouse_url is None and f"{_ENVIRONMENT}HOME" not in os.environ:
-            _refuse(fault for fault in self._faults if not fault.place or fault.place[0] in {"warehouse_url", "home"})
+        if self.warehouse_url is None and f"{ENVIRONMENT}HOME" not in os.environ:
+            refuse(fault for fault in self._faults if not fault.place or fault.place[0] in {"warehouse_url", "home"})
 
     @property
     def is_home_chosen(self) -> bool:
@@ -188,7 +198,7 @@ class Settings(BaseSettings):
         Raises:
             ConfigError: Those that are given are wrong.
         """
-        _refuse(fault for fault in self._faults if fault.place[:2] == (EXCHANGE_TABLES, name))
+        refuse(fault for fault in self._faults if fault.place[:2] == (EXCHANGE_TABLES, name))
         return self.exchanges.get(name, ExchangeSettings())
 
     def rules_of(self, exchange: str) -> Rules:
@@ -248,149 +258,7 @@ class Settings(BaseSettings):
             ConfigError: There is none, or something is wrong with it.
         """
         if name not in self.feeds:
-            _refuse(fault for fault in self._faults if fault.place[:2] == (FEEDS, name))
+            refuse(fault for fault in self._faults if fault.place[:2] == (FEEDS, name))
         if name not in self.feeds:
             raise ConfigError(f"no feed {name!r} in {self.path}{nearest(name, self.feeds)}")
         return self.feeds[name]
-
-
-def _refuse(faults: Iterable[Fault]) -> None:
-    if lines := [str(fault) for fault in faults]:
-        raise ConfigError("\n".join(lines))
-
-
-def feeds_path() -> Path:
-    """Return where the feeds are configured.
-
-    `CHANDLER_FEEDS` names the file; else it is the one that the stack of the home runs, or feeds.toml in the working
-    directory.
-    """
-    if "CHANDLER_FEEDS" not in os.environ:
-        note = read_note(likely_home())
-        if note is not None and Path(note.feeds).is_file():
-            return Path(note.feeds)
-    return Path(os.environ.get("CHANDLER_FEEDS", "feeds.toml")).absolute()
-
-
-def load_settings(path: Path | None = None, **overrides: Any) -> Settings:
-    """Read the feeds file and the environment. Feeds with a mistake are left out; `Settings.faults` has the mistakes.
-
-    Args:
-        path: The file; `feeds_path()` without one. It need not exist unless `CHANDLER_FEEDS` names it.
-        overrides: Settings that win over both, as an Airflow Connection does.
-
-    Raises:
-        ConfigError: Something is wrong that is of more than a feed or an exchange; a line for each such mistake.
-    """
-    settings = load_what_is_right(path, **overrides)
-    if any(fault.place[:1] not in {(FEEDS,), (EXCHANGE_TABLES,)} for fault in settings.faults):
-        settings.check()
-    return settings
-
-
-def check_feeds_file() -> None:
-    """Check that there is a feeds file, and that nothing in it is wrong.
-
-    Raises:
-        ConfigError: There is none, or a line for each mistake in it.
-    """
-    load_what_is_right().check()
-    if not (path := feeds_path()).exists():
-        raise ConfigError(f"no feeds: {path} is not there; write it, or let CHANDLER_FEEDS name another file")
-
-
-def load_what_is_right(path: Path | None = None, *, now: datetime | None = None, **overrides: Any) -> Settings:
-    """Read the feeds file and the environment, with the defaults for all that is wrong in the file.
-
-    For what must go on whatever the file says, and shows or tells of `Settings.faults`: nothing may be stored by it.
-
-    Args:
-        now: The moment by which a day is in the future; this one without it.
-
-    Raises:
-        ConfigError: Something in the environment is wrong.
-    """
-    path, now = path or feeds_path(), now or datetime.now(UTC)
-    read = read_toml(path, "CHANDLER_FEEDS")
-    content, faults = read.content, list(read.faults)
-    for name in (FEEDS, EXCHANGE_TABLES):
-        if isinstance(content.get(name), dict):
-            content[name] = dict(content[name])
-    leave_out(content, faults)
-    tables = {
-        name: table if isinstance(table, dict) else {}
-        for name, table in (content[FEEDS].items() if isinstance(content.get(FEEDS), dict) else ())
-    }
-    while True:
-        try:
-            settings = Settings(**content)
-            settings._path = path
-            break
-        except ValidationError as error:
-            found = [Fault(place, problem, str(path)) for place, problem in problems_of(error, _known_keys)]
-            if not leave_out(content, found):
-                others = [one for one in faults if one.place not in {two.place for two in found}]
-                _refuse([*others, *(Fault((), one.problem, _variable(one.place)) for one in found)])
-            faults += found
-    faults += _faults_of_values(settings, tables, faults, str(path), now)
-    wrong = {root_of(fault.place)[1] for fault in faults if len(root_of(fault.place)) == 2 and fault.place[0] == FEEDS}
-    sound = {name: feed for name, feed in settings.feeds.items() if name not in wrong}
-    splits = {} if any(fault.place[:1] == (SERIES_TABLES,) for fault in faults) else settings.series
-    settings = settings.model_copy(update={FEEDS: sound, SERIES_TABLES: splits, **overrides})
-    settings._faults = tuple(sorted(faults, key=lambda one: file_order(one, list(tables))))
-    settings._tables = tables
-    settings._shared = tuple(
-        Fault((FEEDS, later), f"feed {earlier} has {', '.join(shared)} too; leave it out of one", str(path))
-        for earlier, later, shared in shared_series(tables)
-    )
-    return _with_stack(settings)
-
-
-def _with_stack(settings: Settings) -> Settings:
-    """Return the settings with the home and the addresses of the local stack that they do not name themselves."""
-    if not settings.is_home_chosen and settings.warehouse_url is None and (home := likely_home()) != settings.home:
-        settings = settings.model_copy(update={"home": home})
-    note = read_note(settings.home)
-    if note is None:
-        return settings
-    exchanges = dict(settings.exchanges)
-    for name, addresses in note.exchanges.items():
-        own = exchanges.get(name)
-        if own is not None and own.base_url is None:
-            exchanges[name] = ExchangeSettings.model_validate({**own.model_dump(exclude_none=True), **addresses})
-    return settings.model_copy(update={"exchanges": exchanges})
-
-
-def _faults_of_values(
-    settings: Settings, tables: Mapping[str, Any], known: Sequence[Fault], origin: str, now: datetime
-) -> list[Fault]:
-    """Return what is wrong with the values of feeds and splits, in those too that something else is wrong with."""
-    wrong = {fault.place[1] for fault in known if fault.place[:1] == (EXCHANGE_TABLES,) and len(fault.place) > 1}
-
-    def traits_of(exchange: str) -> Traits:
-        if exchange in wrong:
-            raise ConfigError(f"a mistake in the table [exchanges.{exchange}]; correct that")
-        return settings.traits(exchange)
-
-    places = {(FEEDS, name): feed_problems(name, table, traits_of, now) for name, table in tables.items()}
-    places |= {
-        (SERIES_TABLES, market): series_problems(market, own, traits_of, now) for market, own in settings.series.items()
-    }
-    return [Fault(place, problem, origin) for place, problems in places.items() for problem in problems]
-
-
-def _variable(place: Place) -> str:
-    return _ENVIRONMENT + "__".join(place).upper()
-
-
-def _known_keys(place: Place) -> Iterable[str]:
-    if len(place) == 1:
-        return Settings.model_fields
-    tables: Mapping[str, type[BaseModel]] = {
-        FEEDS: Feed,
-        SERIES_TABLES: SeriesSettings,
-        "rules": Rules,
-        "keep": Keep,
-        "models": Learning,
-    }
-    return tables.get(place[0], ExchangeSettings).model_fields

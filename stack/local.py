@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from etl.homes import write_note
+from etl.feeds_file import load_settings
+from etl.homes import feeds_path, write_note
 from etl.replay import MadeUpMarket
-from etl.settings import Settings, feeds_path, load_settings
+from etl.settings import Settings
 from etl.timeframe import Timeframe
 from etl.warehouse.embedded import embedded_postgres
 from stack.airflow import PARTS, USERS, airflow_environment, migrate_argv, part_argv

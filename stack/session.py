@@ -14,8 +14,10 @@ from sqlalchemy.engine import URL, make_url
 
 from etl.archive import open_archive
 from etl.errors import ChandlerError, ConfigError
+from etl.feeds_file import load_settings
+from etl.homes import feeds_path
 from etl.quality import Period, quality_lines, report_quality
-from etl.settings import Settings, feeds_path, load_settings
+from etl.settings import Settings
 from etl.spelling import counted
 from etl.warehouse import open_warehouse, read_status
 from stack.backfill import Backfill, last_days, run_backfill

@@ -11,8 +11,9 @@ import hypothesis
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
+from etl.feeds_file import load_settings
 from etl.series import Series
-from etl.settings import Settings, load_settings
+from etl.settings import Settings
 from etl.stores import Stores, open_stores
 from tests.databases import fresh_database, template_database
 from tests.markets import write_recording

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from etl.audit import SeriesAudit, audit, is_sound, mend
+from etl.feeds_file import load_settings
 from etl.ingest import clean_pages, load
 from etl.judging import judge_loads
 from etl.maintenance import flag_again
 from etl.quality import report_quality
 from etl.schema import Flag, from_columns, to_columns
 from etl.series import TimeRange
-from etl.settings import load_settings
 from etl.stores import Partition, Stores
 from etl.timeframe import to_ms
 from tests.breakages import BREAKAGES

@@ -11,11 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from etl.feeds_file import load_settings
 from etl.fetching import Both
 from etl.ingest import fetch
 from etl.replay import FaultPlan, MadeUpMarket, ReplayServer
 from etl.series import Series, TimeRange
-from etl.settings import load_settings
 from etl.stores import Partition, Stores
 from etl.timeframe import from_ms, to_ms
 from tests.conftest import BTC

@@ -26,10 +26,10 @@ from sqlalchemy.engine import URL
 from etl.accounting import account_for_loads
 from etl.answers import BOUNDS_S, Answers, Outcome
 from etl.errors import ConfigError
+from etl.feeds_file import load_settings
 from etl.ingest import clean_pages, ingest, load
 from etl.replay import MadeUpMarket, RecordedMarket, ReplayServer
 from etl.series import Series, TimeRange
-from etl.settings import load_settings
 from etl.stores import Partition, Stores, open_stores
 from etl.timeframe import Timeframe
 from etl.warehouse import Warehouse, add_requests, known_series

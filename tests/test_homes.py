@@ -9,10 +9,10 @@ import pytest
 
 import etl
 from etl.errors import ConfigError
+from etl.feeds_file import load_settings
 from etl.homes import read_note, write_note
 from etl.plan import check_feed
 from etl.replay import MadeUpMarket, ReplayServer
-from etl.settings import load_settings
 from tests.clocks import set_clock
 from tests.commands import Run, runner
 
@@ -69,8 +69,10 @@ def test_looking_makes_no_store(folder: Path, chandler: Run) -> None:
 
 def test_the_only_store_is_found_and_of_several_none_is_guessed(folder: Path, chandler: Run) -> None:
     """Beside one stack its home is meant; beside two the user is asked, and an environment variable says it."""
+    assert not load_settings().is_home_chosen, "the default"
     demo = a_home(folder, "demo")
-    assert load_settings().home == demo
+    found = load_settings()
+    assert (found.home, found.is_home_chosen) == (demo, False)
     a_home(folder, "run")
     done = chandler("status")
     assert done.status == 2
@@ -81,7 +83,8 @@ def test_a_home_that_is_named_is_not_looked_for(folder: Path, monkeypatch: pytes
     """The home that the environment names wins, and an address of a warehouse leaves the home alone."""
     a_home(folder, "demo")
     monkeypatch.setenv("CHANDLER_HOME", str(folder / "mine"))
-    assert load_settings().home == folder / "mine"
+    settings = load_settings()
+    assert (settings.home, settings.is_home_chosen) == (folder / "mine", True)
     monkeypatch.delenv("CHANDLER_HOME")
     monkeypatch.setenv("CHANDLER_WAREHOUSE_URL", "postgresql://127.0.0.1:1/none")
     assert load_settings().home == folder / ".chandler"

@@ -21,13 +21,13 @@ from etl.audit import audit, is_sound
 from etl.cli import main
 from etl.errors import ConfigError
 from etl.extract import CandleFile, Page, RawPartition
+from etl.feeds_file import load_settings
 from etl.importing import account, plan_import, run_import
 from etl.presence import mark_files
 from etl.read import read_candles as read_stored
 from etl.rebuild import plan_rebuild, run_rebuild
 from etl.schema import AbsenceKind, Flag, Origin
 from etl.series import Series, TimeRange
-from etl.settings import load_settings
 from etl.stores import Stores, open_stores
 from etl.warehouse import known_series, read_absences, read_candles, read_status
 from etl.warehouse.database import MIGRATIONS

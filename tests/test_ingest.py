@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from etl.audit import audit, is_sound
+from etl.feeds_file import load_settings
 from etl.ingest import clean_pages, ingest, load
 from etl.plan import plan, settling
 from etl.replay import FaultPlan, MadeUpMarket, ReplayServer
 from etl.series import Series, TimeRange
-from etl.settings import load_settings
 from etl.stores import Partition, Stores
 from etl.timeframe import Timeframe
 from tests.conftest import BTC

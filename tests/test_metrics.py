@@ -15,11 +15,12 @@ from sqlalchemy import event, insert, text
 from etl.accounting import account_for_loads
 from etl.answers import Answers, Outcome
 from etl.feeds import Feed
+from etl.feeds_file import load_settings, load_what_is_right
 from etl.ingest import ingest
 from etl.metrics import metrics_text
 from etl.replay import RecordedMarket, ReplayServer
 from etl.series import TimeRange
-from etl.settings import Settings, load_settings, load_what_is_right
+from etl.settings import Settings
 from etl.stores import Partition, Stores
 from etl.timeframe import Timeframe
 from etl.warehouse import Quality, add_requests, ensure_series, fold_requests, read_pauses

@@ -20,11 +20,12 @@ from etl import rebuild
 from etl.audit import audit, is_sound
 from etl.cli import app
 from etl.errors import ChandlerError
+from etl.feeds_file import load_settings
 from etl.ingest import clean_pages, load
 from etl.judging import judge_loads
 from etl.rebuild import plan_rebuild, run_rebuild
 from etl.series import Series, TimeRange
-from etl.settings import Settings, load_settings
+from etl.settings import Settings
 from etl.stores import Partition, Stores, open_stores
 from etl.warehouse import Load, covered_ranges, known_series, tables
 from tests.conftest import BTC

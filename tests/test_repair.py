@@ -15,12 +15,12 @@ import tenacity
 from etl.audit import audit, is_sound
 from etl.errors import SourceUnavailableError
 from etl.exchanges import EXCHANGES
+from etl.feeds_file import load_settings
 from etl.ingest import ingest
 from etl.repair import plan_probes, repair
 from etl.replay import FaultPlan, RecordedMarket, ReplayServer
 from etl.schema import AbsenceKind
 from etl.series import Series, TimeRange
-from etl.settings import load_settings
 from etl.stores import Partition, Stores
 from etl.timeframe import to_ms
 from etl.warehouse import Absence, known_series, read_absences

@@ -16,11 +16,12 @@ from etl.alerting import Alerting, ChannelSettings, Digest, Opinion, QuietHours,
 from etl.errors import ConfigError
 from etl.exchanges import EXCHANGES
 from etl.feeds import ExchangeSettings, Feed, SeriesSettings
+from etl.feeds_file import load_settings, load_what_is_right
 from etl.keeping import Keep
 from etl.learning import Learning
 from etl.rules import Rules
 from etl.series import Series
-from etl.settings import Settings, load_settings, load_what_is_right
+from etl.settings import Settings
 from etl.timeframe import Timeframe, to_ms
 from tests.conftest import REPOSITORY
 

@@ -18,12 +18,12 @@ from sqlalchemy import insert, select, text
 
 from etl.answers import BOUNDS_S, Answers, Outcome
 from etl.errors import SourceError
+from etl.feeds_file import load_settings
 from etl.fetching import open_exchange
 from etl.ingest import fetch
 from etl.maintenance import run_step
 from etl.replay import FaultPlan, MadeUpMarket, ReplayServer
 from etl.series import TimeRange
-from etl.settings import load_settings
 from etl.stores import Partition, Stores
 from etl.timeframe import from_ms, to_ms
 from etl.traffic import Counting, read_traffic

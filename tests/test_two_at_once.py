@@ -16,6 +16,7 @@ from sqlalchemy import event
 
 from etl.audit import audit, is_sound
 from etl.errors import MissingPagesError, StoreUnavailableError
+from etl.feeds_file import load_settings
 from etl.ingest import clean_pages, fetch, ingest, load
 from etl.leftovers import fold_leftovers
 from etl.pipeline import Wanted, ingest_all
@@ -23,7 +24,7 @@ from etl.progress import Bars, Outcome
 from etl.repair import repair
 from etl.replay import RecordedMarket, ReplayServer
 from etl.series import Series, TimeRange
-from etl.settings import Settings, load_settings
+from etl.settings import Settings
 from etl.stores import Partition, Stores, open_stores
 from etl.warehouse import locked_partition, try_lock_partition, unlock_partition
 from tests.conftest import BTC

@@ -14,12 +14,12 @@ from sqlalchemy import insert, select, update
 from etl.alerting import Alerting
 from etl.archive import Archive
 from etl.errors import StoreError
+from etl.feeds_file import load_settings, load_what_is_right
 from etl.findings import Finding
 from etl.messages import PipelineKind
 from etl.probing import SETTLE
 from etl.schema import AbsenceKind, empty_candles, from_columns
 from etl.series import Series, TimeRange
-from etl.settings import load_settings, load_what_is_right
 from etl.stores import Stores
 from etl.timeframe import to_ms
 from etl.warehouse import ensure_series, record_absences, record_not_requested, record_unfetched

@@ -14,8 +14,9 @@ from rich.text import Text
 
 from etl.cli.logs import Stderr, log
 from etl.errors import ConfigError
+from etl.feeds_file import load_settings
 from etl.series import Series, TimeRange, spelled_as
-from etl.settings import Settings, load_settings
+from etl.settings import Settings
 from etl.spelling import parse_moment
 
 if TYPE_CHECKING:

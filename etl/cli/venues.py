@@ -9,7 +9,8 @@ import typer
 
 from etl.cli.terminal import AsJson, complain, err, out, read_settings, warn
 from etl.errors import ChandlerError, ConfigError
-from etl.settings import Settings, load_what_is_right
+from etl.feeds_file import load_what_is_right
+from etl.settings import Settings
 from etl.spelling import counted
 
 if TYPE_CHECKING:

@@ -20,7 +20,8 @@ from pydantic import AnyHttpUrl, ValidationError
 
 from etl.alerts.addresses import CONNECTION_PREFIX, Address, address_from_environment
 from etl.errors import ConfigError
-from etl.settings import Settings, load_settings, load_what_is_right
+from etl.feeds_file import load_settings, load_what_is_right
+from etl.settings import Settings
 
 WAREHOUSE = "chandler_warehouse"
 ARCHIVE = "chandler_archive"

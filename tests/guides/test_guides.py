@@ -16,12 +16,12 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
+from etl.feeds_file import load_settings
 from etl.ingest import clean_pages, fetch, load
 from etl.pipeline import Wanted, ingest_all
 from etl.progress import Bars
 from etl.replay import MadeUpMarket, RecordedMarket, ReplayServer
 from etl.series import Series, TimeRange, symbol_to_path
-from etl.settings import load_settings
 from etl.spelling import parse_moment
 from etl.stores import Partition, Stores, open_stores
 from etl.timeframe import Timeframe

@@ -16,10 +16,10 @@ from etl.errors import (
     SourceUnavailableError,
     UnknownSymbolError,
 )
+from etl.feeds_file import load_settings
 from etl.ingest import ingest
 from etl.replay import FaultPlan, MadeUpMarket, ReplayServer
 from etl.series import Series, TimeRange
-from etl.settings import load_settings
 from etl.stores import Partition, Stores
 from etl.timeframe import from_ms, to_ms
 from tests.conftest import BTC

@@ -27,6 +27,7 @@ from etl.coarse import read_coarse
 from etl.coverage import read_coverage
 from etl.days import read_day, read_series
 from etl.delivery import Delivered, deliver
+from etl.feeds_file import load_settings
 from etl.importing import account, plan_import, run_import
 from etl.judging import Judged
 from etl.learning import Learning
@@ -39,7 +40,7 @@ from etl.repair import RepairReport, repair
 from etl.replay import RecordedMarket, ReplayServer
 from etl.schema import to_column, to_columns
 from etl.series import Series, TimeRange, clip, utc_day
-from etl.settings import ExchangeSettings, Settings, load_settings
+from etl.settings import ExchangeSettings, Settings
 from etl.stores import Partition, Stores, open_stores
 from etl.timeframe import Timeframe, to_ms
 from etl.validate import CleanReport

@@ -23,12 +23,12 @@ from sqlalchemy import select
 
 from etl.audit import audit, is_sound
 from etl.extract.sampling import sample
+from etl.feeds_file import load_settings
 from etl.fetching import open_exchange
 from etl.ingest import ingest
 from etl.replay import FaultPlan, MadeUpMarket, RecordedMarket, ReplayServer
 from etl.schema import CANDLE_SCHEMA, Flag, Origin, to_columns
 from etl.series import Series, TimeRange
-from etl.settings import load_settings
 from etl.spelling import counted
 from etl.stores import Partition, Stores
 from etl.timeframe import to_ms

@@ -14,10 +14,10 @@ import pytest
 from aiohttp import web
 
 from etl.extract import Page, Route
+from etl.feeds_file import load_settings
 from etl.fetching import open_exchange
 from etl.replay import MadeUpMarket, ReplayServer
 from etl.series import Series, TimeRange
-from etl.settings import load_settings
 from etl.validate import ReceivedRows, clean
 
 

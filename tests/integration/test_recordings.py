@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from etl.audit import audit, is_sound
+from etl.feeds_file import load_settings
 from etl.importing import plan_import, run_import
 from etl.ingest import ingest
 from etl.judging import judge_loads
@@ -18,7 +19,6 @@ from etl.plan import plan
 from etl.replay import RecordedMarket, ReplayServer
 from etl.schema import AbsenceKind, to_columns
 from etl.series import Series, TimeRange, symbol_to_path
-from etl.settings import load_settings
 from etl.stores import Partition, Stores
 from etl.timeframe import to_ms
 from etl.warehouse import known_series, read_absences, read_candles

@@ -10,11 +10,11 @@ import pytest
 from rich.console import Console
 
 from etl.audit import audit, is_sound
+from etl.feeds_file import load_settings
 from etl.pipeline import Wanted, ingest_all
 from etl.progress import Bars
 from etl.replay import FaultPlan, MadeUpMarket, ReplayServer
 from etl.series import Series, TimeRange
-from etl.settings import load_settings
 from etl.stores import Stores
 from etl.timeframe import Timeframe, to_ms
 from etl.warehouse import known_series, read_candles

@@ -17,13 +17,13 @@ from sqlalchemy import func, select
 from etl.audit import audit, is_sound
 from etl.errors import MalformedPayloadError, NotListedError
 from etl.extract import Page, Route, to_candles
+from etl.feeds_file import load_settings
 from etl.fetching import open_exchange
 from etl.ingest import ingest
 from etl.plan import plan
 from etl.repair import repair
 from etl.replay import MadeUpMarket, Market, RecordedMarket, ReplayServer
 from etl.series import Series, TimeRange, clip, symbol_to_path
-from etl.settings import load_settings
 from etl.stores import Partition, Stores
 from etl.timeframe import to_ms
 from etl.warehouse import known_series, read_absences, read_candles, read_listing

@@ -8,7 +8,7 @@ from typing import Any
 from etl import ingest, stores
 from etl.archive import Archive
 from etl.extract import RawPartition
-from etl.settings import load_settings
+from etl.feeds_file import load_settings
 from etl.warehouse import Load
 from tests.killing import dying, run_in_child
 

@@ -10,10 +10,10 @@ import pytest
 
 from etl.audit import audit, is_sound
 from etl.errors import MissingPagesError
+from etl.feeds_file import load_settings
 from etl.ingest import clean_pages, fetch, ingest, load
 from etl.replay import RecordedMarket, ReplayServer
 from etl.series import TimeRange
-from etl.settings import load_settings
 from etl.stores import Partition, Stores, open_stores
 from tests.conftest import BTC
 from tests.databases import fresh_database

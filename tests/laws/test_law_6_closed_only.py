@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from etl.audit import audit
 from etl.errors import SourceUnavailableError
 from etl.exchanges import EXCHANGES
+from etl.feeds_file import load_settings
 from etl.ingest import clean_pages, fetch, ingest, load
 from etl.plan import closed_until
 from etl.replay import FaultPlan, MadeUpMarket, ReplayServer
 from etl.schema import to_columns
 from etl.series import TimeRange
-from etl.settings import load_settings
 from etl.stores import Partition, Stores
 from etl.timeframe import Timeframe, from_ms, to_ms
 from etl.validate import ReceivedRows, clean

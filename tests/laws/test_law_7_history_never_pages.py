@@ -17,6 +17,7 @@ import pytest
 from etl.alerting import Alerting, ChannelSettings, Route
 from etl.alerts.addresses import Address
 from etl.delivery import deliver
+from etl.feeds_file import load_settings
 from etl.importing import plan_import, run_import
 from etl.ingest import clean_pages, ingest, load
 from etl.quarantine import release
@@ -24,7 +25,6 @@ from etl.repair import repair
 from etl.replay import RecordedMarket, ReplayServer
 from etl.schema import to_columns
 from etl.series import TimeRange
-from etl.settings import load_settings
 from etl.stores import Partition, Stores
 from etl.timeframe import Timeframe, from_ms, to_ms
 from etl.warehouse import Wanted, Wish, known_series, list_incidents, read_candles, read_quarantine

@@ -18,12 +18,13 @@ from sqlalchemy import create_engine, text
 
 from etl import pipeline
 from etl.errors import StoreLostError
+from etl.feeds_file import load_settings
 from etl.homes import write_note
 from etl.pipeline import Wanted, ingest_all
 from etl.progress import Bars
 from etl.replay import MadeUpMarket, ReplayServer
 from etl.series import Series
-from etl.settings import Settings, load_settings
+from etl.settings import Settings
 from etl.stores import Stores
 from etl.warehouse import Warehouse, embedded, open_warehouse
 from tests.databases import folder_for_postgres

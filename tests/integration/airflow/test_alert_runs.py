@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from etl.feeds_file import load_settings
 from etl.replay import RecordedMarket, ReplayServer
-from etl.settings import Settings, load_settings
+from etl.settings import Settings
 from etl.warehouse import open_warehouse
 from etl.warehouse.incident_tables import alerts, messages
 from tests.alerts.receivers import WebReceiver, web_receiver

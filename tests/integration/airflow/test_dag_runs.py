@@ -12,13 +12,14 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from etl.feeds import ExchangeSettings
+from etl.feeds_file import load_settings
 from etl.ingest import ingest
 from etl.judging import judge_loads
 from etl.plan import settling
 from etl.replay import FaultPlan, RecordedMarket, ReplayServer
 from etl.replay.faults import Fault
 from etl.series import TimeRange
-from etl.settings import Settings, load_settings
+from etl.settings import Settings
 from etl.stores import Partition, Stores, open_stores
 from etl.warehouse import unjudged_loads
 from tests.integration.airflow.airflow_process import AirflowProcess, Run, fresh_databases

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from etl.feeds_file import load_settings
 from etl.incidents import Kind
-from etl.settings import load_settings
 from etl.warehouse import acknowledge, open_warehouse
 from tests.integration.airflow.airflow_process import AirflowProcess, fresh_databases
 from tests.made_incidents import BTC, ELSEWHERE, MINUTE, PEAK, found, have, hold

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from etl.audit import audit, is_sound
+from etl.feeds_file import load_settings
 from etl.maintenance import STEPS
 from etl.replay import RecordedMarket, ReplayServer
 from etl.series import Series, TimeRange
-from etl.settings import Settings, load_settings
+from etl.settings import Settings
 from etl.stores import open_stores
 from etl.warehouse import known_series, retired_ranges
 from tests.integration.airflow.airflow_process import AirflowProcess, Run, fresh_databases

@@ -15,7 +15,8 @@ from urllib.parse import quote, urlencode
 import pytest
 from sqlalchemy import select
 
-from etl.settings import Settings, load_settings
+from etl.feeds_file import load_settings
+from etl.settings import Settings
 from etl.warehouse import Warehouse, known_series, open_warehouse, read_incident_changes, refresh_quality
 from etl.warehouse.incident_tables import alerts
 from tests.integration.airflow.airflow_process import REPOSITORY, AirflowProcess, fresh_databases

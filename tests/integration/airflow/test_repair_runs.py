@@ -16,12 +16,13 @@ import pytest
 
 from etl.audit import audit, is_sound
 from etl.feeds import ExchangeSettings
+from etl.feeds_file import load_settings
 from etl.ingest import ingest
 from etl.replay import FaultPlan, RecordedMarket, ReplayServer
 from etl.replay.faults import Fault
 from etl.replay.market import Market
 from etl.series import Series, TimeRange
-from etl.settings import Settings, load_settings
+from etl.settings import Settings
 from etl.stores import Partition, open_stores
 from etl.timeframe import to_ms
 from etl.warehouse import known_series, read_absences, unannounced_loads

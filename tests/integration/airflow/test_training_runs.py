@@ -8,7 +8,8 @@ from datetime import timedelta
 
 import pytest
 
-from etl.settings import Settings, load_settings
+from etl.feeds_file import load_settings
+from etl.settings import Settings
 from etl.warehouse import open_warehouse
 from models.registry import champion
 from models.scorers import LEARNED, SCORERS

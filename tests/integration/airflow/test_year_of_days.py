@@ -14,10 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from etl.audit import audit, is_sound
+from etl.feeds_file import load_settings
 from etl.quality import report_quality
 from etl.replay import RecordedMarket, ReplayServer
 from etl.series import Series, TimeRange
-from etl.settings import ExchangeSettings, Settings, load_settings
+from etl.settings import ExchangeSettings, Settings
 from etl.stores import Stores, open_stores
 from etl.timeframe import Timeframe, to_ms
 from etl.warehouse import known_series, read_absences, unjudged_loads
