@@ -15,19 +15,26 @@ from etl.warehouse.absences import Absence, read_absences
 from etl.warehouse.reading import known_series, span_of_candles
 from etl.warehouse.slots import span_of_retired
 
+# Of each series a few look-ups in indexes: judging asks for it again and again, and absences are many. The first
+# retired range that holds candles begins with one, or with an absence that ends before its first.
 _KNOWN_FROM = text(
     """
     SELECT series.id, least(
         series.first_open,
         (SELECT min(open_time) FROM candles WHERE series_id = series.id),
-        (SELECT min(lower(span)) FROM absences WHERE series_id = series.id AND kind = 'refused'),
-        (
-            SELECT min(coalesce(upper(absences.span), range_start)) FROM checkpoints
-            LEFT JOIN absences ON absences.series_id = series.id AND absences.span @> range_start
-            WHERE checkpoints.series_id = series.id AND is_retired AND rows > 0
-        )
+        (SELECT lower(span) FROM absences WHERE series_id = series.id AND kind = 'refused' ORDER BY span LIMIT 1),
+        CASE WHEN before.span @> retired.range_start THEN upper(before.span) ELSE retired.range_start END
     ) AS since
-    FROM series WHERE exchange = :exchange AND timeframe = :timeframe
+    FROM series
+    LEFT JOIN LATERAL (
+        SELECT range_start FROM checkpoints WHERE series_id = series.id AND is_retired AND rows > 0
+        ORDER BY range_start LIMIT 1
+    ) retired ON true
+    LEFT JOIN LATERAL (
+        SELECT span FROM absences WHERE series_id = series.id AND span <= tstzrange(retired.range_start, NULL)
+        ORDER BY span DESC LIMIT 1
+    ) before ON true
+    WHERE exchange = :exchange AND timeframe = :timeframe
     """
 )
 

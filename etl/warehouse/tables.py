@@ -133,6 +133,7 @@ absences = Table(
     Column("next_probe", DateTime(timezone=True), comment="when to ask again; null: it is left alone"),
     ExcludeConstraint(_SAME_SERIES, ("span", "&&"), name="absences_never_overlap"),
 )
+Index("absences_refused", absences.c.series_id, absences.c.span, postgresql_where=absences.c.kind == text("'refused'"))
 Index("absences_due", absences.c.next_probe, postgresql_where=absences.c.next_probe.is_not(None))
 
 absence_changes = Table(
