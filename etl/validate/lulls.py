@@ -6,6 +6,7 @@ the silence, with the uncertainty of so few, and of the two sides the quieter co
 
 from __future__ import annotations
 
+from itertools import groupby
 from math import lgamma
 
 import numpy as np
@@ -69,7 +70,7 @@ def without_lulls(
     """Return which slots lie in silences of all series that are no lulls, and how likely those are as lulls.
 
     A stretch in which too much comes for an outage is left by its silent slots alone, each run of which is held against
-    what trades beside it.
+    what trades beside it: the longest of a bucket first, since what is found to be no lull tells nothing of lulls.
 
     Args:
         is_outage: (n_slots,) the exchange looks silent by what is usual.
@@ -84,18 +85,27 @@ def without_lulls(
     trading, asked = np.asarray(held.any(axis=0)), np.asarray(covered.any(axis=0))
     came = held.sum(axis=0)
     kept, chances = np.zeros_like(is_outage), np.full(is_outage.shape, -np.inf)
+    parts = []
     for start, end in zip(*find_runs(is_outage), strict=True):
         run = slice(int(start), int(end))
         if came[run].sum() <= _LET_THROUGH * expected[run].sum():
-            parts = [run]
+            parts.append(run)
         else:
             silent = find_runs(np.logical_not(trading[run]))
-            parts = [slice(run.start + int(a), run.start + int(b)) for a, b in zip(*silent, strict=True)]
-        for part in parts:
-            chance = _chance_of_all(part, held, covered, trading, asked)
+            parts += [slice(run.start + int(a), run.start + int(b)) for a, b in zip(*silent, strict=True)]
+    for _, of_bucket in groupby(parts, key=lambda part: part.start // BUCKET):
+        told = np.zeros_like(is_outage)
+        for part in sorted(of_bucket, key=lambda part: part.start - part.stop):
+            run, around = part, (held, covered, trading, asked)
+            if told.any():
+                left = ~told
+                n_before = int(np.count_nonzero(left[: part.start]))
+                run = slice(n_before, n_before + part.stop - part.start)
+                around = (held[:, left], covered[:, left], trading[left], asked[left])
+            chance = _chance_of_all(run, *around)
             chance = chance if trading[part].any() else max(chance, float(usual[part].sum()))
             if chance < LEAST_CHANCE_OF_LULL:
-                kept[part], chances[part] = True, chance
+                kept[part], told[part], chances[part] = True, True, chance
     return kept, chances
 
 
