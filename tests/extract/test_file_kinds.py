@@ -227,6 +227,31 @@ def test_local_times_are_read_in_their_zone(timeframe: str, minutes: int, is_des
     assert looked(tmp_path, "berlin.csv", content, series, "UTC").rows == count
 
 
+@pytest.mark.parametrize("is_descending", [False, True])
+@pytest.mark.parametrize(
+    ("name", "timeframe", "around"),
+    [
+        ("Europe/Berlin", "2h", datetime(2023, 10, 29, tzinfo=UTC)),
+        ("Europe/Berlin", "1d", datetime(2023, 10, 29, tzinfo=UTC)),
+        ("America/New_York", "6h", datetime(2023, 11, 5, 6, tzinfo=UTC)),
+        ("Australia/Lord_Howe", "1h", datetime(2024, 4, 6, 15, tzinfo=UTC)),  # its clocks are set back half an hour
+    ],
+)
+def test_a_local_time_of_which_one_hour_is_on_the_grid_is_read(
+    name: str, timeframe: str, around: datetime, is_descending: bool, tmp_path: Path
+) -> None:
+    """A candle that is wider than the change is once in the file; the other reading is beside its neighbours' grid."""
+    series, zone = Series.parse(f"kraken:BTC/USD:{timeframe}"), to_zone(name)
+    moments = [around + n * series.timeframe.delta for n in range(-3, 4)]
+    local = [at.astimezone(zone).replace(tzinfo=None) for at in moments]
+    assert len({local[3].replace(tzinfo=zone, fold=fold).utcoffset() for fold in (0, 1)}) == 2, "it is there twice"
+    rows = [f"{at},{1 + n},{2 + n},{1 + n},{2 + n},1" for n, at in enumerate(local)]
+    content = text(HEADER, rows[::-1] if is_descending else rows)
+    read_rows, reasons, _ = read(looked(tmp_path, "local.csv", content, series, name))
+    expected = [to_ms(at) for at in moments]
+    assert ([row[0] for row in read_rows], reasons) == (expected[::-1] if is_descending else expected, [])
+
+
 def test_a_local_time_that_cannot_be_told_is_refused(tmp_path: Path) -> None:
     """Of the doubled hour one alone is there; and an hour that the spring leaves out has no moment."""
     content = in_berlin(range(12)).splitlines()

@@ -130,7 +130,7 @@ def look_through(path: Path, series: Series, zone: ZoneInfo | None = None) -> Ca
         lines = read_lines(path, series)
         sample = list(islice(lines, _SAMPLE_LINES))
         columns, header = find_columns(sample, series, lambda: read_lines(path, series))
-        times = _time_reader(path, series, sample, columns, TimeReader(modified_ms, zone))
+        times = _time_reader(path, series, sample, columns, TimeReader(modified_ms, zone, series.timeframe.ms))
         survey = Survey(columns, series, times)
         for number, line in enumerate(chain(sample, lines)):
             if number not in header.skipped:
@@ -166,7 +166,7 @@ def _time_reader(
         every = (columns.time_text(line) for line in read_lines(path, series))
         times = replace(times, order=find_order(text for text in every if text is not None))
     # In UTC, since here order alone matters.
-    reader = TimeReader(times.clock_ms, None, times.order)
+    reader = TimeReader(times.clock_ms, None, times.width_ms, times.order)
     opened = [at for text in texts if isinstance(at := reader.read(text), int)]
     return replace(times, is_descending=len(opened) > 1 and opened[0] > opened[-1])
 

@@ -31,6 +31,7 @@ class TimeReader:
     Attributes:
         clock_ms: When the file was written; nothing in it opened later.
         zone: Of moments that say none; None for UTC.
+        width_ms: Of a candle, all of which open on its grid: it may tell which of two hours a local time is in.
         order: Of days and months, if dates need one.
         is_descending: Whether the file begins with its newest row.
         doubled: How often each local time that the zone has twice stands in the file; None while that is counted.
@@ -38,6 +39,7 @@ class TimeReader:
 
     clock_ms: int
     zone: ZoneInfo | None
+    width_ms: int
     order: DayOrder | None = None
     is_descending: bool = False
     doubled: Counter[datetime] | None = None
@@ -74,6 +76,9 @@ class TimeReader:
             return to_ms(first)
         if earlier < later:
             return f"the open time {moment} does not exist in {self.zone.key}: clocks are set forward"
+        on_grid = [at_ms for at_ms in (to_ms(first), to_ms(second)) if at_ms % self.width_ms == 0]
+        if len(on_grid) == 1:
+            return on_grid[0]
         self.counted[moment] += 1
         if self.doubled is not None and self.doubled[moment] != 2:  # noqa: PLR2004 (both of the hours)
             count = counted(self.doubled[moment], "time")
