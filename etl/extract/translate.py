@@ -18,6 +18,10 @@ from etl.errors import (
 
 _AWAY = frozenset({418, 429})
 _BARRED = 451
+_BARRED_ADVICE = (
+    "the exchange may not serve the place that this machine calls from, by law; call from a country that it serves, "
+    "or load another exchange"
+)
 
 # The first entry that an exception is an instance of decides; so the narrow stand before the wide.
 TRANSLATION: tuple[tuple[type[Exception], type[SourceError], str], ...] = (
@@ -32,7 +36,7 @@ TRANSLATION: tuple[tuple[type[Exception], type[SourceError], str], ...] = (
     (
         ccxt.AuthenticationError,
         SourceError,
-        "the exchange refuses us; check the keys and the address that you call from",
+        "the exchange refuses this caller, although candles take no key; call from another address",
     ),
     (ccxt.BaseError, SourceError, "the exchange refuses the request"),
     (aiohttp.ClientError, SourceUnavailableError, "the answer broke off; run it again"),
@@ -76,7 +80,8 @@ def translate(
         detail = f"HTTP {status}: {detail}"
     for theirs, ours, advice in TRANSLATION:
         if isinstance(error, theirs):
-            message = f"{advice} ({type(error).__name__}: {detail})"
+            said = _BARRED_ADVICE if status == _BARRED else advice
+            message = f"{said} ({type(error).__name__}: {detail})"
             if ours is RateLimitError:
                 return RateLimitError(message, retry_after_s=retry_after_s, **place)
             return ours(message, **place)

@@ -74,5 +74,9 @@ def test_a_country_that_is_not_served_is_no_trouble_with_the_network() -> None:
     """Binance answers so to callers from some countries: no retry helps, and the message says what it is about."""
     ours = translate(ccxt.ExchangeNotAvailable("restricted location"), status=451)
     assert not ours.is_retryable
-    assert "the address that you call from" in str(ours)
+    assert "call from a country that it serves, or load another exchange" in str(ours)
+    denied = translate(ccxt.AuthenticationError("no"), status=401)
+    assert "call from another address" in str(denied)
+    for refusal in (ours, denied):
+        assert "check the keys" not in str(refusal), "none is taken"
     assert "HTTP 451: restricted location" in str(ours)

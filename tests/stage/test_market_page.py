@@ -75,7 +75,7 @@ def test_a_red_task_says_why_and_turns_green_when_it_is_cleared(admin: Page, sta
     expect(state_of(admin, task)).to_have_text("Failed")
     log = admin.get_by_test_id("virtualized-list")
     expect(log.get_by_test_id("summary-AirflowFailException")).to_have_text(
-        re.compile(f"AirflowFailException: {XRP} .* the exchange refuses us; check the keys and the address")
+        re.compile(f"AirflowFailException: {XRP} .* the exchange may not serve the place that this machine calls from")
     )
     expect(log.get_by_test_id("summary-SourceError")).to_have_count(0)  # it would stand where one looks first
     wrap_log(admin)
