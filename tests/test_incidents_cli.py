@@ -49,11 +49,14 @@ def test_incidents_are_listed_without_history(run: Run) -> None:
     for part in ("binance:BTC/USDT:1m", "market", "critical", "closed", "40 days"):
         assert part in alone.out
     assert "frozen price" not in alone.out
-    assert "1 more of history, of which nobody was told; see --history" in alone.err
+    assert "1 more of history, of which nobody was told; see chandler incidents list --history" in alone.err
     assert "frozen price" in run("list", "--history").out
-    assert "1 more; see --limit" in run("list", "--limit", "1").err
+    assert "1 more; see chandler incidents list --limit" in run("list", "--limit", "1").err
     only_history = run("list", "--kind", "frozen_price").err
-    assert "No news; 1 incident of history, of which nobody was told: see --history" in only_history
+    assert (
+        "No news; 1 incident of history, of which nobody was told: see chandler incidents list --history"
+        in only_history
+    )
     assert "yet" not in only_history
     none = run("list", "--kind", "spread")
     assert "No incident matches" in none.err

@@ -86,7 +86,7 @@ def _draft(due: DueDigest, channel: str, day: Day, past: Past, alerting: Alertin
         *_section("Not told here, as this channel had just been told of the same series or event", _held(held)),
         *_of_notices(notices),
     ]
-    commands = ["`chandler incidents --unacknowledged`"] if waiting or incidents else []
+    commands = ["`chandler incidents list --unacknowledged`"] if waiting or incidents else []
     return Draft(
         channel=channel,
         identity=_identity(due.day, channel),

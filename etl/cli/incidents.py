@@ -31,6 +31,8 @@ app = typer.Typer(
     help="Look at incidents; acknowledge them, or say which were false alarms. Without a command: list.",
 )
 
+_SEE_HISTORY = "see chandler incidents list --history"
+
 Id = Annotated[int, typer.Argument(help="The incident's number, from the list.", show_default=False)]
 Ids = Annotated[list[int], typer.Argument(help="The incidents' numbers, from the list.", show_default=False)]
 Note = Annotated[str, typer.Option(help="Why; kept with the incident.", show_default=False)]
@@ -101,13 +103,13 @@ def list_all(
     if found:
         out.print(show.incidents_table(found))
     elif hidden:
-        err.print(f"No news; {counted(hidden, 'incident')} of history, of which nobody was told: see --history")
+        err.print(f"No news; {counted(hidden, 'incident')} of history, of which nobody was told: {_SEE_HISTORY}")
     else:
         tell_none("incident", is_filtered=wish != Wish([], kinds=[], states=[], is_history=wish.is_history))
     if more > 0:
-        err.print(f"{more:,} more; see --limit")
+        err.print(f"{more:,} more; see chandler incidents list --limit")
     if found and hidden:
-        err.print(f"{hidden:,} more of history, of which nobody was told; see --history")
+        err.print(f"{hidden:,} more of history, of which nobody was told; {_SEE_HISTORY}")
 
 
 @app.command("show")

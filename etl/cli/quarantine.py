@@ -58,7 +58,7 @@ def list_rows(
         err.print(show.quarantine_counts(counts))
         out.print(show.quarantine_table(rows))
         if (more := sum(counts.values()) - len(rows)) > 0:
-            err.print(f"{more:,} more; see --limit")
+            err.print(f"{more:,} more; see chandler quarantine list --limit")
     else:
         err.print("No such row is in quarantine.")
 

@@ -62,7 +62,7 @@ def show_list(
     elif found:
         out.print(show.models_table(found[:limit]))
         if len(found) > limit:
-            err.print(f"{len(found) - limit:,} more; see --limit")
+            err.print(f"{len(found) - limit:,} more; see chandler models list --limit")
     else:
         is_filtered = target is not None or state is not None
         tell_none("model", is_filtered=is_filtered, hint="" if is_filtered else "Try: chandler train --help")

@@ -111,7 +111,7 @@ def test_a_digest_of_a_wild_day_is_short() -> None:
     draft = write_digest(due, Day(many, many), Past(), WITH_DIGEST, MORNING)[0]
     assert len(draft.body) <= BODY_LENGTH
     assert "- and 389 more" in draft.body
-    assert "`chandler incidents --unacknowledged`" in draft.body
+    assert "`chandler incidents list --unacknowledged`" in draft.body
 
 
 @given(

@@ -50,7 +50,7 @@ def test_models_are_listed_and_shown(run: Run) -> None:
     for part in ("1m/1", "retired", "1m/2", "champion", "0.625", "1m/3", "rejected"):
         assert part in alone.out
     assert ("1m/2" in champions.out, "1m/1" in champions.out) == (True, False)
-    assert "2 more; see --limit" in run("list", "--limit", "1").err
+    assert "2 more; see chandler models list --limit" in run("list", "--limit", "1").err
     assert "No model matches" in run("list", "5m").err
     shown = run("show", "1m/1").out
     for part in ("1m/1 seasonal_z, retired", "1m/2 took its place: 2 did champion.", "night 1", "python 3.11"):
