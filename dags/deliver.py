@@ -14,8 +14,9 @@ wait, with growing pauses, and are sent once it is back.
 **Safe to rerun?** Yes, any task, any run, at any time: what was sent is not sent again. Killed while it sends, a
 message may arrive twice, and the second says so. `chandler alerts send` does the same on a terminal.
 
-**When it is red** The log ends with what happened and what to do about it: the warehouse is away, or `alerts.toml` says
-something that cannot be meant. Nothing is lost: alerts stay in the outbox, and the next run sends them.
+**When it is red** The log says above `Task failed with exception` what happened and what to do about it: the warehouse
+is away, or `alerts.toml` says something that cannot be meant. Nothing is lost: alerts stay in the outbox, and the next
+run sends them.
 """
 
 from datetime import UTC, datetime, timedelta

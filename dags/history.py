@@ -15,9 +15,9 @@ any load, and no message to anybody.
 **Safe to rerun?** Yes, any task, any run, as often as you like, and over what the daily runs have loaded. A month that
 is done is left out of another backfill, unless you ask it to reprocess.
 
-**When it is red** As with `ingest_<feed>`: the task's label names the series, its log ends with what happened and what
-to do about it. Clear the series' `fetch` with what follows (downstream), or run the backfill again over missing and
-errored runs.
+**When it is red** As with `ingest_<feed>`: the task's label names the series, and its log says above `Task failed with
+exception` what happened and what to do about it. Clear the series' `fetch` with what follows (downstream), or run the
+backfill again over missing and errored runs.
 """
 
 from datetime import timedelta

@@ -18,10 +18,11 @@ load also what lies before the feed's `start`.
 **Which series?** `list_series` keeps the feed's series for the run. A task of an old run that is cleared loads the
 series that it is labelled with, whatever `feeds.toml` says by now. To take up a changed list, clear `list_series` too.
 
-**When it is red** The task's label names the series. Its log ends with what happened and what to do about it. Clear the
-series' `fetch` with what follows (downstream): that reruns this one partition and no other. What a retry cannot help
-(a symbol that the exchange does not list, an answer that makes no sense) fails at once; the rest was tried six times.
-A red `account` leaves the run as it is: what it has not judged the next run does, or `repair_gaps`.
+**When it is red** The task's label names the series. Its log says above `Task failed with exception` what happened and
+what to do about it. Clear the series' `fetch` with what follows (downstream): that reruns this one partition and no
+other. What a retry cannot help (a symbol that the exchange does not list, an answer that makes no sense) fails at once;
+the rest was tried six times. A red `account` leaves the run as it is: what it has not judged the next run does, or
+`repair_gaps`.
 People are told of a red task, and of a run that has not ended `late_after` it was due (`alerts.toml`).
 """
 

@@ -15,9 +15,9 @@ in its log what each has done, how long it took, and what is wrong.
 
 **Safe to rerun?** Yes, any task, any run, at any time; `chandler maintain` does the same on a terminal.
 
-**When it is red** The red step's log ends with what is wrong and what to do about it; the others were done all the
-same. Do it, and clear the step, or wait for the next night. `finished` is there to let a run fail with any of its
-steps. What each step may say stands in `docs/stores.md`.
+**When it is red** The red step's log says above `Task failed with exception` what is wrong and what to do about it; the
+others were done all the same. Do it, and clear the step, or wait for the next night. `finished` is there to let a run
+fail with any of its steps. What each step may say stands in `docs/stores.md`.
 """
 
 from datetime import UTC, datetime

@@ -15,10 +15,10 @@ least once.
 **Safe to rerun?** Yes, any task, any run: what was asked for has its next probe later, and what was told of is not told
 again. One run at a time; a `chandler repair` on a terminal is waited for by leaving the exchange to it.
 
-**When it is red** `repair_<exchange>`: the log ends with what happened and what to do about it. The absences stay due,
-and the next hour asks again. A red `judge` names the series whose absences cannot be classified; those of all others
-are. A red `announce` or `note_announced` is made up for by the next run. `finished` is there to let a run fail though
-its last tasks have told what there was to tell.
+**When it is red** `repair_<exchange>`: the log says above `Task failed with exception` what happened and what to do
+about it. The absences stay due, and the next hour asks again. A red `judge` names the series whose absences cannot be
+classified; those of all others are. A red `announce` or `note_announced` is made up for by the next run. `finished` is
+there to let a run fail though its last tasks have told what there was to tell.
 """
 
 from datetime import UTC, datetime

@@ -16,10 +16,10 @@ nobody. Then an asset event `alerts`, which makes `deliver_alerts` run.
 model or a revision makes of a candle replaces what was found before, which stays on record. `chandler score` does the
 same on a terminal.
 
-**When it is red** The task's label names the series, its log ends with what happened and what to do about it. Do it and
-clear the task, or wait for the next load: what is not scored is still due. A skipped `due` has nothing to do: its
-log says which series wait for a model, and what makes one. `finished` is there to let a run fail though its alerts
-were announced.
+**When it is red** The task's label names the series, and its log says above `Task failed with exception` what happened
+and what to do about it. Do it and clear the task, or wait for the next load: what is not scored is still due. A skipped
+`due` has nothing to do: its log says which series wait for a model, and what makes one. `finished` is there to let a
+run fail though its alerts were announced.
 """
 
 from datetime import UTC, datetime

@@ -17,10 +17,10 @@ judge what has waited for a model.
 it leaves nothing. A rerun that finds the very same candles has nothing to do; with others (repaired, or loaded since)
 it is one more training, with a version of its own. `chandler train` does the same on a terminal.
 
-**When it is red** The task's label names the timeframe, its log ends with what happened and what to do about it. The
-champion is what it was. Do it and clear the task, or wait for the next night. A skipped task (pink) is none of
-this: there are too few candles to learn from so far, and the log says of which series how many; `history_<feed>`
-loads the past.
+**When it is red** The task's label names the timeframe, and its log says above `Task failed with exception` what
+happened and what to do about it. The champion is what it was. Do it and clear the task, or wait for the next night. A
+skipped task (pink) is none of this: there are too few candles to learn from so far, and the log says of which series
+how many; `history_<feed>` loads the past.
 """
 
 from datetime import UTC, datetime

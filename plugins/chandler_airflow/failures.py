@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from airflow.sdk.exceptions import AirflowFailException
 
 from etl.errors import ChandlerError
+
+log = logging.getLogger(__name__)
 
 
 class NothingHandedOverError(AirflowFailException):
@@ -30,13 +33,24 @@ class NothingHandedOverError(AirflowFailException):
 def failing_at_once() -> Iterator[None]:
     """Let a retryable error pass as it is, so that Airflow tries again; make any other error of ours final.
 
+    The message of either is logged first, by itself: Airflow's page shows a traceback folded, and its head on one line.
+
     Raises:
         AirflowFailException: The error that no retry can help, with its message.
     """
     try:
         yield
+    except AirflowFailException as error:
+        _log_message(error)
+        raise
     except ChandlerError as error:
+        _log_message(error)
         if error.is_retryable:
             raise
-        # Airflow shows a log from its end, and a chain by its first cause last: there shall stand what to do about it.
+        # Without the cause, whose traceback Airflow would show as well.
         raise AirflowFailException(str(error)) from None
+
+
+def _log_message(error: Exception) -> None:
+    for line in str(error).splitlines():
+        log.error("%s", line)

@@ -61,12 +61,13 @@ def take_step(step: str) -> None:
     from etl.stores import open_stores
 
     context = get_current_context()
-    with failing_at_once(), open_stores(read_settings()) as stores:
-        report = run_step(stores, step, data_interval(context).end)
-    facts = {"what": report.done.what, "problems": list(report.done.problems), "seconds": report.seconds}
-    context["ti"].xcom_push(key=_REPORT, value=facts)
-    if report.done.problems:
-        raise AirflowFailException("\n".join(report.done.problems))
+    with failing_at_once():
+        with open_stores(read_settings()) as stores:
+            report = run_step(stores, step, data_interval(context).end)
+        facts = {"what": report.done.what, "problems": list(report.done.problems), "seconds": report.seconds}
+        context["ti"].xcom_push(key=_REPORT, value=facts)
+        if report.done.problems:
+            raise AirflowFailException("\n".join(report.done.problems))
 
 
 def sum_up() -> None:

@@ -66,11 +66,12 @@ def judge_all() -> None:
     from etl.accounting import account_for_loads
     from etl.stores import open_stores
 
-    with failing_at_once(), open_stores(read_settings()) as stores:
-        judged = account_for_loads(stores, None, run=str(get_current_context()["run_id"]))
-    log.info("judged: of another kind now: %s", counted(judged.changes, "stretch", "stretches"))
-    if judged.failures:
-        raise AirflowFailException("\n".join(str(failure) for failure in judged.failures.values()))
+    with failing_at_once():
+        with open_stores(read_settings()) as stores:
+            judged = account_for_loads(stores, None, run=str(get_current_context()["run_id"]))
+        log.info("judged: of another kind now: %s", counted(judged.changes, "stretch", "stretches"))
+        if judged.failures:
+            raise AirflowFailException("\n".join(str(failure) for failure in judged.failures.values()))
 
 
 def repair_exchange(exchange: str) -> None:

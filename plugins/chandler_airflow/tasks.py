@@ -131,8 +131,8 @@ def account_for(series: Sequence[str] | None) -> None:
         with open_stores(read_settings(exchange)) as stores:
             judged = account_for_loads(stores, exchange, run=str(context["run_id"]))
             tell_quality(context, stores, wanted, data_interval(context))
-    if failures := [judged.failures[one] for one in wanted if one in judged.failures]:
-        raise AirflowFailException("\n".join(str(failure) for failure in failures))
+        if failures := [judged.failures[one] for one in wanted if one in judged.failures]:
+            raise AirflowFailException("\n".join(str(failure) for failure in failures))
 
 
 def warn_of_fallbacks(series: Sequence[str] | None) -> None:
@@ -148,11 +148,12 @@ def warn_of_fallbacks(series: Sequence[str] | None) -> None:
     from etl.fallbacks import waiting_fallbacks, warning_of
     from etl.stores import open_stores
 
-    wanted = {Series.parse(one) for one in _handed_over(series, "list_series")}
-    with failing_at_once(), open_stores(read_settings()) as stores:
-        waiting = waiting_fallbacks(stores, wanted)
-    if waiting:
-        raise AirflowFailException("\n".join(warning_of(fallback) for fallback in waiting))
+    with failing_at_once():
+        wanted = {Series.parse(one) for one in _handed_over(series, "list_series")}
+        with open_stores(read_settings()) as stores:
+            waiting = waiting_fallbacks(stores, wanted)
+        if waiting:
+            raise AirflowFailException("\n".join(warning_of(fallback) for fallback in waiting))
 
 
 def kept_list(names: Sequence[str]) -> list[str]:
@@ -162,11 +163,12 @@ def kept_list(names: Sequence[str]) -> list[str]:
         AirflowFailException: It is longer than the lists that Airflow maps tasks over.
     """
     most = conf.getint("core", "max_map_length", fallback=_MAX_MAP_LENGTH)
-    if len(names) > most:
-        raise AirflowFailException(
-            f"too many to map tasks over: {len(names):,}, and this Airflow takes {most:,}; set "
-            "AIRFLOW__CORE__MAX_MAP_LENGTH higher for every part of Airflow, or cut the feed into several"
-        )
+    with failing_at_once():
+        if len(names) > most:
+            raise AirflowFailException(
+                f"too many to map tasks over: {len(names):,}, and this Airflow takes {most:,}; set "
+                "AIRFLOW__CORE__MAX_MAP_LENGTH higher for every part of Airflow, or cut the feed into several"
+            )
     return list(names)
 
 

@@ -187,6 +187,16 @@ def test_an_unknown_symbol_fails_at_once_and_alone(outcome: Outcome) -> None:
     assert [tasks["partition.load", index]["state"] for index in (0, 2)] == ["success", "success"]
 
 
+def test_the_message_of_a_failure_is_a_line_of_its_own(outcome: Outcome) -> None:
+    """Above the traceback, which Airflow's page cuts: final, retried, or with nothing to work on."""
+    lines = outcome.typo.log.splitlines()
+    for message in ("lists no BTD/USDT", "partition.fetch of typo:BTD/USDT:1m has", "partition.clean of typo:"):
+        own = next(n for n, line in enumerate(lines) if message in line)
+        assert "chandler_airflow.failures" in lines[own], lines[own]
+        assert any("Traceback" in line for line in lines[own + 1 :])
+    assert "[chandler_airflow.failures]" in outcome.flaky.log
+
+
 def test_a_failed_run_is_accounted_for_and_stays_failed(outcome: Outcome) -> None:
     """The series loaded beside one that failed are judged and told of, and the run is red nevertheless."""
     assert outcome.typo.states() == {"list_series": "success", "account": "success", "warn": "success"}
