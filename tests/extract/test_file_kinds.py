@@ -478,3 +478,52 @@ def test_the_whole_file_tells_how_decimals_are_written(last: str, close: float |
             looked(tmp_path, "long.csv", content)
     else:
         assert float(read(looked(tmp_path, "long.csv", content))[0][0][4]) == close
+
+
+DAYS = Series.parse("kraken:BTC/USD:1d")
+
+
+def days_of(per_day: int, days: int = 30) -> list[str]:
+    """Return rows that say their date alone, several a day, each with a price of its own."""
+    return [
+        f"{START + timedelta(days=day):%Y-%m-%d},{number},{day + 1},{day + 90},{day + 1},{number + day + 2},5"
+        for day in range(days)
+        for number in range(per_day)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("per_day", "days", "looks"),
+    [
+        (24, 30, "candles of 1h"),
+        (24, 1, "candles of 1h"),
+        (2, 30, "candles of 12h"),
+        (1440, 2, "candles of 1m"),
+        (7, 30, "candles of a finer timeframe, or of several series"),
+    ],
+)
+@pytest.mark.parametrize("is_shuffled", [False, True])
+def test_rows_that_say_their_date_alone_are_no_candles_of_a_day(
+    per_day: int, days: int, looks: str, is_shuffled: bool, tmp_path: Path
+) -> None:
+    """The last row of each day would be its candle, and the others superseded."""
+    rows = sorted(days_of(per_day, days), key=lambda row: row[::-1]) if is_shuffled else days_of(per_day, days)
+    with pytest.raises(ConfigError, match=f"{per_day:,} different rows open at .*look like {looks}, told apart"):
+        looked(tmp_path, "dates.csv", text("date,hr,open,high,low,close,volume", rows), DAYS)
+
+
+def test_a_sample_of_many_candles_tells_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond a number of candles some of them are looked at, from all over the file."""
+    monkeypatch.setattr("etl.extract.files.crowding._MAX_CANDLES", 16)
+    header = "date,hr,open,high,low,close,volume"
+    with pytest.raises(ConfigError, match=r"and (\d+) of \1 candles have several rows: they look like candles of 12h"):
+        looked(tmp_path, "dates.csv", text(header, days_of(2, 300)), DAYS)
+    assert looked(tmp_path, "dates.csv", text(header, days_of(1, 300)), DAYS).rows == 300
+
+
+def test_repeated_rows_and_some_revisions_are_no_finer_timeframe(tmp_path: Path) -> None:
+    """A file that stands in itself three times over, and one that revises two fifths of its candles, are read."""
+    rows, header = days_of(1), "date,hr,open,high,low,close,volume"
+    revised = [row[:-1] + "6" for row in rows[:12]]
+    assert looked(tmp_path, "thrice.csv", text(header, rows * 3), DAYS).rows == 90
+    assert looked(tmp_path, "revised.csv", text(header, rows + revised), DAYS).rows == 42

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from etl.errors import ConfigError
 from etl.extract.files.cells import NOT_GIVEN
 from etl.extract.files.columns import FileColumns
+from etl.extract.files.crowding import Crowding
 from etl.extract.files.decimals import is_number
 from etl.extract.files.identity import check_is_of, check_same
+from etl.extract.files.names import PRICES
 from etl.extract.files.times import ClockChanges, TimeReader, unreadable
 from etl.series import Series
 from etl.timeframe import Timeframe, from_ms
@@ -60,8 +62,10 @@ class Survey:
     _day: Day | None = None
     _same: dict[str, set[str]] = field(default_factory=dict)
     _changes: ClockChanges | None = None
+    _crowding: Crowding = field(init=False)
 
     def __post_init__(self) -> None:
+        self._crowding = Crowding(self.series.timeframe)
         if self.times.zone is None:
             self._changes = ClockChanges(self.series.timeframe.ms, self.times.is_descending)
 
@@ -76,6 +80,8 @@ class Survey:
             self._first_reason = self._first_reason or opened
         else:
             self._take_time(opened)
+            if opened % self.series.timeframe.ms == 0 and self._crowding.is_sampled(opened):
+                self._take_values(opened, line)
             if self.columns.same:
                 self._take_names(line)
         if self._day is not None:
@@ -95,6 +101,14 @@ class Survey:
             at_ms -= at_ms % self.series.timeframe.ms  # its slot, which the file says something of
         self._day = day = self.days.setdefault(at_ms // _DAY_MS, Day(at_ms, at_ms))
         day.first_ms, day.last_ms = min(day.first_ms, at_ms), max(day.last_ms, at_ms)
+
+    def _take_values(self, at_ms: int, line: str) -> None:
+        cells = self.columns.cells(line)
+        if len(cells) != self.columns.width:
+            return
+        values = [cells[self.columns.places[name]].strip() for name in (*PRICES, "volume")]
+        if any(value.lower() not in NOT_GIVEN for value in values[:-1]):
+            self._crowding.see(at_ms, values)
 
     def _take_names(self, line: str) -> None:
         cells = self.columns.cells(line)
@@ -129,6 +143,7 @@ class Survey:
                 f"{self._changes.example} is in it twice, as where clocks are set back that night "
                 f"({', '.join(zones)}); name the zone of its times, for example --zone {zones[0]}, or --zone UTC"
             )
+        self._crowding.check()
 
     def _check_names(self) -> None:
         for kind, names in self._same.items():
