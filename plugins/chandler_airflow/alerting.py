@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 ALERTS = Asset("alerts")
 OPINION = "chandler_opinion"
 OPINION_VARIABLE = "CHANDLER_OPINION_KEY"
+_CLEARED = re.compile(r"\bclear \w+")
 _LONGEST = 300  # characters of an error in a message; its log has the rest
 _PARTITION = {"fetch", "clean", "load"}
 
@@ -157,7 +159,7 @@ def failure_notice(instance: Any, label: str, error: BaseException | str | None,
         kind=kind,
         severity=severity,
         title=f"{what} has failed",
-        detail=f"{sentence(_gist(error))} The whole of it is in the task's log; clear the task once it is mended.",
+        detail=f"{sentence(_gist(error))} The whole of it is in the task's log{_remedy(error)}.",
         happened_at=now,
         exchange=None if series is None else series.exchange,
         symbol=None if series is None else series.symbol,
@@ -240,6 +242,12 @@ def _gist(error: BaseException | str | None) -> str:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
         return lines[-1] if len(lines[-1]) <= _LONGEST else lines[-1][:_LONGEST] + "…"
     return f"{type(error).__name__}." if isinstance(error, BaseException) else "It was stopped, or has lost its worker."
+
+
+def _remedy(error: BaseException | str | None) -> str:
+    """Return what to clear, unless the error says it: the task alone may not be enough."""
+    is_said = isinstance(error, ChandlerError | AirflowFailException) and _CLEARED.search(str(error))
+    return "" if is_said else "; clear the task once it is mended"
 
 
 def _path(dag_id: str, run_id: str, task_id: str | None = None, map_index: int | None = None) -> str:

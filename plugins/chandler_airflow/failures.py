@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from etl.errors import ChandlerError
+from etl.errors import ChandlerError, UnknownSymbolError
 
 log = logging.getLogger(__name__)
 
@@ -54,3 +54,20 @@ def failing_at_once() -> Iterator[None]:
 def _log_message(error: Exception) -> None:
     for line in str(error).splitlines():
         log.error("%s", line)
+
+
+@contextmanager
+def naming_kept_list() -> Iterator[None]:
+    """Add to the error of a wrong symbol which task to clear: the run keeps its list, and would ask for it once more.
+
+    Raises:
+        AirflowFailException: The exchange does not list the symbol, and no retry can help.
+    """
+    try:
+        yield
+    except UnknownSymbolError as error:
+        if error.is_retryable:
+            raise
+        raise AirflowFailException(
+            f"{error}; once feeds.toml is right, clear list_series with Downstream chosen: the run keeps its list"
+        ) from None

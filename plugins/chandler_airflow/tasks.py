@@ -15,7 +15,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from chandler_airflow.accounts import tell_quality
 from chandler_airflow.connections import read_settings
-from chandler_airflow.failures import NothingHandedOverError, failing_at_once
+from chandler_airflow.failures import NothingHandedOverError, failing_at_once, naming_kept_list
 from etl.errors import ConfigError
 from etl.series import Series, TimeRange
 
@@ -50,7 +50,7 @@ def fetch_partition(series: str, settle: timedelta, *, feed: Collection[str]) ->
             "nevertheless; to take up the feed's present series, clear list_series with what follows",
             series,
         )
-    with failing_at_once():
+    with failing_at_once(), naming_kept_list():
         wanted = Partition(Series.parse(series), data_interval(context))
         with open_stores(read_settings(wanted.series.exchange)) as stores:
             partition = plan.settling(stores, wanted, settle)

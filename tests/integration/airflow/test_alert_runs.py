@@ -124,7 +124,10 @@ def test_a_failed_partition_is_told_of_unless_it_is_history(outcome: Outcome) ->
     [notice] = outcome.told[-1]
     assert (notice["kind"], notice["exchange"], notice["symbol"]) == ("failed_partition", "typo", "BTD/USDT")
     assert notice["title"] == "ingest_typo: fetch of typo:BTD/USDT:1m has failed"
-    assert "BTD/USDT" in notice["detail"]
+    assert "lists no BTD/USDT; nearest: BTC/USDT; correct the symbol; once feeds.toml is right, clear list_series" in (
+        notice["detail"]
+    )
+    assert "clear the task" not in notice["detail"], "it would ask for the same symbol again"
     assert re.fullmatch(r"/dags/ingest_typo/runs/[\w%.-]+/tasks/partition\.fetch/mapped/0", notice["link"])
 
 
@@ -132,6 +135,7 @@ def test_others_errors_are_told_by_their_class(outcome: Outcome) -> None:
     """The text of a library may hold a password: it stays in the task's log."""
     assert outcome.foreign["title"] == "score_anomalies: score has failed"
     assert outcome.foreign["detail"].startswith("RuntimeError. ")
+    assert "clear the task once it is mended" in outcome.foreign["detail"]
     assert SECRET not in str(outcome.foreign)
 
 
