@@ -212,14 +212,15 @@ def compare(evaluation: Evaluation, model: str, other: str, seed: int = 0) -> Co
     return Comparison(model, other, len(units), float(differences.mean()), float(low), float(high))
 
 
-def overruns(evaluation: Evaluation) -> list[str]:
-    """Return the models whose cut gave far more on candles as they are than was asked for."""
+def overruns(evaluation: Evaluation) -> dict[str, str]:
+    """Return the models whose cut gave far more on candles as they are than was asked for, each with the excess."""
     by_model = {name: [one for one in evaluation.given if one.model == name] for name in evaluation.models}
-    return [name for name, given in by_model.items() if exceeds(given, evaluation.budget)]
+    found = {name: excess(given, evaluation.budget) for name, given in by_model.items()}
+    return {name: said for name, said in found.items() if said is not None}
 
 
-def exceeds(given: Sequence[Given], budget: float) -> bool:
-    """Return whether a cut gave far more than was asked for.
+def excess(given: Sequence[Given], budget: float) -> str | None:
+    """Return the figure by which a cut gave far more than was asked for; None if it did not.
 
     TOO_MANY times as many incidents, and as many more than a wild week has; or so many anomalies that they run into one
     another, and few incidents of months each are no budget that is kept.
@@ -228,8 +229,12 @@ def exceeds(given: Sequence[Given], budget: float) -> bool:
         budget: Incidents per series and week.
     """
     asked = budget * sum(one.weeks for one in given)
-    is_often = sum(one.incidents for one in given) > TOO_MANY * asked + WILD * len(given)
-    return is_often or sum(one.anomalies for one in given) > MOST_ANOMALIES * sum(one.candles for one in given)
+    if sum(one.incidents for one in given) > TOO_MANY * asked + WILD * len(given):
+        return f"{per_week(given) or math.inf:.1f} incidents a week against a budget of {budget:.2g}"
+    anomalies, candles = sum(one.anomalies for one in given), sum(one.candles for one in given)
+    if anomalies > MOST_ANOMALIES * candles:
+        return f"{anomalies / candles:.0%} of the candles are anomalies, which run into one another"
+    return None
 
 
 def per_week(given: Iterable[Given]) -> float | None:

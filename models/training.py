@@ -20,7 +20,7 @@ from models.given import given_since
 from models.lessons import Lessons, read_lessons
 from models.registry import environment
 from models.report import Night, Role, render
-from models.results import Evaluation, Given, exceeds
+from models.results import Evaluation, Given, excess
 from models.scorers.scorer import Study
 from models.stages import Stages, Told, Watch
 from models.targets import Target
@@ -126,9 +126,9 @@ def _compare(artifacts: Mapping[str, Artifact], earlier: Earlier, lessons: Lesso
 def _standing(earlier: Earlier, lessons: Lessons) -> Standing:
     known = set() if earlier.artifact is None else set(earlier.artifact.norms)
     newcomers = sorted(lessons.tracks.keys() - known) if known else []
-    has_overrun = earlier.artifact is not None and exceeds(_since(earlier, lessons), earlier.artifact.budget)
+    overrun = None if earlier.artifact is None else excess(_since(earlier, lessons), earlier.artifact.budget)
     has_seen = earlier.has_learned(lessons.split.held_out)
-    return Standing(scorers.LEARNED, earlier.name, newcomers, earlier.trouble, has_seen, has_overrun)
+    return Standing(scorers.LEARNED, earlier.name, newcomers, earlier.trouble, has_seen, overrun)
 
 
 def _since(earlier: Earlier, lessons: Lessons) -> list[Given]:

@@ -37,7 +37,7 @@ class Standing:
         newcomers: Series that the night's models know and the champion does not.
         trouble: Why the champion that was cannot be used, where there was one.
         has_seen: Whether the champion that was has learned from candles that models are compared on.
-        has_overrun: Whether its own cut has given far more than the budget since it was made.
+        overrun: The figure by which its own cut has given far more than the budget since it was made; None if not.
     """
 
     candidate: str
@@ -45,7 +45,7 @@ class Standing:
     newcomers: Collection[Series] = ()
     trouble: str | None = None
     has_seen: bool = False
-    has_overrun: bool = False
+    overrun: str | None = None
 
 
 def reach_verdict(evaluation: Evaluation, standing: Standing) -> Verdict:
@@ -62,16 +62,15 @@ def reach_verdict(evaluation: Evaluation, standing: Standing) -> Verdict:
     ranks = [one.model for one in summarise(evaluation) if one.model != was]
     loud = overruns(evaluation)
     quiet = [name for name in ranks if name not in loud]
-    if was is not None and quiet and (was in loud or standing.has_overrun):
+    if was is not None and quiet and (was in loud or standing.overrun is not None):
         chosen = _preferred(evaluation, quiet, standing.candidate)
-        reason = f"{_titled(chosen, standing)} replaces {was}, whose cut gave far more than the alert budget."
+        told = f"on the test days {loud[was]}" if was in loud else f"since it was made {standing.overrun}"
+        reason = f"{_titled(chosen, standing)} replaces {was}, whose cut gave far more than the alert budget: {told}."
         return Verdict(chosen, _with_winner(reason, evaluation, standing, ranks), _against(evaluation, ranks, was))
     if quiet and len(quiet) < len(ranks):
-        left = ", ".join(name for name in ranks if name in loud)
+        left = "; ".join(f"{name} ({loud[name]})" for name in ranks if name in loud)
         verdict = _reach_verdict(evaluation, standing, quiet)
-        return replace(
-            verdict, reason=f"{sentence(verdict.reason)} Not considered: {left}; far above the alert budget."
-        )
+        return replace(verdict, reason=f"{sentence(verdict.reason)} Not considered: {left}.")
     return _reach_verdict(evaluation, standing, ranks)
 
 

@@ -68,9 +68,15 @@ def test_a_series_that_the_champion_does_not_know_is_reason_enough() -> None:
     assert worse.champion == "lstm 1m/1"
 
 
-@pytest.mark.parametrize("loud", [{"incidents": 30}, {"anomalies": 4_000}])
-def test_a_model_far_above_the_budget_is_no_champion(loud: Mapping[str, int]) -> None:
-    """By incidents, or by candles where these run into one another: however well it finds what is planted."""
+@pytest.mark.parametrize(
+    ("loud", "told"),
+    [
+        ({"incidents": 30}, "30.0 incidents a week against a budget of 1"),
+        ({"anomalies": 4_000}, "40% of the candles are anomalies, which run into one another"),
+    ],
+)
+def test_a_model_far_above_the_budget_is_no_champion(loud: Mapping[str, int], told: str) -> None:
+    """By incidents, or by candles where these run into one another; and the reason has the figure that decided."""
 
     def given(*names: str) -> Evaluation:
         found = _measured({"lstm": 0.50, "z": 0.70, "lstm 1m/1": 0.60})
@@ -89,14 +95,16 @@ def test_a_model_far_above_the_budget_is_no_champion(loud: Mapping[str, int]) ->
     assert reach_verdict(given(), old).reason.startswith("The baseline z replaces lstm 1m/1: it is measurably better")
     first = reach_verdict(given("z", "lstm 1m/1"), new)
     assert first.champion == "lstm"
-    assert (
-        "lstm has the highest VUS-PR, 0.500. Not considered: z, lstm 1m/1; far above the alert budget." in first.reason
-    )
+    left = f"Not considered: z ({told}); lstm 1m/1 ({told})."
+    assert f"lstm has the highest VUS-PR, 0.500. {left}" in first.reason
     assert reach_verdict(given("z"), old).champion == "lstm 1m/1"
     replaced = reach_verdict(given("lstm 1m/1", "z"), old)
     assert replaced.champion == "lstm"
-    assert "replaces lstm 1m/1, whose cut gave far more than the alert budget" in replaced.reason
-    stale = reach_verdict(given(), replace(old, has_overrun=True))
+    assert (
+        f"replaces lstm 1m/1, whose cut gave far more than the alert budget: on the test days {told}."
+        in replaced.reason
+    )
+    stale = reach_verdict(given(), replace(old, overrun=told))
     assert stale.champion == "z"
-    assert "whose cut gave far more" in stale.reason
+    assert f"whose cut gave far more than the alert budget: since it was made {told}." in stale.reason
     assert reach_verdict(given("lstm", "z", "lstm 1m/1"), old).champion == "z", "of models that are all loud, the best"
