@@ -266,9 +266,11 @@ def test_candles_of_a_coarser_timeframe_are_told(tmp_path: Path) -> None:
         look_through(path, Series.parse("binance:ETH/USDT:1m"))
 
 
-def test_a_file_that_changes_while_it_is_read_is_not_used(tmp_path: Path) -> None:
-    """A plan for the old content is not carried out with the new."""
+@pytest.mark.parametrize("changed", [MINUTES + "\n", MINUTES.replace("1.25", "1.75"), ""])
+@pytest.mark.parametrize("at_ms", [LATER_MS, LATER_MS + 1000])
+def test_a_file_that_changes_while_it_is_read_is_not_used(changed: str, at_ms: int, tmp_path: Path) -> None:
+    """A plan for the old content is not carried out with the new, also if its size and its time are the old one's."""
     file = look_through(written(tmp_path / "live.csv", MINUTES), Series.parse("binance:ETH/USDT:1m"))
-    written(tmp_path / "live.csv", MINUTES + "\n", LATER_MS + 1000)
+    written(tmp_path / "live.csv", changed, at_ms)
     with pytest.raises(ConfigError, match="was written to while it was read"):
         rows_of(file)

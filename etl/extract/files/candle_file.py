@@ -96,11 +96,18 @@ class CandleFile:
                 number = max(bisect_right(starts, at_ms) - 1, 0)
             if number in texts:
                 texts[number].append(text)
-        if _modified_ms(self.path) != self.modified_ms:
+        if not self._is_unchanged():
             raise ConfigError(f"{self.path} was written to while it was read; import it again", series=self.series)
         for number in wanted:
             body = to_body(self.columns, texts.pop(number))
             yield Page(self.series, time_ranges[number], self.modified_ms, body, Route.FILE)
+
+    def _is_unchanged(self) -> bool:
+        """Return whether the file has the bytes that were looked through: a copy may keep the time of another."""
+        try:
+            return _modified_ms(self.path) == self.modified_ms and _digest(self.path) == self.digest
+        except OSError:
+            return False
 
     def first_page(self, count: int) -> Page:
         """Return a page of the first rows."""
@@ -122,8 +129,7 @@ def look_through(path: Path, series: Series, zone: ZoneInfo | None = None) -> Ca
         if not path.is_file():
             raise ConfigError(f"no such file: {path}")
         modified_ms = _modified_ms(path)
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = _digest(path)
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
     try:
@@ -178,6 +184,11 @@ def _opened(columns: FileColumns, times: TimeReader, line: str) -> int | str:
 
 def _again(times: TimeReader) -> TimeReader:
     return replace(times, counted=Counter())
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _modified_ms(path: Path) -> int:
