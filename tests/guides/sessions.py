@@ -19,6 +19,9 @@ from tests.patience import PATIENCE_S
 
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
 
+# What a reader would be warned of is an error.
+_STRICT = "-W error::DeprecationWarning:__main__ -W error::FutureWarning:__main__"
+
 # Runs blocks of Python as one notebook: what one leaves, the next one has.
 _NOTEBOOK = """
 import contextlib, io, json, pathlib, sys
@@ -59,7 +62,9 @@ def run_guide(blocks: Sequence[Block], folder: Path, commands: Path, swaps: Mapp
             ]
             (notes / "cells.json").write_text(json.dumps(cells), encoding="utf-8")
             (notes / "notebook.py").write_text(_NOTEBOOK, encoding="utf-8")
-            script.append(f"echo {block} > {notes}/last\npython {notes}/notebook.py {notes}/cells.json 2> {notes}/err")
+            script.append(
+                f"echo {block} > {notes}/last\npython {_STRICT} {notes}/notebook.py {notes}/cells.json 2> {notes}/err"
+            )
     # What was left running goes with the shell, and nobody waits for it.
     script.append("kill $(jobs -p) 2> /dev/null || true")
     path = f"{commands}:{Path(sys.executable).parent}:{os.environ['PATH']}"
