@@ -42,9 +42,12 @@ log = logging.getLogger(__name__)
 
 LOST = (
     "earlier values of revised candles, and so reading as of a moment before now",
-    "rows in quarantine, and what was decided on them",
+    "refused rows in quarantine, what was decided on them, and which slots are absent because their rows were refused",
+    "silences that imported files state: their slots are judged as any others",
+    "kinds of absences that followed from what exchanges answered: they are judged again, by what else is held",
     "when a series was listed and delisted, until it is fetched again",
-    "months without a single candle, which have no file",
+    "months (years from 1h up) without a single candle, which have no file",
+    "slots before the first and after the last candle of files of an early version, which do not say what they cover",
     "the names and times of the runs that loaded it",
 )
 """What only the lost warehouse knew."""

@@ -23,11 +23,12 @@ from etl.errors import ChandlerError
 from etl.feeds_file import load_settings
 from etl.ingest import clean_pages, load
 from etl.judging import judge_loads
-from etl.rebuild import plan_rebuild, run_rebuild
+from etl.rebuild import LOST, plan_rebuild, run_rebuild
 from etl.series import Series, TimeRange
 from etl.settings import Settings
 from etl.stores import Partition, Stores, open_stores
 from etl.warehouse import Load, covered_ranges, known_series, tables
+from tests.commands import runner
 from tests.conftest import BTC
 from tests.markets import START, kline, put_pages
 from tests.snapshots import archive_of, tables_of
@@ -171,6 +172,34 @@ def test_a_broken_file_is_named_and_left_out(stores: Stores, capsys: pytest.Capt
     path.write_bytes(content)
     assert _rebuild(stores) == []
     assert _account(stores) == before
+
+
+@pytest.mark.parametrize("command", [["warehouse", "rebuild"], ["audit", "--fix"], ["audit", "--fix", "--json"]])
+def test_slots_without_a_candle_stay_in_the_account_and_what_is_lost_is_said(
+    command: list[str], stores: Stores, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A day of which six hours came is a day; refused rows lose their kind, which whoever rebuilds is told."""
+    day = TimeRange(START - timedelta(hours=12), START + timedelta(hours=12))
+    noon_ms = int(START.timestamp() * 1000)
+    hours = [kline(noon_ms + minute * 60_000, 100.0) for minute in range(-180, 180)]
+    hours[7][2] = "1.0"  # a high below its low
+    put_pages(stores.raw, BTC, day, hours)
+    clean_pages(stores, Partition(BTC, day))
+    load(stores, Partition(BTC, day), "test")
+    judge_loads(stores, None, "test")
+    (account,) = audit(stores)
+    assert (account.expected, account.stored, account.absent["refused"]) == (1440, 359, 1)
+    _lose(stores)
+    done = runner(monkeypatch, capsys)(*command)
+    assert done.status == 0
+    (account,) = audit(stores)
+    assert is_sound([account])
+    assert (account.expected, account.stored, account.ranges) == (1440, 359, [day])
+    assert "refused" not in account.absent
+    for what in LOST:
+        assert what in done.err
+    done = runner(monkeypatch, capsys)(*command)
+    assert (done.status, "did not come back" in done.err) == (0, False), "it has nothing left to do"
 
 
 def test_a_warehouse_that_holds_something_else_is_left_alone(stores: Stores) -> None:

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from etl.accounting import account_for_loads
 from etl.audit.findings import Problem, SeriesAudit, by_loading, by_mending, by_rebuilding, is_sound
-from etl.audit.mending import mend_series
+from etl.audit.mending import Mending, mend_series
 from etl.audit.pieces import Scope
 from etl.audit.reckoning import RUN
 from etl.audit.series import check_series
@@ -85,14 +85,14 @@ def _unknown(stores: Stores, series: Series) -> SeriesAudit:
     return result
 
 
-def _mend(stores: Stores, account: SeriesAudit) -> list[str]:
+def _mend(stores: Stores, account: SeriesAudit) -> Mending:
     with stores.warehouse.begin() as connection:
         series_id = ensure_series(connection, account.series)
         lock_series(connection, series_id)
         return mend_series(Scope(stores, connection, account.series, series_id), account)
 
 
-def _again(stores: Stores, series: Series, within: TimeRange | None, done: list[str]) -> SeriesAudit:
+def _again(stores: Stores, series: Series, within: TimeRange | None, mending: Mending) -> SeriesAudit:
     result = _audit(stores, series, within)
-    result.mended = done
+    result.mended, result.is_rebuilt = mending.done, mending.is_rebuilt
     return result

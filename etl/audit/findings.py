@@ -34,6 +34,7 @@ class SeriesAudit:
         flagged_otherwise: Candles that today's rules flag otherwise than earlier ones did; no problem.
         is_flagged_earlier: Whether its candles were flagged by earlier rules, or with other parameters.
         mended: What was mended before, a sentence each.
+        is_rebuilt: Whether the warehouse had no account of it, and has been given the archive's.
     """
 
     series: Series
@@ -46,6 +47,7 @@ class SeriesAudit:
     flagged_otherwise: int = 0
     is_flagged_earlier: bool = False
     mended: list[str] = field(default_factory=list)
+    is_rebuilt: bool = False
 
     @property
     def is_mendable(self) -> bool:

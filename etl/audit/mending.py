@@ -30,30 +30,29 @@ from etl.warehouse import (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Mending:
     """A series being mended.
 
     Attributes:
         is_lost: Whether the warehouse had no account of it.
         done: What was done, a sentence each.
+        is_rebuilt: Whether the warehouse has an account of it again, from the archive.
     """
 
     scope: Scope
     is_lost: bool
     verdicts: Verdicts
     done: list[str] = field(default_factory=list)
+    is_rebuilt: bool = False
 
     def note(self, span: TimeRange, what: str) -> None:
         """Add what was done."""
         self.done.append(f"{span}: {what}")
 
 
-def mend_series(scope: Scope, account: SeriesAudit) -> list[str]:
+def mend_series(scope: Scope, account: SeriesAudit) -> Mending:
     """Mend what can be mended of the problems of a series, in the caller's transaction.
-
-    Returns:
-        What was done, a sentence each.
 
     Raises:
         StoreError: A store refuses. The warehouse is as before; the archive holds what it will hold the next time.
@@ -83,7 +82,8 @@ def mend_series(scope: Scope, account: SeriesAudit) -> list[str]:
     mending.done.extend(mend_quality(scope, touched))
     if is_whole:
         mark_flagged_by(scope.connection, scope.series_id, scope.stores.settings.flagging_of(scope.series))
-    return mending.done
+    mending.is_rebuilt = mending.is_lost and bool(unvouched)
+    return mending
 
 
 def _touched(mending: Mending, account: SeriesAudit) -> Iterator[TimeRange]:

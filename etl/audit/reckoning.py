@@ -11,12 +11,12 @@ from etl.audit.series import find_holes, read_account
 from etl.findings import Finding
 from etl.schema import UNLOADED, to_columns
 from etl.series import TimeRange, clip
-from etl.timeframe import from_ms, to_ms
 from etl.validate import explain, find_absences, refused_slots
 from etl.warehouse import (
     REBUILT,
     Asking,
     Checkpoint,
+    covered_ranges,
     driver_of,
     log_mending,
     read_absences,
@@ -29,7 +29,6 @@ from etl.warehouse import (
     refresh_quality,
     refused_rows,
     renew_checkpoint,
-    span_of_candles,
     tally,
     vouch,
     write_quality,
@@ -104,11 +103,10 @@ def _record(scope: Scope, checkpoint: Checkpoint, span: TimeRange) -> None:
 
 
 def _asked_at(scope: Scope, checkpoint: Checkpoint) -> datetime:
-    """Return when the exchange was asked for a range: by its load, or before the last candle of what was rebuilt."""
-    held = span_of_candles(scope.connection, scope.series_id)
-    if checkpoint.run != REBUILT or held is None:
+    """Return when the exchange was asked for a range: by its load, or before all of what was rebuilt had ended."""
+    if checkpoint.run != REBUILT:
         return checkpoint.closed_by
-    return from_ms(to_ms(held.end) - 1 + scope.series.timeframe.ms)
+    return max(span.end for span in covered_ranges(scope.connection, scope.series_id))
 
 
 def mend_holes(scope: Scope) -> Iterator[str]:

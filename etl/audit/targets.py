@@ -107,13 +107,17 @@ def _part(piece: Piece, span: TimeRange, intact: Intact) -> _Part:
 
 
 def _unvouched_part(scope: Scope, piece: Piece, span: TimeRange, *, is_lost: bool, is_certain: bool) -> _Part:
-    """Return what is to be held where no checkpoint is: what both have, or the archive's if the account is lost."""
+    """Return what is to be held where no checkpoint is: what both have, or the archive's if the account is lost.
+
+    Then what its files say that they cover is vouched for, slots before their first and after their last candle too.
+    """
     stored = cut(piece.stored, span)
     archived = empty_candles() if piece.archived is None else cut(piece.archived, span)
     extra, missing, other = differing(archived, stored, VALUE_COLUMNS)
     if is_lost and not len(missing) and not len(other):
-        first_to_last = [TimeRange.from_ms(*_hull(archived, scope))] if archived.num_rows else []
-        return _Part(span, archived, empty_candles(), times_of(archived), _no_times(), first_to_last)
+        covered = scope.stores.archive.covered(scope.series, span) if piece.archived is not None else []
+        inside = [part for each in covered if (part := clip(each, span)) is not None]
+        return _Part(span, archived, empty_candles(), times_of(archived), _no_times(), inside)
     if not is_certain:
         return _Part(span, stored, archived, _no_times(), _no_times(), ())
     agreed = np.setdiff1d(times_of(stored), np.union1d(missing, other))
@@ -122,11 +126,6 @@ def _unvouched_part(scope: Scope, piece: Piece, span: TimeRange, *, is_lost: boo
     known = runs(slots.times(slots.at(agreed) | absent), scope.series.timeframe)
     # What differs nobody can judge: it stays as it is in both.
     return _Part(span, stored, at(archived, other), agreed, extra, known)
-
-
-def _hull(candles: pa.Table, scope: Scope) -> tuple[int, int]:
-    times = times_of(candles)
-    return int(times[0]), int(times[-1]) + scope.series.timeframe.ms
 
 
 def at(candles: pa.Table, times: Times) -> pa.Table:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from etl.cli.rebuilding import tell_lost
 from etl.cli.terminal import AsJson, End, SomeSeries, Start, check_known, err, opened_stores, out, to_range, warn
 from etl.series import Series
 
@@ -68,5 +69,7 @@ def audit(
         out.print(show.audit_table(audits))
         for line in (*show.audit_mended(audits), *show.audit_problems(audits), *show.audit_remarks(audits)):
             err.print(line, soft_wrap=True)
+    if any(one.is_rebuilt for one in audits):
+        tell_lost()
     if not is_sound(audits):
         raise typer.Exit(1)

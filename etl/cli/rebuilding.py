@@ -34,7 +34,7 @@ def rebuild(series: SomeSeries = None, as_json: AsJson = False) -> None:
     """
     only = [Series.parse(text) for text in series or []]
     from etl.progress import Outcome
-    from etl.rebuild import LOST, plan_rebuild, run_rebuild
+    from etl.rebuild import plan_rebuild, run_rebuild
 
     outcome = Outcome()
     with opened_stores(creates=True) as stores:
@@ -59,13 +59,21 @@ def rebuild(series: SomeSeries = None, as_json: AsJson = False) -> None:
         out.print(table)
         candles = sum(counts["candles"] for counts in sums.values())
         err.print(f"{counted(candles, 'candle')} in {seconds:.1f} s: {candles / seconds:,.0f} candles/s")
-        err.print("What the archive does not know did not come back:", *(f"- {what}" for what in LOST), sep="\n")
+        tell_lost()
     elif not outcome.failures:
         err.print("The warehouse has an account of all that the archive holds; nothing to do.")
     for failure in outcome.failures:
         complain(failure)
     if outcome.failures:
         raise typer.Exit(1)
+
+
+def tell_lost() -> None:
+    """Say what does not come back with a warehouse that was built again from the archive."""
+    from etl.rebuild import LOST
+
+    lines = ("What the archive does not know did not come back:", *(f"- {what}" for what in LOST))
+    err.print("\n".join(lines), markup=False, soft_wrap=True)
 
 
 @contextmanager

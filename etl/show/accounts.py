@@ -131,6 +131,7 @@ def audit_json(audits: Sequence[SeriesAudit]) -> dict[str, Any]:
                 ],
                 "flagged_otherwise": one.flagged_otherwise,
                 "mended": one.mended,
+                "rebuilt": one.is_rebuilt,
             }
             for one in audits
         ],
