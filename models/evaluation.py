@@ -78,7 +78,7 @@ def evaluate(
     if not outcomes:
         raise InsufficientHistoryError(
             f"nothing can be planted to compare models by: it takes {SPACING} slots, most of which hold candles, as do "
-            "those before; raise held_out in [models]",
+            "those before; raise held_out in [models], and least_history above it",
             time_range=test,
         )
     budget = next(iter(artifacts.values())).budget

@@ -18,7 +18,7 @@ from etl.read import read_candles
 from etl.schema import value_hash
 from etl.series import Series, TimeRange
 from etl.settings import Settings
-from etl.spelling import counted
+from etl.spelling import counted, spell_duration
 from etl.timeframe import Timeframe, from_ms
 from etl.warehouse import Warehouse, known_series, retired_ranges
 from models.calibration import LEAST
@@ -33,6 +33,8 @@ _CLOCK = text(
     "SELECT least(now(), min(xact_start)) - interval '1 microsecond' FROM pg_stat_activity "
     "WHERE datname = current_database()"
 )
+_TRIALS = 60  # of longer parts held out, until one does
+_UNFLAGGED = "that no rule flags"
 _MOST_LINES, _MOST_NAMES = 5, 3  # of reasons, and of the series of each
 _ADVICE = "Load more of the past (history_<feed>, or chandler ingest --start)"
 
@@ -91,8 +93,13 @@ def split_history(timeframe: Timeframe, end: datetime, learning: Learning) -> Sp
         ConfigError: The settings leave nothing to learn from.
     """
     spans = learning.spans_at(timeframe)
-    if spans.held_out >= min(spans.history, spans.least_history):
-        raise ConfigError("[models] held_out must be shorter than history and least_history: the rest is learned")
+    limits = {"history": spans.history, "least_history": spans.least_history}
+    if wrong := {name: span for name, span in limits.items() if spans.held_out >= span}:
+        told = " and ".join(f"{name}, {_in_days(span)}" for name, span in wrong.items())
+        raise ConfigError(
+            f"[models] held_out, {_in_days(spans.held_out)} at {timeframe}, must be shorter than {told}: the rest is "
+            f"learned; lower held_out, or raise {' and '.join(wrong)}"
+        )
     third = spans.held_out / 3
     last = timeframe.floor(end)
     bounds = [
@@ -132,7 +139,7 @@ def read_lessons(
             continue
         found = read_candles(series, time_range, as_of=as_of, settings=settings)
         track = to_track(found, target.timeframe, split.whole)
-        if (why := _lacks(track, split, spans)) is None:
+        if (why := _lacks(track, split, spans, settings.models)) is None:
             candles[series], tracks[series] = found, track
         elif found.num_rows:
             left_out[series] = why
@@ -157,7 +164,9 @@ def read_lessons(
 
 def _too_little(target: Target, left_out: Mapping[Series, str], spans: TrainingSpans, *, can_lower: bool) -> str:
     """Return what is needed and what to do in a line, and a line for each reason with the series that it holds for."""
-    advice = _ADVICE + (", or lower least_history in [models]" if can_lower else "")
+    advice = _ADVICE
+    if can_lower:
+        advice += f", or lower least_history in [models], and held_out, {_in_days(spans.held_out)}, below it"
     days = f"{_days(spans.least_history):,} days are needed"
     if not left_out:
         return f"too little of {target} to learn from: there are no candles, and {days}. {advice}"
@@ -168,6 +177,9 @@ def _too_little(target: Target, left_out: Mapping[Series, str], spans: TrainingS
     lines = [f"  {_some(names)}: {why}" for why, names in list(by_reason.items())[:_MOST_LINES]]
     if (more := sum(map(len, list(by_reason.values())[_MOST_LINES:]))) > 0:
         lines.append(f"  and {more} more series")
+    reasons = left_out.values()
+    if any(_UNFLAGGED in why for why in reasons) and not any(needed in why for why in reasons):
+        return "\n".join([f"too little of {target} to learn from: a part of the history has too few candles", *lines])
     return "\n".join([f"too little of {target} to learn from: {days}. {advice}", *lines])
 
 
@@ -187,14 +199,21 @@ def _in_warehouse(connection: Connection, series_id: int, time_range: TimeRange)
     return TimeRange(start, time_range.end) if start < time_range.end else None
 
 
-def _lacks(track: Track, split: Split, spans: TrainingSpans) -> str | None:
-    """Return what a series lacks to be learned, and how many days of it would do; None if nothing."""
+def _lacks(track: Track, split: Split, spans: TrainingSpans, learning: Learning) -> str | None:
+    """Return what a series lacks to be learned, and what would do; None if nothing."""
     held, needed = int(track.is_held.sum()), int(spans.least_history / track.timeframe.delta)
     if not held:
         return "no candle but filled ones"
     first = int(np.argmax(track.is_held))
     if held < needed:
         return _takes(track, held, needed, held / (len(track) - first), split.whole.end, spans)
+    lack = _lacks_of_parts(track, split)
+    return None if lack is None else f"{lack}; {_advise(track, split, spans, learning)}"
+
+
+def _lacks_of_parts(track: Track, split: Split) -> str | None:
+    """Return which part of a series' history has too few candles; None if none has."""
+    first = int(np.argmax(track.is_held))
     for purpose, part in (("learn", split.learned), ("find thresholds", split.calm), ("compare models", split.test)):
         piece = track.cut(part)
         there = int(piece.is_clean.sum())
@@ -202,11 +221,29 @@ def _lacks(track: Track, split: Split, spans: TrainingSpans) -> str | None:
         slots = len(track) - first - split.held_out.count(track.timeframe) if part == split.learned else len(piece)
         least = max(int(_LEAST_SHARE * slots), 0 if part == split.test else LEAST)
         if there < least:
-            lack = f"{counted(there, 'candle')} to {purpose} in {part} that no rule flags, and {least:,} are needed"
-            if part == split.learned or not there:
-                return lack
-            return f"{lack}; raise held_out in [models] to {_days(spans.held_out * least / there):,} days"
+            return f"{counted(there, 'candle')} to {purpose} in {part} {_UNFLAGGED}, and {least:,} are needed"
     return None
+
+
+def _advise(track: Track, split: Split, spans: TrainingSpans, learning: Learning) -> str:
+    """Return the settings with the shortest part held out that the series' candles are enough for, each tried."""
+    timeframe, held = track.timeframe, int(track.is_held.sum())
+    step = max(_DAY, spans.history // _TRIALS // _DAY * _DAY)
+    held_out = spans.held_out // _DAY * _DAY + step
+    while held_out < spans.history:
+        least = max(learning.least_history, held_out + _DAY)
+        wanted = {"held_out": held_out, "least_history": least, "history": max(learning.history, least)}
+        changed = learning.model_copy(update=wanted)
+        trial = changed.spans_at(timeframe)
+        if trial.history != spans.history or held < trial.least_history // timeframe.delta:
+            break
+        if _lacks_of_parts(track, split_history(timeframe, split.whole.end, changed)) is None:
+            told = (
+                f'{name} = "{spell_duration(span)}"' for name, span in wanted.items() if span != getattr(learning, name)
+            )
+            return f"set {', '.join(told)} in [models], or load what is absent there"
+        held_out += step
+    return "load what is absent there, or wait"
 
 
 def _takes(track: Track, held: int, needed: int, share: float, end: datetime, spans: TrainingSpans) -> str:
@@ -218,6 +255,10 @@ def _takes(track: Track, held: int, needed: int, share: float, end: datetime, sp
     if span > spans.history:
         return f"{said}: raise history in [models] to that"
     return f"{said}; enough from {end - span:%Y-%m-%d} on"
+
+
+def _in_days(span: timedelta) -> str:
+    return counted(_days(span), "day")
 
 
 def _days(span: timedelta) -> int:

@@ -9,7 +9,7 @@ from etl.spelling import counted
 from etl.timeframe import Timeframe
 from etl.warehouse import read_totals
 
-_TRAIN = "chandler train makes one, and so does the DAG train_models each night"
+_TRAIN = "chandler train makes one or says what it lacks, and so does the DAG train_models each night"
 
 
 def why_no_model(connection: Connection, learning: Learning) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 
+import pyarrow as pa
 import pytest
 from sqlalchemy import text
 
-from etl.errors import ConfigError
+from etl.errors import ConfigError, InsufficientHistoryError
 from etl.feeds import SeriesSettings
 from etl.learning import Learning
 from etl.read import read_candles
@@ -81,8 +83,53 @@ def test_the_parts_of_a_history_follow_one_another() -> None:
     assert (split.learned.end, split.calm.end) == (end - 21 * DAY, end - 7 * DAY)
     assert (split.calm.start, split.test.start) == (split.learned.end, split.calm.end)
     assert split.held_out == TimeRange(end - 21 * DAY, end)
-    with pytest.raises(ConfigError, match="held_out must be shorter"):
+    wrong = r"held_out, 30 days at 1m, must be shorter than least_history, 28 days: .* or raise least_history$"
+    with pytest.raises(ConfigError, match=wrong):
         split_history(Timeframe.M1, END, Learning(held_out=30 * DAY))
+
+
+@pytest.mark.parametrize(
+    ("changes", "advised"),
+    [
+        ({}, 'held_out = "7d", least_history = "8d"'),
+        ({"least_history": 12 * DAY}, 'held_out = "7d"'),
+        ({"history": 7 * DAY}, 'held_out = "7d", least_history = "8d", history = "8d"'),
+    ],
+)
+def test_advice_for_a_part_with_too_few_candles_works_as_a_whole(
+    changes: dict[str, timedelta], advised: str, learning: Settings
+) -> None:
+    """The first line has the reason, not a number of days that are held; the settings that it names do train."""
+    models = LEARNING.model_copy(update={"held_out": 6 * DAY, "least_history": 7 * DAY, **changes})
+    candles = market(1)
+    hole = TimeRange(END - 6 * DAY, END - 2 * DAY - timedelta(hours=8))
+    with open_warehouse(learning) as warehouse:
+        store(warehouse, BTC, _without(candles, hole))
+        asked = learning.model_copy(update={"models": models})
+        with pytest.raises(InsufficientHistoryError) as caught:
+            read_lessons(warehouse, asked, TARGET, END, lambda _: None)
+        first, why = str(caught.value).splitlines()
+        assert first == "too little of 5m to learn from: a part of the history has too few candles"
+        assert "to find thresholds in" in why
+        assert "that no rule flags, and 200 are needed" in why
+        assert f"; set {advised} in [models]" in why
+        told = dict(re.findall(r'(\w+) = "(\w+)"', why))
+        followed = learning.model_copy(update={"models": Learning.model_validate({**models.model_dump(), **told})})
+        assert BTC in read_lessons(warehouse, followed, TARGET, END, lambda _: None).tracks
+
+
+def test_settings_that_do_not_help_are_not_advised(learning: Settings) -> None:
+    """Nothing of the last days is held: no length of the parts makes up for them."""
+    models = LEARNING.model_copy(update={"held_out": 6 * DAY, "least_history": 7 * DAY})
+    with open_warehouse(learning) as warehouse:
+        store(warehouse, BTC, _without(market(1), TimeRange(END - 5 * DAY, END)))
+        with pytest.raises(InsufficientHistoryError, match="are needed; load what is absent there, or wait$"):
+            read_lessons(warehouse, learning.model_copy(update={"models": models}), TARGET, END, lambda _: None)
+
+
+def _without(candles: pa.Table, hole: TimeRange) -> pa.Table:
+    times = to_columns(candles)["open_time"]
+    return candles.filter(pa.array((times < hole.start_ms) | (times >= hole.end_ms)))
 
 
 def test_flagged_candles_are_not_learned(warehouse: Warehouse, learning: Settings) -> None:
