@@ -104,7 +104,8 @@ def put(
                 series.timeframe,
                 **asdict(incoming.bounds),
                 refused=refused_slots(
-                    ((row.open_time_ms, row.rule, row.evidence) for row in incoming.refused), series.timeframe
+                    ((row.open_time_ms, row.rule, row.evidence, row.origin) for row in incoming.refused),
+                    series.timeframe,
                 ),
             )
         ]

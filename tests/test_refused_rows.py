@@ -207,7 +207,7 @@ def test_a_row_that_came_before_the_first_candle_or_after_the_last_is_refused(st
         TimeRange.from_ms(DAY.start_ms + slot * Timeframe.H1.ms, DAY.start_ms + (slot + 1) * 3_600_000)
         for slot in (0, 1)
     ]
-    refused = {span.start_ms: ("ohlc", "high 1") for span in spans[:1]}
+    refused = {span.start_ms: ("ohlc", "high 1", Origin.API) for span in spans[:1]}
     told = explain(spans, Timeframe.H1, first_ms=DAY.end_ms, end_ms=None, served_from_ms=None, refused=refused)
     assert [kind for _, kind, _ in told] == [REFUSED, AbsenceKind.NOT_LISTED]
     told = explain(spans, Timeframe.H1, first_ms=None, end_ms=DAY.start_ms, served_from_ms=None, refused=refused)

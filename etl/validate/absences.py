@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from etl.schema import AbsenceKind
+from etl.schema import AbsenceKind, Origin
 from etl.series import TimeRange
 from etl.timeframe import Timeframe, from_ms, to_ms
 from etl.validate.rules import FORMING
@@ -16,20 +16,27 @@ from etl.validate.rules import FORMING
 Explained = tuple[TimeRange, AbsenceKind, str]
 """A stretch that is absent, of what kind, and the evidence of it."""
 
-RefusedSlots = Mapping[int, tuple[str, str]]
-"""By the open time of a slot, the rule that refused a row of the slot, and what the rule saw."""
+RefusedSlots = Mapping[int, tuple[str, str, int]]
+"""By the open time of a slot, the rule that refused a row of the slot, what the rule saw, and the row's origin."""
+
+_SENT = {
+    Origin.API: "the exchange sent",
+    Origin.TRADES: "the exchange's trades make",
+    Origin.BULK: "the exchange's archive has",
+    Origin.FILE: "the imported file has",
+}
 
 
-def refused_slots(rows: Iterable[tuple[int | None, str, str]], timeframe: Timeframe) -> RefusedSlots:
+def refused_slots(rows: Iterable[tuple[int | None, str, str, int]], timeframe: Timeframe) -> RefusedSlots:
     """Return the slots of refused rows: a row off the grid is of the slot in which it opens.
 
     Args:
-        rows: Open time in milliseconds, rule and evidence. Of two rows of a slot the later counts. A row without an
-            open time has no slot; the closed candle of one that was forming still comes.
+        rows: Open time in milliseconds, rule, evidence and origin. Of two rows of a slot the later counts. A row
+            without an open time has no slot; the closed candle of one that was forming still comes.
     """
     return {
-        open_time_ms // timeframe.ms * timeframe.ms: (rule, evidence)
-        for open_time_ms, rule, evidence in rows
+        open_time_ms // timeframe.ms * timeframe.ms: (rule, evidence, origin)
+        for open_time_ms, rule, evidence, origin in rows
         if open_time_ms is not None and rule != FORMING
     }
 
@@ -71,7 +78,7 @@ def explain(
         first_ms: When the first candle of the series opens, if that is known.
         end_ms: When its last one closed, if it is traded no more.
         served_from_ms: From when on the exchange still serves it, if not from the first.
-        refused: From `refused_slots`. Neighbouring slots whose rows one rule refused are one stretch.
+        refused: From `refused_slots`. Neighbouring slots whose rows one rule refused, of one origin, are one stretch.
         unlisted_ms: When the exchange's list lacked the series first, if that says that it is traded no more.
     """
     bounds = {cut for cut in (first_ms, end_ms, served_from_ms) if cut is not None}
@@ -87,11 +94,12 @@ def explain(
 
 
 def _bounds_of_runs(refused: RefusedSlots, timeframe: Timeframe) -> Iterator[int]:
-    """Yield where stretches of slots whose rows one rule refused begin and end."""
-    for at, (rule, _) in refused.items():
-        if refused.get(at - timeframe.ms, ("",))[0] != rule:
+    """Yield where stretches of slots whose rows are of one origin, and one rule refused, begin and end."""
+    kinds = {at: (rule, origin) for at, (rule, _, origin) in refused.items()}
+    for at, kind in kinds.items():
+        if kinds.get(at - timeframe.ms) != kind:
             yield at
-        if refused.get(at + timeframe.ms, ("",))[0] != rule:
+        if kinds.get(at + timeframe.ms) != kind:
             yield at + timeframe.ms
 
 
@@ -105,10 +113,11 @@ def _reason(
 ) -> tuple[AbsenceKind, str]:
     # A row came, whatever else is known of the time.
     if span.start_ms in refused:
-        rule, evidence = refused[span.start_ms]
+        rule, evidence, origin = refused[span.start_ms]
+        sent = _SENT[Origin(origin)]
         if span.count(timeframe) == 1:
-            return AbsenceKind.REFUSED, f"the exchange sent a row that {rule} refused ({evidence}); see quarantine"
-        return AbsenceKind.REFUSED, f"the exchange sent rows that {rule} refused, the first: {evidence}; see quarantine"
+            return AbsenceKind.REFUSED, f"{sent} a row that {rule} refused ({evidence}); see quarantine"
+        return AbsenceKind.REFUSED, f"{sent} rows that {rule} refused, the first: {evidence}; see quarantine"
     if first_ms is not None and span.end_ms <= first_ms:
         return AbsenceKind.NOT_LISTED, f"its first candle opens at {_moment(first_ms)}"
     if end_ms is not None and span.start_ms >= end_ms:

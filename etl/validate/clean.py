@@ -135,7 +135,7 @@ def _stated(batches: Sequence[Batch], timeframe: Timeframe, time_range: TimeRang
 def _count_broken(refused: Sequence[Refused], accepted_ms: NDArray[np.int64], timeframe: Timeframe) -> int:
     """Count the candles of which only refused rows came; see `CleanReport`."""
     counting = [row for row in refused if row.rule != OFF_GRID] if len(accepted_ms) else refused
-    slots = set(refused_slots(((row.open_time_ms, row.rule, row.evidence) for row in counting), timeframe))
+    slots = set(refused_slots(((row.open_time_ms, row.rule, row.evidence, row.origin) for row in counting), timeframe))
     return len(slots.difference(accepted_ms.tolist())) + sum(row.open_time_ms is None for row in counting)
 
 

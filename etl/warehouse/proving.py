@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Column, Connection, Date, Select, cast, func, select, text
 
-from etl.schema import UNLOADED
+from etl.schema import UNLOADED, Origin
 from etl.series import TimeRange
 from etl.timeframe import Timeframe, to_ms
 from etl.warehouse import tables
@@ -85,12 +85,18 @@ def released_times(
     return times // timeframe.ms * timeframe.ms
 
 
-def refused_rows(connection: Connection, series_id: int, time_range: TimeRange) -> list[tuple[int, str, str]]:
-    """Return the rows that nobody has released: open time in milliseconds, rule, evidence; the oldest refusal first."""
+def refused_rows(connection: Connection, series_id: int, time_range: TimeRange) -> list[tuple[int, str, str, int]]:
+    """Return the rows that nobody has released, the oldest refusal first.
+
+    Each is open time in milliseconds, rule, evidence and origin; rows of an earlier version count as the API's.
+    """
     own = tables.quarantine.c
-    query = select(own.open_time, own.rule, own.evidence).where(own.series_id == series_id, own.state != "released")
+    columns = (own.open_time, own.rule, own.evidence, func.coalesce(own.source, int(Origin.API)))
+    query = select(*columns).where(own.series_id == series_id, own.state != "released")
     query = query.where(own.open_time >= time_range.start, own.open_time < time_range.end).order_by(own.id)
-    return [(to_ms(open_time), rule, evidence) for open_time, rule, evidence in connection.execute(query)]
+    return [
+        (to_ms(open_time), rule, evidence, origin) for open_time, rule, evidence, origin in connection.execute(query)
+    ]
 
 
 def rebuilt_spans(connection: Connection, series_id: int) -> list[TimeRange]:

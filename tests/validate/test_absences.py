@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etl.schema import AbsenceKind
+from etl.schema import AbsenceKind, Origin
 from etl.series import TimeRange
 from etl.timeframe import Timeframe
-from etl.validate import explain
+from etl.validate import explain, refused_slots
 
 MINUTE_MS = 60_000
 bounds = st.none() | st.integers(0, 40)
@@ -39,7 +39,7 @@ def test_each_minute_has_the_reason_of_its_side(
         first_ms=_ms(first),
         end_ms=_ms(end),
         served_from_ms=_ms(served),
-        refused={minute * MINUTE_MS: ("ohlc", "high 1") for minute in refused},
+        refused={minute * MINUTE_MS: ("ohlc", "high 1", Origin.API) for minute in refused},
     )
     kinds = {
         at // MINUTE_MS: kind for span, kind, _ in explained for at in range(span.start_ms, span.end_ms, MINUTE_MS)
@@ -57,3 +57,19 @@ def test_each_minute_has_the_reason_of_its_side(
             assert kind is AbsenceKind.BEYOND_RETENTION
         else:
             assert kind is AbsenceKind.PENDING
+
+
+def test_the_evidence_of_a_refused_row_says_where_the_row_came_from() -> None:
+    """A row of a file was not sent by the exchange; neighbours of two origins are two stretches."""
+    origins = [Origin.FILE, Origin.FILE, Origin.API, Origin.BULK, Origin.TRADES]
+    refused = refused_slots(
+        [(slot * MINUTE_MS, "ohlc", "high 1", origin) for slot, origin in enumerate(origins)], Timeframe.M1
+    )
+    absent = [TimeRange.from_ms(0, len(origins) * MINUTE_MS)]
+    explained = explain(absent, Timeframe.M1, first_ms=None, end_ms=None, served_from_ms=None, refused=refused)
+    assert [evidence for *_, evidence in explained] == [
+        "the imported file has rows that ohlc refused, the first: high 1; see quarantine",
+        "the exchange sent a row that ohlc refused (high 1); see quarantine",
+        "the exchange's archive has a row that ohlc refused (high 1); see quarantine",
+        "the exchange's trades make a row that ohlc refused (high 1); see quarantine",
+    ]
