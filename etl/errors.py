@@ -55,6 +55,10 @@ class ConfigError(ChandlerError):
     """feeds.toml, the environment or a Connection says something that cannot be meant."""
 
 
+class NoStoreError(ConfigError):
+    """No embedded warehouse is there, where one is to be read."""
+
+
 class SourceError(ChandlerError):
     """An exchange did not give what was asked for."""
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from etl.errors import ConfigError
+from etl.errors import ConfigError, NoStoreError
 from etl.files import write_whole
 from etl.processes import process_key
 
@@ -129,7 +129,8 @@ def check_store(home: Path, *, is_chosen: bool, creates: bool) -> None:
         creates: Whether a warehouse may be made there.
 
     Raises:
-        ConfigError: Several could be meant, or there is none and none may be made.
+        ConfigError: Several could be meant.
+        NoStoreError: There is none, and none may be made.
     """
     if not is_chosen and len(found := homes_with_stores(home)) > 1:
         names = ", ".join(os.path.relpath(folder) for folder in found)
@@ -138,7 +139,7 @@ def check_store(home: Path, *, is_chosen: bool, creates: bool) -> None:
             f"export CHANDLER_HOME={os.path.relpath(found[-1])}"
         )
     if not creates and not has_store(home):
-        raise ConfigError(
+        raise NoStoreError(
             f"nothing is loaded yet: there is no store in {home}; load something (chandler ingest --help, "
             "chandler import --help), or name the home of another store by CHANDLER_HOME"
         )

@@ -23,6 +23,7 @@ from etl.archive import Archive, open_archive
 from etl.errors import ConfigError
 from etl.feeds_file import load_settings
 from etl.filling import fill_flat
+from etl.lost import open_present
 from etl.rules import Rules
 from etl.schema import (
     CANDLE_COLUMNS,
@@ -43,7 +44,6 @@ from etl.warehouse import (
     Warehouse,
     begin_reading,
     known_series,
-    open_warehouse,
     read_absent_slots,
     read_candles_at_once,
     read_last_candle,
@@ -203,7 +203,7 @@ def _last_archived(archive: Archive, series: Series, before: datetime) -> pa.Tab
 
 @contextmanager
 def _reading(settings: Settings, series: Series, as_of: datetime | None) -> Iterator[_Reader]:
-    with open_warehouse(settings, creates=False) as warehouse, begin_reading(warehouse) as connection:
+    with open_present(settings) as warehouse, begin_reading(warehouse) as connection:
         known = known_series(connection)
         if series not in known:
             raise ConfigError(f"{series} was never loaded{spelled_as(series, known)}")

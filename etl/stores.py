@@ -9,6 +9,7 @@ from datetime import datetime
 
 from etl.archive import Archive, open_archive
 from etl.extract import RawStore
+from etl.lost import open_present
 from etl.series import Series, TimeRange
 from etl.settings import Settings
 from etl.warehouse import Warehouse, open_warehouse
@@ -52,5 +53,5 @@ def open_stores(settings: Settings, *, creates: bool = True) -> Iterator[Stores]
     Args:
         creates: Whether they are made where there are none.
     """
-    with open_warehouse(settings, creates=creates) as warehouse:
+    with open_warehouse(settings) if creates else open_present(settings) as warehouse:
         yield Stores(settings, warehouse, open_archive(settings), RawStore(settings.home / "raw"))

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 import etl
+from etl.archive import Archive
 from etl.errors import ConfigError
 from etl.feeds_file import load_settings
 from etl.homes import read_note, write_note
 from etl.plan import check_feed
 from etl.replay import MadeUpMarket, ReplayServer
+from etl.series import TimeRange
+from etl.stores import Stores
 from tests.clocks import set_clock
 from tests.commands import Run, runner
+from tests.conftest import BTC
+from tests.databases import folder_for_postgres
+from tests.markets import candles_over
+
+DAY = TimeRange(datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 1, 2, tzinfo=UTC))
+COMMANDS = (
+    *("audit", "status", "quality", "repair", "maintain", "anomalies", "incidents", "alerts"),
+    *("archive check", "models list"),
+)
 
 FEEDS = """
 [feeds.demo]
@@ -65,6 +78,41 @@ def test_looking_makes_no_store(folder: Path, chandler: Run) -> None:
     with pytest.raises(ConfigError, match="nothing is loaded yet"):
         etl.read_candles("binance:BTC/USDT:1h", ("2024-01-01", "2024-01-02"))
     assert not list(folder.iterdir())
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_lost_warehouse_is_not_taken_for_one_that_was_never_made(command: str, folder: Path, chandler: Run) -> None:
+    """Each command that looks says how many files the archive holds, and what builds the warehouse again."""
+    home = folder / ".chandler"
+    Archive(str(home / "archive"), home / "fallback").write(BTC, DAY, candles_over(DAY))
+    done = chandler(*command.split())
+    assert done.status == 2
+    assert f"the warehouse is lost: there is no store in {home}, and the archive holds 1 file of 1 series" in done.err
+    assert "chandler warehouse rebuild" in done.err
+    assert not (home / "postgres").exists()
+
+
+def test_mending_builds_a_lost_warehouse_again(monkeypatch: pytest.MonkeyPatch, chandler: Run) -> None:
+    """From the archive alone, and what did not come back is said; without an archive nothing is made."""
+    with folder_for_postgres() as home:
+        monkeypatch.setenv("CHANDLER_HOME", str(home))
+        done = chandler("audit", "--fix")
+        assert (done.status, list(home.iterdir())) == (2, []), done.err
+        Archive(str(home / "archive"), home / "fallback").write(BTC, DAY, candles_over(DAY))
+        done = chandler("audit", "--fix")
+        assert (done.status, "did not come back" in done.err) == (0, True), done.err
+        done = chandler("status", "--json")
+        assert [one["candles"] for one in json.loads(done.raw)] == [1440]
+
+
+def test_an_empty_warehouse_beside_an_archive_is_no_beginning(stores: Stores, chandler: Run) -> None:
+    """Lost tables on a server that is there are told the same way."""
+    for command in ("status", "quality", "repair"):
+        assert "Nothing is loaded yet" in chandler(command).err
+    stores.archive.write(BTC, DAY, candles_over(DAY))
+    for command in ("status", "quality", "repair"):
+        done = chandler(command)
+        assert "knows nothing of 1 file of 1 series that the archive holds; chandler warehouse rebuild" in done.err
 
 
 def test_the_only_store_is_found_and_of_several_none_is_guessed(folder: Path, chandler: Run) -> None:

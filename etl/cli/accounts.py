@@ -8,7 +8,20 @@ from typing import Annotated
 import typer
 
 from etl.cli.rebuilding import tell_lost
-from etl.cli.terminal import AsJson, End, SomeSeries, Start, check_known, err, opened_stores, out, to_range, warn
+from etl.cli.terminal import (
+    AsJson,
+    End,
+    SomeSeries,
+    Start,
+    check_known,
+    err,
+    has_archive,
+    opened_stores,
+    out,
+    tell_nothing_loaded,
+    to_range,
+    warn,
+)
 from etl.series import Series
 
 
@@ -35,7 +48,7 @@ def status(as_json: AsJson = False) -> None:
     elif rows:
         out.print(show.status_table(rows, sizes, now))
     else:
-        err.print("Nothing is loaded yet; try: chandler ingest --help")
+        tell_nothing_loaded(stores.settings)
     warn(unused)
 
 
@@ -58,7 +71,8 @@ def audit(
     from etl.audit import audit as run_audit
     from etl.audit import is_sound, mend
 
-    with opened_stores() as stores:
+    # Mending gives a lost warehouse its account again; looking makes none, and neither does an empty archive.
+    with opened_stores(creates=fix and has_archive()) as stores:
         audits = run_audit(stores, only, within)
         check_known(only, (one.series for one in audits), stores.archive.series())
         if fix:

@@ -6,7 +6,18 @@ from typing import Annotated, Literal
 
 import typer
 
-from etl.cli.terminal import AsJson, End, SomeSeries, Start, check_known, err, opened_stores, out, to_range
+from etl.cli.terminal import (
+    AsJson,
+    End,
+    SomeSeries,
+    Start,
+    check_known,
+    err,
+    opened_stores,
+    out,
+    tell_nothing_loaded,
+    to_range,
+)
 from etl.series import Series
 
 
@@ -37,7 +48,7 @@ def quality(
     elif reports:
         out.print(show.quality_table(reports))
     else:
-        err.print("Nothing is loaded yet; try: chandler ingest --help")
+        tell_nothing_loaded(stores.settings)
 
 
 def revisions(

@@ -21,6 +21,7 @@ from etl.cli.terminal import (
     out,
     read_settings,
     run_name,
+    tell_nothing_loaded,
     to_range,
 )
 from etl.errors import ChandlerError
@@ -68,7 +69,7 @@ def repair(series: SomeSeries = None, start: Start = None, end: End = None, as_j
         for exchange, report in reports.items():
             out.print(f"{exchange}: {_to_text(report)}")
         if not reports and not failures:
-            err.print("Nothing is loaded yet; try: chandler ingest --help")
+            tell_nothing_loaded(settings)
     for failure in failures:
         complain(failure)
     if failures:

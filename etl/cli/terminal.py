@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from etl.problems import Fault
     from etl.stores import Stores
+    from etl.warehouse import Warehouse
 
 # Into a file or a pipe, tables are as wide as they need to be.
 out = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
@@ -48,6 +49,32 @@ def opened_stores(*, creates: bool = False) -> Iterator[Stores]:
 
     with open_stores(read_settings(), creates=creates) as stores:
         yield stores
+
+
+@contextmanager
+def opened_warehouse(settings: Settings) -> Iterator[Warehouse]:
+    """Open the warehouse alone, which must be there."""
+    from etl.lost import open_present
+
+    with open_present(settings) as warehouse:
+        yield warehouse
+
+
+def has_archive() -> bool:
+    """Return whether the archive that the settings name holds anything."""
+    from etl.lost import archived
+
+    return bool(archived(load_settings()))
+
+
+def tell_nothing_loaded(settings: Settings) -> None:
+    """Say what to do where the warehouse knows of no series: load some, or rebuild what the archive holds."""
+    from etl.lost import archived
+
+    if held := archived(settings):
+        complain(f"the warehouse knows nothing of {held} that the archive holds; chandler warehouse rebuild")
+    else:
+        err.print("Nothing is loaded yet; try: chandler ingest --help")
 
 
 def read_settings() -> Settings:

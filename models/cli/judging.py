@@ -20,6 +20,7 @@ from etl.cli.terminal import (
     check_known,
     complain,
     err,
+    opened_warehouse,
     out,
     read_settings,
     run_name,
@@ -59,13 +60,12 @@ def score(
     if model is not None and within is None:
         raise ConfigError(f"--model {model} judges a range again: say which, by --start and --end")
     settings, alerting = read_settings(), load_alerting()
-    from etl.warehouse import open_warehouse
     from models import show
     from models.rounds import score_again, score_loads
 
     rounds: list[Round] = []
     failures: list[ChandlerError] = []
-    with open_warehouse(settings, creates=False) as warehouse:
+    with opened_warehouse(settings) as warehouse:
         asked, judging = _wanted(warehouse, settings, only, model, is_again=within is not None)
         run, now = run_name(), datetime.now(UTC)
         for place, one in enumerate(asked, 1):
@@ -114,9 +114,9 @@ def anomalies(
         raise ConfigError("--replaced and --scorings ask for two different things; leave one out")
     only = [Series.parse(text) for text in series or []]
     within = to_range(start, end)
-    from etl.warehouse import known_series, open_warehouse
+    from etl.warehouse import known_series
 
-    with open_warehouse(read_settings(), creates=False) as warehouse:
+    with opened_warehouse(read_settings()) as warehouse:
         with warehouse.begin() as connection:
             check_known(only, known_series(connection))
         if scorings:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.text import Text
 
-from etl.cli.terminal import AsJson, err, out, read_settings, run_name, tell_none
+from etl.cli.terminal import AsJson, err, opened_warehouse, out, read_settings, run_name, tell_none
 from etl.errors import ConfigError
 from etl.files import write_whole
 
@@ -196,8 +196,6 @@ def report(model: Name, to: Annotated[Path, typer.Option("--out", help="The HTML
 @contextmanager
 def _opened() -> Iterator[tuple[Connection, int]]:
     """Open a transaction; yield it, and how many bytes a blob may take."""
-    from etl.warehouse import open_warehouse
-
     settings = read_settings()
-    with open_warehouse(settings, creates=False) as warehouse, warehouse.begin() as connection:
+    with opened_warehouse(settings) as warehouse, warehouse.begin() as connection:
         yield connection, settings.models.max_artifact_bytes

@@ -11,7 +11,7 @@ import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from etl.cli.terminal import AsJson, complain, err, out, read_settings, run_name
+from etl.cli.terminal import AsJson, complain, err, opened_warehouse, out, read_settings, run_name
 from etl.errors import ChandlerError, ConfigError
 from etl.settings import Settings
 from etl.spelling import parse_moment
@@ -49,12 +49,11 @@ def train(timeframe: Timeframes = None, series: SomeSeries = None, end: Until = 
     settings = read_settings()
     targets = _wanted(settings, timeframe or [], series or [])
     moment = parse_moment(end) if end else datetime.now(UTC)
-    from etl.warehouse import open_warehouse
     from models.training import train as run_training
 
     trained: list[Trained] = []
     failures: list[ChandlerError] = []
-    with open_warehouse(settings, creates=False) as warehouse:
+    with opened_warehouse(settings) as warehouse:
         for target in targets:
             try:
                 with _bar(target) as watch:
