@@ -63,7 +63,7 @@ def show_list(
     elif decisions:
         tell_none("message", is_filtered=channel is not None or state is not None)
     else:
-        err.print("There was nothing to tell yet.")
+        err.print("No alert has been raised yet, and no message was sent.")
 
 
 @app.command("show")

@@ -39,7 +39,7 @@ def train(timeframe: Timeframes = None, series: SomeSeries = None, end: Until = 
     """Learn what normal looks like from the candles in the warehouse, as the DAG train_models does every night.
 
     An LSTM goes on from the last one, and is compared with the champion and with simple scorers on weeks that none of
-    them has learned, with anomalies planted. Champion becomes who is measurably better; otherwise all stays as it is.
+    them has learned, with anomalies planted. One that is measurably better becomes champion; otherwise nothing changes.
     How far back it reads, how many days of candles a series must have (28 at 1m, more from 1h up), and how often models
     may alert stands in the table models of the feeds file. It may be stopped at any moment: nothing is kept before the
     end.
