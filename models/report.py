@@ -17,7 +17,7 @@ from models.feedback import NAMED, Feedback
 from models.page import facts, heading, page, paragraph, picture, table
 from models.planting import Kind
 from models.plots import draw_curves, draw_example, draw_losses, draw_recall
-from models.results import Comparison, Evaluation, Example, Given, Summary, per_week, summarise
+from models.results import Comparison, Evaluation, Example, Given, Summary, incidents_in_words, per_week, summarise
 
 
 class Role(StrEnum):
@@ -108,8 +108,8 @@ def _comparison(night: Night, summaries: Sequence[Summary]) -> Iterator[str]:
     yield paragraph(
         f"On {night.evaluation.test}, which nobody has learned from, with anomalies planted: {units} units of one "
         "series and one seed. Precision, recall and F1 are of incidents, at each model's own cut for "
-        f"{budget:g} incidents per series and week; the last column is what the cut gave on the same candles with "
-        "nothing planted. Recordings hold anomalies of their own, which count as false for every model."
+        f"{incidents_in_words(budget)} per series and week; the last column is what the cut gave on the same candles "
+        "with nothing planted. Recordings hold anomalies of their own, which count as false for every model."
     )
     rows = [
         (
@@ -160,7 +160,7 @@ def _examples(night: Night) -> Iterator[str]:
 
 def _budget(night: Night) -> Iterator[str]:
     yield heading("The budget")
-    asked = f"Asked: {night.evaluation.budget:g} incidents per series and week."
+    asked = f"Asked: {incidents_in_words(night.evaluation.budget)} per series and week."
     if not night.since:
         yield paragraph(f"{asked} There is no champion yet whose cut has had to prove itself.")
         return

@@ -237,6 +237,12 @@ def excess(given: Sequence[Given], budget: float) -> str | None:
     return None
 
 
+def incidents_in_words(count: float) -> str:
+    """Return a number of incidents, such as a budget's: `1 incident`, `0.23 incidents`."""
+    said = f"{count:.3g}"
+    return f"{said} incident" if said == "1" else f"{said} incidents"
+
+
 def per_week(given: Iterable[Given]) -> float | None:
     """Return incidents per series and week; None if nothing was scored."""
     given = list(given)

@@ -12,7 +12,7 @@ from etl.warehouse import Warehouse
 from models.artifact import Artifact
 from models.registry import Draft, Model, State, champion, decide, list_models, prune
 from models.report import Night, Role
-from models.results import Given, per_week, summarise
+from models.results import Given, incidents_in_words, per_week, summarise
 from models.targets import Target
 
 COLUMNS = ("model", "VUS-PR", "precision", "recall", "F1", "incidents a week")
@@ -157,7 +157,8 @@ def since_lines(since: Sequence[Given], budget: float) -> list[str]:
     each = "; ".join(f"{one.series}: {one.incidents} in {one.weeks:.1f}" for one in since)
     name = since[0].model
     return [
-        f"{name} was asked for {budget:.1f} incidents per series and week, and gave {given:.1f} since ({each} weeks)"
+        f"{name} was asked for {incidents_in_words(budget)} per series and week, and gave {given:.1f} since "
+        f"({each} weeks)"
     ]
 
 

@@ -288,7 +288,7 @@ def test_what_was_refused_is_looked_at_and_decided(run: Run) -> None:
     assert "a [bad] print" in run("quarantine", "list", "--state", "confirmed").out
     again = run("quarantine", "confirm", number)
     assert (again.status, "was confirmed at" in again.err) == (2, True)
-    assert "No such row" in run("quarantine", "list", "--rule", "ohlc").err
+    assert "No refused row matches; leave out a filter" in run("quarantine", "list", "--rule", "ohlc").err
 
 
 def test_quality_sums_up_and_revisions_are_listed(run: Run, settings: Settings) -> None:

@@ -13,6 +13,8 @@ from etl.spelling import LONGEST_DAYS, once_in
 _DIGITS = 6
 # Up to what ends a sentence, closes a bracket, or is no part of an address.
 _ADDRESS = re.compile(r"((?:https?|postgresql|s3)://[A-Za-z0-9._~:/?#@!$&'*+,;=%-]*[A-Za-z0-9/_=%-])")
+# A range as logs write it: brackets that become others would say that it lacks its start.
+_RANGE = re.compile(r"\[(\d{4}-\d\d-\d\d[\d:. +TZ]*), (\d{4}-\d\d-\d\d[\d:. +TZ]*)\)")
 _BIG = 1e6
 # What some renderer or chat takes for markup, a link or a mention, and what stands for it.
 _HARMLESS = str.maketrans(
@@ -98,6 +100,7 @@ def plain(text: object, most: int) -> str:
         most: How many characters it may have.
     """
     kept = "".join(one if unicodedata.category(one)[0] != "C" else " " for one in str(text)[: 10 * most])
+    kept = _RANGE.sub(r"\1 to \2", kept)
     words = kept.translate(_HARMLESS).replace("://", ": //")
     words = "".join(" " if one == "_" and not _is_inside(words, place) else one for place, one in enumerate(words))
     return cut(" ".join(words.split()), most)

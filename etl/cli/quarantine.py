@@ -6,7 +6,19 @@ from typing import Annotated, Literal
 
 import typer
 
-from etl.cli.terminal import AsJson, End, SomeSeries, Start, check_known, err, opened_stores, out, run_name, to_range
+from etl.cli.terminal import (
+    AsJson,
+    End,
+    SomeSeries,
+    Start,
+    check_known,
+    err,
+    opened_stores,
+    out,
+    run_name,
+    tell_none,
+    to_range,
+)
 from etl.series import Series
 
 app = typer.Typer(
@@ -60,7 +72,7 @@ def list_rows(
         if (more := sum(counts.values()) - len(rows)) > 0:
             err.print(f"{more:,} more; see chandler quarantine list --limit")
     else:
-        err.print("No such row is in quarantine.")
+        tell_none("refused row", is_filtered=bool(only or rule or state or within))
 
 
 @app.command()

@@ -110,8 +110,10 @@ def channels_table(reports: Sequence[ChannelReport]) -> Table:
 
 def delivered_lines(delivered: Delivered) -> Iterator[Text]:
     """Yield what a delivery did, a line a channel."""
-    decided, made = counted(delivered.decided, "alert"), counted(delivered.made, "message")
-    yield Text(f"{decided} decided, {made} made, {counted(delivered.waiting, 'alert')} waiting")
+    decided, made = counted(delivered.decided, "new alert"), counted(delivered.made, "new message")
+    yield Text(f"{decided} decided, {made} made, {counted(delivered.waiting, 'alert')} waiting for others")
+    if not delivered.made and delivered.sent:
+        yield Text("made before, and sent now:")
     for one in delivered.posted:
         counts = f"{one.sent} sent, {one.failed} failed, {one.given_up} given up, {one.dropped} dropped"
         yield Text(f"{one.channel}: {counts}{f'; {one.state}' if one.state else ''}")

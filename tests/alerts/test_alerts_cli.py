@@ -69,7 +69,9 @@ def test_a_message_is_sent_again(run: Run, web: WebReceiver) -> None:
     run("send")
     number = str(json.loads(run("list", "--json").out)["messages"][0]["id"])
     assert f"message {number} to team is on its way" in run("resend", number).out
-    run("send")
+    sent = run("send").out
+    assert "0 new alerts decided, 0 new messages made" in sent
+    assert "made before, and sent now: team: 1 sent" in sent
     assert [title.startswith("Perhaps again") for title in web.titles] == [False, True]
     assert run("resend", "99").status == 2
 

@@ -14,7 +14,7 @@ from etl.alerts.phrases import how_seldom, number, percent, plain, times, while_
 from etl.alerts.wording import BODY_LENGTH, TITLE_LENGTH, More, compose, repeated
 from etl.incidents import Evidence, Fired, Incident, Kind, Numbers, Scope, Severity, Witness
 from etl.messages import PipelineKind
-from etl.series import Series
+from etl.series import Series, TimeRange
 from tests.alerts.made_alerts import BTC, ETH, NOON, alert_of, incident, notice
 
 OPINION = {
@@ -141,6 +141,13 @@ def test_an_escalation_says_for_how_long_nobody_has_acknowledged() -> None:
 NASTY = (
     "[x](http://evil.example) <!channel> @everyone `rm -rf` **b** &lt;script&gt; \u202e\n\n# head\x1b[31m _i_ ~~s~~ |t|"
 )
+
+
+def test_a_range_in_a_text_keeps_its_meaning() -> None:
+    """As logs write it, its brackets would be replaced, and an inclusive start would read as an exclusive one."""
+    day = TimeRange(NOON, NOON + timedelta(days=1))
+    said = plain(f"binance:BTC/USDT:1m {day}: the exchange [binance] refuses", 200)
+    assert said == "binance:BTC/USDT:1m 2026-01-10 12:00 to 2026-01-11 12:00: the exchange (binance) refuses"
 
 
 def test_texts_from_outside_are_only_text() -> None:

@@ -143,7 +143,7 @@ def test_what_the_cut_of_the_champion_gave_is_counted(warehouse: Warehouse, lear
     second = _train(warehouse, with_learning(learning, least_history=16 * DAY), END)
     [since] = second.night.since
     assert (since.series, round(since.weeks * 7, 1)) == (BTC, 3.0)
-    asked = f"{first.champion.scorer} {first.champion.name} was asked for 1.0 incidents per series and week, and gave"
+    asked = f"{first.champion.scorer} {first.champion.name} was asked for 1 incident per series and week, and gave"
     assert any(line.startswith(asked) for line in second.lines)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from etl.series import Series, TimeRange
-from models.results import Evaluation, Given, Outcome
+from models.results import Evaluation, Given, Outcome, incidents_in_words
 from models.verdict import Standing, reach_verdict
 
 BTC, ETH = (Series.parse(f"binance:{symbol}/USDT:1m") for symbol in ("BTC", "ETH"))
@@ -66,6 +66,15 @@ def test_a_series_that_the_champion_does_not_know_is_reason_enough() -> None:
     assert "it knows binance:ETH/USDT:1m, which that does not, and is not measurably worse" in as_good.reason
     worse = reach_verdict(_measured({"lstm": 0.40, "z": 0.40, "lstm 1m/1": 0.50}, knows), standing)
     assert worse.champion == "lstm 1m/1"
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [(1.0, "1 incident"), (0.2333, "0.233 incidents"), (2.0, "2 incidents"), (1.34, "1.34 incidents")],
+)
+def test_a_number_of_incidents_has_the_form_of_what_is_shown(count: float, said: str) -> None:
+    """One is singular, and no fraction is."""
+    assert incidents_in_words(count) == said
 
 
 @pytest.mark.parametrize(
