@@ -99,11 +99,18 @@ def test_rows_of_minutes_without_trades_say_that_nothing_was_traded(tmp_path: Pa
     """A row of NaN is no row to refuse and no candle; one with a volume or one price is."""
     rows = lines(epoch_s)
     for place, cells in enumerate(
-        ["NaN,NaN,NaN,NaN,NaN", ",,,,", "nan,nan,nan,nan,0.0", "NaN,NaN,NaN,NaN,3", "1,,,,0"]
+        [
+            *(
+                "NaN,NaN,NaN,NaN,NaN",
+                ",,,,",
+                *(f"nan,nan,nan,nan,{zero}" for zero in ("0.0", "-0", "0e0", ".0", "0.E+5")),
+            ),
+            *("NaN,NaN,NaN,NaN,3", "NaN,NaN,NaN,NaN,1e-9", "NaN,NaN,NaN,NaN,e0", "1,,,,0"),
+        ]
     ):
         rows[place] = f"{epoch_s(CANDLES[place][0])},{cells}"
     found, reasons, silent = read(looked(tmp_path, "gaps.csv", text(HEADER, rows)))
-    assert (len(found), reasons, silent) == (len(CANDLES) - 3, [], 3)
+    assert (len(found), reasons, silent) == (len(CANDLES) - 7, [], 7)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +175,8 @@ def test_rows_of_minutes_without_trades_say_that_nothing_was_traded(tmp_path: Pa
         ),
         ("object.json", b'{"data": []}', "it is no JSON array of rows, but begins with"),
         ("torn.json", READ["freqtrade.json"][:-40], "its JSON breaks off, or a row is broken"),
-        ("mixed.json", b"[[1,2], 3]", "element 2 is no row: '3'"),
+        ("mixed.json", b"[[1,2], 3]", "found the columns '1', '2', but none for open_time"),
+        ("flat.json", b"[1, 2, 3]", "found the columns '1', but none for open_time"),
         ("deep.json", b"[" * 200_000, "its JSON breaks off"),
         ("long.json", b"[[" + b"1," * 70_000 + b"1]]", r"over 65536 bytes long: .\[1,1"),
         (
@@ -382,6 +390,30 @@ def test_json_lines_that_are_no_rows_are_kept(tmp_path: Path) -> None:
     assert len(rows) == len(CANDLES) + 3
     assert len(reasons) == 3
     assert reasons[-1] == "7 values where the file's columns are 6"
+
+
+@pytest.mark.parametrize("odd", ["1710", f"{epoch_s(START)},,,,,"])
+def test_a_line_of_a_time_alone_is_no_end_of_a_header(odd: str, tmp_path: Path) -> None:
+    """Without a header the lines before it are rows, and no symbols."""
+    rows = lines(epoch_s)
+    file = looked(tmp_path, "torn.csv", text(None, [*rows[:5], odd, *rows[5:]]))
+    assert (file.rows, file.header.skipped) == (len(CANDLES) + 1, frozenset())
+
+
+@pytest.mark.parametrize("place", [0, 9, 24])
+@pytest.mark.parametrize("odd", ["null", "7", '"torn"', "true"])
+@pytest.mark.parametrize("name", ["freqtrade.json", "objects.json", "objects.jsonl"])
+def test_an_element_that_is_no_row_is_one_refused_row(name: str, odd: str, place: int, tmp_path: Path) -> None:
+    """It stays as it is written, wherever it is: no remark, and no reason to refuse the others."""
+    arrays = json.loads(READ["freqtrade.json"])
+    values = arrays if name == "freqtrade.json" else [dict(zip(HEADER.split(","), row, strict=True)) for row in arrays]
+    elements = [json.dumps(value) for value in values]
+    elements.insert(place, odd)
+    content = "\n".join(elements) if name.endswith("l") else "[" + ",\n".join(elements) + "]"
+    rows, reasons, _ = read(looked(tmp_path, name, content.encode()))
+    assert candles([row for row in rows if row[-1] != odd]) == CANDLES
+    assert [row[-1] for row in rows if row[-1] == odd] == [odd]
+    assert len(reasons) == 1
 
 
 @pytest.mark.parametrize(

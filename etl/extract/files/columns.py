@@ -148,14 +148,14 @@ def _named(header: Sequence[str], series: Series) -> FileColumns | None:
         if not first.strip() or any(cell.strip() for cell in others):
             return None
         cells[0] = first.strip()
-        for line in header[1:-1]:
-            named, *symbols = (cell.strip() for cell in to_cells(line, separator))
-            check_same("symbols", filter(None, symbols))
-            for symbol in filter(None, symbols):
-                check_is_of("symbols", symbol, named, series)
     places, same = find_places(cells, series)
     if not all(name in places for name in REQUIRED):
         return None
+    for line in header[1:-1]:
+        named, *symbols = (cell.strip() for cell in to_cells(line, separator))
+        check_same("symbols", filter(None, symbols))
+        for symbol in filter(None, symbols):
+            check_is_of("symbols", symbol, named, series)
     return FileColumns(tuple(cells), separator, places, same=same)
 
 

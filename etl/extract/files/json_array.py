@@ -16,20 +16,18 @@ _CHUNK_BYTES = 1 << 17  # more than a row may have
 def read_lines(file: BinaryIO) -> Iterator[str]:
     """Yield the rows of the array as lines, row by row: no more than a few rows are in memory.
 
+    An element that is no row, such as null, stays as it is, for quarantine.
+
     Raises:
-        ConfigError: It is no JSON array of rows, or ends in the middle of one.
+        ConfigError: It is no JSON array, or ends in the middle of a row.
     """
-    rows, number = Rows(), 0
-    for number, row in enumerate(_elements(file), 1):
-        lines = rows.lines(row)
-        if lines is None:
-            raise ConfigError(f"element {number} is no row: {str(row)[:40]!r}; expected arrays or objects")
-        yield from lines
-    if not number:
-        return
+    rows = Rows()
+    for row, text in _elements(file):
+        yield from rows.lines(row, text)
+    yield from rows.rest()
 
 
-def _elements(file: BinaryIO) -> Iterator[Any]:
+def _elements(file: BinaryIO) -> Iterator[tuple[Any, str]]:
     decoder = codecs.getincrementaldecoder("utf-8-sig")(errors="backslashreplace")
     buffer = decoder.decode(file.read(_CHUNK_BYTES)).lstrip()
     if not buffer.startswith("["):
@@ -54,7 +52,7 @@ def _elements(file: BinaryIO) -> Iterator[Any]:
             raise _broken(buffer, place) from error
         if end - place > MAX_LINE_BYTES:
             raise _broken(buffer, place)
-        yield element
+        yield element, buffer[place:end]
         place, is_first = end, False
 
 

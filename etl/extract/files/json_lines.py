@@ -18,7 +18,8 @@ def read_lines(file: BinaryIO) -> Iterator[str]:
     rows = Rows()
     for line in text.read_lines(file):
         try:
-            lines = rows.lines(DECODER.decode(line)) if line.strip() else None
+            row = DECODER.decode(line) if line.strip() else None
         except (ValueError, RecursionError):
-            lines = None
-        yield from [line] if lines is None else lines
+            row = None
+        yield from rows.lines(row, line)
+    yield from rows.rest()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from etl.extract.files.cells import to_line
@@ -11,26 +11,47 @@ from etl.extract.files.cells import to_line
 DECODER = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str)
 
 
+_MAX_EARLY = 1000  # elements before the first row
+
+
 class Rows:
-    """Turns rows into lines: arrays as they are, objects by the names of the first of them."""
+    """Turns rows into lines: arrays as they are, objects by the names of the first of them, all else as it is written.
+
+    What is no row and comes before the first row follows it, so that no line before the names is taken for a remark.
+    """
 
     def __init__(self) -> None:
         self._names: Sequence[str] | None = None
+        self._early: list[str] = []
+        self._has_begun = False
 
-    def lines(self, row: Any) -> list[str] | None:
-        """Return the lines of a row, before the first object's a line of its names; None if it is no row.
+    def lines(self, row: Any, text: str) -> Iterator[str]:
+        """Yield the lines of an element, before the first object's a line of its names.
 
         An object that has other names than the first one has more values than these, so that it is refused.
+
+        Args:
+            text: The element as it is written, without breaks of lines.
         """
-        if isinstance(row, list):
-            return [to_line([_text(value) for value in row])]
-        if not isinstance(row, dict):
-            return None
-        header = []
-        if self._names is None:
+        if isinstance(row, dict) and self._names is None:
             self._names = list(row)
-            header = [to_line(self._names)]
-        return [*header, to_line(_by_names(row, self._names))]
+            yield to_line(self._names)
+        if isinstance(row, list | dict):
+            yield to_line(
+                [_text(value) for value in row] if isinstance(row, list) else _by_names(row, self._names or ())
+            )
+            yield from self.rest()
+            self._has_begun = True
+        elif self._has_begun:
+            yield text
+        else:
+            self._early.append(text)
+            self._has_begun = len(self._early) >= _MAX_EARLY
+
+    def rest(self) -> Iterator[str]:
+        """Yield what is kept back."""
+        yield from self._early
+        self._early = []
 
 
 def _by_names(row: Mapping[str, Any], names: Sequence[str]) -> list[str]:

@@ -28,7 +28,7 @@ _COLUMNS = sorted(FILE_LAYOUT.columns, key=lambda name: FILE_LAYOUT.columns[name
 _USUAL = frozenset("0123456789.")
 _WHOLE = re.compile(r"(\d{1,18})(\.0*)?", re.ASCII)
 _BREAKS = re.compile(r"[\t\r\n]")
-_ZERO = re.compile(r"0*\.?0*", re.ASCII)
+_ZERO = re.compile(r"[+-]?(0+\.?0*|\.0+)([eE][+-]?\d+)?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
