@@ -251,6 +251,9 @@ def test_a_preview_shows_how_a_file_is_read_and_asks_no_store(
     assert "hello" not in out
     assert "1 value where the file's columns are 6" in out
     assert "1 of these rows says that nothing was traded" in out
+    assert "rows 1 to 5 of 5" in out
+    longer = written(tmp_path / "longer.csv", "\n".join([content, *map(line, range(4, 14))]), LATER_MS)
+    assert "rows 1 to 8 of 15; an import judges the others too" in run("import", longer, BTC, "--preview")[1]
     shown = json.loads(run("import", path, BTC, "--preview", "--json")[1])
     assert shown["columns"]["volume"] == "Volume BTC"
     assert [row.get("reason", row.get("close")) for row in shown["first_rows"]] == [

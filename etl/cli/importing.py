@@ -77,6 +77,9 @@ def _preview(path: Path, series: Series, zone: ZoneInfo | None, as_json: bool) -
         out.print(line, markup=False)
     out.print(mapping_table(file))
     out.print(preview_table(rows))
+    shown = min(_PREVIEWED, file.rows)
+    others = "" if shown == file.rows else "; an import judges the others too"
+    out.print(f"row{'' if shown == 1 else 's 1 to'} {shown} of {file.rows:,}{others}", markup=False)
     if (silent := silent_line(rows)) is not None:
         out.print(silent)
 
