@@ -9,6 +9,9 @@ from __future__ import annotations
 import fcntl
 import itertools
 import logging
+import os
+import pwd
+import shlex
 import shutil
 import subprocess
 import threading
@@ -36,6 +39,7 @@ _START_S = 60.0
 _STARTING = threading.Lock()  # one thread starts it again, and the others find it running
 _TRIES = 3
 _LINES = 50
+_OURS = {".handle_pids.json", ".handle_pids.lock"}  # the package's, of whoever starts the server
 _NO_SPACE = "No space left on device"
 _NEW_BYTES = 64 << 20  # what a new server begins with
 _LEAST_BYTES = 16 << 20  # a segment of its log of changes, without which it stops
@@ -92,6 +96,8 @@ def _start_patiently(server: PostgresServer, folder: Path) -> None:
             reason = _last_words(folder, error)
             if is_full(folder, reason):
                 raise StoreLostError(full_message(f"embedded PostgreSQL in {folder}")) from error
+            if (stranger := _foreign_part(folder)) is not None:
+                raise StoreLostError(_foreign_message(folder, stranger)) from error
             if not may_follow or time.monotonic() > until:
                 message = f"the embedded PostgreSQL in {folder} does not start ({reason}); see {folder / 'log'}"
                 raise StoreLostError(message) from error
@@ -192,6 +198,39 @@ def _last_words(folder: Path, error: Exception) -> str:
         lines = []
     reasons = [line.partition("  ")[2] or line for line in lines if "FATAL:" in line or "PANIC:" in line]
     return reasons[-1] if reasons else str(error)
+
+
+def _foreign_part(folder: Path) -> Path | None:
+    """Return what of the server's folder does not belong to the user that it runs as; None if all does.
+
+    PostgreSQL cannot open what another user has copied there. Its log says nothing then: `pg_ctl` fails on the log.
+    """
+    owner = _server_user(folder)
+    try:
+        parts = [folder, *sorted(part for part in folder.iterdir() if part.name not in _OURS)]
+        return next((part for part in parts if part.lstat().st_uid != owner), None)
+    except OSError:
+        return None
+
+
+def _server_user(folder: Path) -> int:
+    """Return the user that the server runs as: ours, but for root the one that the package has given the folder to."""
+    return os.geteuid() or folder.stat().st_uid
+
+
+def _foreign_message(folder: Path, part: Path) -> str:
+    owner = _name_of(_server_user(folder))
+    return (
+        f"the embedded PostgreSQL in {folder} does not start: it runs as user {owner}, and {part} belongs to user "
+        f"{_name_of(part.lstat().st_uid)}, as after a copy; run chown -R {owner} {shlex.quote(str(folder))}"
+    )
+
+
+def _name_of(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 def _import_server() -> type[PostgresServer]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 from collections import namedtuple
@@ -104,6 +105,7 @@ def test_a_full_disk_is_named_where_the_server_does_not_start(folder: Path, monk
     broken.mkdir()
     (broken / "PG_VERSION").write_text("18\n")
     monkeypatch.setattr(embedded, "_TRIES", 1)
+    monkeypatch.setattr(embedded, "_foreign_part", lambda folder: None)
     with pytest.raises(StoreLostError, match="does not start.*see .*log"), embedded.embedded_postgres(broken, "any"):
         pass
     monkeypatch.setattr(shutil, "disk_usage", _no_room)
@@ -112,6 +114,26 @@ def test_a_full_disk_is_named_where_the_server_does_not_start(folder: Path, monk
         embedded.embedded_postgres(broken, "any"),
     ):
         pass
+
+
+def test_files_of_another_user_are_named_where_the_server_does_not_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A copy that root has made, say: whose file it is, whose it has to be, and the command that makes it so."""
+    with folder_for_postgres() as home:
+        copied = home / "postgres"
+        copied.mkdir()
+        (copied / "PG_VERSION").write_text("18\n")
+        if os.geteuid():  # as root the package gives the folder to another user, and the file stays ours
+            monkeypatch.setattr(embedded, "_server_user", lambda folder: os.geteuid() + 1)
+        with pytest.raises(StoreLostError) as failed, embedded.embedded_postgres(copied, "any"):
+            pass
+        uid = embedded._server_user(copied)
+    assert re.search(
+        r"does not start: it runs as user \S+, and \S+ belongs to user \S+, as after a copy", str(failed.value)
+    )
+    assert f"; run chown -R {embedded._name_of(uid)} {copied}" in str(failed.value)
+    assert "\n" not in str(failed.value)
 
 
 def test_a_server_that_went_with_its_disk_is_not_said_to_be_merely_away(
