@@ -183,6 +183,10 @@ def test_a_file_that_says_something_else_now_leaves_revisions(stores: Stores, tm
     assert sum(one.loaded.revised for one in imported(stores, corrected)) == 1
     (revision,) = tables_of(stores)["revisions"]
     assert 100.0 in revision
+    first = written(tmp_path / "candles.csv", text(), LATER_MS)
+    assert imported(stores, first) == []
+    again = imported(stores, first.rename(tmp_path / "again.csv"))
+    assert sum(one.loaded.revised for one in again) == 1, "under another name its values come back"
     assert is_sound(audit(stores))
 
 
@@ -227,7 +231,7 @@ def test_the_command_says_what_became_of_the_lines(run: Callable[..., tuple[int,
     assert status == 0
     assert "binance:BTC/USDT:1m 2024-02-29 00:00 2024-03-01 00:00 1,440" in out
     assert "4,311 rows: 4,310 accepted, 0 repeated, 0 outside, 0 without trades, 1 in quarantine (superseded 1)" in err
-    assert "2 of 2 partitions imported from this file before" in run("import", path, BTC)[2]
+    assert "2 of 2 partitions imported from this file before. To import them again" in run("import", path, BTC)[2]
     corrected = written(tmp_path / "candles.csv", text(line(7, 102.0)), LATER_MS)
     report = json.loads(run("import", corrected, BTC, "--json")[1])
     assert report["account"]["refused"] == {"superseded": 1}

@@ -127,7 +127,8 @@ def _show(
         for line in (*file_lines(planned.file), account_line(account(imported)), *absent_lines(planned.file, absent)):
             err.print(line, markup=False)
     if before := len(planned.partitions) - len(planned.left):
-        err.print(f"{before} of {counted(len(planned.partitions), 'partition')} imported from this file before.")
+        said = f"{before} of {counted(len(planned.partitions), 'partition')} imported from this file before"
+        err.print(f"{said}. To import them again, for example after another file revised them, rename the file.")
 
 
 def _to_json(

@@ -435,7 +435,43 @@ def test_an_element_that_is_no_row_is_one_refused_row(name: str, odd: str, place
         *(("exchange", name, "remark") for name in ("Bitso", "A")),
         *(("base", name, says) for name, says in (("BTC", "same"), ("XBT", "same"), ("ETH", "other"), ("1.5", "same"))),
         *(("quote currency", name, says) for name, says in (("usd", "same"), ("USDT", "other"), ("dollars", "remark"))),
-        *(("interval", name, says) for name, says in (("1h", "same"), ("60min", "same"), ("4h", "other"))),
+        *(
+            ("interval", name, "same")
+            for name in (
+                "1h",
+                "1H",
+                "60min",
+                "60",
+                "3600",
+                "3600000",
+                "PT1H",
+                "PT60M",
+                "hourly",
+                "H1",
+                "ONE_HOUR",
+                "hour",
+            )
+        ),
+        *(
+            ("interval", name, "other")
+            for name in (
+                "4h",
+                "240",
+                "14400",
+                "1w",
+                "1M",
+                "M15",
+                "PT4H",
+                "P1D",
+                "daily",
+                "D",
+                "D1",
+                "MN1",
+                "SIX_HOUR",
+                "W",
+            )
+        ),
+        *(("period", name, "remark") for name in ("candle", "PT", "P", "2 sessions", "H1.5")),
         ("symbol", "NaN", "same"),
     ],
 )
@@ -450,6 +486,14 @@ def test_a_file_is_of_whom_its_rows_say(column: str, name: str, says: str, tmp_p
     file = looked(tmp_path, "whose.csv", content)
     assert candles(read(file)[0]) == CANDLES
     assert [name in remark and column in remark for remark in file.remarks] == [True] * (says == "remark")
+
+
+def test_a_row_that_names_no_symbol_is_taken_for_the_others(tmp_path: Path) -> None:
+    """All others name the series; how many do not is shown."""
+    content = text(f"symbol,{HEADER}", [f"{'BTCUSD' if n % 8 else ''},{row}" for n, row in enumerate(lines(epoch_s))])
+    file = looked(tmp_path, "some.csv", content)
+    assert candles(read(file)[0]) == CANDLES
+    assert file.remarks == ("3 rows say nothing in column 'symbol': taken for the others' series",)
 
 
 def test_the_ticker_in_a_header_is_of_the_series(tmp_path: Path) -> None:

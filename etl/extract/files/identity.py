@@ -12,11 +12,11 @@ from itertools import product
 
 from etl.errors import ConfigError
 from etl.exchanges import EXCHANGES
+from etl.extract.files.intervals import widths_ms
 from etl.extract.files.names import ALIASES, currencies, normalised
 from etl.series import Series
 from etl.timeframe import Timeframe
 
-_TIMEFRAME = re.compile(r"(\d+)\s*([mhdMHD])[a-zA-Z]*")
 _QUOTES = frozenset(quote for traits in EXCHANGES.values() for quote in traits.quotes)
 _CATEGORIES = frozenset({"SPOT", "CASH", "COIN"})
 """Words of a column such as `market` that are no coin's."""
@@ -56,7 +56,9 @@ def check_is_of(kind: str, name: str, column: str, series: Series) -> str | None
         ConfigError: It is another's.
     """
     if kind == "timeframes":
-        _check_timeframe(name, series.timeframe)
+        if not (widths := widths_ms(name)):
+            return f"rows say {name[:40]!r} (column {column!r}), which is not compared with {series.timeframe}"
+        _check_timeframe(name, widths, series.timeframe)
         return None
     same = {"symbols": _is_symbol, "exchanges": _is_exchange, "bases": _is_base, "quotes": _is_quote}[kind](
         name, series
@@ -121,8 +123,6 @@ def _plain(name: str) -> str:
     return "".join(character for character in name.upper() if character.isalnum())
 
 
-def _check_timeframe(name: str, timeframe: Timeframe) -> None:
-    match = _TIMEFRAME.fullmatch(name)
-    said = match and f"{match[1]}{match[2].lower()}"
-    if said in list(Timeframe) and said != timeframe and not (match and match[2] == "M"):
+def _check_timeframe(name: str, widths: frozenset[int], timeframe: Timeframe) -> None:
+    if timeframe.ms not in widths:
         raise ConfigError(f"its rows say that they are candles of {name!r}, not of {timeframe}; give their timeframe")

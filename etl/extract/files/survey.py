@@ -61,6 +61,7 @@ class Survey:
     _off_grid_ms: int = 0
     _day: Day | None = None
     _same: dict[str, set[str]] = field(default_factory=dict)
+    _nameless: dict[str, int] = field(default_factory=dict)
     _changes: ClockChanges | None = None
     _crowding: Crowding = field(init=False)
 
@@ -117,6 +118,8 @@ class Survey:
         for kind, place in (self.columns.same or {}).items():
             names = self._same.setdefault(kind, set())
             name = cells[place].strip()
+            if name.lower() in NOT_GIVEN:
+                self._nameless[kind] = self._nameless.get(kind, 0) + 1
             is_value = kind in _CURRENCIES and is_number(name, ".")  # a price or a volume
             if len(names) < _MAX_NAMES and name.lower() not in NOT_GIVEN and not is_value:
                 names.add(name)
@@ -152,6 +155,9 @@ class Survey:
             for name in sorted(names)[:1]:
                 if (remark := check_is_of(kind, name, column, self.series)) is not None:
                     self.remarks.append(remark)
+            if names and (nameless := self._nameless.get(kind)):
+                says = "row says" if nameless == 1 else "rows say"
+                self.remarks.append(f"{nameless:,} {says} nothing in column {column!r}: taken for the others' series")
 
     def _check_coarser(self) -> None:
         """Refuse open times that all lie on a coarser grid, where so many do not do so by chance."""
