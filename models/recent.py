@@ -19,9 +19,10 @@ NAMES = ("range", "volume", "trades", "move")
 """What is told of: high less low, over close; volume; trades; the size of a log return, over the root of its slots."""
 ENOUGH = 16
 """Candles in the slots before, to know what was usual."""
+STEP = 16
+"""Slots for which one median counts; rows of scorers begin where such steps do."""
 
 _SLOTS = 128  # or the whole days that hold as many: 6 days at 1h, 22 at 4h, 128 at 1d
-_STEP = 16  # slots for which one median counts; rows of scorers begin where such steps do
 _LARGE = 0.9  # quantile that says how far candles go: in thin markets most do not move at all
 _LEAST = 0.01  # of the median, added to each value, so that zero has a log
 _PART = 0.25  # of the floor of ranges, that keeps moves of a market that stood still from being told as great
@@ -43,7 +44,7 @@ def slots_before(timeframe: Timeframe) -> int:
 def reach_of(timeframe: Timeframe) -> int:
     """Return how many slots before a slot may have a say in what was usual lately."""
     before = slots_before(timeframe)
-    return before + _STEP if before else 0
+    return before + STEP if before else 0
 
 
 def usual_lately(
@@ -62,10 +63,10 @@ def usual_lately(
     """
     usual = np.full((2 * len(NAMES), count), np.nan)
     before = slots_before(timeframe)
-    starts = range(first // _STEP * _STEP, first + count, _STEP) if before else ()
+    starts = range(first // STEP * STEP, first + count, STEP) if before else ()
     for start in starts:
         low, high = np.searchsorted(slots, (start - before, start))
-        here = slice(max(start - first, 0), start - first + _STEP)
+        here = slice(max(start - first, 0), start - first + STEP)
         for number, (name, one) in enumerate(zip(NAMES, values, strict=True)):
             known = one[low:high][~np.isnan(one[low:high])]
             if len(known) < ENOUGH:

@@ -12,6 +12,7 @@ import pytest
 from xdist.scheduler import LoadFileScheduling
 
 from etl.feeds_file import load_settings
+from etl.homes import homes_with_stores
 from etl.series import Series
 from etl.settings import Settings
 from etl.stores import Stores, open_stores
@@ -54,6 +55,16 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
         if name.startswith("CHANDLER_") and name != "CHANDLER_DATA":
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _no_stores_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the stores of a demo that ran in this checkout out of the tests."""
+
+    def others(home: Path) -> list[Path]:
+        return [] if home.is_relative_to(REPOSITORY) else homes_with_stores(home)
+
+    monkeypatch.setattr("etl.homes.homes_with_stores", others)
 
 
 @pytest.fixture(scope="session")
