@@ -176,6 +176,21 @@ def test_rows_of_minutes_without_trades_say_that_nothing_was_traded(tmp_path: Pa
         ("object.json", b'{"data": []}', "it is no JSON array of rows, but begins with"),
         ("torn.json", READ["freqtrade.json"][:-40], "its JSON breaks off, or a row is broken"),
         ("mixed.json", b"[[1,2], 3]", "found the columns '1', '2', but none for open_time"),
+        (
+            "twins.csv",
+            text(HEADER + ",Open", lines(epoch_s, more=",1")),
+            "its columns 2 and 7 have the same name, 'open' and 'Open', and different values: '100.0' and '1'; rename",
+        ),
+        (
+            "twins.csv",
+            text("symbol," + HEADER + ",symbol", [f"A,{row},B" for row in lines(epoch_s)]),
+            "'A' and 'B'; re",
+        ),
+        (
+            "twins.json",
+            b'[{"time": 1710374400, "open": 1, "open": 2}]',
+            "has 'open' twice, with different values: '1' and",
+        ),
         ("flat.json", b"[1, 2, 3]", "found the columns '1', but none for open_time"),
         ("deep.json", b"[" * 200_000, "its JSON breaks off"),
         ("long.json", b"[[" + b"1," * 70_000 + b"1]]", r"over 65536 bytes long: .\[1,1"),
@@ -486,6 +501,12 @@ def test_a_file_is_of_whom_its_rows_say(column: str, name: str, says: str, tmp_p
     file = looked(tmp_path, "whose.csv", content)
     assert candles(read(file)[0]) == CANDLES
     assert [name in remark and column in remark for remark in file.remarks] == [True] * (says == "remark")
+
+
+def test_columns_of_one_name_and_one_value_are_one(tmp_path: Path) -> None:
+    """Equal in all rows, it does not matter which is read."""
+    rows = [row + "," + row.split(",")[1] for row in lines(epoch_s)]
+    assert candles(read(looked(tmp_path, "twins.csv", text(HEADER + ",Open", rows)))[0]) == CANDLES
 
 
 def test_a_row_that_names_no_symbol_is_taken_for_the_others(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from etl.extract.files.names import (
     currencies,
     find_date_and_clock,
     find_places,
+    normalised,
 )
 from etl.series import Series
 from etl.timeframe import BEGINNING, to_ms
@@ -53,6 +54,15 @@ class FileColumns:
     def width(self) -> int:
         """The number of values in a line."""
         return len(self.names)
+
+    def twins(self) -> list[tuple[int, int]]:
+        """Return the places of the columns that are read, each with a later one of the same name."""
+        names = [normalised(name) for name in self.names]
+        clock = () if self.clock_place is None else (self.clock_place,)
+        read = {*self.places.values(), *clock, *(self.same or {}).values()}
+        return [
+            (one, other) for one in sorted(read) for other in range(one + 1, self.width) if names[one] == names[other]
+        ]
 
     def cells(self, line: str) -> list[str]:
         """Return the values of a line, as text."""

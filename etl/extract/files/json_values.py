@@ -6,9 +6,23 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from etl.errors import ConfigError
 from etl.extract.files.cells import to_line
 
-DECODER = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str)
+
+def _by_name(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    named = dict(pairs)
+    if len(named) < len(pairs):
+        for name, value in pairs:
+            if value != named[name]:
+                raise ConfigError(
+                    f"an object in it has {name!r} twice, with different values: {str(value)[:40]!r} and "
+                    f"{str(named[name])[:40]!r}; rename or remove one of them"
+                )
+    return named
+
+
+DECODER = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str, object_pairs_hook=_by_name)
 
 
 _MAX_EARLY = 1000  # elements before the first row

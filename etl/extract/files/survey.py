@@ -64,9 +64,11 @@ class Survey:
     _nameless: dict[str, int] = field(default_factory=dict)
     _changes: ClockChanges | None = None
     _crowding: Crowding = field(init=False)
+    _twins: list[tuple[int, int]] = field(init=False)
 
     def __post_init__(self) -> None:
         self._crowding = Crowding(self.series.timeframe)
+        self._twins = self.columns.twins()
         if self.times.zone is None:
             self._changes = ClockChanges(self.series.timeframe.ms, self.times.is_descending)
 
@@ -83,6 +85,8 @@ class Survey:
             self._take_time(opened)
             if opened % self.series.timeframe.ms == 0 and self._crowding.is_sampled(opened):
                 self._take_values(opened, line)
+            if self._twins:
+                self._check_twins(line)
             if self.columns.same:
                 self._take_names(line)
         if self._day is not None:
@@ -102,6 +106,17 @@ class Survey:
             at_ms -= at_ms % self.series.timeframe.ms  # its slot, which the file says something of
         self._day = day = self.days.setdefault(at_ms // _DAY_MS, Day(at_ms, at_ms))
         day.first_ms, day.last_ms = min(day.first_ms, at_ms), max(day.last_ms, at_ms)
+
+    def _check_twins(self, line: str) -> None:
+        """Refuse columns of one name that say different things: nothing tells which is meant."""
+        cells = self.columns.cells(line)
+        for one, other in self._twins if len(cells) == self.columns.width else ():
+            if cells[one].strip() != cells[other].strip():
+                names = self.columns.names
+                raise ConfigError(
+                    f"its columns {one + 1} and {other + 1} have the same name, {names[one]!r} and {names[other]!r}, "
+                    f"and different values: {cells[one][:40]!r} and {cells[other][:40]!r}; rename or remove one of them"
+                )
 
     def _take_values(self, at_ms: int, line: str) -> None:
         cells = self.columns.cells(line)
