@@ -187,6 +187,15 @@ class Settings(BaseSettings):
         if self.warehouse_url is None and f"{ENVIRONMENT}HOME" not in os.environ:
             refuse(fault for fault in self._faults if not fault.place or fault.place[0] in {"warehouse_url", "home"})
 
+    def check_stores(self) -> None:
+        """Check the same, and that the archive is the one that the file means.
+
+        Raises:
+            ConfigError: Nothing says where one of them is, or the part of the file that may cannot be read.
+        """
+        self.check_warehouse()
+        refuse(fault for fault in self._faults if fault.place[:1] in {("archive_url",), ("archive_fallback",)})
+
     @property
     def is_home_chosen(self) -> bool:
         """True if a setting names `home`; else it is the default, or was found."""

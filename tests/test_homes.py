@@ -28,6 +28,10 @@ COMMANDS = (
     *("audit", "status", "quality", "repair", "maintain", "anomalies", "incidents", "alerts"),
     *("archive check", "models list"),
 )
+READING = (
+    *("status", "quality", "revisions", "archive check", "warehouse", "quarantine"),
+    *("incidents", "anomalies", "models", "alerts"),
+)
 
 FEEDS = """
 [feeds.demo]
@@ -103,6 +107,22 @@ def test_mending_builds_a_lost_warehouse_again(monkeypatch: pytest.MonkeyPatch, 
         assert (done.status, "did not come back" in done.err) == (0, True), done.err
         done = chandler("status", "--json")
         assert [one["candles"] for one in json.loads(done.raw)] == [1440]
+
+
+@pytest.mark.parametrize("mistake", ['[series."binance:BTC/USDT"]\nsplit = ["yesterday"]', "[rules]\nlookback = -1"])
+def test_a_mistake_in_a_rule_stops_what_acts_and_not_what_reads(
+    mistake: str, stores: Stores, folder: Path, chandler: Run
+) -> None:
+    """Commands that look go on and show it; nothing is mended, loaded or tidied by another rule than the file's."""
+    stores.archive.write(BTC, DAY, candles_over(DAY))
+    assert chandler("audit", "--fix").status == 0
+    (folder / "feeds.toml").write_text(mistake, encoding="utf-8")
+    for command in (*READING, "audit binance:BTC/USDT:1m"):
+        done = chandler(*command.split())
+        assert (done.status, "left out: " in done.err) == (0, True), (command, done.err)
+    for command in ("audit --fix", "maintain", "repair", "warehouse rebuild", "archive convert"):
+        done = chandler(*command.split())
+        assert (done.status, "feeds.toml" in done.err) == (2, True), (command, done.err)
 
 
 def test_an_empty_warehouse_beside_an_archive_is_no_beginning(stores: Stores, chandler: Run) -> None:

@@ -18,6 +18,7 @@ from etl.cli.terminal import (
     has_archive,
     opened_stores,
     out,
+    stores_to_read,
     tell_nothing_loaded,
     to_range,
     warn,
@@ -37,7 +38,7 @@ def status(as_json: AsJson = False) -> None:
     from etl import show
     from etl.warehouse import read_status
 
-    with opened_stores() as stores:
+    with stores_to_read() as stores:
         with stores.warehouse.begin() as connection:
             rows = read_status(connection)
         now = datetime.now(UTC)
@@ -72,7 +73,7 @@ def audit(
     from etl.audit import is_sound, mend
 
     # Mending gives a lost warehouse its account again; looking makes none, and neither does an empty archive.
-    with opened_stores(creates=fix and has_archive()) as stores:
+    with opened_stores(creates=has_archive()) if fix else stores_to_read() as stores:
         audits = run_audit(stores, only, within)
         check_known(only, (one.series for one in audits), stores.archive.series())
         if fix:

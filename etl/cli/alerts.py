@@ -12,7 +12,15 @@ from rich.text import Text
 
 from etl.alerting import alerts_path, load_alerting
 from etl.alerts.addresses import address_from_environment, how_to_set
-from etl.cli.terminal import AsJson, err, opened_warehouse, out, read_settings, run_name, tell_none
+from etl.cli.terminal import (
+    AsJson,
+    err,
+    opened_warehouse,
+    out,
+    read_settings_to_look,
+    run_name,
+    tell_none,
+)
 from etl.errors import AlertDeliveryError, ConfigError
 from etl.messages import MessageState
 from etl.spelling import nearest
@@ -167,5 +175,5 @@ def channels(as_json: AsJson = False) -> None:
 
 @contextmanager
 def _opened() -> Iterator[Warehouse]:
-    with opened_warehouse(read_settings()) as warehouse:
+    with opened_warehouse(read_settings_to_look()) as warehouse:
         yield warehouse

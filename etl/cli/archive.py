@@ -11,7 +11,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from etl.cli.terminal import AsJson, SomeSeries, check_known, complain, err, opened_stores, out
+from etl.cli.terminal import AsJson, SomeSeries, check_known, complain, err, opened_stores, out, stores_to_read
 from etl.series import Series
 from etl.spelling import counted
 
@@ -34,7 +34,7 @@ def check(series: SomeSeries = None, as_json: AsJson = False) -> None:
     from etl import show
     from etl.health import check_archive
 
-    with opened_stores() as stores, _reading() as read:
+    with stores_to_read() as stores, _reading() as read:
         health = check_archive(stores, only, on_file=read)
         check_known(only, (one.series for one in health.series), stores.archive.series())
     if as_json:

@@ -13,8 +13,8 @@ from etl.cli.terminal import (
     Start,
     check_known,
     err,
-    opened_stores,
     out,
+    stores_to_read,
     tell_nothing_loaded,
     to_range,
 )
@@ -40,7 +40,7 @@ def quality(
     from etl import show
     from etl.quality import Period, report_quality
 
-    with opened_stores() as stores:
+    with stores_to_read() as stores:
         reports = report_quality(stores.warehouse, only, within, Period(by))
         check_known(only, (one.series for one in reports), stores.archive.series())
     if as_json:
@@ -67,7 +67,7 @@ def revisions(
     from etl import show
     from etl.warehouse import known_series, read_revisions
 
-    with opened_stores() as stores, stores.warehouse.begin() as connection:
+    with stores_to_read() as stores, stores.warehouse.begin() as connection:
         check_known(only, known_series(connection))
         found = read_revisions(connection, only, within, limit)
     if as_json:

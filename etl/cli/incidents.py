@@ -18,6 +18,7 @@ from etl.cli.terminal import (
     opened_stores,
     out,
     run_name,
+    stores_to_read,
     tell_none,
     to_range,
 )
@@ -92,7 +93,7 @@ def list_all(
         False if unacknowledged else None,
         True if false else None,
     )
-    with opened_stores() as stores, stores.warehouse.begin() as connection:
+    with stores_to_read() as stores, stores.warehouse.begin() as connection:
         check_known(only, known_series(connection))
         found = list_incidents(connection, wish, limit)
         more = count_incidents(connection, wish) - len(found)
@@ -121,7 +122,7 @@ def show_one(incident: Id, as_json: AsJson = False) -> None:
     from etl.dossiers import open_dossier
     from etl.show import dossier_json, dossier_parts
 
-    with opened_stores() as stores:
+    with stores_to_read() as stores:
         dossier = open_dossier(stores.warehouse, incident)
     if as_json:
         out.print_json(data=dossier_json(dossier))

@@ -16,6 +16,7 @@ from etl.cli.terminal import (
     opened_stores,
     out,
     run_name,
+    stores_to_read,
     tell_none,
     to_range,
 )
@@ -60,7 +61,7 @@ def list_rows(
     from etl.warehouse import State, Wanted, count_quarantine, known_series, read_quarantine
 
     wanted = Wanted(only, rule, [] if state is None else [State(state)], within)
-    with opened_stores() as stores, stores.warehouse.begin() as connection:
+    with stores_to_read() as stores, stores.warehouse.begin() as connection:
         check_known(only, known_series(connection))
         counts = count_quarantine(connection, wanted)
         rows = read_quarantine(connection, wanted, limit)
@@ -84,7 +85,7 @@ def show(row: RowId, as_json: AsJson = False) -> None:
     from etl.quarantine import inspect
     from etl.show import inspection, inspection_json
 
-    with opened_stores() as stores:
+    with stores_to_read() as stores:
         found = inspect(stores, row)
     if as_json:
         out.print_json(data=inspection_json(found))

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from etl.cli.logs import Stderr, log
 from etl.errors import ConfigError
-from etl.feeds_file import load_settings
+from etl.feeds_file import load_settings, load_what_is_right
 from etl.series import Series, TimeRange, spelled_as
 from etl.settings import Settings
 from etl.spelling import parse_moment
@@ -52,6 +52,15 @@ def opened_stores(*, creates: bool = False) -> Iterator[Stores]:
 
 
 @contextmanager
+def stores_to_read() -> Iterator[Stores]:
+    """Open the stores for a command that only reads: mistakes in the feeds file are shown, and do not stop it."""
+    from etl.stores import open_stores
+
+    with open_stores(read_settings_to_look(), creates=False) as stores:
+        yield stores
+
+
+@contextmanager
 def opened_warehouse(settings: Settings) -> Iterator[Warehouse]:
     """Open the warehouse alone, which must be there."""
     from etl.lost import open_present
@@ -83,7 +92,21 @@ def read_settings() -> Settings:
     Raises:
         ConfigError: Something is wrong that is of more than a feed or an exchange.
     """
-    settings = load_settings()
+    return _showing_faults(load_settings())
+
+
+def read_settings_to_look() -> Settings:
+    """Read the settings for what only reads, with the defaults for what is wrong in them, and say what that is.
+
+    Raises:
+        ConfigError: Nothing says for certain where the stores are.
+    """
+    settings = load_what_is_right()
+    settings.check_stores()
+    return _showing_faults(settings)
+
+
+def _showing_faults(settings: Settings) -> Settings:
     for fault in settings.faults:
         err.print(Text(f"left out: {fault}", style="yellow"), soft_wrap=True)
         err.told.add(str(fault))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from etl.cli.rebuilding import rebuild
-from etl.cli.terminal import AsJson, err, opened_stores, out
+from etl.cli.terminal import AsJson, err, opened_stores, out, stores_to_read
 from etl.errors import ConfigError
 
 app = typer.Typer(
@@ -30,7 +30,7 @@ def show_warehouse(as_json: AsJson = False) -> None:
     from etl import show
     from etl.warehouse import HEAD, read_features, read_sizes
 
-    with opened_stores() as stores, stores.warehouse.begin() as connection:
+    with stores_to_read() as stores, stores.warehouse.begin() as connection:
         features = read_features(connection)
         facts = (stores.warehouse.address, HEAD, features, read_sizes(connection, features))
     if as_json:

@@ -23,6 +23,7 @@ from etl.cli.terminal import (
     opened_warehouse,
     out,
     read_settings,
+    read_settings_to_look,
     run_name,
     tell_none,
     to_range,
@@ -116,7 +117,7 @@ def anomalies(
     within = to_range(start, end)
     from etl.warehouse import known_series
 
-    with opened_warehouse(read_settings()) as warehouse:
+    with opened_warehouse(read_settings_to_look()) as warehouse:
         with warehouse.begin() as connection:
             check_known(only, known_series(connection))
         if scorings:

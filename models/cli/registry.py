@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.text import Text
 
-from etl.cli.terminal import AsJson, err, opened_warehouse, out, read_settings, run_name, tell_none
+from etl.cli.terminal import (
+    AsJson,
+    err,
+    opened_warehouse,
+    out,
+    read_settings,
+    read_settings_to_look,
+    run_name,
+    tell_none,
+)
 from etl.errors import ConfigError
 from etl.files import write_whole
 
@@ -55,7 +64,7 @@ def show_list(
     from models.targets import Target
 
     wanted = None if target is None else Target.parse(target)
-    with _opened() as (connection, _):
+    with _opened_to_read() as connection:
         found = list_models(connection, wanted, state=None if state is None else State(state))
     if as_json:
         out.print_json(data=[show.model_json(model) for model in found[:limit]])
@@ -78,7 +87,7 @@ def show_model(model: Name, as_json: AsJson = False) -> None:
     from models.feedback import feedback_of
     from models.registry import find_model, read_changes
 
-    with _opened() as (connection, _):
+    with _opened_to_read() as connection:
         found = find_model(connection, model)
         changes, feedback = read_changes(connection, found), feedback_of(connection, found)
     if as_json:
@@ -101,7 +110,7 @@ def compare(model: Name, other: Name, as_json: AsJson = False) -> None:
     from models import show
     from models.registry import find_model
 
-    with _opened() as (connection, _):
+    with _opened_to_read() as connection:
         pair = find_model(connection, model), find_model(connection, other)
     if as_json:
         out.print_json(data=[show.model_json(one) for one in pair])
@@ -184,13 +193,20 @@ def report(model: Name, to: Annotated[Path, typer.Option("--out", help="The HTML
     """
     from models.registry import find_model, read_report
 
-    with _opened() as (connection, _):
+    with _opened_to_read() as connection:
         found = find_model(connection, model)
         page = read_report(connection, found.id)
     if page is None:
         raise ConfigError(f"there is no report of {found.name}: it was imported, or it is older than keep in [models]")
     write_whole(to, page.encode())
     out.print(Text(f"the report of {found.name} is in {to}"))
+
+
+@contextmanager
+def _opened_to_read() -> Iterator[Connection]:
+    """Open a transaction whatever else is wrong in the feeds file."""
+    with opened_warehouse(read_settings_to_look()) as warehouse, warehouse.begin() as connection:
+        yield connection
 
 
 @contextmanager
