@@ -27,7 +27,7 @@ def open_present(settings: Settings) -> Iterator[Warehouse]:
                 raise
             raise ConfigError(
                 f"the warehouse is lost: there is no store in {settings.home}, and the archive holds {held}; "
-                "chandler warehouse rebuild, or chandler audit --fix, builds it again from there"
+                "to build it again from there: chandler warehouse rebuild"
             ) from error
         yield warehouse
 
