@@ -290,7 +290,7 @@ def _limit_error(stores: Stores, partition: Partition, cleaned: Cleaned) -> Quar
     wrong = [row for row in cleaned.refused if row.rule != SUPERSEDED]
     examples = "; ".join(f"{row.rule}: {row.evidence}" for row in wrong[:3])
     message = (
-        f"{report.broken} of {counted(candles, 'candle')} came only as refused rows ({share_pct:.2f} %, limit "
+        f"{report.broken} of {counted(candles, 'candle')} came only as refused rows ({share_pct:.3g} %, limit "
         f"{settings.max_quarantined_pct} %): {_by_rule(report)}. For example {examples}. The sound "
         f"ones are stored: {report.accepted:,}. Look at the refused rows with chandler quarantine list. A repair asks "
         "for them again after a day; to ask now, fetch the partition again (in Airflow: clear its fetch task and what "

@@ -35,6 +35,7 @@ _NEVER_ONE = {
     *("timeframe", "series.timeframe", "per_column", "ago", "reach", "len(files)", "self.dated", "n_slots"),
     *("budget", "night.evaluation.budget", "piece.is_clean.sum()", "length", "least", "half_life.tolist()"),
     *("SPACING", "BUCKET", "_ENOUGH", "_MOST_LINES", "MAX_LINES", "dead rows", "name", "dag", "path"),
+    *("sent", "said", "per_week(given) or math.inf"),
 }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from etl.errors import ConfigError
+from etl.spelling import counted
 from etl.timeframe import Timeframe, from_ms
 
 _MAX_CANDLES = 4096
@@ -62,8 +63,8 @@ class Crowding:
         finer = [one for one in Timeframe if one.ms * usual == self.timeframe.ms]
         looks = f"candles of {finer[0]}" if finer else "candles of a finer timeframe, or of several series"
         raise ConfigError(
-            f"{usual:,} different rows open at {from_ms(example_ms):%Y-%m-%d %H:%M}, and {len(several):,} of "
-            f"{len(counts):,} candles have several rows: they look like {looks}, told apart by a column that is not "
-            "read; write date and time of day in one column, such as 2024-03-31 14:00, and give the rows' timeframe, "
+            f"{counted(usual, 'different row')} open at {from_ms(example_ms):%Y-%m-%d %H:%M}, and {len(several):,} of "
+            f"{counted(len(counts), 'candle')} have several rows: they look like {looks}, told apart by a column that "
+            "is not read; write date and time of day in one column, such as 2024-03-31 14:00, and give its timeframe, "
             "or leave one row for each candle"
         )
