@@ -69,5 +69,5 @@ def naming_kept_list() -> Iterator[None]:
         if error.is_retryable:
             raise
         raise AirflowFailException(
-            f"{error}; once feeds.toml is right, clear list_series with Downstream chosen: the run keeps its list"
+            f"{error}; once the symbol is right, clear list_series with Downstream chosen: the run keeps its list"
         ) from None

@@ -125,7 +125,7 @@ def test_a_failed_partition_is_told_of_unless_it_is_history(outcome: Outcome) ->
     assert (notice["kind"], notice["exchange"], notice["symbol"]) == ("failed_partition", "typo", "BTD/USDT")
     assert notice["title"] == "ingest_typo: fetch of typo:BTD/USDT:1m has failed"
     assert (
-        "lists no BTD/USDT; nearest: BTC/USDT; correct the symbol; once feeds.toml is right, clear list_series"
+        "lists no BTD/USDT; nearest: BTC/USDT; correct the symbol; once the symbol is right, clear list_series"
         in (notice["detail"])
     )
     assert "clear the task" not in notice["detail"], "it would ask for the same symbol again"
