@@ -287,10 +287,11 @@ def _limit_error(stores: Stores, partition: Partition, cleaned: Cleaned) -> Quar
     if report.broken <= settings.max_quarantined_rows or 100 * report.broken <= settings.max_quarantined_pct * candles:
         return None
     share_pct = 100 * report.broken / candles
+    digits = 1 if share_pct >= 0.1 else 3
     wrong = [row for row in cleaned.refused if row.rule != SUPERSEDED]
     examples = "; ".join(f"{row.rule}: {row.evidence}" for row in wrong[:3])
     message = (
-        f"{report.broken} of {counted(candles, 'candle')} came only as refused rows ({share_pct:.3g} %, limit "
+        f"{report.broken} of {counted(candles, 'candle')} came only as refused rows ({share_pct:.{digits}f} %, limit "
         f"{settings.max_quarantined_pct} %): {_by_rule(report)}. For example {examples}. The sound "
         f"ones are stored: {report.accepted:,}. Look at the refused rows with chandler quarantine list. A repair asks "
         "for them again after a day; to ask now, fetch the partition again (in Airflow: clear its fetch task and what "

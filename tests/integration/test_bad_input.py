@@ -179,7 +179,7 @@ def test_too_many_bad_rows_fail_the_partition(
     monkeypatch.setenv("CHANDLER_MAX_QUARANTINED_ROWS", "0")
     strict = Stores(load_settings(), ready.warehouse, ready.archive, ready.raw)
     faults.add("high_below_low", times=1)
-    with pytest.raises(QuarantineLimitError, match=r"1 of 2,500 candles came only .*0\.04 %.*: ohlc 1\. For example"):
+    with pytest.raises(QuarantineLimitError, match=r"1 of 2,500 candles came only .*0\.040 %.*: ohlc 1\. For example"):
         ingest(strict, PARTITION, "test")
     assert len(list(strict.raw.root.rglob("folded/*"))) == 1, "its pages are kept"
     assert is_sound(audit(strict))
