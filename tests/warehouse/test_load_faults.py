@@ -79,7 +79,7 @@ def test_a_server_that_is_killed_in_the_middle_of_a_load(
         with embedded_postgres(data, "warehouse"), monkeypatch.context() as patch, open_stores(settings) as stores:
             partition = _prepare(stores, SPAN)
             when(kill, patch)
-            with pytest.raises(StoreUnavailableError, match="does not answer.*run this again"):
+            with pytest.raises(StoreUnavailableError, match="was lost, and it was started again; run this again"):
                 load(stores, partition, "killed")
         with open_stores(settings) as stores:
             assert not any(rows for name, rows in tables_of(stores).items())
