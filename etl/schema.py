@@ -132,7 +132,7 @@ CANDLE_COLUMNS: tuple[Column, ...] = (
 )
 _BY_NAME = {column.name: column for column in CANDLE_COLUMNS}
 SOURCED_COLUMNS = tuple(column for column in CANDLE_COLUMNS if column.name in {"open_time", "volume", "source"})
-"""What tells whether the source of a candle has rows for slots in which nothing was traded."""
+"""Columns that show whether the source of a candle has rows for slots in which nothing was traded."""
 VALUE_COLUMNS = tuple(column.name for column in CANDLE_COLUMNS if column.is_value)
 
 _ARROW_TYPES = {

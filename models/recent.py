@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from etl.timeframe import Timeframe
 
 NAMES = ("range", "volume", "trades", "move")
-"""What is told of: high less low, over close; volume; trades; the size of a log return, over the root of its slots."""
+"""Features: high less low, over close; volume; trades; the size of a log return, over the root of its slots."""
 ENOUGH = 16
 """Candles in the slots before, to know what was usual."""
 STEP = 16

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 Mask = NDArray[np.bool_]
 Runs = tuple[NDArray[np.intp], NDArray[np.intp]]
-"""Where stretches of slots begin, and where they end (exclusive); ascending."""
+"""First slots of stretches, and the slots after their last ones; ascending."""
 
 BUCKET = 1440
 """Slots for which one rate of silence holds, counted from the epoch: a day of `1m`, sixty days of `1h`."""
