@@ -206,7 +206,8 @@ class RawPartition:
     def _move(self, place: Path, name: str) -> Path:
         try:
             while True:
-                place.mkdir(exist_ok=True)
+                with suppress(FileExistsError):  # `exist_ok` fails where the place is removed as it looks at it
+                    place.mkdir()
                 try:
                     return self.folder.rename(place / name)
                 except FileNotFoundError:
