@@ -1,5 +1,5 @@
 # One image for all of Airflow's containers, the replay exchange and the `chandler` command.
-ARG PYTHON=3.11.13-slim-bookworm
+ARG PYTHON=3.11.15-slim-bookworm@sha256:b18992999dbe963a45a8a4da40ac2b1975be1a776d939d098c647482bcad5cba
 
 FROM python:${PYTHON} AS built
 # No compiler, here or later: everything that the lock names comes as a wheel.

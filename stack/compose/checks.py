@@ -25,6 +25,8 @@ _PORTS: Mapping[str, tuple[int, ...]] = {
     "otel/opentelemetry-collector-contrib": (4318, 8889),
 }
 _SCHEDULER_HEALTH = 8974
+_PINNED = re.compile(r"(?P<name>[a-z0-9./-]+):(?!latest)[\w.-]+@sha256:[0-9a-f]{64}")
+_PINNED_BASE = re.compile(r"^ARG PYTHON=(?!latest)[\w.-]+@sha256:[0-9a-f]{64}$", re.MULTILINE)
 _ADDRESS = re.compile(r"(?<![\w.@-])([a-z][a-z0-9-]*|127\.0\.0\.1|localhost):(\d{2,5})\b")
 _SECRET = re.compile(r"PASSWORD|SECRET|TOKEN|_KEY$|CONN$|BROKER_URL|RESULT_BACKEND|WAREHOUSE_URL", re.IGNORECASE)
 _MOUNTED = re.compile(r"/secrets(/.*)?")
@@ -43,13 +45,18 @@ def check_schema(compose: Compose) -> Iterator[str]:
 
 
 def check_images(compose: Compose) -> Iterator[str]:
-    """Each image is pinned; what we build has a Dockerfile."""
-    for service in compose.services.values():
-        _, _, tag = service.image.rpartition("/")[2].partition(":")
-        if not tag or tag.startswith("latest"):
-            yield f"{service.name}: the image {service.image!r} is not pinned; name a version"
-        if (build := service.raw.get("build")) and not (compose.path.parent / str(build) / "Dockerfile").is_file():
-            yield f"{service.name}: there is no Dockerfile in {build!r}"
+    """Each image of others is pinned by version and digest; what we build has a Dockerfile with a pinned base."""
+    services = compose.services.values()
+    built = {service.image: str(service.raw["build"]) for service in services if "build" in service.raw}
+    for service in services:
+        if service.image not in built and not _PINNED.fullmatch(service.image):
+            yield f"{service.name}: the image {service.image!r} is not pinned; write NAME:VERSION@sha256:DIGEST"
+    for folder in sorted(set(built.values())):
+        dockerfile = compose.path.parent / folder / "Dockerfile"
+        if not dockerfile.is_file():
+            yield f"there is no Dockerfile in {folder!r}"
+        elif not _PINNED_BASE.search(dockerfile.read_text(encoding="utf-8")):
+            yield f"{dockerfile}: its base is not pinned; write ARG PYTHON=VERSION@sha256:DIGEST"
 
 
 def check_mounts(compose: Compose) -> Iterator[str]:
@@ -156,8 +163,8 @@ def check_keeping(compose: Compose) -> Iterator[str]:
 
 def _ports(service: Service) -> Iterator[int]:
     """Yield what a service listens on."""
-    image = service.image.rpartition(":")[0]
-    yield from _PORTS.get(image, ())
+    pinned = _PINNED.fullmatch(service.image)
+    yield from _PORTS.get(pinned["name"], ()) if pinned else ()
     words = service.command
     yield from (int(port) for word, port in zip(words, words[1:], strict=False) if word == "--port")
     if "scheduler" in words and service.environment.get("AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK") == "True":

@@ -41,10 +41,17 @@ def test_the_compose_file_names_nothing_that_does_not_exist() -> None:
         (check_schema, "restart: unless-stopped", "restarts: always", "'restarts' was unexpected"),
         (
             check_images,
-            "image: redis:7.2.7-alpine",
-            "image: redis:latest",
-            "redis: the image 'redis:latest' is not pinned",
+            "image: redis:7.2.14-alpine@",
+            "image: redis:latest@",
+            "redis: the image 'redis:latest@sha256:[0-9a-f]+' is not pinned",
         ),
+        (
+            check_images,
+            "image: timescale/timescaledb:2.22.1-pg17@sha256:fba",
+            "image: timescale/timescaledb:2.22.1-pg17@sha256:",
+            "postgres: the image 'timescale/[^']+' is not pinned",
+        ),
+        (check_images, "build: .", "build: docs", "there is no Dockerfile in 'docs'"),
         (
             check_mounts,
             "./deploy/otel/collector.yaml:",
