@@ -174,9 +174,14 @@ def test_a_broken_file_is_named_and_left_out(stores: Stores, capsys: pytest.Capt
     assert _account(stores) == before
 
 
-@pytest.mark.parametrize("command", [["warehouse", "rebuild"], ["audit", "--fix"], ["audit", "--fix", "--json"]])
+@pytest.mark.parametrize("as_json", [[], ["--json"]])
+@pytest.mark.parametrize("command", [["warehouse", "rebuild"], ["audit", "--fix"]])
 def test_slots_without_a_candle_stay_in_the_account_and_what_is_lost_is_said(
-    command: list[str], stores: Stores, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    command: list[str],
+    as_json: list[str],
+    stores: Stores,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """A day of which six hours came is a day; refused rows lose their kind, which whoever rebuilds is told."""
     day = TimeRange(START - timedelta(hours=12), START + timedelta(hours=12))
@@ -190,7 +195,7 @@ def test_slots_without_a_candle_stay_in_the_account_and_what_is_lost_is_said(
     (account,) = audit(stores)
     assert (account.expected, account.stored, account.absent["refused"]) == (1440, 359, 1)
     _lose(stores)
-    done = runner(monkeypatch, capsys)(*command)
+    done = runner(monkeypatch, capsys)(*command, *as_json)
     assert done.status == 0
     (account,) = audit(stores)
     assert is_sound([account])
@@ -198,7 +203,7 @@ def test_slots_without_a_candle_stay_in_the_account_and_what_is_lost_is_said(
     assert "refused" not in account.absent
     for what in LOST:
         assert what in done.err
-    done = runner(monkeypatch, capsys)(*command)
+    done = runner(monkeypatch, capsys)(*command, *as_json)
     assert (done.status, "did not come back" in done.err) == (0, False), "it has nothing left to do"
 
 

@@ -59,9 +59,10 @@ def rebuild(series: SomeSeries = None, as_json: AsJson = False) -> None:
         out.print(table)
         candles = sum(counts["candles"] for counts in sums.values())
         err.print(f"{counted(candles, 'candle')} in {seconds:.1f} s: {candles / seconds:,.0f} candles/s")
-        tell_lost()
     elif not outcome.failures:
         err.print("The warehouse has an account of all that the archive holds; nothing to do.")
+    if sums:
+        tell_lost()
     for failure in outcome.failures:
         complain(failure)
     if outcome.failures:
