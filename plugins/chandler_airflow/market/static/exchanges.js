@@ -12,6 +12,7 @@ import { load, note } from "./waiting.js";
 /** @typedef {import("../types/answers.d.ts").Exchanges} Exchanges */
 
 const HEIGHT = 64;
+const SCALE_HEIGHT = 16;
 const HOUR_MS = 3_600_000;
 
 /** @param {Context} context */
@@ -113,29 +114,34 @@ function budget({ limit, interval_s, share: part, spent, spent_pct }) {
 }
 
 /**
- * A bar an hour: requests, and on top of it those that failed.
+ * A bar an hour: requests, and on top of it those that failed; above them how many the highest bar means.
  * @param {HTMLCanvasElement} canvas
  * @param {Hour[]} hours
  */
 function paintHours(canvas, hours) {
   const width = canvas.parentElement?.clientWidth ?? 0;
-  const context = prepareCanvas(canvas, width, HEIGHT + 16);
+  const context = prepareCanvas(canvas, width, SCALE_HEIGHT + HEIGHT + 16);
   const colours = readColours();
   const most = Math.max(...hours.map((hour) => hour.requests), 1);
   const step = width / Math.max(hours.length, 1);
+  const foot = SCALE_HEIGHT + HEIGHT;
   context.font = "11px system-ui, sans-serif";
+  context.fillStyle = colours.line ?? "";
+  context.fillRect(0, SCALE_HEIGHT - 1, width, 1);
+  context.fillStyle = colours.quiet ?? "";
+  context.fillText(`${plural(most, "request")} in an hour`, 0, SCALE_HEIGHT - 5);
   for (const [at, hour] of hours.entries()) {
     const high = (HEIGHT * hour.requests) / most;
     const bad = hour.failed ? Math.max((HEIGHT * hour.failed) / most, 2) : 0;
     const [x, bar] = [at * step, Math.max(step - 2, 1)];
     context.fillStyle = colours.stored ?? "";
-    context.fillRect(x, HEIGHT - high + bad, bar, high - bad);
+    context.fillRect(x, foot - high + bad, bar, high - bad);
     context.fillStyle = colours.unfetched ?? "";
-    context.fillRect(x, HEIGHT - high, bar, bad);
+    context.fillRect(x, foot - high, bar, bad);
     context.fillStyle = colours.line ?? "";
-    context.fillRect(x, HEIGHT, step, 1);
+    context.fillRect(x, foot, step, 1);
     context.fillStyle = colours.quiet ?? "";
-    if (at % (step < 22 ? 6 : 3) === 0) context.fillText(moment(hour.hour).slice(11), x, HEIGHT + 13);
+    if (at % (step < 22 ? 6 : 3) === 0) context.fillText(moment(hour.hour).slice(11), x, foot + 13);
   }
 }
 
