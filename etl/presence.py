@@ -225,9 +225,10 @@ def read_row(
     absences = read_columns(connection, series_id, time_range)
     is_refused = np.array([kind is AbsenceKind.REFUSED for kind in absences.kinds], dtype=np.bool_)
     came |= mask_of(time_range, timeframe, absences.start_ms[is_refused], absences.end_ms[is_refused])
-    is_whole = settled_until(absences, settings.settle_of(series), timeframe) == absences.end_ms
-    untold = ~is_refused & ~(is_silent(absences) & is_whole)
-    asked &= ~mask_of(time_range, timeframe, absences.start_ms[untold], absences.end_ms[untold])
+    # Of a silence says something what had settled when it was asked for last, though the rest of it was young.
+    until_ms = np.maximum(settled_until(absences, settings.settle_of(series), timeframe), absences.start_ms)
+    untold_ms = np.where(is_refused, absences.end_ms, np.where(is_silent(absences), until_ms, absences.start_ms))
+    asked &= ~mask_of(time_range, timeframe, untold_ms, absences.end_ms)
     stated = mask_of_spans(time_range, timeframe, united(read_stated(connection, series_id, time_range)))
     is_of_file, is_empty = np.zeros((2, n_slots), dtype=np.bool_)
     if traits_of(settings, series.exchange).prints_empty and (is_arriving or (asked & ~came).any()):

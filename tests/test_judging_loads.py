@@ -11,6 +11,7 @@ import pytest
 
 from etl import verdicts
 from etl.audit import audit, is_sound, mend
+from etl.extract import Bounds
 from etl.feeds import SeriesSettings
 from etl.ingest import clean_pages, load
 from etl.judging import judge_loads
@@ -87,6 +88,21 @@ def test_what_is_young_is_not_judged_until_it_is_asked_for_again(stores: Stores)
     _load(stores, ETH, set(OUTAGE), asked_after_ms=48 * hour_ms)
     judge_loads(stores, None, "test")
     assert _kinds(stores, BTC) == [("outage", 300, 420)]
+
+
+def test_a_silence_that_is_young_at_its_end_alone_is_judged_before_that(stores: Stores) -> None:
+    """Two days without a candle, asked for as they ended: the first is judged, though no other candle is near."""
+    days = TimeRange(DAY.start, DAY.end + timedelta(days=1))
+    put_pages(stores.raw, BTC, days, [], asked_at_ms=days.end_ms + 1)
+    raw = stores.raw.partition(BTC, days)
+    fetched = raw.read_list()
+    assert fetched is not None
+    raw.write_list(replace(fetched, bounds=Bounds(first_ms=DAY.start_ms - 40 * 1440 * MINUTE_MS)))
+    clean_pages(stores, Partition(BTC, days))
+    load(stores, Partition(BTC, days), "test")
+    assert judge_loads(stores, "binance", "test").failures == {}
+    assert _kinds(stores, BTC) == [("outage", 0, 1440), ("pending", 1440, 2880)]
+    assert is_sound(audit(stores))
 
 
 def test_a_judged_absence_keeps_its_kind_when_it_is_asked_for_again(stores: Stores) -> None:
