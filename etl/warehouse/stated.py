@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, text
 
 from etl.series import TimeRange, united
 from etl.timeframe import Timeframe
 from etl.warehouse.reading import driver_of
-from etl.warehouse.tables import stated_silences, to_sql_range
 
 _INSERT = """
 INSERT INTO stated_silences (series_id, span, run)
@@ -17,6 +16,14 @@ SELECT %(series_id)s, tstzrange(a, b), %(run)s
 FROM unnest(%(starts)s::timestamptz[], %(ends)s::timestamptz[]) AS row (a, b)
 ON CONFLICT DO NOTHING
 """
+# By the index that knows ranges: a series may have as many of them as it has slots.
+_OF_RANGE = text(
+    """
+    SELECT span FROM stated_silences
+    WHERE int4range(series_id, series_id, '[]') = int4range(:series_id, :series_id, '[]')
+    AND span && tstzrange(:start, :end)
+    """
+)
 
 
 def write_stated(
@@ -36,6 +43,5 @@ def write_stated(
 
 def read_stated(connection: Connection, series_id: int, time_range: TimeRange) -> Sequence[TimeRange]:
     """Return the stretches that overlap a range and that files state to be silent; some may overlap one another."""
-    own = stated_silences.c
-    query = select(own.span).where(own.series_id == series_id, own.span.overlaps(to_sql_range(time_range)))
-    return [TimeRange(span.lower, span.upper) for span in connection.execute(query).scalars()]
+    found = connection.execute(_OF_RANGE, {"series_id": series_id, "start": time_range.start, "end": time_range.end})
+    return [TimeRange(span.lower, span.upper) for span in found.scalars()]

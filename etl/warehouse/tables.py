@@ -157,6 +157,7 @@ stated_silences = Table(
     Column("span", TSTZRANGE, primary_key=True, comment="open times that a file has without a price"),
     Column("run", Text, nullable=False, comment="the import that brought the file"),
 )
+Index("stated_silences_by_range", _SAME_SERIES[0], stated_silences.c.span, postgresql_using="gist")
 
 quarantine = Table(
     "quarantine",

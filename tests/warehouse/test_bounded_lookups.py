@@ -13,6 +13,7 @@ from etl.stores import Stores
 from etl.timeframe import to_ms
 from etl.warehouse import Lookback, begin_load
 from etl.warehouse.listings import _KNOWN_FROM, known_from
+from etl.warehouse.stated import _OF_RANGE, read_stated
 from tests.conftest import BTC
 from tests.markets import START
 
@@ -73,6 +74,23 @@ def test_when_a_series_begins_is_looked_up_among_many_absences(stores: Stores) -
         assert known_from(connection, BTC.exchange, BTC.timeframe) == {series_id: to_ms(retired + MINUTE)}
         wanted = {"exchange": BTC.exchange, "timeframe": BTC.timeframe.value}
         assert rows_read(connection, "absences", _KNOWN_FROM.text, wanted) <= 4
+
+
+def test_silences_that_a_file_states_are_looked_up_by_their_range(stores: Stores) -> None:
+    """Each judging asks for those of a few days: neither others of the series are read nor those of others."""
+    series_id = begin(stores)
+    many = text(
+        "INSERT INTO stated_silences (series_id, span, run) SELECT :series_id,"
+        " tstzrange(:start + n * :minute, :start + (n + 1) * :minute), 'test' FROM generate_series(0, 2 * :many, 2) n"
+    )
+    other = text("INSERT INTO series (exchange, symbol, timeframe) VALUES ('binance', 'ETH/USDT', '1m') RETURNING id")
+    wanted = {"series_id": series_id, "start": HOUR.start + MANY * MINUTE, "end": HOUR.end + MANY * MINUTE}
+    with stores.warehouse.begin() as connection:
+        for number in (series_id, connection.execute(other).scalar_one()):
+            connection.execute(many, {"series_id": number, "start": START, "many": MANY, "minute": MINUTE})
+        found = read_stated(connection, series_id, TimeRange(wanted["start"], wanted["end"]))
+        assert [span.start - wanted["start"] for span in sorted(found)] == [2 * n * MINUTE for n in range(30)]
+        assert rows_read(connection, "stated_silences", _OF_RANGE.text, wanted) <= 30
 
 
 def test_flags_as_of_a_moment_are_looked_up_for_the_candles_that_are_read(stores: Stores) -> None:
