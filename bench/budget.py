@@ -125,7 +125,7 @@ def main() -> None:
         embedded_postgres(Path(folder) / "postgres", "warehouse") as warehouse_url,
         replay(pages) as exchange_url,
     ):
-        with open_warehouse(Settings(warehouse_url=warehouse_url)):
+        with open_warehouse(Settings(warehouse_url=warehouse_url), creates=True):
             pass
         first_minute = int(time.time() // 60) + 1
         if first_minute * 60 - time.time() < 8:

@@ -160,7 +160,7 @@ def database(address: str | None) -> Iterator[str]:
 
 
 def _migrated(url: str) -> Iterator[str]:
-    with open_warehouse(Settings(warehouse_url=url)):
+    with open_warehouse(Settings(warehouse_url=url), creates=True):
         pass
     yield url
 

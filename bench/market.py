@@ -168,7 +168,7 @@ def main() -> None:
     arguments = parser.parse_args()
     series, months = names(arguments.series), -(-arguments.days // 30)
     end = START + months * timedelta(minutes=MONTH)
-    with database(arguments.database) as url, open_warehouse(Settings(warehouse_url=url)) as warehouse:
+    with database(arguments.database) as url, open_warehouse(Settings(warehouse_url=url), creates=True) as warehouse:
         begun = time.perf_counter()
         jobs = [(one, number, month) for month in range(months) for number, one in enumerate(series)]
         with ThreadPoolExecutor(LOADERS) as loaders:

@@ -22,6 +22,7 @@ from rich.table import Table
 from bench.audit import SYMBOLS, made_up
 from bench.ingest import CHANDLER, measure
 from etl.archive import open_archive
+from etl.homes import Creates
 from etl.series import Series
 from etl.settings import Settings
 from etl.stores import open_stores
@@ -45,7 +46,7 @@ def fill(settings: Settings, candles: int, absent: float) -> int:
 
 def copy_alone(settings: Settings) -> float:
     """Read each file and copy it into a table of its own, a transaction a file. Returns the seconds that it took."""
-    with open_stores(settings) as stores:
+    with open_stores(settings, Creates.ALWAYS) as stores:
         with stores.warehouse.begin() as connection:
             connection.exec_driver_sql("CREATE TABLE copied (LIKE candles INCLUDING ALL)")
         begun = time.perf_counter()

@@ -76,7 +76,7 @@ def score() -> None:
     from models.targets import Target
 
     settings, figures = load_settings(), {}
-    with open_warehouse(settings) as warehouse:
+    with open_warehouse(settings, creates=True) as warehouse:
         with warehouse.begin() as connection:
             known = list_models(connection, Target(Timeframe.M1))
             wanted = {model.scorer: model for model in known if model.state == "champion" or model.scorer == LEARNED}
@@ -131,7 +131,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="chandler-bench-") as folder:
         home = {"CHANDLER_HOME": folder, "CHANDLER_FEEDS": str(Path(folder) / "feeds.toml")}
         Path(home["CHANDLER_FEEDS"]).touch()
-        with open_warehouse(Settings(home=Path(folder))) as warehouse:
+        with open_warehouse(Settings(home=Path(folder)), creates=True) as warehouse:
             begun = time.perf_counter()
             stored = fill(warehouse, arguments.series, arguments.days)
             out.print(f"{stored:,} candles made up in {time.perf_counter() - begun:.0f} s")

@@ -10,9 +10,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from etl.errors import LostWarehouseError
 from etl.feeds_file import load_settings
+from etl.lost import open_or_make
 from etl.settings import Settings
-from etl.warehouse import open_warehouse
 
 POOL_SLOTS = 4
 ADMIN = "admin"
@@ -25,13 +26,25 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     settings = load_settings()
-    with open_warehouse(settings) as warehouse:
-        log.info("the warehouse has its tables: %s", warehouse.address)
+    make_warehouse(settings)
     # A process of its own: its tables must be there before Airflow is imported for the rest.
     subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], check=True)  # noqa: S603  # our own command
     log.info("Airflow has its tables")
     make_pools(settings)
     make_admin(Path(os.environ["ADMIN_PASSWORD_FILE"]).read_text(encoding="utf-8").strip())
+
+
+def make_warehouse(settings: Settings) -> None:
+    """Make the warehouse's tables, or bring them up to date.
+
+    Where the warehouse is lost none are made, and the containers start all the same: `chandler warehouse rebuild` needs
+    them, and until then whatever loads says what is wrong.
+    """
+    try:
+        with open_or_make(settings) as warehouse:
+            log.info("the warehouse has its tables: %s", warehouse.address)
+    except LostWarehouseError as error:
+        log.error("%s", error)  # noqa: TRY400  # the message says all
 
 
 def make_pools(settings: Settings) -> None:

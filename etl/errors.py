@@ -56,7 +56,19 @@ class ConfigError(ChandlerError):
 
 
 class NoStoreError(ConfigError):
-    """No embedded warehouse is there, where one is to be read."""
+    """No warehouse is there, and none may be made: no embedded store, or a database without tables.
+
+    Args:
+        missing: What is not there, such as `there is no store in .chandler`.
+    """
+
+    def __init__(self, message: str, *, missing: str) -> None:
+        super().__init__(message)
+        self.missing = missing
+
+
+class LostWarehouseError(ConfigError):
+    """No warehouse is there, and an archive that holds candles: there was one, and it is lost."""
 
 
 class SourceError(ChandlerError):

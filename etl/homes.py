@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from enum import Enum, auto
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,20 @@ HOME = Path(".chandler")
 """The home that is used where nothing names one; the homes of stacks lie in it."""
 _STACK_HOMES = ("run", "demo")
 _NOTE = "stack.json"
+
+
+class Creates(Enum):
+    """Where a warehouse is made, if there is none.
+
+    Attributes:
+        NEVER: Nowhere: for what reads or mends.
+        UNLESS_LOST: Beside an archive without candles: for what loads.
+        ALWAYS: Anywhere: for what builds it again from the archive.
+    """
+
+    NEVER = auto()
+    UNLESS_LOST = auto()
+    ALWAYS = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +154,9 @@ def check_store(home: Path, *, is_chosen: bool, creates: bool) -> None:
             f"export CHANDLER_HOME={os.path.relpath(found[-1])}"
         )
     if not creates and not has_store(home):
+        missing = f"there is no store in {home}"
         raise NoStoreError(
-            f"nothing is loaded yet: there is no store in {home}; load something (chandler ingest --help, "
-            "chandler import --help), or name the home of another store by CHANDLER_HOME"
+            f"nothing is loaded yet: {missing}; load something (chandler ingest --help, chandler import --help), "
+            "or name the home of another store by CHANDLER_HOME",
+            missing=missing,
         )

@@ -9,10 +9,11 @@ from datetime import datetime
 
 from etl.archive import Archive, open_archive
 from etl.extract import RawStore
-from etl.lost import open_present
+from etl.homes import Creates
+from etl.lost import open_or_make
 from etl.series import Series, TimeRange
 from etl.settings import Settings
-from etl.warehouse import Warehouse, open_warehouse
+from etl.warehouse import Warehouse
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +48,11 @@ class Stores:
 
 
 @contextmanager
-def open_stores(settings: Settings, *, creates: bool = True) -> Iterator[Stores]:
-    """Open warehouse, archive and raw store; see `open_warehouse` for what may be raised.
+def open_stores(settings: Settings, creates: Creates = Creates.UNLESS_LOST) -> Iterator[Stores]:
+    """Open warehouse, archive and raw store; see `open_or_make` for what may be raised.
 
     Args:
-        creates: Whether they are made where there are none.
+        creates: Where a warehouse is made, if there is none.
     """
-    with open_warehouse(settings) if creates else open_present(settings) as warehouse:
+    with open_or_make(settings, creates) as warehouse:
         yield Stores(settings, warehouse, open_archive(settings), RawStore(settings.home / "raw"))

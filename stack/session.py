@@ -16,10 +16,11 @@ from etl.archive import open_archive
 from etl.errors import ChandlerError, ConfigError
 from etl.feeds_file import load_settings
 from etl.homes import feeds_path
+from etl.lost import open_or_make
 from etl.quality import Period, quality_lines, report_quality
 from etl.settings import Settings
 from etl.spelling import counted
-from etl.warehouse import open_warehouse, read_status
+from etl.warehouse import read_status
 from stack.backfill import Backfill, last_days, run_backfill
 from stack.errors import ApiError, StackError, StopAskedError
 from stack.home import Home
@@ -120,7 +121,7 @@ def _ensure_pools(stack: Stack, settings: Settings) -> None:
 def _show(stack: Stack, screen: Screen) -> None:
     settings = stack.settings
     archive = open_archive(settings)
-    with open_warehouse(settings) as warehouse:
+    with open_or_make(settings) as warehouse:
         with warehouse.begin() as connection:
             statuses = read_status(connection)
         screen.say("")
@@ -131,7 +132,7 @@ def _show(stack: Stack, screen: Screen) -> None:
 
 
 def _show_quality(stack: Stack, screen: Screen) -> None:
-    with open_warehouse(stack.settings) as warehouse:
+    with open_or_make(stack.settings) as warehouse:
         reports = report_quality(warehouse, by=Period.ALL)
     screen.say("")
     for line in quality_lines(reports):

@@ -71,7 +71,7 @@ def address_of(url: str, database: str) -> str:
 
 
 def _migrate(url: str, home: Path) -> None:
-    with open_warehouse(Settings(home=home, warehouse_url=url)):
+    with open_warehouse(Settings(home=home, warehouse_url=url), creates=True):
         pass
     closed = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(str(make_url(url).database)))
     with psycopg.connect(admin_address(url), autocommit=True) as connection:

@@ -10,22 +10,23 @@ import pytest
 
 import etl
 from etl.archive import Archive
-from etl.errors import ConfigError
+from etl.errors import ConfigError, LostWarehouseError, StoreError
 from etl.feeds_file import load_settings
 from etl.homes import read_note, write_note
+from etl.lost import open_or_make
 from etl.plan import check_feed
 from etl.replay import MadeUpMarket, ReplayServer
 from etl.series import TimeRange
-from etl.stores import Stores
+from etl.stores import Stores, open_stores
 from tests.clocks import set_clock
 from tests.commands import Run, runner
 from tests.conftest import BTC
-from tests.databases import folder_for_postgres
+from tests.databases import empty_database, folder_for_postgres
 from tests.markets import candles_over
 
 DAY = TimeRange(datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 1, 2, tzinfo=UTC))
 COMMANDS = (
-    *("audit", "status", "quality", "repair", "maintain", "anomalies", "incidents", "alerts"),
+    *("audit", "audit --fix", "status", "quality", "repair", "maintain", "anomalies", "incidents", "alerts"),
     *("archive check", "models list"),
 )
 READING = (
@@ -91,22 +92,64 @@ def test_a_lost_warehouse_is_not_taken_for_one_that_was_never_made(command: str,
     Archive(str(home / "archive"), home / "fallback").write(BTC, DAY, candles_over(DAY))
     done = chandler(*command.split())
     assert done.status == 2
-    assert f"the warehouse is lost: there is no store in {home}, and the archive holds 1 file of 1 series" in done.err
+    assert f"there is no store in {home}, and the archive {home}/archive/candles holds 1 file of 1 series" in done.err
     assert "chandler warehouse rebuild" in done.err
     assert not (home / "postgres").exists()
 
 
-def test_mending_builds_a_lost_warehouse_again(monkeypatch: pytest.MonkeyPatch, chandler: Run) -> None:
-    """From the archive alone, and what did not come back is said; without an archive nothing is made."""
-    with folder_for_postgres() as home:
+LOADING = (
+    f"ingest {BTC} --start 2024-01-02 --end 2024-01-03",
+    f"import binance.csv {BTC}",
+)
+
+
+def files_below(home: Path) -> dict[Path, bytes]:
+    """Return every file of a home."""
+    return {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("is_embedded", [True, False])
+def test_what_loads_makes_no_warehouse_where_one_was_lost(
+    is_embedded: bool, postgres: str, folder: Path, monkeypatch: pytest.MonkeyPatch, chandler: Run
+) -> None:
+    """Neither a store nor the tables of an empty database; only the rebuild does, and then loading goes on."""
+    rows = "\n".join(f"{at},100,101,99,100,5" for at in range(DAY.end_ms, DAY.end_ms + 600_000, 60_000))
+    (folder / "binance.csv").write_text(f"open_time,open,high,low,close,volume\n{rows}\n", encoding="utf-8")
+    with folder_for_postgres() as home, empty_database(postgres) as url:
         monkeypatch.setenv("CHANDLER_HOME", str(home))
-        done = chandler("audit", "--fix")
-        assert (done.status, list(home.iterdir())) == (2, []), done.err
+        missing = f"there is no store in {home}"
+        if not is_embedded:
+            monkeypatch.setenv("CHANDLER_WAREHOUSE_URL", url)
+            missing = "has no tables"
         Archive(str(home / "archive"), home / "fallback").write(BTC, DAY, candles_over(DAY))
-        done = chandler("audit", "--fix")
-        assert (done.status, "did not come back" in done.err) == (0, True), done.err
+        before = files_below(home)
+        for command in LOADING:
+            done = chandler(*command.split())
+            assert (done.status, missing in done.err) == (2, True), done.err
+            assert f"{home}/archive/candles holds 1 file of 1 series; put a backup" in done.err
+            assert "chandler warehouse rebuild" in done.err
+        # As Airflow's tasks open it, those of a stack, and what makes a database ready for them.
+        for opened in (open_stores, open_or_make):
+            with pytest.raises(LostWarehouseError, match="the warehouse is lost"), opened(load_settings()):
+                pass
+        assert files_below(home) == before
+        assert chandler("warehouse", "rebuild").status == 0
+        assert chandler(*LOADING[1].split()).status == 0
         done = chandler("status", "--json")
-        assert [one["candles"] for one in json.loads(done.raw)] == [1440]
+        assert [one["candles"] for one in json.loads(done.raw)] == [1450]
+        assert chandler("audit").status == 0
+
+
+def test_an_archive_that_does_not_answer_is_not_taken_for_an_empty_one(
+    postgres: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No warehouse is made until it says what it holds."""
+    with empty_database(postgres) as url:
+        monkeypatch.setenv("CHANDLER_WAREHOUSE_URL", url)
+        (folder / ".chandler" / "archive").mkdir(parents=True)
+        (folder / ".chandler" / "archive" / "candles").write_text("no folder")
+        with pytest.raises(StoreError, match="cannot be listed"), open_stores(load_settings()):
+            pass
 
 
 @pytest.mark.parametrize("mistake", ['[series."binance:BTC/USDT"]\nsplit = ["yesterday"]', "[rules]\nlookback = -1"])

@@ -56,6 +56,11 @@ class Archive:
         if self._root.is_local and self._root.address == self._second.address:
             raise ConfigError(f"archive_fallback is {fallback}, the archive itself; name another folder")
 
+    @property
+    def place(self) -> str:
+        """The folder or bucket of the files, without a password, for people."""
+        return self._root.place_of("").rstrip("/")
+
     def write(
         self, series: Series, time_range: TimeRange, candles: pa.Table, covered: Sequence[TimeRange] | None = None
     ) -> Written:

@@ -15,7 +15,6 @@ from etl.cli.terminal import (
     Start,
     check_known,
     err,
-    has_archive,
     opened_stores,
     out,
     stores_to_read,
@@ -72,8 +71,7 @@ def audit(
     from etl.audit import audit as run_audit
     from etl.audit import is_sound, mend
 
-    # Mending gives a lost warehouse its account again; looking makes none, and neither does an empty archive.
-    with opened_stores(creates=has_archive()) if fix else stores_to_read() as stores:
+    with opened_stores() if fix else stores_to_read() as stores:
         audits = run_audit(stores, only, within)
         check_known(only, (one.series for one in audits), stores.archive.series())
         if fix:

@@ -10,6 +10,7 @@ import typer
 
 from etl.cli.terminal import AsJson, complain, err, opened_stores, out, run_name
 from etl.errors import ChandlerError, QuarantineLimitError
+from etl.homes import Creates
 from etl.series import Series, check_is_loadable
 from etl.spelling import counted
 
@@ -90,7 +91,7 @@ def _import(path: Path, series: Series, zone: ZoneInfo | None, as_json: bool) ->
     from etl.accounting import account_for_loads
     from etl.importing import absent_kinds, plan_import, run_import
 
-    with opened_stores(creates=True) as stores:
+    with opened_stores(Creates.UNLESS_LOST) as stores:
         with err.status(f"looking through {path.name}"):
             planned = plan_import(stores, path, series, zone)
         steps = run_import(stores, planned)

@@ -11,6 +11,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from etl.cli.terminal import AsJson, SomeSeries, check_known, complain, err, opened_stores, out
+from etl.homes import Creates
 from etl.series import Series
 from etl.spelling import counted
 
@@ -37,7 +38,7 @@ def rebuild(series: SomeSeries = None, as_json: AsJson = False) -> None:
     from etl.rebuild import plan_rebuild, run_rebuild
 
     outcome = Outcome()
-    with opened_stores(creates=True) as stores:
+    with opened_stores(Creates.ALWAYS) as stores:
         if only:
             check_known(only, stores.archive.series())
         begun = time.monotonic()

@@ -25,6 +25,7 @@ from etl.cli.terminal import (
     to_range,
 )
 from etl.errors import ChandlerError
+from etl.homes import Creates
 from etl.series import Series
 from etl.spelling import counted
 
@@ -50,7 +51,7 @@ def repair(series: SomeSeries = None, start: Start = None, end: End = None, as_j
 
     reports: dict[str, RepairReport] = {}
     failures: list[ChandlerError] = []
-    with open_stores(settings, creates=False) as stores:
+    with open_stores(settings, Creates.NEVER) as stores:
         with stores.warehouse.begin() as connection:
             known = known_series(connection)
         check_known(only, known)

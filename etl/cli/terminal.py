@@ -16,6 +16,7 @@ from rich.text import Text
 from etl.cli.logs import Stderr, log
 from etl.errors import ConfigError
 from etl.feeds_file import load_settings, load_what_is_right
+from etl.homes import Creates
 from etl.series import Series, TimeRange, spelled_as
 from etl.settings import Settings
 from etl.spelling import parse_moment
@@ -40,15 +41,15 @@ End = Annotated[str | None, typer.Option(help="End, exclusive, such as 2024-02-0
 
 
 @contextmanager
-def opened_stores(*, creates: bool = False) -> Iterator[Stores]:
+def opened_stores(creates: Creates = Creates.NEVER) -> Iterator[Stores]:
     """Open the stores that the settings name.
 
     Args:
-        creates: Whether they are made where there are none: by commands that load.
+        creates: Where a warehouse is made, if there is none.
     """
     from etl.stores import open_stores
 
-    with open_stores(read_settings(), creates=creates) as stores:
+    with open_stores(read_settings(), creates) as stores:
         yield stores
 
 
@@ -57,7 +58,7 @@ def stores_to_read() -> Iterator[Stores]:
     """Open the stores for a command that only reads: mistakes in the feeds file are shown, and do not stop it."""
     from etl.stores import open_stores
 
-    with open_stores(read_settings_to_look(), creates=False) as stores:
+    with open_stores(read_settings_to_look(), Creates.NEVER) as stores:
         yield stores
 
 
@@ -68,13 +69,6 @@ def opened_warehouse(settings: Settings) -> Iterator[Warehouse]:
 
     with open_present(settings) as warehouse:
         yield warehouse
-
-
-def has_archive() -> bool:
-    """Return whether the archive that the settings name holds anything."""
-    from etl.lost import archived
-
-    return bool(archived(load_settings()))
 
 
 def tell_nothing_loaded(settings: Settings) -> None:

@@ -61,7 +61,7 @@ def _unused_splits(settings: Settings) -> list[Fault]:
     from etl.warehouse import known_series, open_warehouse
 
     try:
-        with open_warehouse(settings, creates=False) as warehouse, warehouse.begin() as connection:
+        with open_warehouse(settings) as warehouse, warehouse.begin() as connection:
             return settings.unused_splits(known_series(connection))
     except ConfigError:
         return settings.unused_splits(())  # there is no warehouse yet

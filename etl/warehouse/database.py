@@ -15,7 +15,14 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, PendingRollbackError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from etl.errors import ConfigError, SchemaMismatchError, StoreError, StoreLostError, StoreUnavailableError
+from etl.errors import (
+    ConfigError,
+    NoStoreError,
+    SchemaMismatchError,
+    StoreError,
+    StoreLostError,
+    StoreUnavailableError,
+)
 from etl.homes import check_store, read_note
 from etl.settings import Settings
 from etl.warehouse.embedded import embedded_postgres, full_message, is_full, start_again, start_again_for_others
@@ -148,18 +155,21 @@ class Warehouse:
 
 @contextmanager
 def open_warehouse(
-    settings: Settings, *, wait_s: int | None = None, longest_s: int | None = None, creates: bool = True
+    settings: Settings, *, wait_s: int | None = None, longest_s: int | None = None, creates: bool = False
 ) -> Iterator[Warehouse]:
     """Connect to the warehouse and bring its tables up to date; start the embedded server if no address is set.
+
+    `etl.lost` opens it for those who may make one: beside an archive that holds candles it was lost, and is not made.
 
     Args:
         wait_s: For so long at most wait for the server, and for what somebody else holds: connections, locks, tables
             that are just migrated. Without, for as long as it takes, but not for ever for a server that is silent.
         longest_s: For so long at most a statement goes on, but for a migration's. Without, for as long as it takes.
-        creates: Whether an embedded warehouse is made where there is none.
+        creates: Whether one is made where there is none: an embedded store, and the tables of an empty database.
 
     Raises:
-        ConfigError: The address is none, there is no embedded warehouse to read, or several could be meant.
+        ConfigError: The address is none, or several embedded warehouses could be meant.
+        NoStoreError: There is none, and none may be made.
         StoreUnavailableError: The server cannot be reached.
         SchemaMismatchError: The tables are newer than this version.
     """
@@ -169,13 +179,13 @@ def open_warehouse(
             check_store(settings.home, is_chosen=settings.is_home_chosen, creates=creates)
             embedded = settings.home / "postgres"
             url = stack.enter_context(embedded_postgres(embedded, "warehouse"))
-        warehouse = stack.enter_context(_connected(url, wait_s, embedded))
+        warehouse = stack.enter_context(_connected(url, wait_s, embedded, creates=creates))
         warehouse.limits = _limits(wait_s, longest_s)
         yield warehouse
 
 
 @contextmanager
-def _connected(address: str, wait_s: int | None, embedded: Path | None = None) -> Iterator[Warehouse]:
+def _connected(address: str, wait_s: int | None, embedded: Path | None, *, creates: bool) -> Iterator[Warehouse]:
     try:
         url = make_url(address).set(drivername="postgresql+psycopg")
         own = {name: value for name, value in _patience(wait_s).items() if name not in url.query}
@@ -188,7 +198,7 @@ def _connected(address: str, wait_s: int | None, embedded: Path | None = None) -
     warehouse.embedded = embedded
     warehouse.limits = _limits(wait_s, None)
     try:
-        migrate(warehouse)
+        migrate(warehouse, creates=creates)
         yield warehouse
     finally:
         warehouse.close()
@@ -208,14 +218,25 @@ def _limits(wait_s: int | None, longest_s: int | None) -> str:
     return "; ".join(f"SET LOCAL {name} = '{int(of)}s'" for name, of in limits.items() if of is not None)
 
 
-def migrate(warehouse: Warehouse) -> None:
+def migrate(warehouse: Warehouse, *, creates: bool) -> None:
     """Bring the tables to this version's shape; one process at a time, nothing to do when they are there.
 
+    Args:
+        creates: Whether they are made where there are none.
+
     Raises:
+        NoStoreError: There are none, and none may be made.
         SchemaMismatchError: The tables are newer than this version.
     """
     with warehouse.begin() as connection:
-        if _revision(connection) != HEAD:
+        revision = _revision(connection)
+        if revision is None and not creates:
+            missing = f"the database at {warehouse.address} has no tables"
+            raise NoStoreError(
+                f"nothing is loaded yet: {missing}; load something (chandler ingest --help, chandler import --help)",
+                missing=missing,
+            )
+        if revision != HEAD:
             connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('chandler migrations'))"))
             _upgrade(connection, warehouse.address)
         warehouse.has_chunks = bool(connection.execute(text(_HAS_CHUNKS)).scalar_one())

@@ -94,11 +94,11 @@ def ask_for_opinions() -> None:
         alerting = load_alerting()
         if alerting.opinion is None:
             raise AirflowSkipException(f"no [opinion] in {alerts_path()}: nobody is asked")
+        from etl.lost import open_or_make
         from etl.opinions import ask_opinions
-        from etl.warehouse import open_warehouse
 
         run = str(get_current_context()["run_id"])
-        with open_warehouse(read_warehouse_settings()) as warehouse:
+        with open_or_make(read_warehouse_settings()) as warehouse:
             asked = ask_opinions(warehouse, alerting, _opinion_key(), datetime.now(UTC), run)
     log.info("%s", asked)
 
@@ -110,11 +110,11 @@ def deliver_alerts() -> None:
     """
     from chandler_airflow.connections import find_address
     from etl.delivery import deliver
-    from etl.warehouse import open_warehouse
+    from etl.lost import open_or_make
 
     with failing_at_once():
         alerting, run = load_alerting(), str(get_current_context()["run_id"])
-        with open_warehouse(read_warehouse_settings()) as warehouse:
+        with open_or_make(read_warehouse_settings()) as warehouse:
             site = conf.get("api", "base_url", fallback="")
             done = deliver(warehouse, alerting, find_address, run, link_base=site)
     decided, made = counted(done.decided, "alert"), counted(done.made, "message")
@@ -221,10 +221,10 @@ def lateness_notice(run: Mapping[str, Any], deadline: datetime, now: datetime) -
 
 
 def _put(notice: Notice) -> None:
-    from etl.warehouse import open_warehouse
+    from etl.lost import open_or_make
     from etl.watching import tell
 
-    with open_warehouse(read_warehouse_settings()) as warehouse:
+    with open_or_make(read_warehouse_settings()) as warehouse:
         is_new = tell(warehouse, [notice])
     log.info("%s %s", "put into the outbox:" if is_new else "told of already:", notice.title)
 

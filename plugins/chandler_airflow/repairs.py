@@ -104,10 +104,11 @@ def announce_loads() -> list[int]:
     Airflow keeps the events in the transaction that makes the task a success, and whoever notes that they were told
     runs after that. Killed in between they are told once more: at least once, never not at all.
     """
-    from etl.warehouse import open_warehouse, unannounced_loads
+    from etl.lost import open_or_make
+    from etl.warehouse import unannounced_loads
 
     events = get_current_context()["outlet_events"][ANNOUNCED]
-    with failing_at_once(), open_warehouse(read_settings()) as warehouse, warehouse.begin() as connection:
+    with failing_at_once(), open_or_make(read_settings()) as warehouse, warehouse.begin() as connection:
         loads = unannounced_loads(connection)
     for load in loads[:_AT_ONCE]:
         log.info("%s %s, loaded by %s", load.series, load.time_range, load.run)
@@ -118,8 +119,9 @@ def announce_loads() -> list[int]:
 
 def note_announced_loads(loads: Iterable[int]) -> None:
     """Note that `announce_loads` has told of these."""
-    from etl.warehouse import mark_announced, open_warehouse, unannounced_loads
+    from etl.lost import open_or_make
+    from etl.warehouse import mark_announced, unannounced_loads
 
     told = set(loads)
-    with failing_at_once(), open_warehouse(read_settings()) as warehouse, warehouse.begin() as connection:
+    with failing_at_once(), open_or_make(read_settings()) as warehouse, warehouse.begin() as connection:
         mark_announced(connection, [load for load in unannounced_loads(connection) if load.id in told])

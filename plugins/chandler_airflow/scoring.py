@@ -58,10 +58,10 @@ def due_series() -> list[str]:
     Raises:
         AirflowSkipException: There is none.
     """
-    from etl.warehouse import open_warehouse
+    from etl.lost import open_or_make
     from models.rounds import due
 
-    with failing_at_once(), open_warehouse(settings := read_settings()) as warehouse:
+    with failing_at_once(), open_or_make(settings := read_settings()) as warehouse:
         ready, waiting = due(warehouse, settings)
     for series, why in waiting.items():
         log.warning("%s: not scored yet: %s", series, why)
@@ -73,13 +73,13 @@ def due_series() -> list[str]:
 def score_series(series: str) -> None:
     """Score what was loaded of a series since it was last scored, and leave a link to its incidents."""
     from etl.alerting import load_alerting
-    from etl.warehouse import open_warehouse
+    from etl.lost import open_or_make
     from models.rounds import score_loads
 
     context = get_current_context()
     wanted = Series.parse(series)
     context["series"] = series  # type: ignore[typeddict-unknown-key]  # Airflow's documented way to label
-    with failing_at_once(), open_warehouse(settings := read_settings()) as warehouse:
+    with failing_at_once(), open_or_make(settings := read_settings()) as warehouse:
         outcome = score_loads(
             warehouse,
             settings,
@@ -99,9 +99,10 @@ def waiting_alerts() -> int:
     Raises:
         AirflowSkipException: There is none; nobody need be told.
     """
-    from etl.warehouse import count_unplanned, open_warehouse
+    from etl.lost import open_or_make
+    from etl.warehouse import count_unplanned
 
-    with failing_at_once(), open_warehouse(read_settings()) as warehouse, warehouse.begin() as connection:
+    with failing_at_once(), open_or_make(read_settings()) as warehouse, warehouse.begin() as connection:
         waiting = count_unplanned(connection)
     if not waiting:
         raise AirflowSkipException("no alert waits in the outbox")

@@ -51,7 +51,7 @@ def train_target(target: str) -> None:
     Raises:
         AirflowSkipException: There are too few candles to learn from; the message says of which series how many.
     """
-    from etl.warehouse import open_warehouse
+    from etl.lost import open_or_make
     from models.targets import Target
     from models.training import train
 
@@ -59,7 +59,7 @@ def train_target(target: str) -> None:
     context["target"] = target  # type: ignore[typeddict-unknown-key]  # Airflow's documented way to label
     with failing_at_once():
         end, settings = data_interval(context).end, read_settings()
-        with open_warehouse(settings) as warehouse:
+        with open_or_make(settings) as warehouse:
             try:
                 outcome = train(warehouse, settings, Target.parse(target), end, run=str(context["run_id"]))
             except InsufficientHistoryError as error:

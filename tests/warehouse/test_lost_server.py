@@ -56,7 +56,7 @@ def _no_room(path: Any) -> _Usage:
 def test_a_killed_embedded_server_is_started_again(folder: Path) -> None:
     """Whoever meets the loss is told once, by our error; the next transaction finds what was committed."""
     settings = Settings(home=folder)
-    with open_warehouse(settings) as warehouse:
+    with open_warehouse(settings, creates=True) as warehouse:
         with warehouse.begin() as connection:
             connection.execute(text("INSERT INTO series (exchange, symbol, timeframe) VALUES ('x', 'A/B', '1m')"))
         first = _kill(folder / "postgres")
@@ -77,7 +77,7 @@ def test_a_server_that_another_process_keeps_is_started_again_and_one_that_nobod
     """A stack's PostgreSQL is reached by its address: while the stack runs it was not stopped on purpose."""
     home = folder / "stack"
     kept, settings = home / "postgres", Settings(home=home)
-    with open_warehouse(settings) as keeper:
+    with open_warehouse(settings, creates=True) as keeper:
         address = keeper.engine.url.render_as_string(hide_password=False)
         with open_warehouse(Settings(home=folder / "other", warehouse_url=address)) as visitor:
             first = _kill(kept)

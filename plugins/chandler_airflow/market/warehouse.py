@@ -14,8 +14,9 @@ from sqlalchemy import Connection
 
 from chandler_airflow.connections import read_warehouse_settings
 from etl.errors import ChandlerError, ConfigError, StoreUnavailableError
+from etl.lost import open_or_make
 from etl.settings import Settings
-from etl.warehouse import Warehouse, begin_reading, open_warehouse
+from etl.warehouse import Warehouse, begin_reading
 from etl.warehouse.database import TooLongError
 
 log = logging.getLogger(__name__)
@@ -70,7 +71,7 @@ class _Kept:
 
 
 def _open(settings: Settings) -> AbstractContextManager[Warehouse]:
-    return open_warehouse(settings, wait_s=_WAIT_S, longest_s=_LONGEST_S)
+    return open_or_make(settings, wait_s=_WAIT_S, longest_s=_LONGEST_S)
 
 
 _kept = _Kept()
