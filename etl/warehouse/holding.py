@@ -20,10 +20,10 @@ from etl.warehouse.database import Warehouse
 from etl.warehouse.reading import Driver, driver_of
 
 _LOCK_SPACE = 0x43484E44  # keeps our advisory locks apart from others in the same database
-_HOLD = (
-    "SELECT id, ended IS NOT NULL, flagged_by IS NULL, pg_advisory_lock(%(space)s, id) FROM series"
-    " WHERE exchange = %(exchange)s AND symbol = %(symbol)s AND timeframe = %(timeframe)s"
-)
+_SERIES = "FROM series WHERE exchange = %(exchange)s AND symbol = %(symbol)s AND timeframe = %(timeframe)s"
+_HOLD = f"SELECT id, pg_advisory_lock(%(space)s, id) {_SERIES}".encode()  # noqa: S608  # made of a constant
+# A statement of its own: one that waits for the lock sees the row as it was before what it has waited for.
+_KNOWN = f"SELECT ended IS NOT NULL, flagged_by IS NULL {_SERIES}".encode()  # noqa: S608  # made of a constant
 # At once, and not when candles are written: TimescaleDB, about to compress what was read, would wait for us, we for it.
 _CANDLES = "LOCK TABLE candles IN ROW EXCLUSIVE MODE"
 _OUTCOME = text("SELECT pg_xact_status(CAST(:transaction AS text)::xid8)")
@@ -117,13 +117,14 @@ def _throw_away(connection: Connection) -> None:
 def _lock(connection: Connection, series: Series) -> tuple[int, bool, bool]:
     keys = {"exchange": series.exchange, "symbol": series.symbol, "timeframe": series.timeframe.value}
     driver = driver_of(connection)
-    found = driver.execute(_HOLD, {"space": _LOCK_SPACE, **keys}).fetchone()
-    if found is None:
+    for _ in range(2):
+        with driver.pipeline():
+            held = driver.execute(_HOLD, {"space": _LOCK_SPACE, **keys})
+            known = driver.execute(_KNOWN, keys)
+        if (found := held.fetchone()) is not None and (facts := known.fetchone()) is not None:
+            return found[0], facts[0], facts[1]
         ensure_series(connection, series)
-        found = driver.execute(_HOLD, {"space": _LOCK_SPACE, **keys}).fetchone()
-    if found is None:
-        raise RuntimeError(f"{series} has no number though it was given one")
-    return found[0], found[1], found[2]
+    raise RuntimeError(f"{series} has no number though it was given one")
 
 
 def _commit(warehouse: Warehouse, held: Held) -> None:

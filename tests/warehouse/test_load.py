@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
@@ -46,12 +47,14 @@ from etl.warehouse import (
 from etl.warehouse.around import days_of
 from etl.warehouse.copying import copy_in, copy_out, fetch_out
 from etl.warehouse.database import HEAD, MIGRATIONS, TooLongError
+from etl.warehouse.holding import holding, mark_flagged_by
 from etl.warehouse.reading import cursor_of, driver_of
 from etl.warehouse.tables import metadata
 from tests.candles import candle_tables
 from tests.conftest import BTC
 from tests.databases import empty_database
 from tests.markets import START, kline, put_pages
+from tests.patience import PATIENCE_S
 from tests.snapshots import tables_of
 
 ORIGIN_MS = to_ms(START)
@@ -192,6 +195,39 @@ def test_loads_that_overlap_at_once_follow_one_another(stores: Stores) -> None:
     (account,) = audit(stores)
     assert is_sound([account]), account.problems
     assert account.stored == 35
+
+
+def test_who_waits_for_a_series_knows_of_it_what_the_one_before_has_left(stores: Stores) -> None:
+    """That it has ended, and that candles of it are flagged: both were otherwise when it began to wait."""
+    with stores.warehouse.begin() as connection:
+        series_id = ensure_series(connection, BTC)
+    found = []
+
+    def wait() -> None:
+        with holding(stores.warehouse, BTC) as later:
+            found.append((later.has_ended, later.is_unflagged))
+
+    waiting = threading.Thread(target=wait)
+    with holding(stores.warehouse, BTC) as first:
+        assert (first.has_ended, first.is_unflagged) == (False, True)
+        waiting.start()
+        _until_one_waits(stores)
+        first.begin()
+        mark_flagged_by(first.connection, series_id, "rules")
+        first.connection.execute(text("UPDATE series SET ended = now()"))
+    waiting.join(PATIENCE_S)
+    assert found == [(True, False)]
+
+
+def _until_one_waits(stores: Stores) -> None:
+    waits = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+    until = time.monotonic() + PATIENCE_S
+    while time.monotonic() < until:
+        with stores.warehouse.begin() as connection:
+            if connection.execute(waits).scalar_one():
+                return
+        time.sleep(0.02)
+    raise AssertionError("nobody waits")
 
 
 def test_the_migrations_make_the_tables(stores: Stores) -> None:
