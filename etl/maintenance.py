@@ -12,7 +12,7 @@ from psycopg import sql
 from sqlalchemy import text
 
 from etl.audit import audit, is_sound, mend
-from etl.errors import ChandlerError, StoreError
+from etl.errors import ChandlerError, ConfigError, StoreError
 from etl.extract import at_rest, prune
 from etl.fallbacks import convert_fallbacks
 from etl.health import Sample, check_archive
@@ -120,14 +120,16 @@ def prune_raw(stores: Stores, moment: datetime) -> Done:
 
 def flag_again(stores: Stores, moment: datetime) -> Done:
     """Flag the candles again that earlier rules have flagged, or the same with other parameters, where all is sound."""
+    earlier, wrong = [], {}
     with stores.warehouse.begin() as connection:
-        known = known_series(connection)
-        earlier = [
-            series
-            for series, series_id in known.items()
-            if read_flagged_by(connection, series_id) != stores.settings.flagging_of(series)
-        ]
-    flagged, problems = 0, []
+        for series, series_id in known_series(connection).items():
+            try:
+                if read_flagged_by(connection, series_id) != stores.settings.flagging_of(series):
+                    earlier.append(series)
+            except ConfigError as error:
+                wrong[series.exchange] = error.message
+    flagged = 0
+    problems = [f"candles of {exchange} are not flagged again: {message}" for exchange, message in wrong.items()]
     for series in earlier:
         (found,) = audit(stores, [series])
         if not is_sound([found]):

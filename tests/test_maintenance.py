@@ -17,6 +17,7 @@ from etl.audit import audit, is_sound
 from etl.cli import app
 from etl.errors import StoreError
 from etl.extract import Page, RawPartition, Route
+from etl.feeds_file import load_settings
 from etl.health import Sample
 from etl.ingest import clean_pages, load
 from etl.keeping import Keep
@@ -33,9 +34,9 @@ from etl.maintenance import (
     vacuum,
 )
 from etl.schema import empty_candles
-from etl.series import TimeRange
+from etl.series import Series, TimeRange
 from etl.stores import Partition, Stores
-from etl.warehouse import Quality, read_quality
+from etl.warehouse import Quality, ensure_series, read_quality
 from tests.conftest import BTC, REPOSITORY
 from tests.markets import DAYS, START, candles_over, kline, put_pages
 
@@ -156,6 +157,23 @@ def test_a_step_that_fails_keeps_no_other(stores: Stores) -> None:
     assert lines[len(STEPS)] == "prune_raw: no rights"
     assert lines[-1].startswith("check_sample: ")
     assert lines[-1].endswith(f"chandler audit {BTC} --fix")
+
+
+def test_a_mistake_in_the_table_of_one_exchange_keeps_no_other_from_being_flagged_again(
+    stores: Stores, tmp_path: Path
+) -> None:
+    """Other rules flag the candles of Binance again, and what is wrong with the table of Kraken is told."""
+    _load(stores, HOURS[0])
+    kraken = Series.parse("kraken:BTC/USD:1m")
+    with stores.warehouse.begin() as connection:
+        ensure_series(connection, kraken)
+    feeds = tmp_path / "feeds.toml"
+    feeds.write_text("[exchanges.kraken]\nfaster = true\n[rules]\nfrozen_after = 5\n", encoding="utf-8")
+    own = {"home": stores.settings.home, "warehouse_url": stores.settings.warehouse_url}
+    done = run_step(replace(stores, settings=load_settings(feeds, **own)), "flag_again", NOW).done
+    assert done.what.endswith(" of 1 series flagged again")
+    (problem,) = done.problems
+    assert problem.startswith(f"candles of kraken are not flagged again: {feeds}: exchanges.kraken.faster: unknown key")
 
 
 def test_days_that_an_earlier_version_has_counted_get_their_candle(stores: Stores) -> None:
