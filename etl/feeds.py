@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
-from itertools import combinations
+from itertools import combinations, product
 from typing import Annotated, Any
 
 from pydantic import (
@@ -137,7 +138,7 @@ class Feed(_Frozen):
     @field_validator("symbols", "timeframes")
     @classmethod
     def _are_distinct(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        if twice := sorted({name for name in names if names.count(name) > 1}):
+        if twice := sorted(name for name, count in Counter(names).items() if count > 1):
             raise ValueError(f"{', '.join(twice)} stands there twice")
         return names
 
@@ -145,6 +146,11 @@ class Feed(_Frozen):
     def series(self) -> tuple[Series, ...]:
         """Every symbol at every timeframe."""
         return tuple(Series(self.exchange, symbol, tf) for symbol in self.symbols for tf in self.timeframes)
+
+    def has(self, series: Series) -> bool:
+        """Return whether a series is one of `series`, which may be thousands."""
+        is_market = series.exchange == self.exchange and series.symbol in self.symbols
+        return is_market and series.timeframe in self.timeframes
 
 
 def feed_problems(
@@ -213,12 +219,14 @@ def markets_of(table: Mapping[str, Any]) -> set[str]:
 def shared_series(tables: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str, list[str]]]:
     """Yield the names of each two feeds that have series in common, in the order of the file, and those series."""
     names = {
-        name: [f"{market}:{timeframe}" for market in sorted(markets_of(table)) for timeframe in _timeframes(table)]
+        name: [f"{market}:{timeframe}" for market, timeframe in product(sorted(markets_of(table)), _timeframes(table))]
         for name, table in tables.items()
     }
+    # A feed may have thousands, and the file is read whenever Airflow parses a DAG.
+    sets = {name: frozenset(series) for name, series in names.items()}
     for earlier, later in combinations(names, 2):
-        if shared := [one for one in names[later] if one in names[earlier]]:
-            yield earlier, later, shared
+        if not sets[earlier].isdisjoint(sets[later]):
+            yield earlier, later, [one for one in names[later] if one in sets[earlier]]
 
 
 def lacks(exchange: str, timeframe: Timeframe, traits: Traits) -> str:

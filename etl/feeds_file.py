@@ -36,6 +36,8 @@ from etl.rules import Rules
 from etl.settings import ENVIRONMENT, Settings
 from etl.toml_file import read_toml
 
+_SHOWN = 8  # series that two feeds have
+
 
 def load_settings(path: Path | None = None, **overrides: Any) -> Settings:
     """Read the feeds file and the environment. Feeds with a mistake are left out; `Settings.faults` has the mistakes.
@@ -102,7 +104,7 @@ def load_what_is_right(path: Path | None = None, *, now: datetime | None = None,
     splits = {} if any(fault.place[:1] == (SERIES_TABLES,) for fault in faults) else settings.series
     settings = settings.model_copy(update={FEEDS: sound, SERIES_TABLES: splits, **overrides})
     in_two = (
-        Fault((FEEDS, later), f"feed {earlier} has {', '.join(shared)} too; leave it out of one", str(path))
+        Fault((FEEDS, later), f"feed {earlier} has {_some(shared)} too; leave it out of one", str(path))
         for earlier, later, shared in shared_series(tables)
     )
     in_order = sorted(faults, key=lambda one: file_order(one, list(tables)))
@@ -140,6 +142,11 @@ def _faults_of_values(
         (SERIES_TABLES, market): series_problems(market, own, traits_of, now) for market, own in settings.series.items()
     }
     return [Fault(place, problem, origin) for place, problems in places.items() for problem in problems]
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
 
 
 def _variable(place: Place) -> str:

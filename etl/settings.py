@@ -238,7 +238,7 @@ class Settings(BaseSettings):
 
     def settle_of(self, series: Series) -> timedelta:
         """Return how long the candles of `series` stay young: the longest `settle` of its feeds, or the usual one."""
-        return max((feed.settle for feed in self.feeds.values() if series in feed.series), default=SETTLE)
+        return max((feed.settle for feed in self.feeds.values() if feed.has(series)), default=SETTLE)
 
     def splits_of(self, series: Series) -> tuple[int, ...]:
         """Return the slots at which `series` became another coin's: milliseconds since the epoch, ascending."""

@@ -414,6 +414,26 @@ def test_a_start_in_the_future_and_a_series_of_two_feeds_are_told(tmp_path: Path
     assert line == f"{path}: feeds.again: feed majors has {shared} too; leave it out of one"
 
 
+def test_of_many_series_in_two_feeds_the_first_are_told(tmp_path: Path) -> None:
+    """Two feeds of the same thousand coins are a line that can be read."""
+    coins = ", ".join(f'"C{number:03}/USDT"' for number in range(1000))
+    feed = FEED.replace('"BTC/USDT", "ETH/USDT"', coins)
+    (line,) = map(str, load_settings(write(tmp_path, feed + feed.replace("majors", "again"))).shared_series)
+    assert "feed majors has binance:C000/USDT:1m, binance:C000/USDT:1h, binance:C001/USDT:1m, " in line
+    assert line.endswith(" and 1,992 more too; leave it out of one")
+
+
+def test_how_long_candles_stay_young_is_asked_without_a_look_at_all_series_of_a_feed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Judging asks for each series of a market: to make all of them for each would take minutes."""
+    settings = load_settings(write(tmp_path, FEED + FEED.replace("majors", "older").replace("36h", "48h")))
+    monkeypatch.setattr(Feed, "series", property(lambda _: pytest.fail("all series are made")))
+    told = [settings.settle_of(Series.parse(f"{one}:1m")) for one in ("binance:BTC/USDT", "kraken:BTC/USDT")]
+    assert told == [timedelta(hours=48), timedelta(hours=24)]
+    assert settings.settle_of(Series.parse("binance:BTC/USDT:5m")) == timedelta(hours=24)
+
+
 def test_the_guide_states_the_defaults_of_the_rules(tmp_path: Path) -> None:
     """The example of feeds.toml in docs/running.md loads, and its [rules] are what counts without them."""
     guide = (REPOSITORY / "docs" / "running.md").read_text(encoding="utf-8")

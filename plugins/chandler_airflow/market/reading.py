@@ -193,7 +193,7 @@ def incident_json(incident: Incident) -> Mapping[str, Any]:
 
 
 def _feeds(settings: Settings, series: Series) -> list[str]:
-    return [name for name, feed in settings.feeds.items() if series in feed.series]
+    return [name for name, feed in settings.feeds.items() if feed.has(series)]
 
 
 def _series_of(settings: Settings, dag: str | None) -> Iterable[Series] | None:
