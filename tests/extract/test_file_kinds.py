@@ -431,6 +431,14 @@ def test_an_element_that_is_no_row_is_one_refused_row(name: str, odd: str, place
     assert len(reasons) == 1
 
 
+def test_columns_without_a_name_are_not_taken_for_one(tmp_path: Path) -> None:
+    """An index that pandas wrote without a name, before lines that end with a separator."""
+    header = "," + HEADER.partition(",")[2] + ","
+    file = looked(tmp_path, "index.csv", text(header, lines(form("%Y-%m-%d %H:%M:%S"), more=",")))
+    assert file.columns.names[0] == file.columns.names[-1] == ""
+    assert file.rows == len(CANDLES)
+
+
 @pytest.mark.parametrize(
     ("column", "name", "says"),
     [
@@ -465,6 +473,8 @@ def test_an_element_that_is_no_row_is_one_refused_row(name: str, odd: str, place
                 "H1",
                 "ONE_HOUR",
                 "hour",
+                "3600000ms",
+                "3600000 milliseconds",
             )
         ),
         *(
@@ -484,6 +494,7 @@ def test_an_element_that_is_no_row_is_one_refused_row(name: str, odd: str, place
                 "MN1",
                 "SIX_HOUR",
                 "W",
+                "60000ms",
             )
         ),
         *(("period", name, "remark") for name in ("candle", "PT", "P", "2 sessions", "H1.5")),

@@ -56,10 +56,13 @@ class FileColumns:
         return len(self.names)
 
     def twins(self) -> list[tuple[int, int]]:
-        """Return the places of the columns that are read, each with a later one of the same name."""
+        """Return the places of the columns that are read, each with a later one of the same name.
+
+        Columns without a name, such as an index and what a separator ends a line with, have none in common.
+        """
         names = [normalised(name) for name in self.names]
         clock = () if self.clock_place is None else (self.clock_place,)
-        read = {*self.places.values(), *clock, *(self.same or {}).values()}
+        read = {place for place in (*self.places.values(), *clock, *(self.same or {}).values()) if names[place]}
         return [
             (one, other) for one in sorted(read) for other in range(one + 1, self.width) if names[one] == names[other]
         ]

@@ -7,6 +7,7 @@ import re
 _MINUTE_MS = 60_000
 _DAY_MS = 1440 * _MINUTE_MS
 _UNITS_MS = {
+    **dict.fromkeys(("ms", "msec", "millisecond"), 1),
     **dict.fromkeys(("s", "sec", "second"), 1000),
     **dict.fromkeys(("m", "t", "min", "minute"), _MINUTE_MS),
     **dict.fromkeys(("h", "hr", "hour"), 60 * _MINUTE_MS),
@@ -24,7 +25,7 @@ _COUNTS = {
 }
 _WORDS = {"minutely": "minute", "hourly": "hour", "daily": "day", "weekly": "week", "monthly": "month"}
 _ISO = re.compile(r"P(?:(?P<w>\d+)W)?(?:(?P<d>\d+)D)?(?:T(?:(?P<h>\d+)H)?(?:(?P<m>\d+)M)?(?:(?P<s>\d+)S)?)?", re.ASCII)
-_COUNT_FIRST = re.compile(r"(\d{1,9}|[a-z]+(?=[ _-]))?[ _-]?([a-z]+?)s?", re.ASCII)
+_COUNT_FIRST = re.compile(r"(\d{1,9}|[a-z]+(?=[ _-]))?[ _-]?([a-z]+)", re.ASCII)
 _UNIT_FIRST = re.compile(r"([a-z]+?)[ _-]?(\d{1,9})", re.ASCII)
 
 
@@ -47,6 +48,7 @@ def widths_ms(text: str) -> frozenset[int]:
     else:
         return frozenset()
     number = 1 if count is None else _COUNTS.get(count) or (int(count) if count.isdigit() else 0)
+    unit = unit if unit in _UNITS_MS else unit.removesuffix("s")
     width_ms = number * _UNITS_MS.get(unit, 0)
     if not width_ms:
         return frozenset()
