@@ -56,10 +56,11 @@ class DayAbsence:
 
 @dataclass(frozen=True, slots=True)
 class DayRefusal:
-    """A refused row that belongs into the day; see `etl.warehouse.Quarantined`."""
+    """A refused row that belongs into the day, or may; see `etl.warehouse.Quarantined`."""
 
     id: int
     open_time: datetime | None
+    later_open_time: datetime | None
     rule: str
     evidence: str
     row: str
@@ -192,7 +193,7 @@ def _to_absence(absence: Absence, day: TimeRange, timeframe: Timeframe) -> DayAb
 
 
 def _to_refusal(row: Quarantined) -> DayRefusal:
-    return DayRefusal(row.id, row.open_time, row.rule, row.evidence, row.row, row.state)
+    return DayRefusal(row.id, row.open_time, row.later_open_time, row.rule, row.evidence, row.row, row.state)
 
 
 def _to_revision(revision: Revision) -> DayRevision:

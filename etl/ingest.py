@@ -248,8 +248,15 @@ def _received(pages: Sequence[Page], traits: Traits, time_range: TimeRange) -> I
             yield ReceivedRows(page.rows, page.fetched_at_ms, BULK_LAYOUT, Origin.BULK, text)
         elif page.route is Route.FILE:
             said = file_rows(page.body, page.series)
-            rows, asked_ms = said.rows, page.fetched_at_ms
-            yield ReceivedRows(rows, asked_ms, FILE_LAYOUT, Origin.FILE, None, said.reasons, said.silent_ms)
+            yield ReceivedRows(
+                said.rows,
+                page.fetched_at_ms,
+                FILE_LAYOUT,
+                Origin.FILE,
+                reasons=said.reasons,
+                silent_ms=said.silent_ms,
+                readings=said.readings,
+            )
     if trades := [page for page in pages if page.route is Route.TRADES]:
         rows = to_candles(trades, trades[0].series.timeframe, time_range)
         yield ReceivedRows(rows, min(page.fetched_at_ms for page in trades), traits.layout, Origin.TRADES)

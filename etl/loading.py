@@ -29,6 +29,7 @@ from etl.warehouse import (
     begin_load,
     merge,
     read_overruled,
+    released_among,
     with_flags,
     without_equals,
 )
@@ -103,10 +104,7 @@ def put(
                 missing,
                 series.timeframe,
                 **asdict(incoming.bounds),
-                refused=refused_slots(
-                    ((row.open_time_ms, row.rule, row.evidence, row.origin) for row in incoming.refused),
-                    series.timeframe,
-                ),
+                refused=refused_slots(_unreleased(under_way, incoming.refused), series.timeframe),
             )
         ]
         if under_way.is_first:
@@ -129,6 +127,15 @@ def put(
         )
     _log_load(partition, report, merged, absent)
     return report
+
+
+def _unreleased(under_way: Load, refused: Sequence[Refused]) -> Sequence[Refused]:
+    """Leave out the rows of which a person has told which of two slots they are of: they say nothing of the other."""
+    undecided = [row.row for row in refused if len(row.times_ms) > 1]
+    if not undecided:
+        return refused
+    released = released_among(under_way.connection, under_way.series_id, undecided)
+    return [row for row in refused if row.row not in released]
 
 
 def _without_overruled(under_way: Load, candles: pa.Table) -> pa.Table:

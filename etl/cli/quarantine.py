@@ -21,6 +21,7 @@ from etl.cli.terminal import (
     to_range,
 )
 from etl.series import Series
+from etl.spelling import parse_moment
 
 app = typer.Typer(
     invoke_without_command=True,
@@ -95,20 +96,31 @@ def show(row: RowId, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def release(rows: RowIds, note: Note = None) -> None:
+def release(
+    rows: RowIds,
+    note: Note = None,
+    at: Annotated[
+        str | None,
+        typer.Option(help="When a row opens that may be of two times, such as 2024-10-27T01:00.", show_default=False),
+    ] = None,
+) -> None:
     """Let refused rows be candles: judged without the rule that refused them, stored, and flagged as released.
 
     Final. A candle that is stored in its place is revised; a later fetch that refuses the row again changes nothing.
+    A local time that the clock shows twice may be either of two candles: --at says which, in UTC.
 
     Example: [bold]chandler quarantine release 17 --note "the wick was real"[/bold]
     """
+    from etl.accounting import account_for_loads
     from etl.quarantine import release as release_row
 
     with opened_stores() as stores:
         for row in rows:
-            report = release_row(stores, row, note, run_name())
+            report = release_row(stores, row, note, run_name(), None if at is None else parse_moment(at))
             done = "new" if report.new else "revised" if report.revised else "stored already as it is"
             out.print(f"row {row} is released: its candle is {done}")
+        if at is not None:
+            account_for_loads(stores, None, run_name())  # why the candle is absent that it was not, after all
 
 
 @app.command()

@@ -40,7 +40,7 @@ def quarantine_table(rows: Sequence[Quarantined]) -> Table:
         table.add_row(
             str(row.id),
             str(row.series),
-            to_minute(row.open_time),
+            _times(row),
             row.rule,
             Text(row.evidence),
             Text(row.state, style=_COLOURS[row.state]),
@@ -57,6 +57,7 @@ def quarantine_json(rows: Sequence[Quarantined]) -> list[dict[str, Any]]:
             "id": row.id,
             "series": str(row.series),
             "open_time": to_iso(row.open_time),
+            "later_open_time": to_iso(row.later_open_time),
             "rule": row.rule,
             "evidence": row.evidence,
             "row": row.row,
@@ -74,7 +75,7 @@ def quarantine_json(rows: Sequence[Quarantined]) -> list[dict[str, Any]]:
 def inspection(one: Inspection) -> Iterator[RenderableType]:
     """Yield what there is to judge a row by, part by part."""
     row = one.row
-    place = f" {to_minute(row.open_time)}" if row.open_time is not None else ""
+    place = f" {_times(row)}" if row.open_time is not None else ""
     yield Text.assemble((f"{row.series}{place}", "bold"), f"  row {row.id}, ", (row.state, _COLOURS[row.state]))
     if row.decided_at is not None:
         yield Text(f"decided at {to_minute(row.decided_at)}: {row.note or 'no note'}")
@@ -83,13 +84,14 @@ def inspection(one: Inspection) -> Iterator[RenderableType]:
     yield Text(one.reason, style="dim")
     yield Text(f"\nas received: {row.row}\n")
     yield _columns(one)
-    if row.slot is not None and one.around.num_rows:
-        slot, width_ms = row.slot.start, row.series.timeframe.ms
-        yield Text.assemble("\ncloses around it  ", _sparkline(one.around, slot, width_ms), "\n")
-        yield _near(one.around, slot, width_ms)
+    width_ms = row.series.timeframe.ms
+    for slot in row.slots if one.around.num_rows else ():
+        yield Text.assemble("\ncloses around it  ", _sparkline(one.around, slot.start, width_ms), "\n")
+        yield _near(one.around, slot.start, width_ms)
     if row.state is State.RELEASED:
         return
-    release = f"chandler quarantine release {row.id} --note ..."
+    at = " or ".join(f"--at {slot.start:%Y-%m-%dT%H:%M}" for slot in row.slots) if len(row.slots) > 1 else ""
+    release = f"chandler quarantine release {row.id} {at}{' ' if at else ''}--note ..."
     yield Text(f"\nIt can never be a candle: {one.never}." if one.never else f"\nIf it is a candle: {release}")
     if row.state is State.OPEN:
         yield Text(f"If it is none: chandler quarantine confirm {row.id} --note ...")
@@ -108,13 +110,15 @@ def inspection_json(one: Inspection) -> dict[str, Any]:
 
 def _columns(one: Inspection) -> Table:
     """Return the row's values beside those of the candle that is stored in its place."""
-    table = new_table("column", "received", "stored")
-    at_ms = None if one.row.slot is None else one.row.slot.start_ms
-    stored = {each["open_time_ms"]: each for each in _candles(one.around)}.get(at_ms, {})
+    slots = one.row.slots
+    names = ["stored"] if len(slots) < 2 else [f"stored at {slot.start:%H:%M}" for slot in slots]  # noqa: PLR2004 (two)
+    table = new_table("column", "received", *names)
+    around = {each["open_time_ms"]: each for each in _candles(one.around)}
+    stored: list[dict[str, Any]] = [around.get(slot.start_ms, {}) for slot in slots] or [{}]
     for name in VALUE_COLUMNS:
         cell = (one.row.cells or {}).get(name)
-        if cell is not None or name in stored:
-            table.add_row(name, Text("" if cell is None else str(cell)), _number(stored.get(name)))
+        if cell is not None or any(name in each for each in stored):
+            table.add_row(name, Text("" if cell is None else str(cell)), *(_number(each.get(name)) for each in stored))
     return table
 
 
@@ -155,6 +159,12 @@ def _candles(around: pa.Table) -> list[dict[str, Any]]:
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:,.12g}"
+
+
+def _times(row: Quarantined) -> str:
+    """Return when a row opens; both times of one that may be of either."""
+    later = "" if row.later_open_time is None else f" or {row.later_open_time:%H:%M}"
+    return to_minute(row.open_time) + later
 
 
 def _shown(cell: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,17 +28,38 @@ _SENT = {
 }
 
 
-def refused_slots(rows: Iterable[tuple[int | None, str, str, int]], timeframe: Timeframe) -> RefusedSlots:
-    """Return the slots of refused rows: a row off the grid is of the slot in which it opens.
+class RefusedRow(Protocol):
+    """A refused row, as an absence in its place is told by it."""
+
+    @property
+    def times_ms(self) -> tuple[int, ...]:
+        """The moments at which it may open, milliseconds since the epoch: two where it does not tell which."""
+
+    @property
+    def rule(self) -> str:
+        """The rule that refused it."""
+
+    @property
+    def evidence(self) -> str:
+        """The evidence of the rule."""
+
+    @property
+    def origin(self) -> int:
+        """The route by which it reached us."""
+
+
+def refused_slots(rows: Iterable[RefusedRow], timeframe: Timeframe) -> RefusedSlots:
+    """Return the slots that refused rows are of, or may be: a row off the grid is of the slot in which it opens.
 
     Args:
-        rows: Open time in milliseconds, rule, evidence and origin. Of two rows of a slot the later counts. A row
-            without an open time has no slot; the closed candle of one that was forming still comes.
+        rows: Of two rows of a slot the later counts. A row without an open time has no slot; the closed candle of one
+            that was forming still comes.
     """
     return {
-        open_time_ms // timeframe.ms * timeframe.ms: (rule, evidence, origin)
-        for open_time_ms, rule, evidence, origin in rows
-        if open_time_ms is not None and rule != FORMING
+        at_ms // timeframe.ms * timeframe.ms: (row.rule, row.evidence, row.origin)
+        for row in rows
+        for at_ms in row.times_ms
+        if row.rule != FORMING
     }
 
 

@@ -37,6 +37,7 @@ class Refused:
         row: The row as received, as JSON.
         cells: Its values as received, by the names of our columns, as JSON; None if they have no places.
         origin: How it reached us.
+        later_open_time_ms: Where it belongs if not at `open_time_ms`, which it does not tell; None if it does.
     """
 
     open_time_ms: int | None
@@ -45,6 +46,12 @@ class Refused:
     row: str
     cells: str | None = None
     origin: int = Origin.API
+    later_open_time_ms: int | None = None
+
+    @property
+    def times_ms(self) -> tuple[int, ...]:
+        """The open times that it may state, ascending: none, one or two."""
+        return tuple(at_ms for at_ms in (self.open_time_ms, self.later_open_time_ms) if at_ms is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +107,7 @@ def clean(
     columns, is_dropped = drop_bad_options(join(batches, series.timeframe))
     broken, is_last = judge(columns, rules, waived)
     received = [
-        Refused(row.open_time_ms, SHAPE, row.evidence, row.row, row.cells, batch.page.origin)
+        Refused(row.open_time_ms, SHAPE, row.evidence, row.row, row.cells, batch.page.origin, row.later_open_time_ms)
         for batch in batches
         for row in batch.misshapen
     ]
@@ -135,8 +142,9 @@ def _stated(batches: Sequence[Batch], timeframe: Timeframe, time_range: TimeRang
 def _count_broken(refused: Sequence[Refused], accepted_ms: NDArray[np.int64], timeframe: Timeframe) -> int:
     """Count the candles of which only refused rows came; see `CleanReport`."""
     counting = [row for row in refused if row.rule != OFF_GRID] if len(accepted_ms) else refused
-    slots = set(refused_slots(((row.open_time_ms, row.rule, row.evidence, row.origin) for row in counting), timeframe))
-    return len(slots.difference(accepted_ms.tolist())) + sum(row.open_time_ms is None for row in counting)
+    sure = [row for row in counting if len(row.times_ms) == 1]
+    slots = set(refused_slots(sure, timeframe))
+    return len(slots.difference(accepted_ms.tolist())) + len(counting) - len(sure)
 
 
 def judge(columns: Columns, rules: Rules, waived: str | None = None) -> tuple[NDArray[np.int8], Mask]:

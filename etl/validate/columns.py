@@ -38,6 +38,7 @@ class ReceivedRows:
         reasons: Why a row is of no shape that a rule could look at, by its place, where whoever read them knows.
         silent_ms: When rows open, milliseconds since the epoch, that state that nothing was traded; they are not among
             `rows`.
+        readings: When a row may open that does not say so, by its place: one or two moments, ascending.
     """
 
     rows: Sequence[Any] | Callable[[], Sequence[Any]]
@@ -47,6 +48,7 @@ class ReceivedRows:
     text: str | None = None
     reasons: Mapping[int, str] = field(default_factory=dict)
     silent_ms: Sequence[int] = ()
+    readings: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
     def all_rows(self) -> Sequence[Any]:
         """Return the rows as received."""
@@ -60,13 +62,15 @@ class Misshapen:
     Attributes:
         row: As JSON.
         evidence: What is wrong with it.
-        open_time_ms: When it opens, if it says so, and that is in the range.
+        open_time_ms: When it opens, or may open, if it says so, and that is in the range.
+        later_open_time_ms: The later of two moments at which it may open, of which one at least is in the range.
         cells: Its values by the names of our columns, as JSON, those that it lacks null; None if they have no places.
     """
 
     row: str
     evidence: str
     open_time_ms: int | None
+    later_open_time_ms: int | None
     cells: str | None
 
 
@@ -197,9 +201,11 @@ def _misshapen(page: ReceivedRows, place: int, row: Any, width: int, time_range:
         given = {name: at for name, at in layout.columns.items() if name != "open_time"}
         cells = json.dumps({name: row[at] if at < len(row) else None for name, at in given.items()})
     at_ms = layout.stated_ms(row)
-    is_inside = at_ms is not None and time_range.start_ms <= at_ms < time_range.end_ms
+    readings = page.readings.get(place) or (() if at_ms is None else (at_ms,))
+    is_inside = any(time_range.start_ms <= reading < time_range.end_ms for reading in readings)
+    first, later, *_ = (*readings, None, None) if is_inside else (None, None)
     evidence = page.reasons.get(place) or _shape_evidence(row, layout, width)
-    return Misshapen(json.dumps(row), evidence, at_ms if is_inside else None, cells)
+    return Misshapen(json.dumps(row), evidence, first, later, cells)
 
 
 def _shape_evidence(row: Any, layout: Layout, width: int) -> str:

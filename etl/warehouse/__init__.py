@@ -142,6 +142,8 @@ from etl.warehouse.quarantine import (
     leave_confirmed_alone,
     read_quarantine,
     read_slot,
+    released_among,
+    settle_open_time,
 )
 from etl.warehouse.reading import (
     count_candles,
@@ -392,6 +394,7 @@ __all__ = [
     "refresh_aggregates",
     "refresh_quality",
     "refused_rows",
+    "released_among",
     "released_times",
     "renew_checkpoint",
     "restore_candles",
@@ -402,6 +405,7 @@ __all__ = [
     "revised_times",
     "send_again",
     "settle_message",
+    "settle_open_time",
     "span_of_absences",
     "span_of_candles",
     "span_of_retired",

@@ -34,7 +34,7 @@ for _name in ("psycopg", "sqlalchemy.pool"):
     logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-HEAD = "0020"
+HEAD = "0021"
 _HAS_CHUNKS = "SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'timescaledb')"
 _CONNECT_S = 10
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date, datetime
 
 import numpy as np
@@ -12,6 +13,7 @@ from etl.schema import UNLOADED, Origin
 from etl.series import TimeRange
 from etl.timeframe import Timeframe, to_ms
 from etl.warehouse import tables
+from etl.warehouse.quarantine import may_open_in
 
 REBUILT = "rebuilt from the archive"
 """The run of what was accounted for anew when the warehouse was lost, revisions and quarantine with it."""
@@ -85,17 +87,30 @@ def released_times(
     return times // timeframe.ms * timeframe.ms
 
 
-def refused_rows(connection: Connection, series_id: int, time_range: TimeRange) -> list[tuple[int, str, str, int]]:
-    """Return the rows that nobody has released, the oldest refusal first.
+@dataclass(frozen=True, slots=True)
+class UnreleasedRow:
+    """A refused row that nobody has released, as an absence in its place is told by it.
 
-    Each is open time in milliseconds, rule, evidence and origin; rows of an earlier version count as the API's.
+    Attributes:
+        times_ms: When it may open, milliseconds since the epoch; two where it does not tell which.
+        origin: How it reached us; rows of an earlier version count as the API's.
     """
+
+    times_ms: tuple[int, ...]
+    rule: str
+    evidence: str
+    origin: int
+
+
+def refused_rows(connection: Connection, series_id: int, time_range: TimeRange) -> list[UnreleasedRow]:
+    """Return the rows of a range, or that may be of it, that nobody has released, the oldest refusal first."""
     own = tables.quarantine.c
-    columns = (own.open_time, own.rule, own.evidence, func.coalesce(own.source, int(Origin.API)))
-    query = select(*columns).where(own.series_id == series_id, own.state != "released")
-    query = query.where(own.open_time >= time_range.start, own.open_time < time_range.end).order_by(own.id)
+    origin = func.coalesce(own.source, int(Origin.API))
+    columns = (own.open_time, own.later_open_time, own.rule, own.evidence, origin)
+    query = select(*columns).where(own.series_id == series_id, own.state != "released", may_open_in(time_range))
     return [
-        (to_ms(open_time), rule, evidence, origin) for open_time, rule, evidence, origin in connection.execute(query)
+        UnreleasedRow(tuple(to_ms(at) for at in (first, later) if at is not None), *rest)
+        for first, later, *rest in connection.execute(query.order_by(own.id))
     ]
 
 

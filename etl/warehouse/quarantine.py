@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, Connection, Row, func, select, text, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, case, func, or_, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from etl.schema import Origin
@@ -32,6 +32,7 @@ class Quarantined:
 
     Attributes:
         open_time: Where it belongs, if it says so.
+        later_open_time: Where it belongs if not at `open_time`, which it does not tell; None if it does.
         row: As received, as JSON.
         cells: Its values as received, by the names of our columns; None if they had no places.
         origin: How it reached us.
@@ -51,14 +52,13 @@ class Quarantined:
     state: State
     decided_at: datetime | None
     note: str | None
+    later_open_time: datetime | None = None
 
     @property
-    def slot(self) -> TimeRange | None:
-        """The slot in which the row opens, on the grid or off it; None if it does not say when it opens."""
-        if self.open_time is None:
-            return None
-        start = self.series.timeframe.floor(self.open_time)
-        return TimeRange(start, start + self.series.timeframe.delta)
+    def slots(self) -> tuple[TimeRange, ...]:
+        """The slots in which the row may open, on the grid or off it: none, one, or two."""
+        starts = [self.series.timeframe.floor(at) for at in (self.open_time, self.later_open_time) if at is not None]
+        return tuple(TimeRange(start, start + self.series.timeframe.delta) for start in starts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Wanted:
     """Filter of refused rows; what is None or empty keeps none out.
 
     Attributes:
-        time_range: Those that belong there; rows that say no time belong nowhere.
+        time_range: Those that belong there, or may; rows that say no time belong nowhere.
     """
 
     series: Collection[Series] = ()
@@ -102,6 +102,10 @@ class QuarantineRow(Protocol):
     def origin(self) -> int:
         """The route by which it reached us."""
 
+    @property
+    def later_open_time_ms(self) -> int | None:
+        """The later of two open times, if it states one of them and does not tell which."""
+
 
 def write_quarantine(connection: Connection, series_id: int, refused: Sequence[QuarantineRow], run: str) -> None:
     """Put rows into quarantine. One that was refused before is there already, and stays as a person decided."""
@@ -109,6 +113,7 @@ def write_quarantine(connection: Connection, series_id: int, refused: Sequence[Q
         {
             "series_id": series_id,
             "open_time": None if row.open_time_ms is None else from_ms(row.open_time_ms),
+            "later_open_time": None if row.later_open_time_ms is None else from_ms(row.later_open_time_ms),
             "rule": row.rule,
             "evidence": row.evidence,
             "row": row.row,
@@ -125,7 +130,12 @@ def write_quarantine(connection: Connection, series_id: int, refused: Sequence[Q
         own.open_time.is_(None) & new.open_time.is_not(None)
     )
     same = [own.series_id, own.rule, func.md5(own.row)]
-    kept = {"open_time": func.coalesce(own.open_time, new.open_time), "cells": new.cells, "source": new.source}
+    kept = {
+        "open_time": func.coalesce(own.open_time, new.open_time),
+        "later_open_time": case((own.open_time.is_(None), new.later_open_time), else_=own.later_open_time),
+        "cells": new.cells,
+        "source": new.source,
+    }
     connection.execute(insertion.on_conflict_do_update(index_elements=same, set_=kept, where=lacks_facts), rows)
 
 
@@ -140,11 +150,16 @@ def find_quarantined(connection: Connection, row_id: int) -> Quarantined | None:
     return found[0] if found else None
 
 
-def read_slot(connection: Connection, row: Quarantined) -> list[Quarantined]:
-    """Return the other refused rows of a row's slot, the latest refusal first."""
-    if row.slot is None:
-        return []
-    return [one for one in read_quarantine(connection, Wanted([row.series], time_range=row.slot)) if one.id != row.id]
+def read_slot(connection: Connection, row: Quarantined, slot: TimeRange) -> list[Quarantined]:
+    """Return the refused rows of a slot besides `row`, the latest refusal first."""
+    return [one for one in read_quarantine(connection, Wanted([row.series], time_range=slot)) if one.id != row.id]
+
+
+def released_among(connection: Connection, series_id: int, rows: Collection[str]) -> set[str]:
+    """Return those of some rows, as received, that a person has released."""
+    own = quarantine.c
+    query = select(own.row).where(own.series_id == series_id, own.state == State.RELEASED.value)
+    return set(connection.execute(query.where(func.md5(own.row).in_([func.md5(row) for row in rows]))).scalars())
 
 
 def count_quarantine(connection: Connection, wanted: Wanted) -> dict[str, int]:
@@ -162,6 +177,12 @@ def decide(connection: Connection, row_id: int, before: State, state: State, not
     return done.rowcount == 1
 
 
+def settle_open_time(connection: Connection, row_id: int, open_time: datetime) -> None:
+    """Let a row be of one of the times that it may state, as a person has told."""
+    own = quarantine
+    connection.execute(update(own).where(own.c.id == row_id).values(open_time=open_time, later_open_time=None))
+
+
 def leave_confirmed_alone(connection: Connection, series_id: int, timeframe: Timeframe, time_range: TimeRange) -> None:
     """Let no exchange be asked again for stretches of refused rows each of which a person has confirmed."""
     statement = text(
@@ -170,8 +191,9 @@ def leave_confirmed_alone(connection: Connection, series_id: int, timeframe: Tim
         WHERE series_id = :series_id AND span && tstzrange(:start, :end)
           AND kind = 'refused' AND next_probe IS NOT NULL
           AND upper(span) - lower(span) <= :width * (
-              SELECT count(DISTINCT date_bin(:width, open_time, 'epoch')) FROM quarantine
-              WHERE quarantine.series_id = absences.series_id AND state = 'confirmed' AND open_time <@ span
+              SELECT count(DISTINCT date_bin(:width, at, 'epoch'))
+              FROM quarantine, unnest(ARRAY[open_time, later_open_time]) AS stated(at)
+              WHERE quarantine.series_id = absences.series_id AND state = 'confirmed' AND at <@ span
           )
         """
     )
@@ -201,6 +223,7 @@ def _to_quarantined(row: Row[Any]) -> Quarantined:
         state=State(row.state),
         decided_at=row.decided_at,
         note=row.note,
+        later_open_time=row.later_open_time,
     )
 
 
@@ -215,5 +238,11 @@ def _conditions(wanted: Wanted) -> list[ColumnElement[bool]]:
     if wanted.states:
         conditions.append(own.state.in_([state.value for state in wanted.states]))
     if wanted.time_range is not None:
-        conditions += [own.open_time >= wanted.time_range.start, own.open_time < wanted.time_range.end]
+        conditions.append(may_open_in(wanted.time_range))
     return conditions
+
+
+def may_open_in(time_range: TimeRange) -> ColumnElement[bool]:
+    """Return the condition that a row states a time in the range, or may."""
+    start, end = time_range.start, time_range.end
+    return or_(*(and_(at >= start, at < end) for at in (quarantine.c.open_time, quarantine.c.later_open_time)))

@@ -179,6 +179,11 @@ quarantine = Table(
     Column("state", Text, nullable=False, server_default="open", comment="open, or what a person decided"),
     Column("decided_at", DateTime(timezone=True)),
     Column("note", Text, comment="why a person decided so"),
+    Column(
+        "later_open_time",
+        DateTime(timezone=True),
+        comment="where it belongs if not at open_time, which it does not tell: a local time that the clock shows twice",
+    ),
     CheckConstraint("state IN ('open', 'released', 'confirmed')", name="quarantine_state"),
 )
 Index("quarantine_once", quarantine.c.series_id, quarantine.c.rule, func.md5(quarantine.c.row), unique=True)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from etl.schema import AbsenceKind, Origin
 from etl.series import TimeRange
 from etl.timeframe import Timeframe
-from etl.validate import explain, refused_slots
+from etl.validate import Refused, explain, refused_slots
 
 MINUTE_MS = 60_000
 bounds = st.none() | st.integers(0, 40)
@@ -62,9 +62,8 @@ def test_each_minute_has_the_reason_of_its_side(
 def test_the_evidence_of_a_refused_row_says_where_the_row_came_from() -> None:
     """A row of a file was not sent by the exchange; neighbours of two origins are two stretches."""
     origins = [Origin.FILE, Origin.FILE, Origin.API, Origin.BULK, Origin.TRADES]
-    refused = refused_slots(
-        [(slot * MINUTE_MS, "ohlc", "high 1", origin) for slot, origin in enumerate(origins)], Timeframe.M1
-    )
+    rows = [Refused(slot * MINUTE_MS, "ohlc", "high 1", "[]", None, origin) for slot, origin in enumerate(origins)]
+    refused = refused_slots(rows, Timeframe.M1)
     absent = [TimeRange.from_ms(0, len(origins) * MINUTE_MS)]
     explained = explain(absent, Timeframe.M1, first_ms=None, end_ms=None, served_from_ms=None, refused=refused)
     assert [evidence for *_, evidence in explained] == [

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
@@ -21,7 +21,7 @@ from etl.extract.files.formats import format_name, read_lines
 from etl.extract.files.moments import Undecided, to_moment
 from etl.extract.files.page_rows import to_body, to_stamped
 from etl.extract.files.survey import Day, Survey
-from etl.extract.files.times import TimeReader, find_order
+from etl.extract.files.times import TimeReader, Undated, find_order
 from etl.extract.source import Page, Route
 from etl.series import Series, TimeRange
 from etl.timeframe import from_ms
@@ -70,13 +70,14 @@ class CandleFile:
         return sum(self._days[day].text_bytes for day in days if day in self._days)
 
     def stamped(self) -> Iterator[tuple[int | None, str]]:
-        """Read the file, and yield each row's open time and its line behind a stamp; see `page_rows`."""
+        """Read the file, and yield each row's open time, the first that it may be, and its line behind a stamp."""
         times = _again(self.times)
         for number, line in enumerate(read_lines(self.path, self.series)):
             if number in self.header.skipped or not line.strip():
                 continue
             opened = _opened(self.columns, times, line)
-            yield (opened if isinstance(opened, int) else None), to_stamped(line, opened)
+            readings = (opened,) if isinstance(opened, int) else opened.readings_ms
+            yield next(iter(readings), None), to_stamped(line, opened)
 
     def pages(self, time_ranges: Sequence[TimeRange], wanted: Sequence[int]) -> Iterator[Page]:
         """Read the file and yield a page for some of `time_ranges`; all of them are in memory at once.
@@ -137,10 +138,10 @@ def look_through(path: Path, series: Series, zone: ZoneInfo | None = None) -> Ca
         sample = list(islice(lines, _SAMPLE_LINES))
         columns, header = find_columns(sample, series, lambda: read_lines(path, series))
         times = _time_reader(path, series, sample, columns, TimeReader(modified_ms, zone, series.timeframe.ms))
-        survey = Survey(columns, series, times)
-        for number, line in enumerate(chain(sample, lines)):
-            if number not in header.skipped:
-                survey.take(line, None if not line.strip() else _opened(columns, times, line))
+        survey = _survey(chain(sample, lines), Survey(columns, series, times), header)
+        if times.counted:  # Local times that may be two moments: now it is known how often the file has each.
+            times = replace(times, doubled=times.counted, counted=Counter(), naive=0)
+            survey = _survey(read_lines(path, series), Survey(columns, series, times), header)
         survey.check()
         stretches = _stretches(survey.days, series, modified_ms)
     except ConfigError as error:
@@ -157,10 +158,17 @@ def look_through(path: Path, series: Series, zone: ZoneInfo | None = None) -> Ca
         blank=survey.blank,
         rows=survey.rows,
         stretches=stretches,
-        times=replace(times, doubled=times.counted, counted=Counter()),
+        times=_again(times),
         remarks=tuple(survey.remarks),
         _days=survey.days,
     )
+
+
+def _survey(lines: Iterable[str], survey: Survey, header: Header) -> Survey:
+    for number, line in enumerate(lines):
+        if number not in header.skipped:
+            survey.take(line, None if not line.strip() else _opened(survey.columns, survey.times, line))
+    return survey
 
 
 def _time_reader(
@@ -177,9 +185,9 @@ def _time_reader(
     return replace(times, is_descending=len(opened) > 1 and opened[0] > opened[-1])
 
 
-def _opened(columns: FileColumns, times: TimeReader, line: str) -> int | str:
+def _opened(columns: FileColumns, times: TimeReader, line: str) -> int | Undated:
     text = columns.time_text(line)
-    return "the line ends before its open time" if text is None else times.read(text)
+    return Undated("the line ends before its open time") if text is None else times.read(text)
 
 
 def _again(times: TimeReader) -> TimeReader:

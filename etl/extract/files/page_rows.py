@@ -1,7 +1,8 @@
 """The rows of a page of a file.
 
 A page is a line of JSON that says how its lines look, and the lines, each behind a stamp: the open time that the file's
-own forms, order and zone have given the line, or why there is none. So a page does not depend on the rest of the file.
+own forms, order and zone have given the line, or why there is none, with the times that it may mean if these are two.
+So a page does not depend on the rest of the file.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from etl.extract.files.cells import NOT_GIVEN
 from etl.extract.files.columns import FileColumns
 from etl.extract.files.decimals import to_plain
 from etl.extract.files.names import PRICES, currencies
+from etl.extract.files.times import Undated
 from etl.series import Series
 from etl.spelling import counted
 
@@ -28,6 +30,7 @@ _COLUMNS = sorted(FILE_LAYOUT.columns, key=lambda name: FILE_LAYOUT.columns[name
 _USUAL = frozenset("0123456789.")
 _WHOLE = re.compile(r"(\d{1,18})(\.0*)?", re.ASCII)
 _BREAKS = re.compile(r"[\t\r\n]")
+_UNDATED = re.compile(r"!((?:\d+!)*)(.*)", re.ASCII)
 _ZERO = re.compile(r"[+-]?(0+\.?0*|\.0+)([eE][+-]?\d+)?", re.ASCII)
 
 
@@ -41,11 +44,13 @@ class FileRows:
             line that has more values than the file's columns.
         reasons: Why a row is no candle, by its place: it has no open time, or not the file's number of values.
         silent_ms: When the lines open that say that nothing was traded: no price, and no volume. They are no rows.
+        readings: When a row may open that states no open time that can be, by its place; see `Undated`.
     """
 
     rows: list[list[Any]]
     reasons: Mapping[int, str]
     silent_ms: Sequence[int]
+    readings: Mapping[int, tuple[int, ...]]
 
     @property
     def silent(self) -> int:
@@ -58,11 +63,18 @@ def to_body(columns: FileColumns, stamped: Sequence[str]) -> str:
     return "\n".join([columns.to_json(), *stamped])
 
 
-def to_stamped(line: str, opened: int | str) -> str:
+def to_stamped(line: str, opened: int | Undated) -> str:
     """Return a line behind its open time in milliseconds, or behind why it has none."""
     if isinstance(opened, int):
         return f"{opened}\t{line}"
-    return f"!{_BREAKS.sub(' ', opened)}\t{line}"
+    readings = "".join(f"{at_ms}!" for at_ms in opened.readings_ms)
+    return f"!{readings}{_BREAKS.sub(' ', opened.reason)}\t{line}"
+
+
+def _to_undated(stamp: str) -> Undated | None:
+    """Return what a stamp says that has no open time: `!`, each reading with a `!` behind it, and the reason."""
+    match = _UNDATED.fullmatch(stamp)
+    return None if match is None else Undated(match[2], tuple(map(int, match[1].split("!")[:-1])))
 
 
 def file_rows(body: str, series: Series) -> FileRows:
@@ -78,16 +90,20 @@ def file_rows(body: str, series: Series) -> FileRows:
     if "trades" in values:
         values["trades"] = list(map(_to_count, values["trades"]))
     reasons: dict[int, str] = {}
+    readings: dict[int, tuple[int, ...]] = {}
     times: list[Any] = []
     for place, (stamp, is_whole) in enumerate(zip(stamps, fits, strict=True)):
-        has_time = not stamp.startswith("!")
-        if not has_time or not is_whole:
-            reasons[place] = stamp[1:] if is_whole else _width_reason(columns, lines[place])
-        times.append(int(stamp) if has_time else values["open_time"][place])
+        undated = _to_undated(stamp)
+        if undated is not None:
+            reasons[place] = undated.reason
+            readings[place] = undated.readings_ms
+        if not is_whole:
+            reasons[place] = _width_reason(columns, lines[place])
+        times.append(int(stamp) if undated is None else values["open_time"][place])
     others = (values.get(name, repeat(None)) for name in _COLUMNS[1:])
     rows = [list(row) for row in zip(times, *others, lines)]  # noqa: B905 (what is not given is repeated for ever)
     _log_swapped(rows, columns, series)
-    return _without_silent(rows, reasons)
+    return _without_silent(rows, reasons, readings)
 
 
 def _unstamped(text: str) -> tuple[list[str], list[str]]:
@@ -134,7 +150,9 @@ def _to_count(value: str | None) -> int | str | None:
     return value if match is None else int(match[1])
 
 
-def _without_silent(rows: list[list[Any]], reasons: Mapping[int, str]) -> FileRows:
+def _without_silent(
+    rows: list[list[Any]], reasons: Mapping[int, str], readings: Mapping[int, tuple[int, ...]]
+) -> FileRows:
     """Leave out the rows without any price and volume: so pandas and some sites write minutes without trades."""
     prices = [FILE_LAYOUT.columns[name] for name in PRICES]
     opened, volume = prices[0], FILE_LAYOUT.columns["volume"]
@@ -147,10 +165,11 @@ def _without_silent(rows: list[list[Any]], reasons: Mapping[int, str]) -> FileRo
         and (row[volume] is None or _ZERO.fullmatch(row[volume]))
     }
     if not silent:
-        return FileRows(rows, reasons, ())
+        return FileRows(rows, reasons, (), readings)
     kept = [place for place in range(len(rows)) if place not in silent]
     moved = {new: reasons[old] for new, old in enumerate(kept) if old in reasons}
-    return FileRows([rows[place] for place in kept], moved, list(silent.values()))
+    moved_readings = {new: readings[old] for new, old in enumerate(kept) if old in readings}
+    return FileRows([rows[place] for place in kept], moved, list(silent.values()), moved_readings)
 
 
 def _log_swapped(rows: Sequence[list[Any]], columns: FileColumns, series: Series) -> None:

@@ -12,7 +12,7 @@ from etl.extract.files.crowding import Crowding
 from etl.extract.files.decimals import is_number
 from etl.extract.files.identity import check_is_of, check_same
 from etl.extract.files.names import PRICES
-from etl.extract.files.times import ClockChanges, TimeReader, unreadable
+from etl.extract.files.times import ClockChanges, TimeReader, Undated, unreadable
 from etl.series import Series
 from etl.timeframe import Timeframe, from_ms
 
@@ -72,15 +72,15 @@ class Survey:
         if self.times.zone is None:
             self._changes = ClockChanges(self.series.timeframe.ms, self.times.is_descending)
 
-    def take(self, line: str, opened: int | str | None) -> None:
+    def take(self, line: str, opened: int | Undated | None) -> None:
         """Take the next line, and when it opens; or why that is not known; None if it is blank."""
         if opened is None:
             self.blank += 1
             return
         self.rows += 1
         self._text_bytes += len(line) + 16  # and its stamp
-        if isinstance(opened, str):
-            self._first_reason = self._first_reason or opened
+        if isinstance(opened, Undated):
+            self._first_reason = self._first_reason or opened.reason
         else:
             self._take_time(opened)
             if opened % self.series.timeframe.ms == 0 and self._crowding.is_sampled(opened):

@@ -24,6 +24,18 @@ _COMMON_ZONES = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Undated:
+    """Reason why a row states no open time that can be.
+
+    Attributes:
+        readings_ms: What it may mean, where that is one of two moments: milliseconds since the epoch, ascending.
+    """
+
+    reason: str
+    readings_ms: tuple[int, ...] = ()
+
+
 @dataclass(slots=True)
 class TimeReader:
     """Reads the open times of a file's rows, in the file's order.
@@ -46,25 +58,25 @@ class TimeReader:
     counted: Counter[datetime] = field(default_factory=Counter)
     naive: int = 0
 
-    def read(self, text: str) -> int | str:
+    def read(self, text: str) -> int | Undated:
         """Return when a row opens, milliseconds since the epoch; or why that is not known."""
         if len(text) in _USUAL_DIGITS and text.isascii() and text.isdigit():
             moment: int | datetime | Undecided | None = int(text) * _USUAL_DIGITS[len(text)]
         else:
             moment = to_moment(text, self.order)
         at_ms = self._to_ms(moment) if isinstance(moment, datetime) else moment
-        if isinstance(at_ms, str):
+        if isinstance(at_ms, Undated):
             return at_ms
         if not isinstance(at_ms, int):
-            return f"the open time {text[:40]!r} cannot be read"
+            return Undated(f"the open time {text[:40]!r} cannot be read")
         if at_ms < _BEGINNING_MS:
-            return f"the open time {text[:40]!r} is before {BEGINNING:%Y-%m-%d}"
+            return Undated(f"the open time {text[:40]!r} is before {BEGINNING:%Y-%m-%d}")
         if at_ms > self.clock_ms:
             written = f"{from_ms(self.clock_ms):%Y-%m-%d %H:%M}"
-            return f"the open time {text[:40]!r} is after {written}, when the file was written"
+            return Undated(f"the open time {text[:40]!r} is after {written}, when the file was written")
         return at_ms
 
-    def _to_ms(self, moment: datetime) -> int | str:
+    def _to_ms(self, moment: datetime) -> int | Undated:
         if moment.tzinfo is not None:
             return to_ms(moment)
         self.naive += 1
@@ -74,15 +86,20 @@ class TimeReader:
         earlier, later = first.utcoffset(), second.utcoffset()
         if earlier is None or later is None or earlier == later:
             return to_ms(first)
+        readings = sorted([to_ms(first), to_ms(second)])
+        on_grid = [at_ms for at_ms in readings if at_ms % self.width_ms == 0]
+        is_one_slot = readings[0] // self.width_ms == readings[1] // self.width_ms
+        possible = tuple(on_grid or (readings[:1] if is_one_slot else readings))
         if earlier < later:
-            return f"the open time {moment} does not exist in {self.zone.key}: clocks are set forward"
-        on_grid = [at_ms for at_ms in (to_ms(first), to_ms(second)) if at_ms % self.width_ms == 0]
+            return Undated(
+                f"the open time {moment} does not exist in {self.zone.key}: clocks are set forward", possible
+            )
         if len(on_grid) == 1:
             return on_grid[0]
         self.counted[moment] += 1
         if self.doubled is not None and self.doubled[moment] != 2:  # noqa: PLR2004 (both of the hours)
             count = counted(self.doubled[moment], "time")
-            return f"the open time {moment} is twice in {self.zone.key}, and {count} in the file"
+            return Undated(f"the open time {moment} is twice in {self.zone.key}, and {count} in the file", possible)
         is_first = self.counted[moment] == 1
         return to_ms(first if is_first is not self.is_descending else second)
 

@@ -50,7 +50,8 @@ export function absences({ absences: all, day, more }) {
 /** @param {Day} facts */
 export function refused({ refused: all, day, more }) {
   const rows = all.map((one) => [
-    one.open_time ? clock(one.open_time, day) : "–",
+    // A local time that the clock shows twice may be either of two.
+    [one.open_time, one.later_open_time].flatMap((at) => (at ? clock(at, day) : [])).join(" or ") || "–",
     words(one.rule),
     one.evidence,
     h("code", {}, one.row),

@@ -60,6 +60,8 @@ export interface Absence {
 export interface Refused {
   id: number;
   open_time: string | null;
+  /** When it opens if not then, which it does not tell. */
+  later_open_time: string | null;
   rule: string;
   evidence: string;
   row: string;
