@@ -136,9 +136,12 @@ def _start_gone(folder: Path) -> PostgresServer:
     while True:
         server = _import_server()(folder.resolve(), cleanup_mode=None)
         _start_patiently(server, folder)
-        # The package may take a killed process that nobody has reaped yet for a running server.
-        if _is_running(folder) or time.monotonic() > until:
+        if _is_running(folder):
             return server
+        # The package takes a killed process that its parent has not reaped for a running server.
+        if time.monotonic() > until:
+            raise StoreLostError(f"the embedded PostgreSQL in {folder} does not start{_zombie_message(folder)}")
+        time.sleep(_LOOK_S)
 
 
 def start_again_for_others(folder: Path) -> bool | None:
@@ -221,6 +224,13 @@ def _last_words(folder: Path, error: Exception) -> str:
         lines = []
     reasons = [line.partition("  ")[2] or line for line in lines if "FATAL:" in line or "PANIC:" in line]
     return reasons[-1] if reasons else str(error)
+
+
+def _zombie_message(folder: Path) -> str:
+    with suppress(OSError, ValueError, psutil.Error):
+        process = psutil.Process(_pid_of(folder))
+        return f": process {process.pid} was killed, and process {process.ppid()} has not reaped it; end that one"
+    return f"; see {folder / 'log'}"
 
 
 def _foreign_part(folder: Path) -> Path | None:

@@ -6,6 +6,8 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+import time
 from collections import namedtuple
 from collections.abc import Iterator
 from dataclasses import replace
@@ -115,6 +117,24 @@ def test_a_server_that_another_process_keeps_is_started_again_and_one_that_nobod
     with pytest.raises(StoreLostError, match="does not run; start its stack with `make run`"), open_warehouse(stopped):
         pass
     assert not (kept / "postmaster.pid").exists(), "who keeps it stops it, and nobody else has begun it"
+
+
+def test_a_killed_server_that_its_parent_does_not_reap_is_not_said_to_run_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a container whose first process reaps nobody a zombie stays, which the package takes for a server."""
+    data = folder / "zombie"
+    data.mkdir()
+    (data / "PG_VERSION").write_text("18\n")
+    with subprocess.Popen(["true"]) as child:  # noqa: S607  # whichever ends at once
+        while psutil.Process(child.pid).status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)
+        (data / "postmaster.pid").write_text(f"{child.pid}\n{data}\n1\n5432\n{data}\n\n1 1\nready\n")
+        monkeypatch.setattr(embedded, "_START_S", 0.3)
+        with pytest.raises(StoreLostError) as failed:
+            embedded.start_again(data)
+    told = f"does not start: process {child.pid} was killed, and process {os.getpid()} has not reaped it; end that one"
+    assert str(failed.value).endswith(told)
 
 
 def test_a_full_disk_is_named_where_the_server_does_not_start(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
