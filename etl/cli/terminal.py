@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,8 +27,8 @@ if TYPE_CHECKING:
     from etl.stores import Stores
     from etl.warehouse import Warehouse
 
-# Into a file or a pipe, tables are as wide as they need to be, unless COLUMNS says how wide it is.
-out = Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160)
+# Into a file or a pipe, tables are as wide as they need to be.
+out = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 err = Stderr()
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
