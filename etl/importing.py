@@ -5,9 +5,10 @@ A partition that this very file has loaded is left out, so an import that was cu
 
 from __future__ import annotations
 
+import json
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -15,12 +16,13 @@ from zoneinfo import ZoneInfo
 from etl.archive import spans
 from etl.errors import ConfigError, QuarantineLimitError
 from etl.extract import Bounds, CandleFile, Fetched, FileRows, Page, PageKey, file_rows, look_through
-from etl.ingest import clean_pages, load_sound
+from etl.ingest import clean_pages, load_sound, received_of_file
+from etl.rules import Rules
 from etl.schema import AbsenceKind
-from etl.series import Series, clip
+from etl.series import Series, TimeRange, clip
 from etl.spelling import counted
 from etl.stores import Partition, Stores
-from etl.validate import CleanReport
+from etl.validate import CleanReport, Refused, clean
 from etl.warehouse import (
     Absence,
     LoadReport,
@@ -86,14 +88,69 @@ class FileAccount:
     refused: Mapping[str, int]
 
 
-def preview(path: Path, series: Series, zone: ZoneInfo | None, rows: int) -> tuple[CandleFile, FileRows]:
-    """Return a file as `plan_import` would see it, and its first rows as they would be read; asks no store.
+@dataclass(frozen=True, slots=True)
+class RefusedLine:
+    """A line of a file that an import would put into quarantine.
+
+    Attributes:
+        number: Where it stands in the file; see `CandleFile.numbers`.
+        reason: The evidence of the rule.
+    """
+
+    number: int
+    rule: str
+    reason: str
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A file as it would be imported.
+
+    Attributes:
+        rows: The first rows.
+        refused: What an import would refuse, in the order of the file.
+    """
+
+    file: CandleFile
+    rows: FileRows
+    refused: Sequence[RefusedLine]
+
+
+def preview(path: Path, series: Series, zone: ZoneInfo | None, rules: Rules, rows: int) -> Preview:
+    """Return a file as `plan_import` would see it, and its rows as they would be read and judged; asks no store.
+
+    Args:
+        rows: How many of the first ones to show.
 
     Raises:
         ConfigError: It is no file of candles of this timeframe.
     """
     file = look_through(path, series, zone)
-    return file, file_rows(file.first_page(rows).body, series)
+    return Preview(file, file_rows(file.first_page(rows).body, series), _refused_lines(file, rules))
+
+
+def _refused_lines(file: CandleFile, rules: Rules) -> list[RefusedLine]:
+    ranges = _pieces(file)
+    refused: list[tuple[Refused, str]] = []
+    for batch in _batches(file, ranges, range(len(ranges))):
+        for page in file.pages(ranges, batch):
+            cleaned = clean([received_of_file(page)], file.series, page.window, rules)
+            refused += [(row, json.loads(row.row)[-1]) for row in cleaned.refused]
+    numbers = file.numbers([line for _, line in refused]) if refused else {}
+    found = [RefusedLine(numbers[line], row.rule, row.evidence, line) for row, line in refused]
+    return sorted(found, key=lambda one: one.number)
+
+
+def _pieces(file: CandleFile) -> list[TimeRange]:
+    """Return the ranges of a file, each within one file of the archive; ascending."""
+    pieces = [piece for stretch in file.stretches for piece in spans(file.series.timeframe, stretch)]
+    for piece in pieces:
+        if (size := file.text_bytes(piece)) > _MOST_BYTES:
+            raise ConfigError(
+                f"{file.path} has {size >> 20} MB of lines for {piece}: no candles need as much", series=file.series
+            )
+    return pieces
 
 
 def plan_import(stores: Stores, path: Path, series: Series, zone: ZoneInfo | None = None) -> Import:
@@ -111,13 +168,7 @@ def plan_import(stores: Stores, path: Path, series: Series, zone: ZoneInfo | Non
         check_spelling(connection, series)
     file = look_through(path, series, zone)
     log.info("%s: %s, columns %s", path, counted(file.rows, "row"), ", ".join(file.columns.places))
-    pieces = [piece for stretch in file.stretches for piece in spans(series.timeframe, stretch)]
-    for piece in pieces:
-        if (size := file.text_bytes(piece)) > _MOST_BYTES:
-            raise ConfigError(
-                f"{path} has {size >> 20} MB of lines for {piece}: no candles need as much", series=series
-            )
-    partitions = tuple(Partition(series, piece) for piece in pieces)
+    partitions = tuple(Partition(series, piece) for piece in _pieces(file))
     name = path.name.encode(errors="backslashreplace").decode()
     run = f"import {name} {file.digest[:12]}" + ("" if zone is None else f" {zone.key}")
     left = tuple(number for number, partition in enumerate(partitions) if not _is_done(stores, partition, run))
@@ -134,7 +185,7 @@ def run_import(stores: Stores, planned: Import) -> Iterator[Imported]:
     """
     ranges = [partition.time_range for partition in planned.partitions]
     errors: list[QuarantineLimitError] = []
-    for batch in _batches(planned):
+    for batch in _batches(planned.file, ranges, planned.left):
         for number, page in zip(batch, planned.file.pages(ranges, batch), strict=True):
             partition = planned.partitions[number]
             with locked_partition(stores.warehouse, partition.series, partition.time_range):
@@ -189,12 +240,12 @@ def absent_kinds(stores: Stores, planned: Import) -> dict[AbsenceKind, list[Abse
     return {kind: sorted(kinds[kind], key=lambda one: one.span.start - one.span.end) for kind in sorted(kinds)}
 
 
-def _batches(planned: Import) -> Iterator[list[int]]:
-    """Yield numbers of partitions whose lines fit into memory together: the file is read once for each batch."""
+def _batches(file: CandleFile, ranges: Sequence[TimeRange], wanted: Iterable[int]) -> Iterator[list[int]]:
+    """Yield numbers of ranges whose lines fit into memory together: the file is read once for each batch."""
     batch: list[int] = []
     size = 0
-    for number in planned.left:
-        mine = planned.file.text_bytes(planned.partitions[number].time_range)
+    for number in wanted:
+        mine = file.text_bytes(ranges[number])
         if batch and size + mine > _MOST_BYTES:
             yield batch
             batch, size = [], 0

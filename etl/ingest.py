@@ -238,6 +238,20 @@ def ingest(stores: Stores, partition: Partition, run: str, on_page: OnPage = lam
         return load(stores, partition, run)
 
 
+def received_of_file(page: Page) -> ReceivedRows:
+    """Return what cleaning is given of a page of an imported file."""
+    said = file_rows(page.body, page.series)
+    return ReceivedRows(
+        said.rows,
+        page.fetched_at_ms,
+        FILE_LAYOUT,
+        Origin.FILE,
+        reasons=said.reasons,
+        silent_ms=said.silent_ms,
+        readings=said.readings,
+    )
+
+
 def _received(pages: Sequence[Page], traits: Traits, time_range: TimeRange) -> Iterator[ReceivedRows]:
     """Yield what cleaning is given: candles as they arrived, those built from trades, and those out of files."""
     for page in pages:
@@ -247,16 +261,7 @@ def _received(pages: Sequence[Page], traits: Traits, time_range: TimeRange) -> I
             text = without_header(page.body)
             yield ReceivedRows(page.rows, page.fetched_at_ms, BULK_LAYOUT, Origin.BULK, text)
         elif page.route is Route.FILE:
-            said = file_rows(page.body, page.series)
-            yield ReceivedRows(
-                said.rows,
-                page.fetched_at_ms,
-                FILE_LAYOUT,
-                Origin.FILE,
-                reasons=said.reasons,
-                silent_ms=said.silent_ms,
-                readings=said.readings,
-            )
+            yield received_of_file(page)
     if trades := [page for page in pages if page.route is Route.TRADES]:
         rows = to_candles(trades, trades[0].series.timeframe, time_range)
         yield ReceivedRows(rows, min(page.fetched_at_ms for page in trades), traits.layout, Origin.TRADES)

@@ -252,17 +252,44 @@ def test_a_preview_shows_how_a_file_is_read_and_asks_no_store(
     assert "CSV, 6 lines: 1 of names, 0 of remarks, 0 blank, 5 rows" in out
     assert "open_time Unix open Open high High low Low close Close volume Volume BTC" in out
     assert "2024-02-29 00:00 100.0 101.0 99.0 100.0 5.5" in out
-    assert "hello" not in out
+    assert out.count("hello") == 1, "among the refused rows alone"
+    assert "2 rows of 5 would be refused (shape 2)" in out
+    assert "3 shape 1 value where the file's columns are 6 hello" in out
     assert "1 value where the file's columns are 6" in out
     assert "1 of these rows says that nothing was traded" in out
     assert "rows 1 to 5 of 5" in out
     longer = written(tmp_path / "longer.csv", "\n".join([content, *map(line, range(4, 14))]), LATER_MS)
-    assert "rows 1 to 8 of 15; an import judges the others too" in run("import", longer, BTC, "--preview")[1]
+    assert "rows 1 to 8 of 15" in run("import", longer, BTC, "--preview")[1]
     shown = json.loads(run("import", path, BTC, "--preview", "--json")[1])
     assert shown["columns"]["volume"] == "Volume BTC"
     assert [row.get("reason", row.get("close")) for row in shown["first_rows"]] == [
         *("100.0", "1 value where the file's columns are 6", "11 values where the file's columns are 6", "100.0")
     ]
+
+
+def test_a_preview_shows_what_an_import_would_refuse(run: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    """By any rule, anywhere in the file: the first five with their lines, and how many more, as the import says."""
+    high = [line(minute).replace("101.0", "50.0") for minute in range(10, 14)]
+    odd = {50: "", 55: "hello", 60: line(8, 102.0), 70: high[0], 71: high[0], 72: high[1], 90: high[2], 95: high[3]}
+    kept = [line(minute) for minute in range(120) if minute not in range(10, 14)]
+    content = ["open_time,open,high,low,close,volume", *(odd.get(n, one) for n, one in enumerate(kept, 2))]
+    content.append(line(200).replace("000,", "007,"))
+    path = written(tmp_path / "odd.csv", "\n".join(content), LATER_MS)
+    _, out, _ = run("import", path, BTC, "--preview")
+    assert "7 rows of 116 would be refused (off_grid 1, ohlc 4, shape 1, superseded 1)" in out
+    assert "... and 2 more" in out
+    report = json.loads(run("import", path, BTC, "--preview", "--json")[1])["refused"]
+    assert (report["rows"], report["numbers_count"]) == (7, "lines")
+    first = [(one["number"], one["rule"]) for one in report["first"]]
+    assert first == [(10, "superseded"), (55, "shape"), (70, "ohlc"), (72, "ohlc"), (90, "ohlc")]
+    assert [content[number - 1] for number, _ in first] == [one["line"] for one in report["first"]]
+    assert json.loads(run("import", path, BTC, "--json")[1])["account"]["refused"] == report["by_rule"]
+    rows = json.dumps([[*map(float, line(minute).split(","))] for minute in range(3)] + [[1, 2]])
+    packed = written(tmp_path / "rows.json", rows, LATER_MS)
+    of_json = json.loads(run("import", packed, BTC, "--preview", "--json")[1])["refused"]
+    assert (of_json["numbers_count"], [one["number"] for one in of_json["first"]]) == ("rows", [4])
+    sound = written(tmp_path / "sound.csv", text(), LATER_MS)
+    assert "no row of 4,310 would be refused" in run("import", sound, BTC, "--preview")[1]
 
 
 def test_another_case_makes_no_other_series(run: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:

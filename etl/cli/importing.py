@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from etl.cli.terminal import AsJson, complain, err, opened_stores, out, run_name
+from etl.cli.terminal import AsJson, complain, err, opened_stores, out, read_settings, run_name
 from etl.errors import ChandlerError, QuarantineLimitError
 from etl.homes import Creates
 from etl.series import Series, check_is_loadable
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from etl.warehouse import Absence
 
 _PREVIEWED = 8  # rows
+_REFUSED = 5  # rows that a preview shows of those that would be refused
 
 
 def import_candles(
@@ -68,21 +69,34 @@ def import_candles(
 
 def _preview(path: Path, series: Series, zone: ZoneInfo | None, as_json: bool) -> None:
     from etl.importing import preview
-    from etl.show.importing import file_lines, mapping_table, preview_json, preview_table, silent_line
+    from etl.show.importing import (
+        file_lines,
+        mapping_table,
+        preview_json,
+        preview_table,
+        refused_line,
+        refused_table,
+        silent_line,
+    )
 
-    file, rows = preview(path, series, zone, _PREVIEWED)
+    previewed = preview(path, series, zone, read_settings().rules_of(series.exchange), _PREVIEWED)
+    file, rows = previewed.file, previewed.rows
     if as_json:
-        out.print_json(data=preview_json(file, rows))
+        out.print_json(data=preview_json(previewed, _REFUSED))
         return
     for line in file_lines(file):
         out.print(line, markup=False)
     out.print(mapping_table(file))
     out.print(preview_table(rows))
     shown = min(_PREVIEWED, file.rows)
-    others = "" if shown == file.rows else "; an import judges the others too"
-    out.print(f"row{'' if shown == 1 else 's 1 to'} {shown} of {file.rows:,}{others}", markup=False)
+    out.print(f"row{'' if shown == 1 else 's 1 to'} {shown} of {file.rows:,}", markup=False)
     if (silent := silent_line(rows)) is not None:
         out.print(silent)
+    out.print(refused_line(previewed), markup=False)
+    if previewed.refused:
+        out.print(refused_table(previewed, _REFUSED))
+    if (more := len(previewed.refused) - _REFUSED) > 0:
+        out.print(f"... and {more:,} more")
 
 
 def _import(path: Path, series: Series, zone: ZoneInfo | None, as_json: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from etl.extract import CandleFile, FileRows
-    from etl.importing import FileAccount
+    from etl.importing import FileAccount, Preview
     from etl.schema import AbsenceKind
     from etl.warehouse import Absence
 
@@ -69,8 +70,33 @@ def silent_line(rows: FileRows) -> str | None:
     return f"{rows.silent} of these rows {'says' if rows.silent == 1 else 'say'} that nothing was traded"
 
 
-def preview_json(file: CandleFile, rows: FileRows) -> dict[str, Any]:
-    """Return the same for scripts."""
+def refused_line(preview: Preview) -> str:
+    """Return how many rows an import would refuse, by rule."""
+    if not preview.refused:
+        return f"no row of {preview.file.rows:,} would be refused"
+    by_rule = ", ".join(f"{rule} {count:,}" for rule, count in _by_rule(preview).items())
+    return f"{counted(len(preview.refused), 'row')} of {preview.file.rows:,} would be refused ({by_rule})"
+
+
+def refused_table(preview: Preview, most: int) -> Table:
+    """Return the first rows that an import would refuse, each with its place in the file and the reason."""
+    table = new_table("line" if preview.file.has_lines else "row", "rule", "reason", "as it stands in the file")
+    for one in preview.refused[:most]:
+        table.add_row(f"{one.number:,}", one.rule, *map(to_text, (one.reason, one.line)))
+    return table
+
+
+def _by_rule(preview: Preview) -> dict[str, int]:
+    return dict(sorted(Counter(one.rule for one in preview.refused).items()))
+
+
+def preview_json(preview: Preview, most: int) -> dict[str, Any]:
+    """Return the same for scripts.
+
+    Args:
+        most: How many of the refused rows at most.
+    """
+    file, rows = preview.file, preview.rows
     read = [
         {"reason": rows.reasons[place], "line": row[-1]}
         | ({"open_time": to_iso(from_ms(row[0]))} if isinstance(row[0], int) else {})
@@ -86,6 +112,12 @@ def preview_json(file: CandleFile, rows: FileRows) -> dict[str, Any]:
         "ranges": [stretch.to_dict() for stretch in file.stretches],
         "first_rows": read,
         "silent": rows.silent,
+        "refused": {
+            "rows": len(preview.refused),
+            "by_rule": _by_rule(preview),
+            "numbers_count": "lines" if file.has_lines else "rows",
+            "first": [asdict(one) for one in preview.refused[:most]],
+        },
     }
 
 

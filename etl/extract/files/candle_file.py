@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 from etl.errors import ConfigError
 from etl.extract.files.columns import FileColumns, Header, find_columns
-from etl.extract.files.formats import format_name, read_lines
+from etl.extract.files.formats import format_of, read_lines
 from etl.extract.files.moments import Undecided, to_moment
 from etl.extract.files.page_rows import to_body, to_stamped
 from etl.extract.files.survey import Day, Survey
@@ -38,6 +38,7 @@ class CandleFile:
 
     Attributes:
         format: What it is, for a reader.
+        has_lines: Whether its lines are those that an editor shows; those of other formats are made of rows.
         columns: How its lines look.
         modified_ms: When it was written; a candle that had not closed by then was still forming.
         digest: SHA-256 of its bytes.
@@ -52,6 +53,7 @@ class CandleFile:
     path: Path
     series: Series
     format: str
+    has_lines: bool
     columns: FileColumns
     header: Header
     modified_ms: int
@@ -103,6 +105,15 @@ class CandleFile:
             body = to_body(self.columns, texts.pop(number))
             yield Page(self.series, time_ranges[number], self.modified_ms, body, Route.FILE)
 
+    def numbers(self, lines: Collection[str]) -> dict[str, int]:
+        """Return where each of some lines stands first, from 1: its line in a text, else its row without any names."""
+        wanted, found = set(lines), dict[str, int]()
+        first = 1 if self.has_lines else 1 - len(self.header.lines)
+        for number, line in enumerate(read_lines(self.path, self.series), first):
+            if line in wanted:
+                found.setdefault(line, number)
+        return found
+
     def _is_unchanged(self) -> bool:
         """Return whether the file has the bytes that were looked through: a copy may keep the time of another."""
         try:
@@ -149,7 +160,7 @@ def look_through(path: Path, series: Series, zone: ZoneInfo | None = None) -> Ca
     return CandleFile(
         path,
         series,
-        format_name(path, series),
+        *format_of(path, series),
         columns,
         header,
         modified_ms,

@@ -23,16 +23,18 @@ class Format:
         lines: Reads bytes as lines of separated values, without their ends; those that name columns among them.
             It raises a ConfigError where the bytes are not of the format.
         is_packable: Whether it is read out of gzip and zip as well. Columnar files need to be searched.
+        has_lines: Whether its lines are those that an editor shows; those of other formats are made of rows.
     """
 
     name: str
     suffixes: tuple[str, ...]
     lines: Callable[[BinaryIO], Iterator[str]]
     is_packable: bool = True
+    has_lines: bool = False
 
 
 FORMATS: tuple[Format, ...] = (
-    Format("CSV", (".csv", ".tsv", ".txt"), text.read_lines),
+    Format("CSV", (".csv", ".tsv", ".txt"), text.read_lines, has_lines=True),
     Format("JSON", (".json",), json_array.read_lines),
     Format("JSON Lines", (".jsonl", ".ndjson"), json_lines.read_lines),
     Format("Parquet", (".parquet",), parquet.read_lines, is_packable=False),
@@ -50,15 +52,16 @@ def read_lines(path: Path, series: Series) -> Iterator[str]:
         yield from bounded(_format_of(name, is_packed=path.name.lower() != name).lines(file))
 
 
-def format_name(path: Path, series: Series) -> str:
-    """Return what a file is, for a reader: `CSV`, `CSV in XBTUSD_60.csv`.
+def format_of(path: Path, series: Series) -> tuple[str, bool]:
+    """Return what a file is, for a reader (`CSV`, `CSV (packed: XBTUSD_60.csv)`), and whether it has lines.
 
     Raises:
         ConfigError: It is of no format that is read.
     """
     with unpacked(path, series) as (name, _):
         is_packed = path.name.lower() != name
-        return _format_of(name, is_packed).name + (f" (packed: {name})" if is_packed else "")
+        found = _format_of(name, is_packed)
+        return found.name + (f" (packed: {name})" if is_packed else ""), found.has_lines
 
 
 def _format_of(name: str, is_packed: bool) -> Format:
