@@ -150,7 +150,7 @@ def _survey(stores: Stores, series: Series, series_id: int | None, *, is_whole: 
     files = stores.archive.files(series)
     health = SeriesHealth(series, len(files), last_write=max((file.written_at for file in files), default=None))
     if series_id is None:
-        what = f"the warehouse knows nothing of the series, of which it has {counted(len(files), 'file')}"
+        what = f"the warehouse knows nothing of the series, of which the archive has {counted(len(files), 'file')}"
         health.ailments.append(Ailment(str(series), what, "chandler warehouse rebuild"))
         return health
     with stores.warehouse.begin() as connection:

@@ -16,12 +16,12 @@ _DURATION = re.compile(r"(\d+)\s*([mhd])")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 _WEEKS = re.compile(r"(\d{1,4})\s*w")
 LONGEST_DAYS = 36_500.0  # nobody knows what is more seldom
-_RARITIES = ((365.25, "years"), (365.25 / 12, "months"), (1.0, "days"), (1 / 24, "hours"), (1 / 1440, "minutes"))
+_RARITIES = ((365.25, "year"), (365.25 / 12, "month"), (1.0, "day"), (1 / 24, "hour"), (1 / 1440, "minute"))
 _TWO = 1.95  # what rounds to two, nearly
 _MOMENTS = "write 2024-01-31 or 2024-01-31T12:00"
 _ENDS = (".", "!", "?", "…", ":")
 _SHOWN = 60  # characters of a value
-_LOGIN = re.compile(r"//[^/\s]*@")  # a login in an address; a password may have an @ in it
+_LOGIN = re.compile(r"//\S*@")  # a login in an address; a password may have an @ or a / in it
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -85,10 +85,8 @@ def once_in(days: float | None) -> str:
         return ""
     if days >= LONGEST_DAYS:
         return "over 100 years"
-    for width, unit in _RARITIES:
-        if days >= _TWO * width or unit == "minutes":
-            break
-    return f"{days / width:,.0f} {unit}"
+    width, unit = next((one for one in _RARITIES if days >= _TWO * one[0]), _RARITIES[-1])
+    return counted(round(days / width), unit)
 
 
 def sentence(text: str) -> str:

@@ -188,6 +188,10 @@ def test_the_only_store_is_found_and_of_several_none_is_guessed(folder: Path, ch
     done = chandler("status")
     assert done.status == 2
     assert "several stores could be meant: .chandler/run, .chandler/demo; say which" in done.err
+    (folder / "feeds.toml").write_text('[series."binance:LUNA/USDT"]\nsplit = [2022-05-31T06:00:00Z]\n')
+    done = chandler("feeds")
+    assert "is not checked against the warehouse: several stores could be meant" in done.err
+    assert "no candle of it is stored" not in done.err, "which nobody has looked for"
 
 
 def test_a_home_that_is_named_is_not_looked_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -149,6 +149,7 @@ def test_a_place_that_holds_no_blocks_gets_something(crash: int, monkeypatch: py
     ("days", "said"),
     [
         (None, ""),
+        (1 / 1440, "1 minute"),
         (0.01, "14 minutes"),
         (0.5, "12 hours"),
         (39.5, "40 days"),

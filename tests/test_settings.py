@@ -257,6 +257,7 @@ VALUES = (
         "'nonsense'",
         "'http://user:secret@['",
         "'//me:p@secret@h'",
+        "'http://me:p/secret@h'",
         "[]",
         "['x']",
         "[7]",

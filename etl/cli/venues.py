@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from etl.cli.terminal import AsJson, complain, err, out, read_settings, warn
-from etl.errors import ChandlerError, ConfigError
+from etl.errors import ChandlerError, ConfigError, NoStoreError
 from etl.feeds_file import load_what_is_right
 from etl.settings import Settings
 from etl.spelling import counted
@@ -63,7 +63,7 @@ def _unused_splits(settings: Settings) -> list[Fault]:
     try:
         with open_warehouse(settings) as warehouse, warehouse.begin() as connection:
             return settings.unused_splits(known_series(connection))
-    except ConfigError:
+    except NoStoreError:
         return settings.unused_splits(())  # there is no warehouse yet
     except ChandlerError as error:
         complain(f"[series] of {settings.path} is not checked against the warehouse: {error}")
