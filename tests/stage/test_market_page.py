@@ -114,9 +114,12 @@ def test_a_day_with_a_hole_is_seen_understood_and_filled(admin: Page, stage: Sta
     expect(market.locator("#refetch-says")).to_contain_text("fetch: ")
     expect(number(market, "stored")).to_have_text("1,440", timeout=RUN_MS)
     expect(market.locator("#absences")).to_contain_text("No candle is absent.")
-    expect(market.locator("#refetch-says")).to_contain_text("Loaded.")
+    expect(market.locator("#refetch-says")).to_contain_text("144 candles came.")
     expect(market.get_by_role("button", name="Refetch this day")).to_be_focused()
     take_picture(admin, "market-filled")
+    market.get_by_role("button", name="Refetch this day").click()
+    told = "Nothing new came: the 1,440 candles of this day are as before."
+    expect(market.locator("#refetch-says")).to_contain_text(told, timeout=RUN_MS)
     market.get_by_role("link", name="Coverage", exact=True).click()
     expect(market.locator(".legend [data-kind=stored]")).to_be_visible()
     expect(market.locator(".legend [data-kind=halted]")).to_have_count(0)

@@ -24,8 +24,10 @@ export function show(context) {
   // One for all drawings, so that what is told last is not gone with the drawing before.
   const says = h("span", { id: "refetch-says", role: "status" });
   let drawn = new AbortController();
-  const fill = () =>
-    load(
+  const fill = async () => {
+    /** @type {Day | null} */
+    let shown = null;
+    await load(
       place,
       signal,
       () => getJson("/chandler/api/day", { series, day }, signal),
@@ -33,8 +35,11 @@ export function show(context) {
         drawn.abort();
         drawn = new AbortController();
         draw(place, answer, says, fill, AbortSignal.any([signal, drawn.signal]));
+        shown = answer;
       },
     );
+    return shown;
+  };
   return fill();
 }
 
@@ -42,7 +47,7 @@ export function show(context) {
  * @param {HTMLElement} place
  * @param {Day} facts
  * @param {HTMLElement} says
- * @param {() => void} again
+ * @param {() => Promise<Day | null>} again
  * @param {AbortSignal} signal
  */
 function draw(place, facts, says, again, signal) {

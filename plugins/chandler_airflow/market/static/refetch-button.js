@@ -1,8 +1,10 @@
 // The button that loads a day again, and what is told while it does.
 
 import { outward } from "./airflow.js";
+import { getJson } from "./api.js";
 import { h, put } from "./dom.js";
 import { DAY_MS, isoDay, moment, monthText } from "./numbers.js";
+import { outcomeOf } from "./outcome.js";
 import { planRefetch, refetch, switchOn } from "./refetch.js";
 import { failure } from "./waiting.js";
 
@@ -13,7 +15,7 @@ import { failure } from "./waiting.js";
  * @param {Day} facts
  * @param {boolean} mayAct
  * @param {HTMLElement} says Where it is told how it goes.
- * @param {() => void} again What shows the day anew.
+ * @param {() => Promise<Day | null>} again What shows the day anew, and gives its account.
  * @param {AbortSignal} signal
  */
 export function refetchButton({ feeds, series, day, loads }, mayAct, says, again, signal) {
@@ -36,7 +38,19 @@ export function refetchButton({ feeds, series, day, loads }, mayAct, says, again
     button.ariaDisabled = "true";
     button.focus();
     try {
-      if (await refetch(plan, series, day, (told) => say(says, told, act), signal)) again();
+      // The page may have been open for long.
+      const before = await getJson("/chandler/api/day", { series, day }, signal);
+      /** @type {Told} */
+      let last = { text: "" };
+      const tell = (/** @type {Told} */ told) => {
+        last = told;
+        say(says, told, act);
+      };
+      if (!(await refetch(plan, series, day, tell, signal))) return;
+      const after = await again();
+      if (!after) return;
+      const outcome = outcomeOf(before, after);
+      say(says, { ...last, text: last.isWrong ? `${outcome} ${last.text}` : outcome }, act);
     } catch (error) {
       if (!signal.aborted) put(says, failure(error));
     } finally {

@@ -162,8 +162,7 @@ function endOf({ load, account }, isOver) {
   if (load === "success") {
     // Why candles are absent is judged after all loads, so that the day is what it will be only then.
     if (account === "failed") {
-      const text =
-        "Loaded; why candles are absent the next run judges, as account failed: its log in Airflow says why.";
+      const text = "Why candles are absent the next run judges, as account failed: its log in Airflow says why.";
       return { text, isOver: true, isWrong: true };
     }
     return isOver || ENDED.has(account ?? "") ? { text: "Loaded.", isOver: true } : null;
