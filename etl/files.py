@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
 import pyarrow as pa
 
 from etl.errors import StoreError
+
+_TRIES = 10
 
 
 def write_whole(path: Path, content: bytes | pa.Buffer, *, is_synced: bool = True) -> None:
@@ -50,8 +53,10 @@ def write_whole(path: Path, content: bytes | pa.Buffer, *, is_synced: bool = Tru
 
 
 def _opened(path: Path) -> BinaryIO:
-    try:
-        return path.open("wb")
-    except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path.open("wb")
+    for _ in range(_TRIES):
+        with suppress(FileNotFoundError):
+            return path.open("wb")
+        # Another process may remove the folder as empty before there is something in it.
+        with suppress(FileNotFoundError, FileExistsError):
+            path.parent.mkdir(parents=True)
+    return path.open("wb")

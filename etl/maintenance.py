@@ -98,6 +98,8 @@ def fold_raw(stores: Stores, moment: datetime) -> Done:
             continue  # a process works on it
         try:
             partition.fold_rest()
+        except FileNotFoundError:
+            continue  # a load has just folded them
         except StoreError as error:
             problems.append(str(error))
         else:

@@ -13,10 +13,12 @@ import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
+from etl import maintenance
 from etl.audit import audit, is_sound
 from etl.cli import app
 from etl.errors import StoreError
-from etl.extract import Page, RawPartition, Route
+from etl.extract import Page, RawPartition, Route, pruning
+from etl.extract.raw import span_of
 from etl.feeds_file import load_settings
 from etl.health import Sample
 from etl.ingest import clean_pages, load
@@ -36,7 +38,7 @@ from etl.maintenance import (
 from etl.schema import empty_candles
 from etl.series import Series, TimeRange
 from etl.stores import Partition, Stores
-from etl.warehouse import Quality, ensure_series, read_quality
+from etl.warehouse import Quality, Warehouse, ensure_series, read_quality, try_lock_partition
 from tests.conftest import BTC, REPOSITORY
 from tests.markets import DAYS, START, candles_over, kline, put_pages
 
@@ -125,6 +127,52 @@ def test_what_a_killed_load_left_is_folded_once_it_is_nobodys(stores: Stores) ->
     assert [name for name in _raw_files(stores) if name in names] == names
     lines = pa.CompressedInputStream(pa.OSFile(str(stores.raw.root / BTC.path / names[1])), "zstd").read()
     assert b'"route":"again"' in lines
+
+
+def test_what_a_load_folds_at_the_same_moment_is_left_to_it(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its folder goes between two looks: before it is known how old it is, or before it is locked."""
+    whole = TimeRange(HOURS[0].start, HOURS[1].end)
+    _load(stores, whole)
+    looked, locked = (_put(stores, span) for span in HOURS[:2])
+
+    def see(name: str) -> TimeRange | None:
+        span = span_of(name)
+        if span == looked.time_range:
+            looked.fold_rest()
+        return span
+
+    def lock(warehouse: Warehouse, series: Series, time_range: TimeRange) -> bool:
+        locked.fold_rest()
+        return try_lock_partition(warehouse, series, time_range)
+
+    monkeypatch.setattr(pruning, "span_of", see)
+    monkeypatch.setattr(maintenance, "try_lock_partition", lock)
+    assert fold_raw(stores, LATER) == Done("0 partitions left behind folded", [])
+    assert not looked.folder.exists()
+    assert not locked.folder.exists()
+
+
+def test_two_removals_of_the_same_pages_at_once_do_no_harm(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one of them finds gone is the other's."""
+    for span in HOURS[:3]:
+        _load(stores, span)
+    gone, theirs, own = sorted((stores.raw.root / BTC.path / "folded").iterdir())
+    newest, remove = pruning._newest, pruning._remove
+
+    def see(path: Path) -> float:
+        if path == gone:
+            path.unlink()
+        return newest(path)
+
+    def take(path: Path, pruned: pruning.Pruned) -> None:
+        if path == theirs:
+            path.unlink()
+        remove(path, pruned)
+
+    monkeypatch.setattr(pruning, "_newest", see)
+    monkeypatch.setattr(pruning, "_remove", take)
+    assert prune_raw(stores, NOW + timedelta(days=31)).what.startswith("1 file of raw pages")
+    assert not own.exists()
 
 
 def test_all_steps_are_done_and_done_again(stores: Stores) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ def at_rest(raw: RawStore, now: datetime) -> list[RawPartition]:
     return [
         RawPartition(home, series, span)
         for home, series in raw.homes()
-        for folder in sorted(home.iterdir())
+        for folder in sorted(_content(home))
         if (span := span_of(folder.name)) is not None and _newest(folder) < (now - _AT_REST).timestamp()
     ]
 
@@ -44,7 +45,7 @@ def prune(raw: RawStore, now: datetime, keep: timedelta) -> Pruned:
             old = (path for place in (FOLDED, REFUSED) for path in home.glob(f"{place}/*"))
             for path in [each for each in old if _newest(each) < (now - keep).timestamp()]:
                 _remove(path, pruned)
-            if home.stat().st_mtime < (now - _AT_REST).timestamp():
+            if home.is_dir() and home.stat().st_mtime < (now - _AT_REST).timestamp():
                 # Nothing came or went for a day, so nobody is about to put something there.
                 shutil.rmtree(home / DONE, ignore_errors=True)
                 for folder in (home / FOLDED, home / REFUSED, home, *home.parents[:2]):
@@ -55,16 +56,31 @@ def prune(raw: RawStore, now: datetime, keep: timedelta) -> Pruned:
     return pruned
 
 
+def _content(folder: Path) -> list[Path]:
+    """Return what is in a folder; nothing if it is gone."""
+    with suppress(FileNotFoundError):
+        return list(folder.iterdir())
+    return []
+
+
 def _newest(path: Path) -> float:
-    """Return when a file, or the last one in a folder, was written; by the clock of the file system."""
-    return max(float(each.stat().st_mtime) for each in (path, *(path.iterdir() if path.is_dir() else ())))
+    """Return when a file, or the last one in a folder, was written; by the clock of the file system.
+
+    What is gone, as a load or another removal has just taken it away, is as new as can be: nothing is to be done.
+    """
+    try:
+        return max(float(each.stat().st_mtime) for each in (path, *(path.iterdir() if path.is_dir() else ())))
+    except FileNotFoundError:
+        return math.inf
 
 
 def _remove(path: Path, pruned: Pruned) -> None:
-    files = list(path.iterdir()) if path.is_dir() else [path]
-    pruned.files += len(files)
-    pruned.size_bytes += sum(file.stat().st_size for file in files)
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
+    files = _content(path) if path.is_dir() else [path]
+    with suppress(FileNotFoundError):  # another removal was there first
+        sizes = [file.stat().st_size for file in files]
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+        pruned.files += len(files)
+        pruned.size_bytes += sum(sizes)
