@@ -5,23 +5,24 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
-from sqlalchemy import Connection
 
 from etl.archive import ArchiveFile, file_spans
 from etl.errors import ChandlerError, SchemaMismatchError, StoreUnavailableError
 from etl.fallbacks import CONVERT
+from etl.remedies import by_mending, by_rebuilding
 from etl.schema import to_column, value_hash
-from etl.series import Series, TimeRange, clip
+from etl.series import Series, TimeRange, united
 from etl.spelling import counted
 from etl.stores import Stores
-from etl.warehouse import Checkpoint, known_series, lock_series, read_absences, read_checkpoints
+from etl.unvouched import find_unvouched
+from etl.warehouse import Checkpoint, covered_ranges, known_series, lock_series, read_absences, read_checkpoints
 
 _AT_ONCE = 2  # files; reading and hashing leave each other room
 _YOUNG = timedelta(days=1)  # what was cut off before is nobody's work any more
@@ -163,7 +164,7 @@ def _survey(stores: Stores, series: Series, series_id: int | None, *, is_whole: 
     for checkpoint in checkpoints if is_whole else ():
         if checkpoint.rows and not any(span in spans for span in file_spans(series.timeframe, checkpoint.time_range)):
             what = f"no file holds the {counted(checkpoint.rows, 'candle')} of {checkpoint.time_range}"
-            health.ailments.append(Ailment(str(series), what, _mending(series)))
+            health.ailments.append(Ailment(str(series), what, by_mending(series)))
     return health
 
 
@@ -174,29 +175,48 @@ def _check_file(stores: Stores, series: Series, series_id: int | None, file: Arc
             # A load writes the file before it commits what it vouches for.
             lock_series(connection, series_id)
         try:
-            candles = stores.archive.read(series, file.span)
+            candles, covered = stores.archive.read_covered(series, file.span)
         except StoreUnavailableError:
             raise
         except SchemaMismatchError as error:
             return 0, [Ailment(file.path, error.message, "update Chandler")]
         except ChandlerError as error:
-            return 0, [Ailment(file.path, error.message, _mending(series))]
+            return 0, [Ailment(file.path, error.message, by_mending(series))]
         if series_id is None:
             return candles.num_rows, []
-        found = _compare(stores, connection, series, series_id, file.span, candles)
-        return candles.num_rows, [Ailment(file.path, what, _mending(series)) for what in found]
+        checkpoints = read_checkpoints(connection, series_id, file.span)
+        vouched = covered_ranges(connection, series_id)
+        found = [*_strays(stores, series, candles, covered, vouched)]
+        found += ((what, by_mending(series)) for what in _compare(stores, series, file.span, candles, checkpoints))
+        return candles.num_rows, [Ailment(file.path, what, remedy) for what, remedy in found]
+
+
+def _strays(
+    stores: Stores,
+    series: Series,
+    candles: pa.Table,
+    covered: Sequence[TimeRange],
+    vouched: Sequence[TimeRange],
+) -> Iterator[tuple[str, str]]:
+    """Yield what a file holds that no checkpoint knows, and the command that mends that."""
+    times = to_column(candles, "open_time")
+    unvouched = find_unvouched(stores, series, covered, vouched)
+    for spans, why, remedy in (
+        (unvouched.unknown, "the warehouse has no account of them", by_rebuilding(series)),
+        (unvouched.cut_off, "a load was cut off", by_mending(series)),
+    ):
+        if stray := sum(len(_between(times, span)) for span in spans):
+            yield f"{counted(stray, 'candle')} outside every range that a checkpoint knows: {why}", remedy
+    known = united([*vouched, *covered])
+    if stray := len(times) - sum(len(_between(times, span)) for span in known):
+        yield f"{counted(stray, 'candle')} outside what the file says that it covers", by_mending(series)
 
 
 def _compare(
-    stores: Stores, connection: Connection, series: Series, series_id: int, span: TimeRange, candles: pa.Table
+    stores: Stores, series: Series, span: TimeRange, candles: pa.Table, checkpoints: Sequence[Checkpoint]
 ) -> Iterator[str]:
     """Yield where a file does not hold what checkpoints vouch for."""
-    checkpoints = read_checkpoints(connection, series_id, span)
     times = to_column(candles, "open_time")
-    inside = [part for checkpoint in checkpoints if (part := clip(checkpoint.time_range, span)) is not None]
-    vouched = sum(len(_between(times, part)) for part in inside)
-    if stray := len(times) - vouched:
-        yield f"{counted(stray, 'candle')} outside every range that a checkpoint knows"
     for checkpoint in checkpoints:
         own = checkpoint.time_range
         if own.start < span.start:
@@ -236,7 +256,3 @@ def _rest(stores: Stores, wanted: Iterable[Series]) -> tuple[list[Ailment], list
 def _between(times: np.ndarray[tuple[int], np.dtype[np.int64]], span: TimeRange) -> range:
     first, end = np.searchsorted(times, [span.start_ms, span.end_ms])
     return range(int(first), int(end))
-
-
-def _mending(series: Series) -> str:
-    return f"chandler audit {series} --fix"

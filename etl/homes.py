@@ -27,7 +27,7 @@ _NOTE = "stack.json"
 
 
 class Creates(Enum):
-    """Where a warehouse is made, if there is none.
+    """Permission to make a warehouse where there is none.
 
     Attributes:
         NEVER: Nowhere: for what reads or mends.

@@ -1,7 +1,8 @@
 """The warehouse built again from the archive alone: candles, checkpoints, absences, and what is counted from them.
 
 A range of a file at a time, each in a transaction of its own: a rebuild that was cut off goes on where it was. The
-archive is only read. What it does not know does not come back: see `LOST`.
+archive is only read. What it does not know does not come back: see `LOST`. What a load was cut off in is left to that
+load, which can be run again: see `etl.unvouched`.
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ from etl.accounting import account_for_loads
 from etl.archive import ArchiveFile
 from etl.errors import ChandlerError, StoreError
 from etl.findings import Finding
+from etl.remedies import by_loading, by_mending
 from etl.schema import to_column
-from etl.series import Series, TimeRange, subtract
+from etl.series import Series, TimeRange, clip
 from etl.spelling import counted
 from etl.stores import Partition, Stores
+from etl.unvouched import find_unvouched
 from etl.validate import explain, find_absences
 from etl.warehouse import (
     REBUILT,
@@ -34,6 +37,7 @@ from etl.warehouse import (
     begin_load,
     covered_ranges,
     known_series,
+    mark_flagged_by,
     merge,
     read_listing,
 )
@@ -45,9 +49,11 @@ LOST = (
     "refused rows in quarantine, what was decided on them, and which slots are absent because their rows were refused",
     "silences that imported files state: their slots are judged as any others",
     "kinds of absences that followed from what exchanges answered: they are judged again, by what else is held",
+    "when the exchange was asked: what is absent near the end of a series is pending, until it is asked for again",
     "when a series was listed and delisted, until it is fetched again",
     "months (years from 1h up) without a single candle, which have no file",
     "slots before the first and after the last candle of files of an early version, which do not say what they cover",
+    "whether a load had committed: what one that was cut off has written counts as loaded",
     "the names and times of the runs that loaded it",
 )
 """What only the lost warehouse knew."""
@@ -76,13 +82,15 @@ class SeriesPlan:
     Attributes:
         tasks: By file, ascending.
         asked_at: When the exchange was asked for all of it, at the earliest.
-        failures: Files that do not say what they hold.
+        is_partial: Whether the warehouse has an account of other ranges of the series.
+        failures: Files that do not say what they hold, and ranges in which a load was cut off.
     """
 
     series: Series
     tasks: tuple[Task, ...]
     asked_at: datetime | None
     listing: Listing
+    is_partial: bool
     failures: tuple[ChandlerError, ...]
 
     @property
@@ -91,18 +99,19 @@ class SeriesPlan:
         return sum(span.count(self.series.timeframe) for task in self.tasks for span in task.spans)
 
 
-def plan_rebuild(stores: Stores, only: Collection[Series] = ()) -> list[SeriesPlan]:
+def plan_rebuild(stores: Stores, only: Collection[Series] = (), within: TimeRange | None = None) -> list[SeriesPlan]:
     """Find what the archive holds and the warehouse has no account of.
 
     Args:
         only: Which series; all that the archive has, without.
+        within: The range to look at; all, without.
 
     Raises:
         StoreUnavailableError: A store does not answer.
     """
     wanted = [series for series in stores.archive.series() if not only or series in only]
     with ThreadPoolExecutor(_AT_ONCE) as threads:
-        return list(threads.map(lambda series: _plan(stores, series), wanted))
+        return list(threads.map(lambda series: _plan(stores, series, within), wanted))
 
 
 def run_rebuild(
@@ -125,7 +134,7 @@ def run_rebuild(
     return found
 
 
-def _plan(stores: Stores, series: Series) -> SeriesPlan:
+def _plan(stores: Stores, series: Series, within: TimeRange | None) -> SeriesPlan:
     with stores.warehouse.begin() as connection:
         series_id = known_series(connection).get(series)
         known = [] if series_id is None else covered_ranges(connection, series_id)
@@ -134,17 +143,24 @@ def _plan(stores: Stores, series: Series) -> SeriesPlan:
     for file in stores.archive.files(series):
         try:
             covered = stores.archive.facts(series, file).covered
+            ends += [span.end for span in covered]
+            looked_at = covered if within is None else [part for one in covered if (part := clip(one, within))]
+            unvouched = find_unvouched(stores, series, looked_at, known)
         except ChandlerError as error:
             failures.append(_raise_if_gone(error))
             continue
-        ends += [span.end for span in covered]
-        if spans := tuple(rest for span in covered for rest in subtract(span, known)):
-            tasks.append(Task(file, spans))
-    return SeriesPlan(series, tuple(tasks), max(ends, default=None), listing, tuple(failures))
+        failures += [_cut_off(series, span) for span in unvouched.cut_off]
+        if unvouched.unknown:
+            tasks.append(Task(file, unvouched.unknown))
+    return SeriesPlan(series, tuple(tasks), max(ends, default=None), listing, bool(known), tuple(failures))
 
 
 def _rebuild(stores: Stores, plan: SeriesPlan, on_rebuilt: OnRebuilt) -> list[ChandlerError]:
     failures = list(plan.failures)
+    if plan.is_partial and plan.tasks:
+        with stores.warehouse.begin() as connection:
+            # What follows was flagged without it: not by today's rules, as far as anybody can say.
+            mark_flagged_by(connection, known_series(connection)[plan.series], "")
     for task in plan.tasks:
         try:
             candles = stores.archive.read(plan.series, task.file.span)
@@ -176,7 +192,7 @@ def _load(stores: Stores, plan: SeriesPlan, file: ArchiveFile, span: TimeRange, 
         merged = merge(under_way.stored, candles)
         if not merged.candles.equals(candles):
             raise _DiffersError(
-                f"the warehouse holds other candles there than the archive; chandler audit {series} --fix",
+                f"the warehouse holds other candles there than the archive; {by_mending(series)}",
                 series=series,
                 time_range=span,
             )
@@ -196,6 +212,11 @@ def _load(stores: Stores, plan: SeriesPlan, file: ArchiveFile, span: TimeRange, 
 
 class _DiffersError(StoreError):
     """The stores differ; the audit decides which is right."""
+
+
+def _cut_off(series: Series, span: TimeRange) -> StoreError:
+    remedy = by_loading(series, span, again=False)
+    return StoreError(f"left out: a load of it was cut off; run it again: {remedy}", series=series, time_range=span)
 
 
 def _raise_if_gone(error: ChandlerError) -> ChandlerError:

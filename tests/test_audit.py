@@ -10,6 +10,7 @@ import pytest
 
 from etl.audit import SeriesAudit, audit, is_sound, mend
 from etl.feeds_file import load_settings
+from etl.handover import read_handover
 from etl.ingest import clean_pages, load
 from etl.judging import judge_loads
 from etl.maintenance import flag_again
@@ -34,11 +35,16 @@ def _minutes(first: int, end: int) -> TimeRange:
     return TimeRange(START + first * MINUTE, START + end * MINUTE)
 
 
-def _load(stores: Stores, span: TimeRange, price: float = 100.0) -> None:
+def _begin_to_load(stores: Stores, span: TimeRange, price: float = 100.0) -> None:
+    """Lay out what a load of the range begins with."""
     times = range(span.start_ms, span.end_ms, 60_000)
     rows = [kline(at, price) for at in times if (at - to_ms(START)) // 60_000 not in HOLE]
     put_pages(stores.raw, BTC, span, rows)
     clean_pages(stores, Partition(BTC, span))
+
+
+def _load(stores: Stores, span: TimeRange, price: float = 100.0) -> None:
+    _begin_to_load(stores, span, price)
     load(stores, Partition(BTC, span), "test")
 
 
@@ -227,18 +233,19 @@ def test_a_load_cut_off_before_its_commit_is_found_and_taken_out(loaded: Stores)
     """Candles in the archive that no checkpoint vouches for are called what they are, and kept beside it."""
     files = archive_of(loaded)
     span = _minutes(60, 70)
-    loaded.archive.write(BTC, span, candles_over(span))
+    _begin_to_load(loaded, span)
+    loaded.archive.write(BTC, span, read_handover(loaded.raw.partition(BTC, span).folder).candles)
     ((path, ahead),) = archive_of(loaded).items()
     (account,) = audit(loaded)
     (problem,) = account.problems
     assert (problem.time_range, problem.what) == (
         span,
-        "10 archived candles lie outside every loaded range: a load was cut off",
+        "10 archived candles outside every loaded range: a load was cut off",
     )
     assert problem.remedy.startswith(f"{AGAIN}13:00 --end 2024-02-29T13:10, or {FIX}")
     account = _mended(loaded)
     assert is_sound([account])
-    assert "10 archived candles that nobody vouches for taken out" in account.mended[0]
+    assert "10 archived candles of a load that was cut off taken out" in account.mended[0]
     hidden = Path(path).with_name(f".{Path(path).name}.aside1")
     assert archive_of(loaded) == files | {str(hidden): ahead}
 

@@ -18,9 +18,9 @@ from typing import TypeVar
 
 import pyarrow as pa
 
-from etl.archive.contents import FileFacts, between, merge
+from etl.archive.contents import Content, FileFacts, between, merge
 from etl.archive.fallback import open_fallback
-from etl.archive.layout import FALLBACK, PARQUET, Spot, series_of, spot_of, spots
+from etl.archive.layout import FALLBACK, PARQUET, Spot, clipped, series_of, spot_of, spots
 from etl.archive.parquet import ParquetFile, open_parquet
 from etl.archive.place import Place, Sheet
 from etl.archive.records import ArchiveFile, Fallback, Leftover, Written
@@ -78,7 +78,7 @@ class Archive:
             StoreError: A file cannot be read or trusted, or what it is to hold can be kept nowhere. What was there is
                 whole.
         """
-        written = Written([], [])
+        written = Written([], [], [])
         for spot in spots(series, time_range):
             place = self._place(spot)
             held = place.content()
@@ -93,6 +93,8 @@ class Archive:
                     log.warning("%s: candles kept as %s; chandler archive convert", error.message, fallback)
                     written.fallbacks.append(fallback)
             written.files.append(spot.path + PARQUET)
+            if not held.covered:
+                written.begun.append(spot.span)
         return written
 
     def read(self, series: Series, time_range: TimeRange) -> pa.Table:
@@ -102,14 +104,26 @@ class Archive:
             StoreError: A file cannot be read or does not match its hash.
             SchemaMismatchError: A file was written by a newer version.
         """
+        return self.read_covered(series, time_range)[0]
+
+    def read_covered(self, series: Series, time_range: TimeRange) -> tuple[pa.Table, list[TimeRange]]:
+        """Return what `read` does, and what of `time_range` the files say that they cover; united.
+
+        Raises:
+            StoreError: A file cannot be read or does not match its hash.
+            SchemaMismatchError: A file was written by a newer version.
+        """
         places = list(spots(series, time_range))
 
-        def read_all() -> list[pa.Table]:
+        def read_all() -> list[Content]:
             listing = self._list(series)
             with ThreadPoolExecutor(min(_TOGETHER, len(places))) as pool:
-                return list(pool.map(lambda spot: self._look(spot, listing).content().candles, places))
+                return list(pool.map(lambda spot: self._look(spot, listing).content(), places))
 
-        return between(pa.concat_tables([empty_candles(), *_steadily(read_all)]), time_range)
+        contents = _steadily(read_all)
+        candles = pa.concat_tables([empty_candles(), *(content.candles for content in contents)])
+        covered = united(part for content in contents for part in clipped(time_range, content.covered))
+        return between(candles, time_range), covered
 
     def covered(self, series: Series, time_range: TimeRange) -> list[TimeRange]:
         """Return what the files that `time_range` touches say that they cover, within the range or not; united.

@@ -5,20 +5,22 @@ What is wrong is named with its range and the command that mends it. Mending tak
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from etl.accounting import account_for_loads
-from etl.audit.findings import Problem, SeriesAudit, by_loading, by_mending, by_rebuilding, is_sound
-from etl.audit.mending import Mending, mend_series
+from etl.audit.findings import Problem, SeriesAudit, is_sound
+from etl.audit.mending import mend_series
 from etl.audit.pieces import Scope
 from etl.audit.reckoning import RUN
 from etl.audit.series import check_series
 from etl.errors import ChandlerError
+from etl.rebuild import plan_rebuild, run_rebuild
+from etl.remedies import by_loading, by_mending, by_rebuilding
 from etl.series import Series, TimeRange
 from etl.spelling import counted
 from etl.stores import Stores
-from etl.warehouse import ensure_series, known_series, lock_series
+from etl.warehouse import known_series, lock_series
 
 __all__ = ["Problem", "SeriesAudit", "audit", "by_mending", "is_sound", "mend"]
 
@@ -45,6 +47,8 @@ def audit(stores: Stores, only: Collection[Series] = (), within: TimeRange | Non
 def mend(stores: Stores, audits: Sequence[SeriesAudit], within: TimeRange | None = None) -> list[SeriesAudit]:
     """Mend what was found, as far as one of the stores is intact, and audit again what was mended.
 
+    What the archive covers and the warehouse has no account of is read in as a rebuild does it.
+
     Args:
         audits: What `audit` has found.
         within: The range that it looked at.
@@ -55,10 +59,16 @@ def mend(stores: Stores, audits: Sequence[SeriesAudit], within: TimeRange | None
     Raises:
         StoreError: A store refuses or went away. What was mended of other series stays so.
     """
-    done = {one.series: _mend(stores, one) for one in audits if one.is_mendable}
+    mendable = [one for one in audits if one.is_mendable]
+    done = {one.series: _mend(stores, one) for one in mendable}
+    read_in = _read_in(stores, [one.series for one in mendable if one.unknown], within)
+    for series, spans in read_in.items():
+        done[series] += [f"{span}: read in from the archive" for span in spans]
+        # What follows was flagged without it.
+        done[series] += _mend(stores, _audit(stores, series, within))
     for exchange in sorted({series.exchange for series in done}):
         account_for_loads(stores, exchange, RUN)
-    return [_again(stores, one.series, within, done[one.series]) if one.series in done else one for one in audits]
+    return [_again(stores, one, within, done, read_in) if one.series in done else one for one in audits]
 
 
 def _audit(stores: Stores, series: Series, within: TimeRange | None) -> SeriesAudit:
@@ -82,17 +92,36 @@ def _unknown(stores: Stores, series: Series) -> SeriesAudit:
         else:
             what = f"the warehouse knows nothing of the series, of which {file.path} holds {counted(count, 'candle')}"
             result.report(file.span, what, by_rebuilding(series))
+            result.unknown.append(file.span)
     return result
 
 
-def _mend(stores: Stores, account: SeriesAudit) -> Mending:
+def _mend(stores: Stores, account: SeriesAudit) -> list[str]:
     with stores.warehouse.begin() as connection:
-        series_id = ensure_series(connection, account.series)
+        series_id = known_series(connection).get(account.series)
+        if series_id is None or not account.is_mendable:
+            return []
         lock_series(connection, series_id)
         return mend_series(Scope(stores, connection, account.series, series_id), account)
 
 
-def _again(stores: Stores, series: Series, within: TimeRange | None, mending: Mending) -> SeriesAudit:
-    result = _audit(stores, series, within)
-    result.mended, result.is_rebuilt = mending.done, mending.is_rebuilt
+def _read_in(stores: Stores, wanted: Collection[Series], within: TimeRange | None) -> dict[Series, list[TimeRange]]:
+    """Read in what the archive covers and the warehouse has no account of; what cannot be the next audit tells."""
+    found: dict[Series, list[TimeRange]] = {}
+    if wanted:
+        plans = plan_rebuild(stores, wanted, within)
+        # Two at once call it, but for one series one after the other.
+        run_rebuild(stores, plans, lambda one, report: found.setdefault(one.series, []).append(one.time_range))
+    return found
+
+
+def _again(
+    stores: Stores,
+    account: SeriesAudit,
+    within: TimeRange | None,
+    done: Mapping[Series, list[str]],
+    read_in: Mapping[Series, list[TimeRange]],
+) -> SeriesAudit:
+    result = _audit(stores, account.series, within)
+    result.mended, result.is_rebuilt = done[account.series], account.series in read_in
     return result

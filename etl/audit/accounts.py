@@ -6,10 +6,10 @@ import numpy as np
 import pyarrow as pa
 
 from etl.audit.check import Check
-from etl.audit.findings import by_loading
 from etl.audit.grid import Slots, cut, times_of
 from etl.audit.pieces import Intact, read_stored
 from etl.audit.recount import recount
+from etl.remedies import by_loading
 from etl.schema import UNLOADED, value_hash
 from etl.series import TimeRange, clip
 from etl.spelling import counted

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from etl.audit.findings import SeriesAudit, by_loading, by_mending
+from etl.audit.findings import SeriesAudit
 from etl.audit.grid import Times, runs
 from etl.audit.pieces import Fault, Intact, Piece, Scope, Verdicts
+from etl.remedies import by_loading, by_mending
 from etl.series import TimeRange, clip
 
 _MOST = 20  # stretches of one kind in a piece that are named one by one

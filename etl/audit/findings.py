@@ -33,8 +33,9 @@ class SeriesAudit:
         unproven: Ranges of checkpoints that an earlier version has left without a hash; no problem.
         flagged_otherwise: Candles that today's rules flag otherwise than earlier ones did; no problem.
         is_flagged_earlier: Whether its candles were flagged by earlier rules, or with other parameters.
+        unknown: What the archive covers and the warehouse has no account of, to be read in from there.
         mended: What was mended before, a sentence each.
-        is_rebuilt: Whether the warehouse had no account of it, and has been given the archive's.
+        is_rebuilt: Whether such ranges were read in.
     """
 
     series: Series
@@ -46,6 +47,7 @@ class SeriesAudit:
     unproven: list[TimeRange] = field(default_factory=list)
     flagged_otherwise: int = 0
     is_flagged_earlier: bool = False
+    unknown: list[TimeRange] = field(default_factory=list)
     mended: list[str] = field(default_factory=list)
     is_rebuilt: bool = False
 
@@ -62,24 +64,3 @@ class SeriesAudit:
 def is_sound(audits: Sequence[SeriesAudit]) -> bool:
     """Return whether nothing is wrong, and law 1's sum holds for every series."""
     return all(not one.problems and one.expected == one.stored + sum(one.absent.values()) for one in audits)
-
-
-def by_mending(series: Series) -> str:
-    """Return the command that mends from what is stored."""
-    return f"chandler audit {series} --fix"
-
-
-def by_rebuilding(series: Series) -> str:
-    """Return the command that loads into the warehouse what the archive alone has."""
-    return f"chandler warehouse rebuild {series}"
-
-
-def by_loading(series: Series, time_range: TimeRange, *, again: bool = True) -> str:
-    """Return the command that asks the exchange.
-
-    Args:
-        again: Also for what is accounted for.
-    """
-    start = f"{series.timeframe.floor(time_range.start):%Y-%m-%dT%H:%M}"
-    end = f"{series.timeframe.ceil(time_range.end):%Y-%m-%dT%H:%M}"
-    return f"chandler ingest {series} --start {start} --end {end}" + (" --again" if again else "")

@@ -18,14 +18,13 @@ from etl.audit.pieces import Fault, Intact, Piece, Scope, Verdicts, differing, r
 from etl.audit.reckoning import mend_absences, mend_checkpoints, mend_holes, mend_quality, vouch_for
 from etl.audit.targets import Target, at, target_of
 from etl.schema import VALUE_COLUMNS
-from etl.series import TimeRange, united
+from etl.series import TimeRange, subtract, united
 from etl.spelling import counted
 from etl.warehouse import (
     broken_revisions,
     follow_revisions,
     give_up,
     mark_flagged_by,
-    read_checkpoints,
     restore_candles,
 )
 
@@ -35,32 +34,32 @@ class Mending:
     """A series being mended.
 
     Attributes:
-        is_lost: Whether the warehouse had no account of it.
         done: What was done, a sentence each.
-        is_rebuilt: Whether the warehouse has an account of it again, from the archive.
     """
 
     scope: Scope
-    is_lost: bool
     verdicts: Verdicts
     done: list[str] = field(default_factory=list)
-    is_rebuilt: bool = False
 
     def note(self, span: TimeRange, what: str) -> None:
         """Add what was done."""
         self.done.append(f"{span}: {what}")
 
 
-def mend_series(scope: Scope, account: SeriesAudit) -> Mending:
+def mend_series(scope: Scope, account: SeriesAudit) -> list[str]:
     """Mend what can be mended of the problems of a series, in the caller's transaction.
+
+    What the archive alone has, and no load was cut off in, stays there.
+
+    Returns:
+        What was done, a sentence each.
 
     Raises:
         StoreError: A store refuses. The warehouse is as before; the archive holds what it will hold the next time.
     """
-    checkpoints = read_checkpoints(scope.connection, scope.series_id)
-    mending = Mending(scope, not checkpoints, Verdicts(scope))
+    mending = Mending(scope, Verdicts(scope))
     unvouched: list[TimeRange] = []
-    touched, is_whole = [], mending.is_lost or account.is_flagged_earlier
+    touched, is_whole = [], account.is_flagged_earlier
     for span in _touched(mending, account):
         piece = read_piece(scope, span)
         if piece.fault is Fault.OF_ANOTHER_VERSION:
@@ -68,13 +67,13 @@ def mend_series(scope: Scope, account: SeriesAudit) -> Mending:
             continue
         if _give_up(mending, piece):
             piece = read_piece(scope, span)
-        target = target_of(scope, piece, mending.verdicts, is_lost=mending.is_lost)
+        target = target_of(scope, piece, mending.verdicts)
         _mend_warehouse(mending, piece, target)
         _mend_archive(mending, piece, target)
         _mend_revisions(mending, span)
         unvouched += target.unvouched
         touched.append(span)
-    mending.done.extend(vouch_for(scope, unvouched, is_lost=mending.is_lost))
+    mending.done.extend(vouch_for(scope, unvouched))
     doubtful = {span for span, intact in mending.verdicts.known.items() if intact is Intact.NEITHER}
     mending.done.extend(mend_absences(scope, touched, doubtful))
     mending.done.extend(mend_holes(scope))
@@ -82,8 +81,7 @@ def mend_series(scope: Scope, account: SeriesAudit) -> Mending:
     mending.done.extend(mend_quality(scope, touched))
     if is_whole:
         mark_flagged_by(scope.connection, scope.series_id, scope.stores.settings.flagging_of(scope.series))
-    mending.is_rebuilt = mending.is_lost and bool(unvouched)
-    return mending
+    return mending.done
 
 
 def _touched(mending: Mending, account: SeriesAudit) -> Iterator[TimeRange]:
@@ -94,7 +92,7 @@ def _touched(mending: Mending, account: SeriesAudit) -> Iterator[TimeRange]:
         TimeRange(problem.time_range.start, problem.time_range.end + scope.lookback.far) for problem in account.problems
     ]
     spans += account.unproven
-    if mending.is_lost or account.is_flagged_earlier:
+    if account.is_flagged_earlier:
         spans += [file.span for file in files]
     seen = set()
     for span in united(spans):
@@ -151,8 +149,7 @@ def _mend_warehouse(mending: Mending, piece: Piece, target: Target) -> None:
 def _mend_archive(mending: Mending, piece: Piece, target: Target) -> None:
     scope, archive = mending.scope, mending.scope.stores.archive
     covered = [checkpoint.time_range for checkpoint in piece.checkpoints] + [*target.unvouched]
-    if mending.is_lost and piece.archived is not None:
-        covered += archive.covered(scope.series, piece.span)
+    covered += [part for span in piece.covered for part in subtract(span, piece.unvouched.cut_off)]
     if piece.archived is not None and piece.archived.equals(target.archived):
         archive.write(scope.series, piece.span, target.archived, covered)
         return
@@ -160,7 +157,7 @@ def _mend_archive(mending: Mending, piece: Piece, target: Target) -> None:
     if file is not None and (piece.fault is Fault.BROKEN or len(target.removed)):
         aside = archive.set_aside(file)
         if len(target.removed):
-            what = f"{counted(len(target.removed), 'archived candle')} that nobody vouches for taken out"
+            what = f"{counted(len(target.removed), 'archived candle')} of a load that was cut off taken out"
             mending.note(piece.span, f"{what}; the file with them is kept as {aside}")
         else:
             mending.note(piece.span, f"the archive's file, which cannot be trusted, moved to {aside}")

@@ -18,11 +18,13 @@ from etl.errors import DataQualityError, StoreError, StoreUnavailableError
 from etl.schema import COMPUTED_FLAGS, Flag, empty_candles, to_columns, value_hash
 from etl.series import Series, TimeRange
 from etl.stores import Stores
+from etl.unvouched import Unvouched, find_unvouched
 from etl.validate import flag_candles
 from etl.warehouse import (
     Absence,
     Checkpoint,
     Lookback,
+    covered_ranges,
     read_absences,
     read_candles,
     read_candles_at_once,
@@ -72,6 +74,8 @@ class Piece:
         retired: What the archive alone is to hold.
         kept: When candles open that are retired and yet in the warehouse.
         complaint: What is wrong with the file.
+        covered: What the file says of the range that it covers; nothing if it has a fault.
+        unvouched: What of that no checkpoint vouches for.
         absences: Those that overlap the range, whole.
         checkpoints: Likewise.
         revised: When candles open that have earlier values.
@@ -86,6 +90,8 @@ class Piece:
     kept: Times
     fault: Fault | None
     complaint: str
+    covered: Sequence[TimeRange]
+    unvouched: Unvouched
     absences: Sequence[Absence]
     checkpoints: Sequence[Checkpoint]
     revised: Times
@@ -98,7 +104,9 @@ def read_piece(scope: Scope, span: TimeRange) -> Piece:
     wider = TimeRange(span.start - scope.lookback.near, span.end)
     candles = read_candles_at_once(connection, series_id, wider)
     first = int(np.searchsorted(times_of(candles), span.start_ms))
-    archived, fault, complaint = _read_archive(scope, span)
+    archived, covered, fault, complaint = _read_archive(scope, span)
+    checkpoints = read_checkpoints(connection, series_id, span)
+    vouched = covered_ranges(connection, series_id)
     stored, retired = candles.slice(first), retired_ranges(connection, series_id, span)
     at_hand = empty_candles() if archived is None else archived
     return Piece(
@@ -110,8 +118,10 @@ def read_piece(scope: Scope, span: TimeRange) -> Piece:
         kept=times_of(stored)[lie_in(times_of(stored), retired)],
         fault=fault,
         complaint=complaint,
+        covered=covered,
+        unvouched=find_unvouched(scope.stores, scope.series, covered, vouched),
         absences=read_absences(connection, series_id, span),
-        checkpoints=read_checkpoints(connection, series_id, span),
+        checkpoints=checkpoints,
         revised=revised_times(connection, series_id, span),
         released=released_times(connection, series_id, scope.series.timeframe, span),
     )
@@ -135,30 +145,29 @@ def _with_archived(scope: Scope, span: TimeRange, stored: pa.Table) -> pa.Table:
 
 
 def _read_archived(scope: Scope, part: TimeRange) -> pa.Table:
-    archived, _, _ = _read_archive(scope, part)
+    archived, *_ = _read_archive(scope, part)
     return empty_candles() if archived is None else archived
 
 
-def _read_archive(scope: Scope, span: TimeRange) -> tuple[pa.Table | None, Fault | None, str]:
+def _read_archive(scope: Scope, span: TimeRange) -> tuple[pa.Table | None, Sequence[TimeRange], Fault | None, str]:
     try:
-        archived = scope.stores.archive.read(scope.series, span)
+        archived, covered = scope.stores.archive.read_covered(scope.series, span)
     except StoreUnavailableError:
         raise  # which says nothing of the file
     except DataQualityError as error:
-        return None, Fault.OF_ANOTHER_VERSION, error.message
+        return None, (), Fault.OF_ANOTHER_VERSION, error.message
     except StoreError as error:
-        return None, Fault.BROKEN, error.message
+        return None, (), Fault.BROKEN, error.message
     if (np.diff(times_of(archived)) <= 0).any():
-        return None, Fault.BROKEN, "the archive's file has candles twice or out of order"
-    return archived, None, ""
+        return None, (), Fault.BROKEN, "the archive's file has candles twice or out of order"
+    return archived, covered, None, ""
 
 
-def right_flags(scope: Scope, piece: Piece, candles: pa.Table, *, is_lost: bool = False) -> NDArray[np.int16]:
+def right_flags(scope: Scope, piece: Piece, candles: pa.Table) -> NDArray[np.int16]:
     """Return what the flags of a piece's candles must be: those of rules computed again, those of states as recorded.
 
     Args:
         candles: What the warehouse holds of the piece, or is to hold.
-        is_lost: Whether what the flags of states tell of is lost, as it is with an earlier warehouse.
     """
     rules = scope.stores.settings.rules_of(scope.series.exchange)
     around = pa.concat_tables([piece.before, candles])
@@ -170,7 +179,7 @@ def right_flags(scope: Scope, piece: Piece, candles: pa.Table, *, is_lost: bool 
     is_revised = np.isin(times, piece.revised)
     is_released = np.isin(times, piece.released) & ((states & Flag.RELEASED) != 0)
     if states.any():
-        for span in [piece.span] if is_lost else rebuilt_spans(scope.connection, scope.series_id):
+        for span in rebuilt_spans(scope.connection, scope.series_id):
             inside = (times >= span.start_ms) & (times < span.end_ms)
             is_revised |= inside & ((states & Flag.REVISED) != 0)
             is_released |= inside & ((states & Flag.RELEASED) != 0)
@@ -213,7 +222,7 @@ class Verdicts:
         if is_inside:
             archived = None if piece.archived is None else cut(piece.archived, span)
         else:
-            archived, _, _ = _read_archive(self.scope, span)
+            archived, *_ = _read_archive(self.scope, span)
         if checkpoint.is_retired:
             is_proved = archived is not None and value_hash(archived) == checkpoint.value_hash
             return Intact.BOTH if is_proved else Intact.NEITHER

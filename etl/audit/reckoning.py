@@ -38,16 +38,11 @@ RUN = "audit --fix"
 _UNVOUCHED = "it lies between loaded ranges, and no checkpoint covers it"
 
 
-def vouch_for(scope: Scope, spans: Iterable[TimeRange], *, is_lost: bool) -> Iterator[str]:
-    """Account for ranges that both stores hold and whose checkpoint was lost.
-
-    Args:
-        is_lost: Whether the whole account was, and with it what revisions and quarantine knew.
-    """
-    run = REBUILT if is_lost else RUN
+def vouch_for(scope: Scope, spans: Iterable[TimeRange]) -> Iterator[str]:
+    """Account for ranges that both stores hold and whose checkpoint was lost."""
     for span in spans:
-        vouch(scope.connection, scope.series_id, scope.series.timeframe, span, run, _files(scope, span))
-        log_mending(scope.connection, scope.series_id, span, run)
+        vouch(scope.connection, scope.series_id, scope.series.timeframe, span, RUN, _files(scope, span))
+        log_mending(scope.connection, scope.series_id, span, RUN)
         yield f"{span}: accounted for again"
 
 

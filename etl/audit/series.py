@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from etl.archive import file_spans
 from etl.audit.accounts import check_checkpoint, check_quality, check_slots
 from etl.audit.check import Account, Check
-from etl.audit.findings import SeriesAudit, by_loading, by_mending
+from etl.audit.findings import SeriesAudit
 from etl.audit.pieces import Scope, Verdicts, read_piece
 from etl.audit.values import check_archive, check_flags, check_revisions
+from etl.remedies import by_loading, by_mending
 from etl.series import TimeRange, clip, subtract, united
 from etl.spelling import counted
 from etl.warehouse import covered_ranges, read_flagged_by, span_of_absences, span_of_candles, unloaded_ranges

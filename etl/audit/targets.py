@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from etl.audit.grid import Slots, Times, cut, runs, times_of
+from etl.audit.grid import Slots, Times, cut, lie_in, runs, times_of
 from etl.audit.pieces import Intact, Piece, Scope, Verdicts, differing, right_flags
 from etl.schema import UNLOADED, VALUE_COLUMNS, empty_candles, from_columns, to_column, to_columns
 from etl.series import TimeRange, clip
@@ -22,7 +22,7 @@ class Target:
     Attributes:
         stored: The warehouse: CANDLE_SCHEMA, ascending by open_time, with the flags that are right.
         archived: The archive, likewise.
-        removed: When candles open that only the archive has and nobody vouches for.
+        removed: When candles open that only the archive has, since a load was cut off.
         unvouched: What both hold and no checkpoint vouches for.
     """
 
@@ -50,23 +50,19 @@ class _Part:
     unvouched: Sequence[TimeRange]
 
 
-def target_of(scope: Scope, piece: Piece, verdicts: Verdicts, *, is_lost: bool) -> Target:
-    """Return what the stores are to hold of a piece.
-
-    Args:
-        is_lost: Whether the warehouse has no account of the series, so that the archive is all there is.
-    """
+def target_of(scope: Scope, piece: Piece, verdicts: Verdicts) -> Target:
+    """Return what the stores are to hold of a piece."""
     is_certain = piece.archived is not None and all(
         verdicts.of(checkpoint, piece) is not Intact.NEITHER for checkpoint in piece.checkpoints
     )
     parts = [
-        _unvouched_part(scope, piece, span, is_lost=is_lost, is_certain=is_certain)
+        _unvouched_part(scope, piece, span, is_certain=is_certain)
         if checkpoint is None
         else _part(piece, span, verdicts.of(checkpoint, piece))
         for span, checkpoint in _stretches(piece)
     ]
     stored = pa.concat_tables([part.stored for part in parts])
-    stored = from_columns({**to_columns(stored), "flags": right_flags(scope, piece, stored, is_lost=is_lost)})
+    stored = from_columns({**to_columns(stored), "flags": right_flags(scope, piece, stored)})
     archived = to_columns(
         pa.concat_tables([each for part in parts for each in (part.archived, at(cut(stored, part.span), part.shared))])
     )
@@ -106,26 +102,21 @@ def _part(piece: Piece, span: TimeRange, intact: Intact) -> _Part:
     return _Part(span, stored, empty_candles(), times_of(stored), _no_times(), ())
 
 
-def _unvouched_part(scope: Scope, piece: Piece, span: TimeRange, *, is_lost: bool, is_certain: bool) -> _Part:
-    """Return what is to be held where no checkpoint is: what both have, or the archive's if the account is lost.
-
-    Then what its files say that they cover is vouched for, slots before their first and after their last candle too.
-    """
+def _unvouched_part(scope: Scope, piece: Piece, span: TimeRange, *, is_certain: bool) -> _Part:
+    """Return what is to be held where no checkpoint is: each store what it has, but for loads that were cut off."""
     stored = cut(piece.stored, span)
     archived = empty_candles() if piece.archived is None else cut(piece.archived, span)
     extra, missing, other = differing(archived, stored, VALUE_COLUMNS)
-    if is_lost and not len(missing) and not len(other):
-        covered = scope.stores.archive.covered(scope.series, span) if piece.archived is not None else []
-        inside = [part for each in covered if (part := clip(each, span)) is not None]
-        return _Part(span, archived, empty_candles(), times_of(archived), _no_times(), inside)
     if not is_certain:
         return _Part(span, stored, archived, _no_times(), _no_times(), ())
     agreed = np.setdiff1d(times_of(stored), np.union1d(missing, other))
     slots = Slots.of(scope.series.timeframe, span)
     absent = slots.mask(absence.span for absence in piece.absences if absence.kind not in UNLOADED)
     known = runs(slots.times(slots.at(agreed) | absent), scope.series.timeframe)
-    # What differs nobody can judge: it stays as it is in both.
-    return _Part(span, stored, at(archived, other), agreed, extra, known)
+    # What differs nobody can judge, and what the archive alone has may be of a lost account: both stay as they are.
+    removed = extra[lie_in(extra, piece.unvouched.cut_off)]
+    kept = np.union1d(other, np.setdiff1d(extra, removed))
+    return _Part(span, stored, at(archived, kept), agreed, removed, known)
 
 
 def at(candles: pa.Table, times: Times) -> pa.Table:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from etl.audit.check import Check
-from etl.audit.findings import by_loading, by_mending
 from etl.audit.grid import Times, lie_in, times_of
 from etl.audit.pieces import Fault, differing, right_flags
+from etl.remedies import by_loading, by_mending, by_rebuilding
 from etl.schema import COMPUTED_FLAGS, VALUE_COLUMNS, Flag, to_columns
-from etl.series import TimeRange
+from etl.series import TimeRange, united
+from etl.spelling import counted
 from etl.warehouse import broken_revisions
 
 
@@ -24,12 +25,13 @@ def check_archive(check: Check) -> None:
         return
     if piece.archived.equals(piece.stored):
         check_strays(check, np.array([], dtype=np.int64))
+        _report_unvouched(check, np.array([], dtype=np.int64))
         return
     extra, missing, other = differing(piece.archived, piece.stored, VALUE_COLUMNS)
     check_strays(check, np.union1d(missing, other))
     is_vouched = lie_in(extra, covered)
     check.report_times(extra[is_vouched], "candles that the archive has are not in the warehouse")
-    _report_cut_off(check, extra[~is_vouched])
+    _report_unvouched(check, extra[~is_vouched])
     missing = missing[lie_in(missing, covered)]
     check.report_times(missing, "candles that the warehouse has are not in the archive")
     check.report_times(other, "candles have other values in the archive than in the warehouse")
@@ -51,15 +53,25 @@ def check_strays(check: Check, alone: Times) -> None:
     check.report_times(np.intersect1d(strays, alone), what, check.by_loading)
 
 
-def _report_cut_off(check: Check, times: Times) -> None:
-    """Report archived candles that no checkpoint vouches for."""
-    if not check.account.covered:
-        what = "archived candles are of a series of which the warehouse has no account"
-        check.report_times(times, what, check.by_mending)
-        return
-    remedy = f", or {by_mending(check.scope.series)} to take them out of the archive"
-    what = "archived candles lie outside every loaded range: a load was cut off"
-    check.report_times(times, what, lambda span: check.by_loading(span) + remedy)
+def _report_unvouched(check: Check, times: Times) -> None:
+    """Report what the archive covers and no checkpoint vouches for: of a lost account, or of a load that was cut off.
+
+    Args:
+        times: When candles open there that the archive alone has.
+    """
+    series, unvouched = check.scope.series, check.piece.unvouched
+    for span in unvouched.cut_off:
+        held = counted(int(lie_in(times, [span]).sum()), "archived candle")
+        remedy = f"{check.by_loading(span)}, or {by_mending(series)} to take them out of the archive"
+        check.report(span, f"{held} outside every loaded range: a load was cut off", remedy)
+    for span in unvouched.unknown:
+        held = counted(int(lie_in(times, [span]).sum()), "candle")
+        what = f"the archive covers it, with {held} that the warehouse does not have, and no checkpoint knows of it"
+        check.report(span, what, by_rebuilding(series))
+        check.result.unknown.append(span)
+    others = times[~lie_in(times, united([*unvouched.cut_off, *unvouched.unknown]))]
+    what = "archived candles lie outside what their file says that it covers"
+    check.report_times(others, what, check.by_loading)
 
 
 def check_flags(check: Check) -> None:

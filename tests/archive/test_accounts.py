@@ -37,15 +37,22 @@ def test_what_loads_accounted_for_is_covered_and_nothing_between(stores: Stores)
 
 
 def test_an_audit_makes_a_file_say_what_checkpoints_vouch_for(stores: Stores) -> None:
-    """The claim of a load that was cut off is taken back when the file is mended."""
+    """The claim of a load that was cut off is taken back when the file is mended; that of a lost one is honoured."""
     _load(stores, _minutes(0, 60))
     cut_off = _minutes(60, 70)
     nothing = stores.archive.read(BTC, cut_off)
+    put_pages(stores.raw, BTC, cut_off, [])
+    clean_pages(stores, Partition(BTC, cut_off))
     for span in (cut_off, _minutes(3, 5)):
         stores.archive.write(BTC, span, nothing)
     assert stores.archive.covered(BTC, cut_off) == [_minutes(0, 70)]
     assert is_sound(mend(stores, audit(stores)))
     assert stores.archive.covered(BTC, cut_off) == [_minutes(0, 60)]
+    lost = _minutes(70, 80)
+    stores.archive.write(BTC, lost, nothing)
+    (account,) = mend(stores, audit(stores))
+    assert is_sound([account]), account.problems
+    assert account.ranges == [_minutes(0, 60), _minutes(60, 80)] or account.expected == 80
 
 
 def test_a_fallback_that_is_spoilt_is_written_again_from_the_warehouse(stores: Stores) -> None:
