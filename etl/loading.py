@@ -12,10 +12,11 @@ import pyarrow as pa
 from sqlalchemy import Connection
 
 from etl.archive import Archive
+from etl.archive.contents import between
 from etl.extract import Bounds
 from etl.findings import Finding
 from etl.schema import SOURCED_COLUMNS, AbsenceKind, Flag, to_column, to_columns
-from etl.series import TimeRange
+from etl.series import TimeRange, clip
 from etl.spelling import counted
 from etl.stores import Partition, Stores
 from etl.validate import Refused, explain, find_absences, flag_candles, refused_slots
@@ -28,6 +29,7 @@ from etl.warehouse import (
     Merge,
     begin_load,
     merge,
+    read_checkpoints,
     read_overruled,
     released_among,
     with_flags,
@@ -111,7 +113,7 @@ def put(
             columns = to_columns(merged.candles, SOURCED_COLUMNS)
             arrival = Arrival(series, time_range, columns, incoming.stated_ms, absent, asking)
             absent = judged_at_once(under_way.connection, settings, arrival)
-        files = _archive(stores.archive, partition, merged)
+        files = _archive(stores.archive, partition, merged, under_way)
         report = under_way.write(
             merged,
             absent=absent,
@@ -149,17 +151,23 @@ def _without_overruled(under_way: Load, candles: pa.Table) -> pa.Table:
     return kept
 
 
-def _archive(archive: Archive, partition: Partition, merged: Merge) -> list[str]:
+def _archive(archive: Archive, partition: Partition, merged: Merge, under_way: Load) -> list[str]:
     """Write the range, and what after it is flagged otherwise now. Returns the files that hold the range."""
     span = partition.time_range
-    files = archive.write(partition.series, span, merged.candles).files
+    written = archive.write(partition.series, span, merged.candles)
+    for whole in written.begun:
+        # What was loaded there before without a candle had no file to be covered by.
+        earlier = [one.time_range for one in read_checkpoints(under_way.connection, under_way.series_id, whole)]
+        part = clip(span, whole)
+        if earlier and part is not None:
+            archive.write(partition.series, part, between(merged.candles, part), [*earlier, part])
     if merged.after.num_rows:
         last_ms = int(to_column(merged.after, "open_time")[-1])
         later = TimeRange.from_ms(span.end_ms, last_ms + partition.series.timeframe.ms)
         # It may reach over what was never loaded: what the files cover stays as it is.
         covered = archive.covered(partition.series, later)
         archive.write(partition.series, later, merged.after, covered)
-    return files
+    return written.files
 
 
 def _log_load(partition: Partition, report: LoadReport, merged: Merge, absent: Sequence[Finding]) -> None:

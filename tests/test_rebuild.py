@@ -5,10 +5,13 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import os
+import shutil
 import signal
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import HealthCheck, given
@@ -17,37 +20,45 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from etl import rebuild
-from etl.audit import audit, is_sound
+from etl.audit import Problem, audit, is_sound, mend
 from etl.cli import app
 from etl.errors import ChandlerError
 from etl.feeds_file import load_settings
 from etl.ingest import clean_pages, load
 from etl.judging import judge_loads
+from etl.maintenance import flag_again
 from etl.rebuild import LOST, plan_rebuild, run_rebuild
 from etl.series import Series, TimeRange
 from etl.settings import Settings
 from etl.stores import Partition, Stores, open_stores
-from etl.warehouse import Load, covered_ranges, known_series, tables
+from etl.warehouse import Load
 from tests.commands import runner
 from tests.conftest import BTC
 from tests.markets import START, kline, put_pages
-from tests.snapshots import archive_of, tables_of
+from tests.snapshots import account_of, archive_of, differences, lose_warehouse, tables_of
 
 ETH = Series.parse("binance:ETH/USDT:1m")
 MINUTE = timedelta(minutes=1)
 MIDNIGHT = START + timedelta(hours=12)  # where one file ends and the next begins
 SLOTS = 40
-Loads = list[tuple[Series, int, int, dict[int, float]]]
+Loads = list[tuple[Series, int, int, dict[int, float], bool]]
+"""Series, first and last minute, prices, and whether it is cut off before it commits."""
 
 
-def _load(stores: Stores, series: Series, first: int, end: int, prices: dict[int, float]) -> None:
+def _load(
+    stores: Stores, series: Series, first: int, end: int, prices: dict[int, float], is_cut_off: bool = False
+) -> None:
     """Load the minutes from `first` to `end` around midnight: what has no price is not there."""
     partition = Partition(series, TimeRange(MIDNIGHT + first * MINUTE, MIDNIGHT + end * MINUTE))
     inside = {MIDNIGHT + minute * MINUTE: price for minute, price in prices.items() if first <= minute < end}
     rows = [kline(int(at.timestamp() * 1000), price) for at, price in inside.items()]
     put_pages(stores.raw, series, partition.time_range, rows)
     clean_pages(stores, partition)
-    load(stores, partition, f"load of {first}")
+    if is_cut_off:
+        with patch.object(Load, "write", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+            load(stores, partition, "killed")
+    else:
+        load(stores, partition, f"load of {first}")
 
 
 def _fill(stores: Stores, loads: Loads) -> None:
@@ -60,36 +71,29 @@ def _fill(stores: Stores, loads: Loads) -> None:
     judge_loads(stores, None, "test")
 
 
-def _lose(stores: Stores) -> None:
-    with stores.warehouse.begin() as connection:
-        names = ", ".join(table.name for table in tables.metadata.sorted_tables)
-        connection.execute(text(f"TRUNCATE {names} RESTART IDENTITY CASCADE"))
-
-
-def _account(stores: Stores) -> dict[str, Any]:
-    """Return what is to come back, whatever the ranges that it was loaded in."""
-    held = tables_of(stores)
-    with stores.warehouse.begin() as connection:
-        covered = {series: covered_ranges(connection, one) for series, one in known_series(connection).items()}
-    return {
-        "candles": held["candles"],
-        "absences": held["absences"],
-        "quality": [(*counts, flagged) for *counts, _, flagged, _ in held["quality"]],
-        "covered": covered,
-    }
-
-
 def _rebuild(stores: Stores) -> list[ChandlerError]:
     return run_rebuild(stores, plan_rebuild(stores))
 
 
+def _mend(stores: Stores) -> list[Problem]:
+    return [problem for account in mend(stores, audit(stores)) for problem in account.problems]
+
+
+BRING_BACK: tuple[Callable[[Stores], Sequence[object]], ...] = (_rebuild, _mend)
+"""Both return what could not be done."""
+
+
 @st.composite
 def _loads(draw: st.DrawFn) -> Loads:
-    """Draw loads of overlapping ranges across midnight, whose candles are late, revised, and at times far off."""
+    """Draw loads of overlapping ranges across midnight, whose candles are late, revised, and at times far off.
+
+    Some are cut off once they have written the archive.
+    """
     prices = st.dictionaries(st.integers(-SLOTS, SLOTS - 1), st.sampled_from([100.0, 100.5, 140.0]), min_size=10)
     bounds = st.tuples(st.integers(-SLOTS, SLOTS), st.integers(-SLOTS, SLOTS)).filter(lambda pair: pair[0] < pair[1])
     series = st.sampled_from([BTC, ETH])
-    return [(draw(series), *draw(bounds), draw(prices)) for _ in range(draw(st.integers(1, 4)))]
+    is_cut_off = st.sampled_from([False, False, True])
+    return [(draw(series), *draw(bounds), draw(prices), draw(is_cut_off)) for _ in range(draw(st.integers(1, 5)))]
 
 
 @given(loads=_loads())
@@ -97,21 +101,62 @@ def _loads(draw: st.DrawFn) -> Loads:
 def test_a_lost_warehouse_comes_back_as_it_was(
     loads: Loads, settings: Settings, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Candles, flags, absences by kind, quality and what is covered are as before; the archive is untouched."""
+    """Candles, flags, absences by kind, quality and what is covered are as before, whichever command brings them back.
+
+    So they are after mending, which takes out of the archive what loads that were cut off have written, and no more.
+    Where that was not done it counts as loaded, for both commands. The archive is untouched.
+    """
     home = tmp_path_factory.mktemp("home")
     with open_stores(settings.model_copy(update={"home": home})) as stores:
-        _lose(stores)
+        lose_warehouse(stores)
         _fill(stores, loads)
-        before, archive = _account(stores), archive_of(stores)
-        _lose(stores)
-        assert _rebuild(stores) == []
-        assert _account(stores) == before
-        assert archive_of(stores) == archive
-        assert is_sound(audit(stores))
-        done = tables_of(stores)
-        assert all(not plan.tasks for plan in plan_rebuild(stores))
-        assert _rebuild(stores) == []
-        assert tables_of(stores) == done, "a second time does nothing"
+        before, ahead = account_of(stores), archive_of(stores)
+        _keep(home, home / "kept")
+        assert _mend(stores) == []
+        assert differences(account_of(stores), before) == {}
+        archive = archive_of(stores)
+        for bring_back in BRING_BACK:
+            lose_warehouse(stores)
+            assert bring_back(stores) == []
+            assert differences(account_of(stores), before) == {}
+            assert archive_of(stores) == archive
+            assert is_sound(audit(stores))
+            done = tables_of(stores)
+            assert all(not plan.tasks for plan in plan_rebuild(stores))
+            assert bring_back(stores) == []
+            assert tables_of(stores) == done, "a second time does nothing"
+        if ahead == archive:
+            return
+        accounts = []
+        for bring_back in BRING_BACK:
+            _keep(home / "kept", home)
+            lose_warehouse(stores)
+            assert bring_back(stores) == []
+            assert archive_of(stores).keys() == ahead.keys()
+            assert flag_again(stores, START).problems == []
+            accounts.append(account_of(stores))
+        assert differences(*accounts) == {}
+
+
+def _keep(home: Path, other: Path) -> None:
+    """Copy the archive of a home into another one."""
+    shutil.rmtree(other / "archive", ignore_errors=True)
+    shutil.copytree(home / "archive", other / "archive")
+
+
+@pytest.mark.parametrize("bring_back", BRING_BACK)
+def test_what_was_silent_before_the_first_candle_of_a_file_comes_back(
+    bring_back: Callable[[Stores], Sequence[object]], stores: Stores
+) -> None:
+    """A range that was loaded without a candle has no file to be covered by, until another load begins one."""
+    _load(stores, BTC, -1440, -1437, dict.fromkeys(range(-1440, -1437), 100.0))
+    _load(stores, BTC, 10, 20, {})
+    _load(stores, BTC, 4 * 1440, 4 * 1440 + 3, dict.fromkeys(range(4 * 1440, 4 * 1440 + 3), 100.0))
+    judge_loads(stores, None, "test")
+    before = account_of(stores)
+    lose_warehouse(stores)
+    assert bring_back(stores) == []
+    assert differences(account_of(stores), before) == {}
 
 
 @pytest.mark.parametrize(
@@ -119,9 +164,9 @@ def test_a_lost_warehouse_comes_back_as_it_was(
 )
 def test_a_killed_rebuild_goes_on(step: str, held: int, stores: Stores) -> None:
     """A process killed with SIGKILL in the middle leaves whole ranges; the next one does the rest."""
-    _fill(stores, [(BTC, -SLOTS, SLOTS, dict.fromkeys(range(-30, 30), 100.0))])
-    before = _account(stores)
-    _lose(stores)
+    _fill(stores, [(BTC, -SLOTS, SLOTS, dict.fromkeys(range(-30, 30), 100.0), False)])
+    before = account_of(stores)
+    lose_warehouse(stores)
     environment = {name: value for name, value in os.environ.items() if name.startswith("CHANDLER_")}
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.test_rebuild"])
@@ -131,7 +176,7 @@ def test_a_killed_rebuild_goes_on(step: str, held: int, stores: Stores) -> None:
     assert child.exitcode == -signal.SIGKILL
     assert len(tables_of(stores)["checkpoints"]) == held
     assert _rebuild(stores) == []
-    assert _account(stores) == before
+    assert account_of(stores) == before
 
 
 def _rebuild_and_die(step: str, environment: dict[str, str]) -> None:
@@ -154,24 +199,24 @@ def _rebuild_and_die(step: str, environment: dict[str, str]) -> None:
 
 def test_a_broken_file_is_named_and_left_out(stores: Stores, capsys: pytest.CaptureFixture[str]) -> None:
     """All other files are rebuilt, the command's exit status is 1, and what is missing is recorded as such."""
-    _fill(stores, [(BTC, -SLOTS, SLOTS, dict.fromkeys(range(-SLOTS, SLOTS), 100.0))])
-    before = _account(stores)
+    _fill(stores, [(BTC, -SLOTS, SLOTS, dict.fromkeys(range(-SLOTS, SLOTS), 100.0), False)])
+    before = account_of(stores)
     path = Path(stores.settings.home) / "archive/candles" / BTC.path / "2024-03.parquet"
     content = path.read_bytes()
     path.write_bytes(content[:200] + bytes([content[200] ^ 1]) + content[201:])
-    _lose(stores)
+    lose_warehouse(stores)
     with pytest.raises(SystemExit) as exit_status:
         app(["warehouse", "rebuild"])
     assert exit_status.value.code == 1
     said = capsys.readouterr()
     assert "2024-03.parquet cannot be trusted" in said.err
     assert "earlier values of revised candles" in said.err
-    held = _account(stores)
+    held = account_of(stores)
     assert held["covered"][ETH] == before["covered"][ETH]
     assert all(span.end <= MIDNIGHT for span in held["covered"][BTC])
     path.write_bytes(content)
     assert _rebuild(stores) == []
-    assert _account(stores) == before
+    assert account_of(stores) == before
 
 
 @pytest.mark.parametrize("as_json", [[], ["--json"]])
@@ -194,7 +239,7 @@ def test_slots_without_a_candle_stay_in_the_account_and_what_is_lost_is_said(
     judge_loads(stores, None, "test")
     (account,) = audit(stores)
     assert (account.expected, account.stored, account.absent["refused"]) == (1440, 359, 1)
-    _lose(stores)
+    lose_warehouse(stores)
     done = runner(monkeypatch, capsys)(*command, *as_json)
     assert done.status == 0
     (account,) = audit(stores)
