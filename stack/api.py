@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError
@@ -35,10 +35,12 @@ class AirflowApi:
 
     Args:
         url: Its address, without a path.
+        check_ours: Raises a StackError where another program listens there; asked before the password is sent.
     """
 
-    def __init__(self, url: str, user: str, password: str) -> None:
+    def __init__(self, url: str, user: str, password: str, check_ours: Callable[[], object] | None = None) -> None:
         self.url = url
+        self._check_ours = check_ours
         self._credentials = {"username": user, "password": password}
         self._token: str | None = None
         # Whatever proxy the machine has, this address is on it.
@@ -91,6 +93,8 @@ class AirflowApi:
 
     def _authorisation(self) -> dict[str, str]:
         if self._token is None:
+            if self._check_ours is not None:
+                self._check_ours()
             self._token = self._send("POST", "/auth/token", self._credentials, {})["access_token"]
         return {"Authorization": f"Bearer {self._token}"}
 

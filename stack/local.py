@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from etl.feeds_file import load_settings
@@ -31,6 +32,8 @@ REPLAY_PORT = 8900
 _POOL_SLOTS = 4
 _MIGRATE_LIMIT_S = 180.0
 _HEALTH_LIMIT_S = 180.0
+_LISTEN_LIMIT_S = 60.0
+_SERVER = "api-server"
 _POLL_S = 0.5
 
 
@@ -97,7 +100,8 @@ def local_stack(
         port = _choose(UI_PORT, "the Airflow UI", screen)
         environment |= airflow_environment(home, metadata_url, port, is_paused_at_creation=is_paused_at_creation)
         password = home.passwords(USERS)["admin"]
-        api = AirflowApi(f"http://{HOST}:{port}", "admin", password)
+        check_ours = partial(processes.check_listens, _SERVER, port)
+        api = AirflowApi(f"http://{HOST}:{port}", "admin", password, check_ours)
         _start_airflow(processes, environment, port, api, screen)
         yield Stack(home, api, processes, environment, warehouse_url, password)
 
@@ -168,6 +172,8 @@ def _start_replay(home: Home, processes: Processes, screen: Screen) -> dict[str,
     seed = home.kept("replay.seed", str(eventful_seed(datetime.now(UTC))))
     argv = [chandler_path(), "replay", "--port", str(port), "--seed", seed]
     processes.start("replay", argv, os.environ)
+    # A stranger on this port would be taken for the exchange.
+    processes.wait_until_listens("replay", port, _LISTEN_LIMIT_S)
     url = f"http://{HOST}:{port}"
     return {"base_url": url, "bulk_url": f"{url}/data"}
 
@@ -182,6 +188,7 @@ def _start_airflow(
         for name in PARTS:
             processes.start(name, part_argv(name, port), environment)
         deadline = time.monotonic() + _HEALTH_LIMIT_S
+        processes.wait_until_listens(_SERVER, port, _HEALTH_LIMIT_S)
         while True:
             health = api.health()
             if health and set(health.values()) == {"healthy"}:

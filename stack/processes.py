@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -22,10 +23,13 @@ import psutil
 
 from etl.processes import process_key
 from stack.errors import StackError, StopAskedError
+from stack.home import HOST
 
 log = logging.getLogger(__name__)
 
 _POLL_S = 0.05
+_LISTEN_POLL_S = 0.25
+_CONNECT_LIMIT_S = 5.0
 _LOG_LINES = 15
 
 
@@ -152,6 +156,35 @@ class Processes:
             if process.poll() is not None:
                 raise StackError(f"{name} died with status {process.returncode}; {self._tail(name)}")
 
+    def check_listens(self, name: str, port: int) -> bool:
+        """Return whether a process, or one that it has started, listens on a port; False while nothing does.
+
+        Raises:
+            StackError: Another program listens there: what is sent to the port is sent to a stranger.
+        """
+        is_taken = _is_taken(port)
+        members = self._running[name][1].members() if name in self._running else []
+        if any(port in _ports_of(member) for member in members):
+            return True
+        if is_taken:
+            raise StackError(
+                f"port {port} on {HOST} was free when it was chosen for {name}, and is taken now by "
+                f"{_listener(port)}; stop that program, or start this again: another port is chosen then"
+            )
+        return False
+
+    def wait_until_listens(self, name: str, port: int, timeout_s: float) -> None:
+        """Wait until a process listens on its port, while all of them live.
+
+        Raises:
+            StackError: Another program listens there, or nothing does in time; see `check`.
+        """
+        deadline = time.monotonic() + timeout_s
+        while not self.check_listens(name, port):
+            if time.monotonic() > deadline:
+                raise StackError(f"{name} does not listen on port {port} after {timeout_s:.0f} s; {self._tail(name)}")
+            self.pause(_LISTEN_POLL_S)
+
     def stop(self) -> None:
         """Stop all of them, and whatever they started. Doing it twice does no harm."""
         end([leader for _, leader in self._running.values()], self._grace_s)
@@ -173,6 +206,27 @@ class Processes:
         temporary = self._record.with_suffix(".tmp")
         temporary.write_text(json.dumps([asdict(leader) for _, leader in self._running.values()]), encoding="utf-8")
         temporary.replace(self._record)
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(_CONNECT_LIMIT_S)
+        return probe.connect_ex((HOST, port)) == 0
+
+
+def _ports_of(process: psutil.Process) -> set[int]:
+    with suppress(psutil.Error):
+        return {one.laddr.port for one in process.net_connections("tcp") if one.status == psutil.CONN_LISTEN}
+    return set()
+
+
+def _listener(port: int) -> str:
+    """Return the program that listens on a port, as far as we may know."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if port in _ports_of(process):
+                return f"another program ({process.name()}, process {process.pid})"
+    return "another program"
 
 
 def end(leaders: Iterable[Leader], grace_s: float) -> None:

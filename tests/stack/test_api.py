@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from stack.api import AirflowApi
-from stack.errors import ApiError
+from stack.errors import ApiError, StackError
 
 
 class Busy(BaseHTTPRequestHandler):
@@ -73,3 +73,17 @@ def test_silence_and_refusal_are_told(api: AirflowApi) -> None:
     with pytest.raises(ApiError, match="404"):
         api.get("/none")
     assert len(Busy.asked) == 4
+
+
+def test_a_server_that_is_not_ours_gets_no_password(api: AirflowApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is sent to it at all: what listens at the address is looked at before anything is said."""
+    posted: list[str] = []
+    monkeypatch.setattr(Busy, "do_POST", lambda handler: posted.append(handler.path))
+
+    def not_ours() -> None:
+        raise StackError("port 8080 is taken by another program")
+
+    Busy.hang_ups = 0
+    with pytest.raises(StackError, match="taken by another program"):
+        AirflowApi(api.url, "admin", "secret", not_ours).get("/dags")
+    assert (posted, Busy.asked) == ([], [])

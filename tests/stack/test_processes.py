@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -13,8 +14,10 @@ import psutil
 import pytest
 
 from stack.errors import StackError, StopAskedError
+from stack.home import HOST, choose_port
 from stack.processes import Processes
 from tests.clocks import set_clock
+from tests.patience import PATIENCE_S
 
 # A parent whose child has a process group of its own, as Airflow's tasks have; both do not want to die.
 STUBBORN_FAMILY = """
@@ -33,6 +36,15 @@ from tests.clocks import set_clock
 processes = Processes(Path(sys.argv[1]) / "record.json", Path(sys.argv[1]))
 processes.start("family", [sys.executable, "-c", sys.argv[2], sys.argv[1] + "/pid-"], os.environ)
 time.sleep(600)
+"""
+
+LISTENER = """
+import http.server, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 """
 
 
@@ -145,3 +157,33 @@ def test_a_wait_ends_when_somebody_asks_to_stop(tmp_path: Path) -> None:
     with pytest.raises(StopAskedError):
         processes.wait("slow", timeout_s=600)
     assert processes.is_empty
+
+
+def test_a_port_that_another_program_took_is_told_at_once(tmp_path: Path) -> None:
+    """It was free when it was chosen; what listens there now is named, and is not taken for the part that was to."""
+    with socket.socket() as stranger:
+        stranger.bind((HOST, 0))
+        stranger.listen()
+        port = stranger.getsockname()[1]
+        processes = Processes(tmp_path / "record.json", tmp_path)
+        processes.start("api-server", [sys.executable, "-c", "import time; time.sleep(600)"], os.environ)
+        try:
+            told = rf"port {port} on .* chosen for api-server, and is taken now by .*process {os.getpid()}\)"
+            with pytest.raises(StackError, match=rf"{told}; stop that program, or start this again: another port"):
+                processes.wait_until_listens("api-server", port, PATIENCE_S)
+        finally:
+            processes.stop()
+
+
+def test_a_part_that_listens_on_its_port_is_waited_for(tmp_path: Path) -> None:
+    """It may be a process that the part has started, as servers have workers; before that nothing is there."""
+    port = choose_port(0)
+    processes = Processes(tmp_path / "record.json", tmp_path)
+    forked = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {LISTENER!r}, sys.argv[1]])"
+    processes.start("replay", [sys.executable, "-c", forked, str(port)], os.environ)
+    try:
+        processes.wait_until_listens("replay", port, PATIENCE_S)
+        assert processes.check_listens("replay", port)
+    finally:
+        processes.stop()
+    assert not processes.check_listens("replay", port)
