@@ -43,7 +43,8 @@ export function sumLine(all) {
   const sums = all.map(sumUp);
   const stored = sums.reduce((n, one) => n + one.stored, 0);
   const expected = sums.reduce((n, one) => n + one.expected, 0);
-  return `${plural(stored, "candle")}, ${share(stored, expected)} of those that there should be.`;
+  if (!expected) return "no candle is expected.";
+  return `${plural(stored, "candle")}, ${share(stored, expected)} of expected candles.`;
 }
 
 /** @param {SeriesCoverage[]} all */
