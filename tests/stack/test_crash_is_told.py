@@ -113,7 +113,7 @@ def told(real_data: Path) -> Iterator[Told]:
         (folder / "alerts.toml").write_text(ALERTS, encoding="utf-8")
         _record(real_data, folder / "recording")
         stack = _start(stop, folder, hook, mail, chat)
-        warehouse = stop.enter_context(open_warehouse(stack.settings))
+        warehouse = stop.enter_context(open_warehouse(stack.settings, creates=True))
         _load_the_past(stack)
         _train(stack, warehouse)
         before, past = len(hook.requests) + len(chat.requests) + len(mail.mails), _incidents(warehouse)
