@@ -16,12 +16,14 @@ from etl.days import read_day
 from etl.errors import ConfigError, DataQualityError
 from etl.extract.files.times import to_zone
 from etl.importing import account, plan_import, run_import
+from etl.ingest import clean_pages
+from etl.ingest import load as put_into_stores
 from etl.quarantine import confirm, inspect, release
 from etl.rebuild import plan_rebuild, run_rebuild
 from etl.schema import AbsenceKind, Flag
 from etl.series import Series, TimeRange
 from etl.show import inspection, quarantine_json
-from etl.stores import Stores
+from etl.stores import Partition, Stores
 from etl.timeframe import to_ms
 from etl.warehouse import (
     Absence,
@@ -33,6 +35,7 @@ from etl.warehouse import (
     read_quarantine,
 )
 from tests.extract.test_candle_files import written
+from tests.markets import kline, put_pages
 from tests.snapshots import tables_of
 
 ZONE = "Europe/Berlin"
@@ -258,3 +261,18 @@ def test_an_inspection_shows_both_places(stores: Stores, tmp_path: Path) -> None
     assert "> 2023-10-29 01:00" in shown
     (of_script,) = json.loads(json.dumps(quarantine_json([row])))
     assert of_script["later_open_time"].startswith("2023-10-29T01:00")
+
+
+def test_an_exchange_that_is_asked_again_fills_a_slot_and_unsays_nothing(stores: Stores, tmp_path: Path) -> None:
+    """Silent about both, as a repair may find it, it leaves both refused; with one candle, the other."""
+    series = Series.parse("binance:BTC/USDT:1h")
+    load(stores, tmp_path, series, lines(series, AUTUMN, [AUTUMN]))
+    day, both = TimeRange(AUTUMN, AUTUMN + DAY), [AUTUMN, AUTUMN + timedelta(hours=1)]
+    for filled in ([], both[:1]):
+        slots = [*filled, *(AUTUMN + timedelta(hours=n) for n in range(2, 24))]
+        put_pages(stores.raw, series, day, [kline(to_ms(at)) for at in slots], asked_at_ms=day.end_ms + 10**9)
+        clean_pages(stores, Partition(series, day))
+        put_into_stores(stores, Partition(series, day), f"repair {len(filled)}")
+        account_for_loads(stores, None, "test")
+        assert slots_of(stores, series) == dict.fromkeys(both[len(filled) :], AbsenceKind.REFUSED)
+        assert is_sound(audit(stores))
