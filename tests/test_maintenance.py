@@ -153,7 +153,7 @@ def test_what_a_load_folds_at_the_same_moment_is_left_to_it(stores: Stores, monk
 
 
 def test_two_removals_of_the_same_pages_at_once_do_no_harm(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What one of them finds gone is the other's."""
+    """Pages that one of them finds gone are the other's."""
     for span in HOURS[:3]:
         _load(stores, span)
     gone, theirs, own = sorted((stores.raw.root / BTC.path / "folded").iterdir())
