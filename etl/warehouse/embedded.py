@@ -150,6 +150,8 @@ def start_again_for_others(folder: Path) -> bool | None:
     Raises:
         StoreLostError: It does not start.
     """
+    if _answers(folder):
+        return False  # whoever keeps it: the connection alone was lost
     path = folder.with_name(f"{folder.name}.lock")
     if not path.exists():
         return None

@@ -119,6 +119,21 @@ def test_a_server_that_another_process_keeps_is_started_again_and_one_that_nobod
     assert not (kept / "postmaster.pid").exists(), "who keeps it stops it, and nobody else has begun it"
 
 
+def test_a_server_that_has_only_cut_a_connection_is_not_said_to_be_down(folder: Path) -> None:
+    """Its user has started it without us, so that no lock says who keeps it."""
+    home = folder / "own"
+    with open_warehouse(Settings(home=home), creates=True) as keeper:
+        lock = home / "postgres.lock"
+        lock.rename(home / "aside")
+        visitor = Warehouse(create_engine(keeper.engine.url))
+        with pytest.raises(StoreLostError) as failed, visitor.begin() as connection:
+            connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+        visitor.engine.dispose()
+        (home / "aside").rename(lock)
+    told = f"the connection to the PostgreSQL in {home / 'postgres'} was lost, and it runs; run this again to go on"
+    assert str(failed.value) == told
+
+
 def test_a_killed_server_that_its_parent_does_not_reap_is_not_said_to_run_again(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
