@@ -122,7 +122,9 @@ class ReplayServer:
         except OSError as error:
             await runner.cleanup()
             if error.errno == errno.EADDRINUSE:
-                raise ConfigError(f"port {port} on {host} is taken; choose another, or 0 for any free one") from error
+                raise ConfigError(
+                    f"port {port} on {host} is taken; choose another with --port, or 0 for any free one"
+                ) from error
             raise ConfigError(f"the replay exchange cannot listen on {host}, port {port}: {error}") from error
         self._runner, self._bound = runner, (host, runner.addresses[0][1])
 
