@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,10 +17,12 @@ from etl.judging import judge_loads
 from etl.maintenance import flag_again
 from etl.quality import report_quality
 from etl.schema import Flag, from_columns, to_columns
-from etl.series import TimeRange
+from etl.series import Series, TimeRange
 from etl.stores import Partition, Stores
 from etl.timeframe import to_ms
+from etl.warehouse import ensure_series
 from tests.breakages import BREAKAGES
+from tests.commands import runner
 from tests.conftest import BTC
 from tests.markets import START, candles_over, kline, put_pages
 from tests.snapshots import archive_of, tables_of
@@ -339,3 +342,26 @@ def test_a_warehouse_that_was_lost_is_rebuilt_from_the_archive(loaded: Stores) -
     assert sum(row[3] for row in after["checkpoints"]) == 50
     assert archive_of(loaded) == files
     assert is_sound(audit(loaded))
+
+
+def test_a_mistake_in_the_table_of_one_exchange_keeps_no_other_from_being_audited(
+    loaded: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is wrong with the table is told for each series of it, which is neither sound nor mended."""
+    kraken = Series.parse("kraken:BTC/USD:1m")
+    with loaded.warehouse.begin() as connection:
+        ensure_series(connection, kraken)
+    feeds = tmp_path / "feeds.toml"
+    feeds.write_text("[exchanges.binance]\nfaster = true\n", encoding="utf-8")
+    monkeypatch.setenv("CHANDLER_FEEDS", str(feeds))
+    run = runner(monkeypatch, capsys)
+    before = tables_of(loaded)
+    for command in (["audit"], ["audit", "--fix"]):
+        done = run(*command)
+        assert done.status == 1
+        assert f"{BTC}: not audited: {feeds}: exchanges.binance.faster: unknown key" in done.err
+        assert str(kraken) in done.out
+    assert tables_of(loaded) == before
+    shown = json.loads(run("audit", "--json").raw)
+    assert {one["series"]: bool(one["not_audited"]) for one in shown["series"]} == {str(BTC): True, str(kraken): False}
+    assert not shown["sound"]

@@ -14,7 +14,7 @@ from etl.audit.mending import mend_series
 from etl.audit.pieces import Scope
 from etl.audit.reckoning import RUN
 from etl.audit.series import check_series
-from etl.errors import ChandlerError
+from etl.errors import ChandlerError, ConfigError
 from etl.rebuild import plan_rebuild, run_rebuild
 from etl.remedies import by_loading, by_mending, by_rebuilding
 from etl.series import Series, TimeRange
@@ -78,7 +78,11 @@ def _audit(stores: Stores, series: Series, within: TimeRange | None) -> SeriesAu
             return _unknown(stores, series)
         # A load writes the archive before it commits: wait for one that is under way, and hold off the next.
         lock_series(connection, series_id)
-        return check_series(Scope(stores, connection, series, series_id), within)
+        try:
+            return check_series(Scope(stores, connection, series, series_id), within)
+        except ConfigError as error:
+            # A mistake in the table of one exchange keeps no other series from being audited.
+            return SeriesAudit(series, not_audited=error.message)
 
 
 def _unknown(stores: Stores, series: Series) -> SeriesAudit:

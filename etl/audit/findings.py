@@ -36,6 +36,7 @@ class SeriesAudit:
         unknown: What the archive covers and the warehouse has no account of, to be read in from there.
         mended: What was mended before, a sentence each.
         is_rebuilt: Whether such ranges were read in.
+        not_audited: The mistake in the settings for which nothing of it was looked at; empty if it was.
     """
 
     series: Series
@@ -50,6 +51,7 @@ class SeriesAudit:
     unknown: list[TimeRange] = field(default_factory=list)
     mended: list[str] = field(default_factory=list)
     is_rebuilt: bool = False
+    not_audited: str = ""
 
     @property
     def is_mendable(self) -> bool:
@@ -62,5 +64,8 @@ class SeriesAudit:
 
 
 def is_sound(audits: Sequence[SeriesAudit]) -> bool:
-    """Return whether nothing is wrong, and law 1's sum holds for every series."""
-    return all(not one.problems and one.expected == one.stored + sum(one.absent.values()) for one in audits)
+    """Return whether all were audited, nothing is wrong, and law 1's sum holds for every series."""
+    return all(
+        not one.not_audited and not one.problems and one.expected == one.stored + sum(one.absent.values())
+        for one in audits
+    )

@@ -78,14 +78,22 @@ def audit_table(audits: Sequence[SeriesAudit]) -> Table:
             f"{one.expected:,}",
             f"{one.stored:,}",
             by_name(one.absent),
-            "[green]accounted for[/green]" if is_sound([one]) else f"[red]problems: {len(one.problems)}[/red]",
+            _verdict(one),
         )
     return table
+
+
+def _verdict(one: SeriesAudit) -> str:
+    if one.not_audited:
+        return "[red]not audited[/red]"
+    return "[green]accounted for[/green]" if is_sound([one]) else f"[red]problems: {len(one.problems)}[/red]"
 
 
 def audit_problems(audits: Sequence[SeriesAudit], most: int = 20) -> Iterator[Text]:
     """Yield a line for each problem, with the command that mends it."""
     for one in audits:
+        if one.not_audited:
+            yield Text(f"{one.series}: not audited: {one.not_audited}", style="red")
         for problem in one.problems[:most]:
             what = Text(f"{one.series} {problem.time_range}: {problem.what}", style="red")
             yield what.append(f"\n    {problem.remedy}", style="default")
@@ -132,6 +140,7 @@ def audit_json(audits: Sequence[SeriesAudit]) -> dict[str, Any]:
                 "flagged_otherwise": one.flagged_otherwise,
                 "mended": one.mended,
                 "rebuilt": one.is_rebuilt,
+                "not_audited": one.not_audited,
             }
             for one in audits
         ],
