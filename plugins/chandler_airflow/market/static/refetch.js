@@ -19,6 +19,7 @@ const PAUSE_MS = 1000;
 const LOOKS = 5;
 // How many looks in a row may fail, as they do while Airflow's server starts anew.
 const MOST_FAILED = 10;
+const MOST_CLEARED = 3;
 const ENDED = new Set(["success", "failed", "upstream_failed", "skipped", "removed"]);
 
 /**
@@ -61,8 +62,12 @@ export async function refetch(plan, series, day, tell, signal) {
       tell({ text, page, isOver: true, isWrong: true });
       return false;
     }
-    tell({ text: `Clearing the partition in ${run.dag_run_id} …`, page });
-    await clear(dag, run.dag_run_id, task.map_index);
+    for (let cleared = 1; ; cleared += 1) {
+      tell({ text: `Clearing the partition in ${run.dag_run_id} …`, page });
+      await clear(dag, run.dag_run_id, task.map_index);
+      const outcome = await watch(dag, run.dag_run_id, series, tell, signal, cleared < MOST_CLEARED);
+      if (outcome !== "forgotten") return outcome === "loaded";
+    }
   } else {
     tell({ text: `Asking ${dag} for a backfill of ${plan.isMonth ? "the month" : "the day"} …` });
     await backfill(plan);
@@ -74,7 +79,7 @@ export async function refetch(plan, series, day, tell, signal) {
       return false;
     }
   }
-  return watch(dag, run.dag_run_id, series, tell, signal);
+  return (await watch(dag, run.dag_run_id, series, tell, signal)) === "loaded";
 }
 
 /** @param {string} dag */
@@ -132,8 +137,11 @@ async function findMade(dag, day, signal) {
  * @param {string} series
  * @param {(told: Told) => void} tell
  * @param {AbortSignal} signal
+ * @param {boolean} [mayClear] Whether it can be cleared once more. Airflow may end a run, all of whose tasks had ended
+ *   when it looked, just after one of them was cleared; that one never runs then, and is `forgotten`.
+ * @returns {Promise<"loaded" | "failed" | "forgotten">}
  */
-async function watch(dag, run, series, tell, signal) {
+async function watch(dag, run, series, tell, signal, mayClear = false) {
   const page = runPage(dag, run);
   /** @type {number | null} */
   let index = null;
@@ -145,9 +153,10 @@ async function watch(dag, run, series, tell, signal) {
   };
   for (;;) {
     const { isOver, states } = await patiently(look, signal);
+    if (mayClear && isOver && !ENDED.has(states.load ?? "")) return "forgotten";
     const end = endOf(states, isOver);
     tell({ page, ...(end ?? { text: index === null ? "Waiting for the first task …" : inWords(states) }) });
-    if (end) return states.load === "success";
+    if (end) return states.load === "success" ? "loaded" : "failed";
     await pause(signal);
   }
 }
