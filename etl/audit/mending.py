@@ -146,6 +146,19 @@ def _mend_warehouse(mending: Mending, piece: Piece, target: Target) -> None:
         mending.note(piece.span, f"{counted(flagged, 'candle')} in the warehouse flagged anew")
 
 
+def _replaced(piece: Piece, target: Target) -> str:
+    """Return what of the archive's file may be the only copy and would not be in the new one; empty if nothing is."""
+    if piece.archived is None:
+        return "the archive's file, which cannot be trusted," if piece.fault is Fault.BROKEN else ""
+    if len(target.removed):
+        return f"{counted(len(target.removed), 'archived candle')} of a load that was cut off taken out; the file is"
+    _, gone, other = differing(target.archived, piece.archived, VALUE_COLUMNS)
+    count = len(gone) + len(other)
+    return (
+        f"{counted(count, 'archived candle')} replaced by what a checkpoint vouches for; the file is" if count else ""
+    )
+
+
 def _mend_archive(mending: Mending, piece: Piece, target: Target) -> None:
     scope, archive = mending.scope, mending.scope.stores.archive
     covered = [checkpoint.time_range for checkpoint in piece.checkpoints] + [*target.unvouched]
@@ -154,13 +167,8 @@ def _mend_archive(mending: Mending, piece: Piece, target: Target) -> None:
         archive.write(scope.series, piece.span, target.archived, covered)
         return
     file = next((file for file in archive.files(scope.series) if file.span == piece.span), None)
-    if file is not None and (piece.fault is Fault.BROKEN or len(target.removed)):
-        aside = archive.set_aside(file)
-        if len(target.removed):
-            what = f"{counted(len(target.removed), 'archived candle')} of a load that was cut off taken out"
-            mending.note(piece.span, f"{what}; the file with them is kept as {aside}")
-        else:
-            mending.note(piece.span, f"the archive's file, which cannot be trusted, moved to {aside}")
+    if file is not None and (replaced := _replaced(piece, target)):
+        mending.note(piece.span, f"{replaced} kept as {archive.set_aside(file)}")
     archive.write(scope.series, piece.span, target.archived, covered)
     if target.archived.num_rows:
         mending.note(piece.span, f"the archive's file written anew, with {counted(target.archived.num_rows, 'candle')}")
