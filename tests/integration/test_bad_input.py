@@ -48,7 +48,6 @@ def exchange(faults: FaultPlan, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rep
 def ready(exchange: ReplayServer, stores: Stores, monkeypatch: pytest.MonkeyPatch) -> Stores:
     """Stores whose settings know the exchange, and no pauses between tries."""
     monkeypatch.setattr("etl.extract.patience._WAIT", tenacity.wait_none())
-    monkeypatch.setattr("etl.extract.patience._LONGEST_BAN_S", 2.5)
     return Stores(load_settings(), stores.warehouse, stores.archive, stores.raw)
 
 
@@ -119,9 +118,16 @@ def test_a_candle_that_is_late_is_asked_for_once_more(
     ],
 )
 def test_a_lasting_fault_is_a_clear_error(
-    fault: str, error: type[ChandlerError], advice: str, ready: Stores, faults: FaultPlan, exchange: ReplayServer
+    fault: str,
+    error: type[ChandlerError],
+    advice: str,
+    ready: Stores,
+    faults: FaultPlan,
+    exchange: ReplayServer,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A fault that stays ends in an error that says where and what to do; a rerun fetches only what is missing."""
+    monkeypatch.setattr("etl.extract.patience._LONGEST_BAN_S", 2.5)
     faults.add(fault, times=None, after=2)
     with pytest.raises(error, match=advice) as caught:
         ingest(ready, PARTITION, "test")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 from playwright.sync_api import FrameLocator, Locator, Page, expect
 
 from etl.series import Series
+from tests.patience import PATIENCE_S
 
 _PLACE = """(map, [series, day]) => {
     const [cell, box] = [map.cellAt(series, day), map.getBoundingClientRect()];
@@ -29,6 +32,7 @@ _NAMELESS = """(body) => {
     return [...all].filter((one) => !texts(one).some((text) => text?.trim())).map((one) => one.outerHTML.slice(0, 200));
 }"""
 _INSIDE, _STEP = 10, 6
+_LOOK_MS = 30_000
 
 VIEWS = ("Coverage", "Series", "Incidents", "Models", "Exchanges")
 
@@ -89,6 +93,17 @@ def click_at(page: Page, market: FrameLocator, moment: datetime) -> None:
         left, right = (middle, right) if told[:16] < f"{moment:%Y-%m-%d %H:%M}" else (left, middle)
     for y in range(_INSIDE, int(box["height"]), _STEP):
         page.mouse.click(right, box["y"] + y)
+
+
+def open_incident_at(page: Page, market: FrameLocator, moment: datetime, title: str) -> None:
+    """Click on the mark at `moment` until the page with that title is there: a growing chart moves its marks."""
+    heading = market.get_by_role("heading", level=1)
+    until = time.monotonic() + PATIENCE_S
+    while market.locator("#chart").count() and time.monotonic() < until:
+        click_at(page, market, moment)
+        with suppress(AssertionError):
+            expect(heading).to_have_text(title, timeout=_LOOK_MS)
+    expect(heading).to_have_text(title)
 
 
 def nameless(market: FrameLocator) -> list[str]:

@@ -20,13 +20,13 @@ from tests.stage.chromium import take_picture
 from tests.stage.crash import write_crash
 from tests.stage.market_ui import (
     VIEWS,
-    click_at,
     expect_no_overflow,
     in_frame,
     nameless,
     number,
     open_chart,
     open_day,
+    open_incident_at,
     open_market,
     open_view,
     point_at,
@@ -108,6 +108,7 @@ def test_a_day_with_a_hole_is_seen_understood_and_filled(admin: Page, stage: Sta
         expect(number(market, name)).to_have_text(count)
     expect(market.locator("#absences tbody tr")).to_have_count(2)
     expect(market.locator("#absences tbody tr").first).to_contain_text(re.compile("halted.*100.*other"))
+    expect(market.locator(".small-chart canvas").first).to_be_visible()
     take_picture(admin, "market-hole")
 
     market.get_by_role("button", name="Refetch this day").click()
@@ -190,8 +191,7 @@ def test_a_crash_is_seen_on_the_chart_and_acknowledged(admin: Page, stage: Stage
     admin.reload()
     expect(market.locator("#chart-says")).to_contain_text(told)
 
-    click_at(admin, market, stage.days.peak)
-    expect(market.get_by_role("heading", level=1)).to_have_text(f"Incident {incident}: {BTC}")
+    open_incident_at(admin, market, stage.days.peak, f"Incident {incident}: {BTC}")
     take_picture(admin, "market-incident")
 
     market.get_by_role("button", name="Acknowledge").click()
