@@ -100,13 +100,17 @@ def put(
             lambda candles: flag_candles(candles, series.timeframe, rules, settings.splits_of(series)),
         )
         missing = find_absences(to_column(merged.candles, "open_time"), time_range, series.timeframe)
+        refused = {
+            **refused_slots(under_way.undecided_rows(), series.timeframe),
+            **refused_slots(_unreleased(under_way, incoming.refused), series.timeframe),
+        }
         absent: Sequence[Finding] = [
             Finding(*explained)
             for explained in explain(
                 missing,
                 series.timeframe,
                 **asdict(incoming.bounds),
-                refused=refused_slots(_unreleased(under_way, incoming.refused), series.timeframe),
+                refused=refused,
             )
         ]
         if under_way.is_first:

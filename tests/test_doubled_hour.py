@@ -129,6 +129,30 @@ def test_an_hour_that_is_there_once_is_refused_twice(stores: Stores, tmp_path: P
     assert is_sound(audit(stores))
 
 
+@pytest.mark.parametrize("timeframe", ["1h", "15m", "1m"])
+@pytest.mark.parametrize("is_end", [True, False], ids=["the end", "the beginning"])
+def test_a_file_may_end_or_begin_inside_the_hour(is_end: bool, timeframe: str, stores: Stores, tmp_path: Path) -> None:
+    """It speaks of the slots that its rows may be of, and of none between or beyond them; each row can be released."""
+    series = Series.parse(f"coinbase:BTC/USD:{timeframe}")
+    width, hour = series.timeframe.delta, timedelta(hours=1)
+    part = 1 if timeframe == "1h" else hour // width // 2
+    per_day = DAY // width
+    rows = lines(series, AUTUMN)
+    middle = 2 * per_day
+    kept = rows[: middle + part] if is_end else rows[middle + 2 * (hour // width) - part :]
+    starts = [AUTUMN, AUTUMN + hour] if is_end else [AUTUMN + hour - part * width, AUTUMN + 2 * hour - part * width]
+    assert load(stores, tmp_path, series, kept) == {"shape": part}
+    both = [start + n * width for start in starts for n in range(part)]
+    between = [starts[0] + n * width for n in range(part, hour // width)]
+    kinds = dict.fromkeys(both, AbsenceKind.REFUSED) | dict.fromkeys(between, AbsenceKind.NOT_REQUESTED)
+    assert slots_of(stores, series) == kinds
+    first = quarantined(stores)[0]
+    assert (first.open_time, first.later_open_time) == (starts[0], starts[1])
+    assert release(stores, first.id, "by its place", "by hand", starts[not is_end]).new == 1
+    assert [row.state for row in quarantined(stores) if row.id == first.id] == ["released"]
+    assert is_sound(audit(stores))
+
+
 @pytest.mark.parametrize("timeframe", ["2h", "4h", "12h", "1d"])
 def test_coarse_candles_are_read_by_their_grid_in_spring_and_in_autumn(
     timeframe: str, stores: Stores, tmp_path: Path

@@ -31,7 +31,7 @@ def test_a_command_that_is_ended_stops_the_postgresql_that_it_used_last(number: 
             env={**os.environ, **settings},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            preexec_fn=_ignore_interrupts if ignored else None,
+            preexec_fn=_ignore_interrupts if ignored else _heed_signals,
         ) as command:
             try:
                 deadline = time.monotonic() + _PATIENCE_S
@@ -48,7 +48,14 @@ def test_a_command_that_is_ended_stops_the_postgresql_that_it_used_last(number: 
         assert not postgres.is_running() or postgres.status() == psutil.STATUS_ZOMBIE
 
 
+def _heed_signals() -> None:
+    """Undo what a caller of the tests ignores, as `nohup` does."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def _ignore_interrupts() -> None:
+    _heed_signals()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

@@ -60,7 +60,8 @@ class CleanReport:
 
     Attributes:
         broken: Candles of which only refused rows came, which speaks against the exchange or a rule: each once, however
-            often it was asked for. A row off the grid is none of them while others of the partition are on it.
+            often it was asked for. A row off the grid is none of them while others of the partition are on it, and a
+            row of a local time that the clock shows twice is none: it speaks against neither.
         repeated: Rows equal to an accepted or a refused one.
         outside: Rows that open outside the range, which belong to another partition.
         refused: Rows refused, by rule.
@@ -142,9 +143,8 @@ def _stated(batches: Sequence[Batch], timeframe: Timeframe, time_range: TimeRang
 def _count_broken(refused: Sequence[Refused], accepted_ms: NDArray[np.int64], timeframe: Timeframe) -> int:
     """Count the candles of which only refused rows came; see `CleanReport`."""
     counting = [row for row in refused if row.rule != OFF_GRID] if len(accepted_ms) else refused
-    sure = [row for row in counting if len(row.times_ms) == 1]
-    slots = set(refused_slots(sure, timeframe))
-    return len(slots.difference(accepted_ms.tolist())) + len(counting) - len(sure)
+    slots = set(refused_slots([row for row in counting if len(row.times_ms) == 1], timeframe))
+    return len(slots.difference(accepted_ms.tolist())) + sum(not row.times_ms for row in counting)
 
 
 def judge(columns: Columns, rules: Rules, waived: str | None = None) -> tuple[NDArray[np.int8], Mask]:

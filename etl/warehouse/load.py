@@ -33,6 +33,7 @@ from etl.warehouse.listings import write_listing
 from etl.warehouse.loads import LoadReport, write_load
 from etl.warehouse.looking_back import Lookback, read_far_after, read_far_before
 from etl.warehouse.merge import Merge
+from etl.warehouse.proving import UnreleasedRow, refused_rows
 from etl.warehouse.quality import Quality, refresh_quality, tally, write_quality
 from etl.warehouse.quarantine import QuarantineRow, leave_confirmed_alone, write_quarantine
 from etl.warehouse.recording import Asking, record_absences, record_not_requested
@@ -78,6 +79,13 @@ class Load:
         """True if nothing is known yet of any absence in the range, but that it was not loaded."""
         absences = self._known.accounts.absences
         return all(one.kind in UNLOADED or clip(one.span, self.time_range) is None for one in absences)
+
+    def undecided_rows(self) -> list[UnreleasedRow]:
+        """Return the refused rows of earlier loads that may be of the range, and do not tell whether they are."""
+        if not any(self._known.accounts.refused.values()):
+            return []
+        rows = refused_rows(self.connection, self.series_id, self.time_range)
+        return [row for row in rows if len(row.times_ms) > 1]
 
     def _between(self, start: datetime, end: datetime) -> pa.Table:
         candles = self._known.candles

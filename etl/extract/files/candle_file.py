@@ -23,7 +23,7 @@ from etl.extract.files.page_rows import to_body, to_stamped
 from etl.extract.files.survey import Day, Survey
 from etl.extract.files.times import TimeReader, Undated, find_order
 from etl.extract.source import Page, Route
-from etl.series import Series, TimeRange
+from etl.series import Series, TimeRange, united
 from etl.timeframe import from_ms
 
 _SAMPLE_LINES = 200
@@ -154,7 +154,7 @@ def look_through(path: Path, series: Series, zone: ZoneInfo | None = None) -> Ca
             times = replace(times, doubled=times.counted, counted=Counter(), naive=0)
             survey = _survey(read_lines(path, series), Survey(columns, series, times), header)
         survey.check()
-        stretches = _stretches(survey.days, series, modified_ms)
+        stretches = _stretches(survey, modified_ms)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error.message}", series=series) from error
     return CandleFile(
@@ -214,14 +214,14 @@ def _modified_ms(path: Path) -> int:
     return path.stat().st_mtime_ns // 1_000_000
 
 
-def _stretches(days: Mapping[int, Day], series: Series, modified_ms: int) -> tuple[TimeRange, ...]:
-    width_ms = series.timeframe.ms
+def _stretches(survey: Survey, modified_ms: int) -> tuple[TimeRange, ...]:
+    width_ms = survey.series.timeframe.ms
     closed_ms = modified_ms // width_ms * width_ms
     longest = max(_SILENCE_DAYS, _SILENCE_SLOTS * width_ms // _DAY_MS)
     stretches: list[TimeRange] = []
     last_day = None
-    for day in sorted(days):
-        first_ms, end_ms = days[day].first_ms, min(days[day].last_ms + width_ms, closed_ms)
+    for day in sorted(survey.days):
+        first_ms, end_ms = survey.days[day].first_ms, min(survey.days[day].last_ms + width_ms, closed_ms)
         if first_ms >= end_ms:
             continue
         if last_day is not None and day - last_day <= longest:
@@ -230,4 +230,6 @@ def _stretches(days: Mapping[int, Day], series: Series, modified_ms: int) -> tup
         last_day = day
     if not stretches:
         raise ConfigError(f"no candle in it had closed when it was written, at {from_ms(modified_ms):%Y-%m-%d %H:%M}")
-    return tuple(stretches)
+    # Of a slot that a row may be of it says something too, at either end, but nothing of what lies between the two.
+    possible = [TimeRange.from_ms(at_ms, at_ms + width_ms) for at_ms in survey.possible_ms if at_ms < closed_ms]
+    return tuple(united([*stretches, *possible]))

@@ -41,6 +41,7 @@ class Survey:
         rows: All others.
         dated: Rows that state an open time that can be.
         off_grid: Of these, how many do not open on the timeframe's grid.
+        possible_ms: The slots in which rows may open that have two readings; milliseconds since the epoch.
         remarks: What the rows say of themselves that tells nothing of the series; complete once it was checked.
     """
 
@@ -52,6 +53,7 @@ class Survey:
     dated: int = 0
     off_grid: int = 0
     days: dict[int, Day] = field(default_factory=dict)
+    possible_ms: set[int] = field(default_factory=set)
     remarks: list[str] = field(default_factory=list)
     _step_ms: int = 0
     _distinct: int = 0
@@ -81,6 +83,8 @@ class Survey:
         self._text_bytes += len(line) + 16  # and its stamp
         if isinstance(opened, Undated):
             self._first_reason = self._first_reason or opened.reason
+            width_ms = self.series.timeframe.ms
+            self.possible_ms.update(at_ms // width_ms * width_ms for at_ms in opened.readings_ms)
         else:
             self._take_time(opened)
             if opened % self.series.timeframe.ms == 0 and self._crowding.is_sampled(opened):
