@@ -225,7 +225,10 @@ def _last_words(folder: Path, error: Exception) -> str:
     except OSError:
         lines = []
     reasons = [line.partition("  ")[2] or line for line in lines if "FATAL:" in line or "PANIC:" in line]
-    return reasons[-1] if reasons else str(error)
+    if reasons:
+        return reasons[-1]
+    # The package asserts that the server's notes are whole.
+    return "it ended while it started" if isinstance(error, AssertionError) else str(error)
 
 
 def _zombie_message(folder: Path) -> str:
@@ -302,7 +305,10 @@ def _ensure_database(server: PostgresServer, database: str) -> str:
         if is_full(server.pgdata, detail):
             message = full_message(f"embedded PostgreSQL in {server.pgdata}")
         else:
-            message = f"the embedded PostgreSQL in {server.pgdata} does not answer ({detail}); run this again"
+            message = (
+                f"the embedded PostgreSQL in {server.pgdata} does not answer ({detail}); run this again, and if it "
+                "says so again, put a backup back, or move that folder aside and run chandler warehouse rebuild"
+            )
         raise StoreLostError(message) from error
 
 

@@ -232,6 +232,7 @@ MINUTES = "\n".join([HEADER, *(f"{START_MS + minute * 60_000},1.5,2,1,1.25,10" f
         ("coins.csv", HEADER.replace("volume", "Volume BTC") + f"\n{S},1,1,1,1,1", "but none for volume; .*Volume ETH"),
         ("picture.csv", b"\x89PNG\x00\x01", "it is no text"),
         ("broken.csv.gz", b"", "cannot be unpacked"),
+        ("..", None, "is no file; name a file of candles"),
         ("text.parquet", "this is no Parquet", "cannot be read as Parquet"),
         ("endless.csv.gz", b"0" * 100_000, "line 1 is over 65536 bytes"),
         ("bomb.csv.gz", MINUTES + ("x" * 1000 + "\n") * 2000, "it unpacks to over"),
@@ -255,7 +256,7 @@ def test_a_file_that_will_not_do_is_a_clear_error(
         path.write_bytes(gzip.compress(MINUTES.encode())[:-20])
     with pytest.raises(ConfigError, match=complaint) as caught:
         look_through(path, ETH)
-    assert name in caught.value.message
+    assert str(path) in caught.value.message
 
 
 def test_candles_of_a_coarser_timeframe_are_told(tmp_path: Path) -> None:

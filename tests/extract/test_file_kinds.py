@@ -95,6 +95,15 @@ def test_no_first_row_is_lost_where_no_line_names_columns(cell: str, count: int,
     assert reasons == []
 
 
+def test_a_first_row_without_any_value_names_no_columns(tmp_path: Path) -> None:
+    """It is a row like the others, refused for its time."""
+    rows = [[epoch_ms(opened), *map(float, values)] for opened, *values in CANDLES]
+    content = json.dumps([[float("nan")] * len(rows[0]), *rows]).encode()
+    read_rows, reasons, _ = read(looked(tmp_path, "a.json", content))
+    assert len(read_rows) == len(rows) + 1
+    assert len(reasons) == 1
+
+
 def test_rows_of_minutes_without_trades_say_that_nothing_was_traded(tmp_path: Path) -> None:
     """A row of NaN is no row to refuse and no candle; one with a volume or one price is."""
     rows = lines(epoch_s)
@@ -204,6 +213,12 @@ def test_rows_of_minutes_without_trades_say_that_nothing_was_traded(tmp_path: Pa
         ("broken.zip", zipped({"a.csv": READ["windows.csv"]})[:-30], "cannot be unpacked"),
         ("cell.parquet", parquet(table(symbol=["x" * 300] * 24)), "a cell of column 'symbol' is over 256 bytes"),
         ("half.feather", feather("lz4")[:-200], "cannot be read as Feather"),
+        ("old.feather", b"FEA1" + b"0" * 64 + b"FEA1", "Feather of version 1; write it as version 2"),
+        (
+            "nested.parquet",
+            parquet(pa.table({"candle": [{"open": 1.0, "close": 2.0}]})),
+            "its values are nested: candle .struct<open.*; write a column for each value",
+        ),
     ],
 )
 def test_what_can_be_read_in_two_ways_or_not_at_all_is_refused(
@@ -283,26 +298,33 @@ def test_a_local_time_that_cannot_be_told_is_refused(tmp_path: Path) -> None:
     file = looked(tmp_path, "a.csv", b"\n".join(content[:twice] + content[twice + 1 :]), BTC, "Europe/Berlin")
     _, reasons, _ = read(file)
     assert reasons == [
-        "the open time 2023-10-29 02:00:00 is twice in Europe/Berlin, and 1 time in the file",
         "the open time 2023-03-26 02:30:00 does not exist in Europe/Berlin: clocks are set forward",
+        "the open time 2023-10-29 02:00:00 is twice in Europe/Berlin, and 1 time in the file",
     ]
-    (page,) = file.pages(file.stretches, [0])
-    readings = [[from_ms(at).isoformat()[:16] for at in each] for each in file_rows(page.body, BTC).readings.values()]
-    assert readings == [["2023-10-29T00:00", "2023-10-29T01:00"], ["2023-03-26T00:30", "2023-03-26T01:30"]]
+    pages = list(file.pages(file.stretches, range(len(file.stretches))))
+    readings = [
+        [from_ms(at).isoformat()[:16] for at in each]
+        for page in pages
+        for each in file_rows(page.body, BTC).readings.values()
+    ]
+    assert readings == [["2023-03-26T00:30", "2023-03-26T01:30"], ["2023-10-29T00:00", "2023-10-29T01:00"]]
     with pytest.raises(ConfigError, match="unknown time zone 'Europe/Berln'.*nearest: Europe/Berlin"):
         to_zone("Europe/Berln")
 
 
 @pytest.mark.parametrize("is_descending", [False, True])
-@pytest.mark.parametrize(("part", "known"), [(range(18, 40), range(20, 40)), (range(14), range(12))])
-def test_a_file_speaks_for_no_slot_because_of_a_time_that_cannot_be_told(
-    part: range, known: range, is_descending: bool, tmp_path: Path
+@pytest.mark.parametrize(
+    ("part", "known", "stretches"),
+    [(range(18, 40), range(20, 40), [(14, 16), (18, 40)]), (range(14), range(12), [(0, 14), (16, 18)])],
+)
+def test_a_file_speaks_of_both_slots_of_a_time_that_cannot_be_told_and_of_none_between(
+    part: range, known: range, stretches: list[tuple[int, int]], is_descending: bool, tmp_path: Path
 ) -> None:
-    """It begins, or ends, within the doubled hour: what it has once bounds nothing of which it is asked."""
+    """It begins, or ends, within the doubled hour."""
     series, content = Series.parse("kraken:BTC/USD:15m"), in_berlin(part, 15, is_descending)
     file = looked(tmp_path, "a.csv", content, series, "Europe/Berlin")
     slots = [BERLIN + timedelta(minutes=15 * n) for n in range(41)]
-    assert file.stretches == (TimeRange(slots[known.start], slots[known.stop]),)
+    assert file.stretches == tuple(TimeRange(slots[start], slots[end]) for start, end in stretches)
     assert [len(read(file)[part_of]) for part_of in (0, 1)] == [len(part), len(part) - len(known)]
 
 

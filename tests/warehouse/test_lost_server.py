@@ -169,6 +169,20 @@ def test_a_full_disk_is_named_where_the_server_does_not_start(folder: Path, monk
         pass
 
 
+def test_a_damaged_server_is_told_with_what_can_be_done(folder: Path) -> None:
+    """A part of its files is gone, as after half a copy: to run it again helps nobody."""
+    data = folder / "damaged"
+    with embedded.embedded_postgres(data, "any"):
+        pass
+    shutil.rmtree(data / "base")
+    (data / "base").mkdir()
+    with (
+        pytest.raises(StoreLostError, match="put a backup back, or .*rebuild"),
+        embedded.embedded_postgres(data, "any"),
+    ):
+        pass
+
+
 def test_files_of_another_user_are_named_where_the_server_does_not_start(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -139,7 +139,8 @@ def look_through(path: Path, series: Series, zone: ZoneInfo | None = None) -> Ca
     """
     try:
         if not path.is_file():
-            raise ConfigError(f"no such file: {path}")
+            is_there = path.exists()
+            raise ConfigError(f"{path} is no file; name a file of candles" if is_there else f"no such file: {path}")
         modified_ms = _modified_ms(path)
         digest = _digest(path)
     except OSError as error:

@@ -15,11 +15,20 @@ from etl.extract.files.limits import MAX_CELL_BYTES
 from etl.extract.files.names import is_known
 
 BATCH_ROWS = 1 << 16
+_SHOWN = 80  # characters of a type, which may be long
 
 
 def readable_names(schema: pa.Schema) -> list[str]:
-    """Return the columns that a line can show: numbers, moments and text, not lists or bytes."""
-    return [field.name for field in schema if _is_number(field.type) or _is_text(field.type)]
+    """Return the columns that a line can show: numbers, moments and text, not lists or bytes.
+
+    Raises:
+        ConfigError: There is none that is known here, and there are nested ones.
+    """
+    names = [field.name for field in schema if _is_number(field.type) or _is_text(field.type)]
+    nested = [f"{field.name} ({field.type})"[:_SHOWN] for field in schema if pa.types.is_nested(field.type)]
+    if nested and not any(map(is_known, names)):
+        raise ConfigError(f"its values are nested: {', '.join(nested)}; write a column for each value")
+    return names
 
 
 def text_names(schema: pa.Schema) -> list[str]:

@@ -208,6 +208,8 @@ def _by_layout(lines: Sequence[str], series: Series) -> tuple[FileColumns, Heade
 def _is_header(columns: FileColumns, row: str) -> bool:
     """Return whether a row holds names: of columns that we do not know, in an order that we would have to guess."""
     cells = columns.cells(row)
+    if all(cell.strip().lower() in NOT_GIVEN for cell in cells):
+        return False
     is_wide = len(cells) == columns.width and not _has_moment(columns, row)
     return is_wide and not any(is_number(cell, ".") or is_number(cell, ",") for cell in cells)
 

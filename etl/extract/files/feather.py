@@ -13,6 +13,7 @@ from etl.extract.files.columnar import BATCH_ROWS, batch_lines, header_line, rea
 from etl.extract.files.limits import MAX_BATCH_BYTES, MAX_READ_BYTES
 
 _MAGIC = b"ARROW1"
+_MAGIC_OF_V1 = b"FEA1"
 _TAIL = len(_MAGIC) + 4
 
 
@@ -41,13 +42,7 @@ def _check_messages(file: BinaryIO) -> None:
 
     Source: https://arrow.apache.org/docs/format/Columnar.html#ipc-file-format
     """
-    size = file.seek(0, 2)
-    file.seek(size - _TAIL if size > _TAIL else 0)
-    tail = file.read(_TAIL)
-    if not tail.endswith(_MAGIC):
-        raise ConfigError("cannot be read as Feather of version 2: its end is missing; download it again")
-    if int.from_bytes(tail[:4], "little") > MAX_READ_BYTES:
-        raise ConfigError(f"its footer is over {MAX_READ_BYTES >> 20} MB; this is no file of candles")
+    _check_tail(file)
     place = 8
     while True:
         file.seek(place)
@@ -75,6 +70,18 @@ def _check_messages(file: BinaryIO) -> None:
                 f"a batch of it unpacks to {unpacked >> 20:,} MB; write smaller ones, for example of 65,536 rows"
             )
         place = body + body_length
+
+
+def _check_tail(file: BinaryIO) -> None:
+    size = file.seek(0, 2)
+    file.seek(size - _TAIL if size > _TAIL else 0)
+    tail = file.read(_TAIL)
+    if tail.endswith(_MAGIC_OF_V1):
+        raise ConfigError("it is Feather of version 1; write it as version 2, which pandas.DataFrame.to_feather does")
+    if not tail.endswith(_MAGIC):
+        raise ConfigError("cannot be read as Feather of version 2: its end is missing; download it again")
+    if int.from_bytes(tail[:4], "little") > MAX_READ_BYTES:
+        raise ConfigError(f"its footer is over {MAX_READ_BYTES >> 20} MB; this is no file of candles")
 
 
 def _buffers(message: bytes) -> tuple[int, list[tuple[int, int]]]:
