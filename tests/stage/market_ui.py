@@ -106,6 +106,16 @@ def open_incident_at(page: Page, market: FrameLocator, moment: datetime, title: 
     expect(heading).to_have_text(title)
 
 
+def press_until_there(button: Locator, shown: Locator) -> None:
+    """Press a button until what it opens is there: a page that is drawn again closes what was opened on it before."""
+    until = time.monotonic() + PATIENCE_S
+    while not shown.count() and time.monotonic() < until:
+        button.click()
+        with suppress(AssertionError):
+            expect(shown).to_be_visible(timeout=_LOOK_MS)
+    expect(shown).to_be_visible()
+
+
 def nameless(market: FrameLocator) -> list[str]:
     """Return what can be used in the page and has no name that a screen reader could say."""
     found: list[str] = market.locator("body").evaluate(_NAMELESS)

@@ -30,6 +30,7 @@ from tests.stage.market_ui import (
     open_market,
     open_view,
     point_at,
+    press_until_there,
 )
 from tests.stage.stage import BTC, ETH, MAJORS, OTHERS, SOL, XRP, Stage
 from tests.stage.watched import Watched, watched_page
@@ -194,8 +195,9 @@ def test_a_crash_is_seen_on_the_chart_and_acknowledged(admin: Page, stage: Stage
     open_incident_at(admin, market, stage.days.peak, f"Incident {incident}: {BTC}")
     take_picture(admin, "market-incident")
 
-    market.get_by_role("button", name="Acknowledge").click()
-    market.get_by_label("Note").fill("seen on other exchanges too")
+    note = market.get_by_label("Note")
+    press_until_there(market.get_by_role("button", name="Acknowledge"), note)
+    note.fill("seen on other exchanges too")
     market.get_by_role("dialog").get_by_role("button", name="Acknowledge").click()
     expect(market.get_by_role("button", name="Acknowledge")).to_have_count(0)
     expect(market.locator("body")).to_contain_text("seen on other exchanges too")
