@@ -16,7 +16,7 @@ from etl.archive.contents import between
 from etl.extract import Bounds
 from etl.findings import Finding
 from etl.schema import SOURCED_COLUMNS, AbsenceKind, Flag, to_column, to_columns
-from etl.series import TimeRange, clip
+from etl.series import TimeRange, clip, subtract
 from etl.spelling import counted
 from etl.stores import Partition, Stores
 from etl.validate import Refused, explain, find_absences, flag_candles, refused_slots
@@ -29,9 +29,11 @@ from etl.warehouse import (
     Merge,
     begin_load,
     merge,
+    read_candles,
     read_checkpoints,
     read_overruled,
     released_among,
+    retired_ranges,
     with_flags,
     without_equals,
 )
@@ -158,13 +160,9 @@ def _without_overruled(under_way: Load, candles: pa.Table) -> pa.Table:
 def _archive(archive: Archive, partition: Partition, merged: Merge, under_way: Load) -> list[str]:
     """Write the range, and what after it is flagged otherwise now. Returns the files that hold the range."""
     span = partition.time_range
-    written = archive.write(partition.series, span, merged.candles)
-    for whole in written.begun:
-        # What was loaded there before without a candle had no file to be covered by.
-        earlier = [one.time_range for one in read_checkpoints(under_way.connection, under_way.series_id, whole)]
-        part = clip(span, whole)
-        if earlier and part is not None:
-            archive.write(partition.series, part, between(merged.candles, part), [*earlier, part])
+    written = archive.write(
+        partition.series, span, merged.candles, covered_before=lambda whole: _loaded_empty(under_way, whole)
+    )
     if merged.after.num_rows:
         last_ms = int(to_column(merged.after, "open_time")[-1])
         later = TimeRange.from_ms(span.end_ms, last_ms + partition.series.timeframe.ms)
@@ -172,6 +170,26 @@ def _archive(archive: Archive, partition: Partition, merged: Merge, under_way: L
         covered = archive.covered(partition.series, later)
         archive.write(partition.series, later, merged.after, covered)
     return written.files
+
+
+def _loaded_empty(under_way: Load, whole: TimeRange) -> list[TimeRange]:
+    """Return what of `whole` was loaded before without a candle, and so had no file to be covered by.
+
+    Where the warehouse has candles, or the archive alone kept them, the file was lost: a new one cannot cover that.
+    """
+    connection, series_id = under_way.connection, under_way.series_id
+    earlier = [part for one in read_checkpoints(connection, series_id, whole) if (part := clip(one.time_range, whole))]
+    if not earlier:
+        return []
+    lost = retired_ranges(connection, series_id, whole)
+    stored = read_candles(connection, series_id, whole)
+    return [
+        part
+        for span in earlier
+        for rest in subtract(span, [under_way.time_range])
+        for part in subtract(rest, lost)
+        if between(stored, part).num_rows == 0
+    ]
 
 
 def _log_load(partition: Partition, report: LoadReport, merged: Merge, absent: Sequence[Finding]) -> None:

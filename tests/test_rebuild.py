@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from etl import rebuild
+from etl.archive import Archive
 from etl.audit import Problem, audit, is_sound, mend
 from etl.cli import app
 from etl.errors import ChandlerError
@@ -49,7 +50,7 @@ def _load(
     stores: Stores, series: Series, first: int, end: int, prices: dict[int, float], is_cut_off: bool = False
 ) -> None:
     """Load the minutes from `first` to `end` around midnight: what has no price is not there."""
-    partition = Partition(series, TimeRange(MIDNIGHT + first * MINUTE, MIDNIGHT + end * MINUTE))
+    partition = Partition(series, _minutes(first, end))
     inside = {MIDNIGHT + minute * MINUTE: price for minute, price in prices.items() if first <= minute < end}
     rows = [kline(int(at.timestamp() * 1000), price) for at, price in inside.items()]
     put_pages(stores.raw, series, partition.time_range, rows)
@@ -59,6 +60,16 @@ def _load(
             load(stores, partition, "killed")
     else:
         load(stores, partition, f"load of {first}")
+
+
+def _minutes(first: int, end: int) -> TimeRange:
+    return TimeRange(MIDNIGHT + first * MINUTE, MIDNIGHT + end * MINUTE)
+
+
+def _covered(stores: Stores) -> list[TimeRange]:
+    """Return what the only file says that it covers."""
+    (file,) = stores.archive.files(BTC)
+    return stores.archive.facts(BTC, file).covered
 
 
 def _fill(stores: Stores, loads: Loads) -> None:
@@ -157,6 +168,46 @@ def test_what_was_silent_before_the_first_candle_of_a_file_comes_back(
     lose_warehouse(stores)
     assert bring_back(stores) == []
     assert differences(account_of(stores), before) == {}
+
+
+def test_what_was_loaded_empty_is_covered_with_the_first_write_of_a_file(stores: Stores) -> None:
+    """A load that is killed once it has begun a file, and is run again, leaves the file with all that it covers."""
+    _load(stores, BTC, 10, 20, {})
+    write, spans = Archive.write, []
+
+    def kill(*args: Any, **named: Any) -> None:
+        write(*args, **named)
+        spans.append(args[2])
+        raise KeyboardInterrupt
+
+    with patch.object(Archive, "write", kill), pytest.raises(KeyboardInterrupt):
+        _load(stores, BTC, 30, 40, dict.fromkeys(range(30, 40), 100.0))
+    partition = Partition(BTC, *spans)
+    load(stores, partition, "again")
+    assert _covered(stores) == [_minutes(10, 20), partition.time_range]
+    assert is_sound(audit(stores))
+
+
+@pytest.mark.parametrize("lost", ["file", "file of retired candles"])
+def test_a_file_begun_again_does_not_cover_what_the_lost_one_held(lost: str, stores: Stores) -> None:
+    """A load beside what a lost file held covers itself and what was loaded empty: the rest stays told as lost."""
+    _load(stores, BTC, 0, 10, dict.fromkeys(range(5, 10), 100.0))
+    _load(stores, BTC, 12, 15, {})
+    judge_loads(stores, None, "test")
+    if lost == "file of retired candles":
+        with stores.warehouse.begin() as connection:
+            connection.execute(text("DELETE FROM candles"))
+            connection.execute(text("UPDATE checkpoints SET is_retired = rows > 0"))
+    for path in Path(stores.settings.home).rglob("*.parquet"):
+        path.unlink()
+    later = 5 * 1440
+    _load(stores, BTC, later, later + 3, dict.fromkeys(range(later, later + 3), 100.0))
+    own = [_minutes(12, 15), _minutes(later, later + 3)]
+    assert _covered(stores) == own
+    assert not is_sound(audit(stores))
+    lose_warehouse(stores)
+    assert _rebuild(stores) == []
+    assert account_of(stores)["covered"] == {BTC: own}
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,12 @@ _KINDS = {r"\..*\.tmp": "a write that was cut off", r"\.?.*\.aside\d+": "set asi
 _T = TypeVar("_T")
 _Listing = tuple[dict[str, Entry], dict[str, Entry]]
 
+CoveredBefore = Callable[[TimeRange], Sequence[TimeRange]]
+
+
+def _nothing(span: TimeRange) -> Sequence[TimeRange]:
+    return ()
+
 
 class Archive:
     """The files below one root, and what a second one had to take in.
@@ -62,7 +68,13 @@ class Archive:
         return self._root.place_of("").rstrip("/")
 
     def write(
-        self, series: Series, time_range: TimeRange, candles: pa.Table, covered: Sequence[TimeRange] | None = None
+        self,
+        series: Series,
+        time_range: TimeRange,
+        candles: pa.Table,
+        covered: Sequence[TimeRange] | None = None,
+        *,
+        covered_before: CoveredBefore = _nothing,
     ) -> Written:
         """Make the archive hold exactly `candles` in `time_range`; what lies outside it stays.
 
@@ -70,6 +82,7 @@ class Archive:
             candles: CANDLE_SCHEMA, ascending by open_time, each in the range.
             covered: What the files are to say that they hold, each of its span; without, `time_range` is added to
                 what they say.
+            covered_before: Returns what a file that is not there yet, of that span, is to say besides `time_range`.
 
         Returns:
             Where the range is. Files that held it already are not written again.
@@ -78,11 +91,15 @@ class Archive:
             StoreError: A file cannot be read or trusted, or what it is to hold can be kept nowhere. What was there is
                 whole.
         """
-        written = Written([], [], [])
+        written = Written([], [])
         for spot in spots(series, time_range):
             place = self._place(spot)
             held = place.content()
-            wanted = merge(held, spot, time_range, candles, covered)
+            said = covered
+            if said is None:
+                is_begun = not held.covered and between(candles, spot.span).num_rows
+                said = [*(covered_before(spot.span) if is_begun else held.covered), time_range]
+            wanted = merge(held, spot, time_range, candles, said)
             if wanted.candles.num_rows == 0 and held.candles.num_rows == 0 and place.counting is None:
                 continue
             if place.counting is not None or not wanted.equals(held):
@@ -93,8 +110,6 @@ class Archive:
                     log.warning("%s: candles kept as %s; chandler archive convert", error.message, fallback)
                     written.fallbacks.append(fallback)
             written.files.append(spot.path + PARQUET)
-            if not held.covered:
-                written.begun.append(spot.span)
         return written
 
     def read(self, series: Series, time_range: TimeRange) -> pa.Table:

@@ -64,13 +64,11 @@ NOTHING = Content(empty_candles(), [])
 """What a place without a file holds: a file without candles is none, and covers nothing."""
 
 
-def merge(
-    held: Content, spot: Spot, time_range: TimeRange, candles: pa.Table, covered: Sequence[TimeRange] | None
-) -> Content:
+def merge(held: Content, spot: Spot, time_range: TimeRange, candles: pa.Table, covered: Sequence[TimeRange]) -> Content:
     """Return what the file at `spot` is to hold once it holds exactly `candles` in `time_range`; see `NOTHING`.
 
     Args:
-        covered: What it is to say that it covers; without, what it says already and `time_range`.
+        covered: What it is to say that it covers.
     """
     span = spot.span
     table = pa.concat_tables(
@@ -82,8 +80,7 @@ def merge(
     )
     if table.num_rows == 0:
         return NOTHING
-    said = [*held.covered, time_range] if covered is None else covered
-    return Content(table.combine_chunks(), united(clipped(span, said)))
+    return Content(table.combine_chunks(), united(clipped(span, covered)))
 
 
 def between(

@@ -59,9 +59,7 @@ class Written:
     Attributes:
         files: The Parquet files that hold it, or will once their fallbacks are converted; below the root.
         fallbacks: Those fallbacks; whole paths.
-        begun: The spans of files that were not there before.
     """
 
     files: list[str]
     fallbacks: list[str]
-    begun: list[TimeRange]

@@ -28,7 +28,7 @@ def test_what_was_written_is_read_and_not_written_again(archive: Archive, monkey
     """Two files come back as one table; the same write once more touches neither."""
     candles = candles_over(DAYS)
     written = archive.write(BTC, DAYS, candles)
-    assert written == Written([FEBRUARY, MARCH], [], [file.span for file in archive.files(BTC)])
+    assert written == Written([FEBRUARY, MARCH], [])
     assert archive.read(BTC, DAYS).equals(candles)
     assert archive.read(BTC, _hours(3, 20)).equals(candles_over(_hours(3, 20)))
 
@@ -36,16 +36,16 @@ def test_what_was_written_is_read_and_not_written_again(archive: Archive, monkey
         raise AssertionError("what is there already was written again")
 
     monkeypatch.setattr(Root, "write", refuse)
-    assert archive.write(BTC, DAYS, candles) == Written([FEBRUARY, MARCH], [], [])
+    assert archive.write(BTC, DAYS, candles) == Written([FEBRUARY, MARCH], [])
 
 
 def test_an_emptied_month_has_no_file(archive: Archive) -> None:
     """A write of nothing takes out what was there, and with the last candle the file."""
     archive.write(BTC, DAYS, candles_over(DAYS))
-    assert archive.write(BTC, DAYS, candles_over(DAYS).slice(0, 0)) == Written([FEBRUARY, MARCH], [], [])
+    assert archive.write(BTC, DAYS, candles_over(DAYS).slice(0, 0)) == Written([FEBRUARY, MARCH], [])
     assert archive.files(BTC) == []
     assert archive.read(BTC, DAYS).num_rows == 0
-    assert archive.write(BTC, DAYS, candles_over(DAYS).slice(0, 0)) == Written([], [], [])
+    assert archive.write(BTC, DAYS, candles_over(DAYS).slice(0, 0)) == Written([], [])
 
 
 def test_a_file_says_what_it_was_told_to_hold(archive: Archive) -> None:
@@ -90,7 +90,7 @@ def test_what_a_bucket_refuses_is_kept_elsewhere_and_read_from_there(bucket: Buc
     bucket.is_full = True
     for last in (8, 10):
         written = archive.write(BTC, _hours(4, last), candles_over(_hours(4, last)))
-        assert written == Written([FEBRUARY], [str(tmp_path / "candles" / BTC.path / "2024-02.jsonl")], [])
+        assert written == Written([FEBRUARY], [str(tmp_path / "candles" / BTC.path / "2024-02.jsonl")])
         assert archive.read(BTC, _hours(0, 20)).equals(candles_over(_hours(0, last)))
     (fallback,) = archive.fallbacks()
     assert fallback == Fallback(BTC, archive.files(BTC)[0].span, written.fallbacks[0])
