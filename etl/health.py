@@ -14,9 +14,10 @@ import numpy as np
 import pyarrow as pa
 
 from etl.archive import ArchiveFile, file_spans
+from etl.audit.grid import lie_in
 from etl.errors import ChandlerError, SchemaMismatchError, StoreUnavailableError
 from etl.fallbacks import CONVERT
-from etl.remedies import by_mending, by_rebuilding
+from etl.remedies import by_loading, by_mending, by_rebuilding
 from etl.schema import to_column, value_hash
 from etl.series import Series, TimeRange, united
 from etl.spelling import counted
@@ -151,7 +152,7 @@ def _survey(stores: Stores, series: Series, series_id: int | None, *, is_whole: 
     files = stores.archive.files(series)
     health = SeriesHealth(series, len(files), last_write=max((file.written_at for file in files), default=None))
     if series_id is None:
-        what = f"the warehouse knows nothing of the series, of which the archive has {counted(len(files), 'file')}"
+        what = f"the warehouse does not know the series: the archive has {counted(len(files), 'file')} of it"
         health.ailments.append(Ailment(str(series), what, "chandler warehouse rebuild"))
         return health
     with stores.warehouse.begin() as connection:
@@ -181,7 +182,9 @@ def _check_file(stores: Stores, series: Series, series_id: int | None, file: Arc
         except SchemaMismatchError as error:
             return 0, [Ailment(file.path, error.message, "update Chandler")]
         except ChandlerError as error:
-            return 0, [Ailment(file.path, error.message, by_mending(series))]
+            # To mend from, the warehouse has nothing of a series that it does not know.
+            remedy = by_loading(series, file.span) if series_id is None else by_mending(series)
+            return 0, [Ailment(file.path, error.message, remedy)]
         if series_id is None:
             return candles.num_rows, []
         checkpoints = read_checkpoints(connection, series_id, file.span)
@@ -207,9 +210,10 @@ def _strays(
     ):
         if stray := sum(len(_between(times, span)) for span in spans):
             yield f"{counted(stray, 'candle')} outside every range that a checkpoint knows: {why}", remedy
-    known = united([*vouched, *covered])
-    if stray := len(times) - sum(len(_between(times, span)) for span in known):
-        yield f"{counted(stray, 'candle')} outside what the file says that it covers", by_mending(series)
+    if len(strays := times[~lie_in(times, united([*vouched, *covered]))]):
+        span = TimeRange.from_ms(int(strays[0]), int(strays[-1]) + series.timeframe.ms)
+        remedy = by_loading(series, span, again=False)
+        yield f"{counted(len(strays), 'candle')} outside what the file says that it covers", remedy
 
 
 def _compare(

@@ -257,6 +257,26 @@ def test_a_load_cut_off_before_its_commit_is_found_and_taken_out(loaded: Stores)
     assert archive_of(loaded) == files | {str(hidden): ahead}
 
 
+def test_a_load_cut_off_stays_covered_while_another_range_of_its_file_is_in_doubt(loaded: Stores) -> None:
+    """Where neither store has what a checkpoint vouches for, nothing is taken out, and the file covers what it did.
+
+    Once that range is loaded again, mending takes out the load that was cut off, and all is sound.
+    """
+    span = _minutes(60, 70)
+    _begin_to_load(loaded, span)
+    loaded.archive.write(BTC, span, read_handover(loaded.raw.partition(BTC, span).folder).candles)
+    _break(loaded, "UPDATE checkpoints SET value_hash = 'x', rows = 31 WHERE range_start = '2024-02-29 12:00Z'")
+    before = archive_of(loaded)
+    for _ in range(2):
+        account = _mended(loaded)
+        assert any("a load was cut off" in problem.what for problem in account.problems)
+        assert not any("outside what their file says" in problem.what for problem in account.problems)
+        assert archive_of(loaded) == before
+    _load(loaded, _minutes(0, 30), 102.0)
+    assert is_sound([_mended(loaded)])
+    assert loaded.archive.covered(BTC, span) == [SPAN]
+
+
 def test_a_hole_between_loads_that_nobody_recorded_is_found_and_recorded(stores: Stores) -> None:
     """A range between loaded ones is to be ingested, or at least known as not requested."""
     _load(stores, _minutes(0, 10))
@@ -331,9 +351,15 @@ def test_a_warehouse_that_was_lost_is_rebuilt_from_the_archive(loaded: Stores) -
     with loaded.warehouse.begin() as connection:
         connection.exec_driver_sql("TRUNCATE series CASCADE")
         connection.exec_driver_sql("TRUNCATE candles, candle_revisions")
+    part = _minutes(10, 25)
+    (account,) = audit(loaded, (), part)
+    ((span, what),) = [(problem.time_range, problem.what) for problem in account.problems]
+    assert (span, what.partition(" holds ")[2]) == (part, "10 candles of it"), "the range that was asked for alone"
+    (account,) = audit(loaded, (), TimeRange(START - timedelta(days=90), START - timedelta(days=80)))
+    assert is_sound([account])
     (account,) = audit(loaded)
     (problem,) = account.problems
-    assert "the warehouse knows nothing of the series" in problem.what
+    assert "the warehouse does not know the series" in problem.what
     assert problem.remedy == "chandler warehouse rebuild binance:BTC/USDT:1m", "which is faster than --fix"
     account = _mended(loaded)
     assert is_sound([account]), account.problems

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from etl.audit import audit
 from etl.cli import app
 from etl.fallbacks import convert_fallbacks, waiting_fallbacks
 from etl.health import Sample, check_archive
@@ -90,6 +91,9 @@ def test_what_is_wrong_is_named_with_what_mends_it(loaded: Stores) -> None:
     stray = TimeRange(FIRST - timedelta(hours=5), FIRST - timedelta(hours=4))
     loaded.archive.write(ETH, stray, candles_over(stray))
     loaded.archive.write(Series.parse("binance:OLD/USDT:1m"), stray, candles_over(stray))
+    was = Series.parse("binance:WAS/USDT:1m")
+    loaded.archive.write(was, stray, candles_over(stray))
+    _flip(*_files(loaded, was))
     found = _ailments(loaded)
     eth_fix = FIX.replace("BTC", "ETH")
     assert (f"no file holds the 59 candles of {SPANS[1]}", FIX) in [(what, remedy) for _, what, remedy in found]
@@ -98,10 +102,21 @@ def test_what_is_wrong_is_named_with_what_mends_it(loaded: Stores) -> None:
     unknown = "60 candles outside every range that a checkpoint knows: the warehouse has no account of them"
     assert ("2024-01.parquet", unknown, "chandler warehouse rebuild binance:ETH/USDT:1m") in found
     assert ("2024-02.parquet", f"58 candles in {SPANS[1]}, where its checkpoint counts 59", eth_fix) in found
-    assert "the warehouse knows nothing of the series, of which the archive has 1 file" in {
-        what for _, what, _ in found
-    }
-    assert len(found) == 5
+    assert "the warehouse does not know the series: the archive has 1 file of it" in {what for _, what, _ in found}
+    again = f"chandler ingest {was} --start 2024-01-01T00:00 --end 2024-02-01T00:00 --again"
+    assert again in [remedy for _, what, remedy in found if "cannot be trusted" in what], "no store is intact"
+    assert len(found) == 7
+
+
+def test_candles_that_their_file_does_not_cover_are_to_be_loaded(loaded: Stores) -> None:
+    """No store can mend them: the audit gives the same remedy."""
+    span = TimeRange(FIRST - timedelta(hours=5), FIRST - timedelta(hours=4))
+    loaded.archive.write(ETH, span, candles_over(span), loaded.archive.covered(ETH, SPANS[0]))
+    again = f"chandler ingest {ETH} --start {span.start:%Y-%m-%dT%H:%M} --end {span.end:%Y-%m-%dT%H:%M}"
+    what = "60 candles outside what the file says that it covers"
+    assert _ailments(loaded) == [("2024-01.parquet", what, again)]
+    (problem,) = audit(loaded, [ETH])[0].problems
+    assert problem.remedy == again
 
 
 def test_a_file_with_other_values_is_no_sound_one(loaded: Stores) -> None:

@@ -107,7 +107,7 @@ def from_json(covered: Any) -> list[TimeRange]:
 
 def distrust(path: str, reason: str, series: Series) -> StoreError:
     """Return the error that a file raises which is not what it says it is."""
-    what = f"{path} cannot be trusted ({reason}); chandler audit --fix writes it again from the warehouse"
+    what = f"{path} cannot be trusted ({reason}); chandler audit says what mends it"
     return StoreError(what, series=series)
 
 

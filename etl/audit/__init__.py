@@ -17,7 +17,7 @@ from etl.audit.series import check_series
 from etl.errors import ChandlerError, ConfigError
 from etl.rebuild import plan_rebuild, run_rebuild
 from etl.remedies import by_loading, by_mending, by_rebuilding
-from etl.series import Series, TimeRange
+from etl.series import Series, TimeRange, clip
 from etl.spelling import counted
 from etl.stores import Stores
 from etl.warehouse import known_series, lock_series
@@ -75,7 +75,7 @@ def _audit(stores: Stores, series: Series, within: TimeRange | None) -> SeriesAu
     with stores.warehouse.begin() as connection:
         series_id = known_series(connection).get(series)
         if series_id is None:
-            return _unknown(stores, series)
+            return _unknown(stores, series, within)
         # A load writes the archive before it commits: wait for one that is under way, and hold off the next.
         lock_series(connection, series_id)
         try:
@@ -85,18 +85,21 @@ def _audit(stores: Stores, series: Series, within: TimeRange | None) -> SeriesAu
             return SeriesAudit(series, not_audited=error.message)
 
 
-def _unknown(stores: Stores, series: Series) -> SeriesAudit:
+def _unknown(stores: Stores, series: Series, within: TimeRange | None) -> SeriesAudit:
     """Return the audit of a series that the archive alone has."""
     result = SeriesAudit(series)
     for file in stores.archive.files(series):
+        span = file.span if within is None else clip(file.span, within)
+        if span is None:
+            continue
         try:
-            count = stores.archive.read(series, file.span).num_rows
+            count = stores.archive.read(series, span).num_rows
         except ChandlerError as error:
-            result.report(file.span, error.message, by_loading(series, file.span))
+            result.report(span, error.message, by_loading(series, span))
         else:
-            what = f"the warehouse knows nothing of the series, of which {file.path} holds {counted(count, 'candle')}"
-            result.report(file.span, what, by_rebuilding(series))
-            result.unknown.append(file.span)
+            what = f"the warehouse does not know the series: {file.path} holds {counted(count, 'candle')} of it"
+            result.report(span, what, by_rebuilding(series))
+            result.unknown.append(span)
     return result
 
 

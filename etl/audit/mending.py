@@ -162,7 +162,7 @@ def _replaced(piece: Piece, target: Target) -> str:
 def _mend_archive(mending: Mending, piece: Piece, target: Target) -> None:
     scope, archive = mending.scope, mending.scope.stores.archive
     covered = [checkpoint.time_range for checkpoint in piece.checkpoints] + [*target.unvouched]
-    covered += [part for span in piece.covered for part in subtract(span, piece.unvouched.cut_off)]
+    covered += [part for span in piece.covered for part in subtract(span, target.uncovered)]
     if piece.archived is not None and piece.archived.equals(target.archived):
         archive.write(scope.series, piece.span, target.archived, covered)
         return

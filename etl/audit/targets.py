@@ -23,12 +23,14 @@ class Target:
         stored: The warehouse: CANDLE_SCHEMA, ascending by open_time, with the flags that are right.
         archived: The archive, likewise.
         removed: When candles open that only the archive has, since a load was cut off.
+        uncovered: What the archive is no longer to cover, since a load was cut off.
         unvouched: What both hold and no checkpoint vouches for.
     """
 
     stored: pa.Table
     archived: pa.Table
     removed: Times
+    uncovered: Sequence[TimeRange]
     unvouched: Sequence[TimeRange]
 
 
@@ -47,7 +49,8 @@ class _Part:
     archived: pa.Table
     shared: Times
     removed: Times
-    unvouched: Sequence[TimeRange]
+    uncovered: Sequence[TimeRange] = ()
+    unvouched: Sequence[TimeRange] = ()
 
 
 def target_of(scope: Scope, piece: Piece, verdicts: Verdicts) -> Target:
@@ -71,6 +74,7 @@ def target_of(scope: Scope, piece: Piece, verdicts: Verdicts) -> Target:
         stored=stored,
         archived=from_columns({name: values[order] for name, values in archived.items()}),
         removed=np.concatenate([part.removed for part in parts]),
+        uncovered=[span for part in parts for span in part.uncovered],
         unvouched=[span for part in parts for span in part.unvouched],
     )
 
@@ -92,14 +96,14 @@ def _part(piece: Piece, span: TimeRange, intact: Intact) -> _Part:
     stored = cut(piece.stored, span)
     archived = empty_candles() if piece.archived is None else cut(piece.archived, span)
     if intact is Intact.NEITHER:
-        return _Part(span, stored, archived, _no_times(), _no_times(), ())
+        return _Part(span, stored, archived, _no_times(), _no_times())
     if intact is Intact.ARCHIVE:
         stored = archived
     if intact is Intact.BOTH:
         # The archive's own hash holds the source too, the checkpoint's does not.
         flags = to_column(stored, "flags") | to_column(archived, "flags")
         stored = from_columns({**to_columns(archived), "flags": flags})
-    return _Part(span, stored, empty_candles(), times_of(stored), _no_times(), ())
+    return _Part(span, stored, empty_candles(), times_of(stored), _no_times())
 
 
 def _unvouched_part(scope: Scope, piece: Piece, span: TimeRange, *, is_certain: bool) -> _Part:
@@ -108,7 +112,7 @@ def _unvouched_part(scope: Scope, piece: Piece, span: TimeRange, *, is_certain: 
     archived = empty_candles() if piece.archived is None else cut(piece.archived, span)
     extra, missing, other = differing(archived, stored, VALUE_COLUMNS)
     if not is_certain:
-        return _Part(span, stored, archived, _no_times(), _no_times(), ())
+        return _Part(span, stored, archived, _no_times(), _no_times())
     agreed = np.setdiff1d(times_of(stored), np.union1d(missing, other))
     slots = Slots.of(scope.series.timeframe, span)
     absent = slots.mask(absence.span for absence in piece.absences if absence.kind not in UNLOADED)
@@ -116,7 +120,8 @@ def _unvouched_part(scope: Scope, piece: Piece, span: TimeRange, *, is_certain: 
     # What differs nobody can judge, and what the archive alone has may be of a lost account: both stay as they are.
     removed = extra[lie_in(extra, piece.unvouched.cut_off)]
     kept = np.union1d(other, np.setdiff1d(extra, removed))
-    return _Part(span, stored, at(archived, kept), agreed, removed, known)
+    uncovered = [part for one in piece.unvouched.cut_off if (part := clip(one, span)) is not None]
+    return _Part(span, stored, at(archived, kept), agreed, removed, uncovered, known)
 
 
 def at(candles: pa.Table, times: Times) -> pa.Table:
