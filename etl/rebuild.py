@@ -14,29 +14,30 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePosixPath
 
-import numpy as np
 import pyarrow as pa
 
 from etl.accounting import account_for_loads
 from etl.archive import ArchiveFile
 from etl.errors import ChandlerError, StoreError
 from etl.findings import Finding
-from etl.remedies import by_loading, by_mending
+from etl.remedies import by_mending
 from etl.schema import to_column
-from etl.series import Series, TimeRange, clip
+from etl.series import Series, TimeRange, clip, subtract
 from etl.spelling import counted
 from etl.stores import Partition, Stores
-from etl.unvouched import find_unvouched
+from etl.unvouched import by_running_again, find_unvouched
 from etl.validate import explain, find_absences
 from etl.warehouse import (
     REBUILT,
     Asking,
     Listing,
+    Load,
     LoadReport,
     Lookback,
     begin_load,
     covered_ranges,
     known_series,
+    lock_series,
     mark_flagged_by,
     merge,
     read_listing,
@@ -137,47 +138,80 @@ def run_rebuild(
 def _plan(stores: Stores, series: Series, within: TimeRange | None) -> SeriesPlan:
     with stores.warehouse.begin() as connection:
         series_id = known_series(connection).get(series)
+        if series_id is not None:
+            # A load writes the archive before it commits: what one that is under way has written is not cut off.
+            lock_series(connection, series_id)
         known = [] if series_id is None else covered_ranges(connection, series_id)
         listing = read_listing(connection, series)
-    tasks, ends, failures = [], [], []
-    for file in stores.archive.files(series):
-        try:
-            covered = stores.archive.facts(series, file).covered
-            ends += [span.end for span in covered]
-            looked_at = covered if within is None else [part for one in covered if (part := clip(one, within))]
-            unvouched = find_unvouched(stores, series, looked_at, known)
-        except ChandlerError as error:
-            failures.append(_raise_if_gone(error))
-            continue
-        failures += [_cut_off(series, span) for span in unvouched.cut_off]
-        if unvouched.unknown:
-            tasks.append(Task(file, unvouched.unknown))
+        tasks, ends, failures = [], [], []
+        for file in stores.archive.files(series):
+            try:
+                covered = stores.archive.facts(series, file).covered
+                ends += [span.end for span in covered]
+                looked_at = covered if within is None else [part for one in covered if (part := clip(one, within))]
+                unvouched = find_unvouched(stores, series, looked_at, known)
+            except ChandlerError as error:
+                failures.append(_raise_if_gone(error))
+                continue
+            failures += [_cut_off(stores, series, span) for span in unvouched.cut_off]
+            if unvouched.unknown:
+                tasks.append(Task(file, unvouched.unknown))
     return SeriesPlan(series, tuple(tasks), max(ends, default=None), listing, bool(known), tuple(failures))
 
 
 def _rebuild(stores: Stores, plan: SeriesPlan, on_rebuilt: OnRebuilt) -> list[ChandlerError]:
     failures = list(plan.failures)
-    if plan.is_partial and plan.tasks:
-        with stores.warehouse.begin() as connection:
-            # What follows was flagged without it: not by today's rules, as far as anybody can say.
-            mark_flagged_by(connection, known_series(connection)[plan.series], "")
     for task in plan.tasks:
+        left = list(task.spans)
         try:
-            candles = stores.archive.read(plan.series, task.file.span)
-        except ChandlerError as error:
-            failures.append(_raise_if_gone(error))
-            continue
-        try:
-            for span in task.spans:
-                on_rebuilt(Partition(plan.series, span), _load(stores, plan, task.file, span, _cut(candles, span)))
+            while left:
+                span = left.pop(0)
+                done = _load(stores, plan, task.file, span)
+                if isinstance(done, LoadReport):
+                    on_rebuilt(Partition(plan.series, span), done)
+                else:
+                    left[:0] = done
         except _DiffersError as error:
             return [*failures, error]
+        except ChandlerError as error:
+            failures.append(_raise_if_gone(error))
     return failures
 
 
-def _load(stores: Stores, plan: SeriesPlan, file: ArchiveFile, span: TimeRange, candles: pa.Table) -> LoadReport:
-    """Let the warehouse hold a range as the archive does, flags and all, with a checkpoint that says so."""
-    series = plan.series
+def _load(stores: Stores, plan: SeriesPlan, file: ArchiveFile, span: TimeRange) -> LoadReport | Sequence[TimeRange]:
+    """Let the warehouse hold a range as the archive does, flags and all, with a checkpoint that says so.
+
+    Returns:
+        What was done, or, where others have loaded since it was planned, what is left to do of the range.
+    """
+    with begin_load(stores.warehouse, plan.series, span, REBUILT, Lookback(plan.series.timeframe, 0, 0)) as under_way:
+        candles, covered = stores.archive.read_covered(plan.series, span)
+        left = _unknown(stores, plan, covered, covered_ranges(under_way.connection, under_way.series_id))
+        if left != [span]:
+            return left
+        report = _write(stores, plan, file, under_way, candles)
+    log.info("%s %s: %s, %d absent", plan.series, span, counted(report.rows, "candle"), report.absent)
+    return report
+
+
+def _unknown(
+    stores: Stores, plan: SeriesPlan, covered: Sequence[TimeRange], vouched: Sequence[TimeRange]
+) -> list[TimeRange]:
+    if plan.is_partial:
+        return list(find_unvouched(stores, plan.series, covered, vouched).unknown)
+    # What is vouched for by now was rebuilt: it tells no load that was cut off from others.
+    return [rest for span in covered for rest in subtract(span, vouched)]
+
+
+def _write(stores: Stores, plan: SeriesPlan, file: ArchiveFile, under_way: Load, candles: pa.Table) -> LoadReport:
+    series, span = plan.series, under_way.time_range
+    merged = merge(under_way.stored, candles)
+    if not merged.candles.equals(candles):
+        raise _DiffersError(
+            f"the warehouse holds other candles there than the archive; {by_mending(series)}",
+            series=series,
+            time_range=span,
+        )
     missing = find_absences(to_column(candles, "open_time"), span, series.timeframe)
     found = explain(
         missing,
@@ -188,25 +222,18 @@ def _load(stores: Stores, plan: SeriesPlan, file: ArchiveFile, span: TimeRange, 
         refused={},
     )
     asking = Asking(plan.asked_at or span.end, stores.settings.settle_of(series), REBUILT)
-    with begin_load(stores.warehouse, series, span, REBUILT, Lookback(series.timeframe, 0, 0)) as under_way:
-        merged = merge(under_way.stored, candles)
-        if not merged.candles.equals(candles):
-            raise _DiffersError(
-                f"the warehouse holds other candles there than the archive; {by_mending(series)}",
-                series=series,
-                time_range=span,
-            )
-        report = under_way.write(
-            merged,
-            absent=[Finding(*one) for one in found],
-            refused=(),
-            asking=asking,
-            archive_files=[str(PurePosixPath(file.path).with_suffix(".parquet"))],
-            flagging="",
-            is_announced=True,
-            is_history=True,
-        )
-    log.info("%s %s: %s, %d absent", series, span, counted(report.rows, "candle"), report.absent)
+    report = under_way.write(
+        merged,
+        absent=[Finding(*one) for one in found],
+        refused=(),
+        asking=asking,
+        archive_files=[str(PurePosixPath(file.path).with_suffix(".parquet"))],
+        flagging="",
+        is_announced=True,
+        is_history=True,
+    )
+    # What follows was flagged without it: not by today's rules, as far as anybody can say.
+    mark_flagged_by(under_way.connection, under_way.series_id, "")
     return report
 
 
@@ -214,8 +241,8 @@ class _DiffersError(StoreError):
     """The stores differ; the audit decides which is right."""
 
 
-def _cut_off(series: Series, span: TimeRange) -> StoreError:
-    remedy = by_loading(series, span, again=False)
+def _cut_off(stores: Stores, series: Series, span: TimeRange) -> StoreError:
+    remedy = by_running_again(stores, series, span)
     return StoreError(f"left out: a load of it was cut off; run it again: {remedy}", series=series, time_range=span)
 
 
@@ -224,8 +251,3 @@ def _raise_if_gone(error: ChandlerError) -> ChandlerError:
     if error.is_retryable:
         raise error
     return error
-
-
-def _cut(candles: pa.Table, span: TimeRange) -> pa.Table:
-    first, end = np.searchsorted(to_column(candles, "open_time"), [span.start_ms, span.end_ms])
-    return candles.slice(first, end - first)

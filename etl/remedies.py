@@ -15,6 +15,11 @@ def by_rebuilding(series: Series) -> str:
     return f"chandler warehouse rebuild {series}"
 
 
+def by_importing(series: Series) -> str:
+    """Return the command that loads somebody's file; whose it was only a person knows."""
+    return f"chandler import FILE {series}"
+
+
 def by_loading(series: Series, time_range: TimeRange, *, again: bool = True) -> str:
     """Return the command that asks the exchange.
 

@@ -11,6 +11,7 @@ over cannot be told from what it added, and all of it counts as committed.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
@@ -18,7 +19,9 @@ from itertools import pairwise
 import numpy as np
 
 from etl.errors import MissingPagesError
+from etl.extract import Route
 from etl.handover import read_handover
+from etl.remedies import by_importing, by_loading
 from etl.schema import to_column, value_hash
 from etl.series import Series, TimeRange, clip, subtract, united
 from etl.stores import Stores
@@ -54,6 +57,16 @@ def find_unvouched(
         return Unvouched()
     cut_off = united(_cut_off(stores, series, rests)) if vouched else []
     return Unvouched(tuple(part for rest in rests for part in subtract(rest, cut_off)), tuple(cut_off))
+
+
+def by_running_again(stores: Stores, series: Series, cut_off: TimeRange) -> str:
+    """Return the command that does again what was cut off in a range: of a file's rows no exchange can be asked."""
+    for raw in stores.raw.partitions(series):
+        if clip(raw.time_range, cut_off) is not None:
+            with suppress(MissingPagesError):
+                if any(page.route is Route.FILE for page in raw.read_list().pages):
+                    return by_importing(series)
+    return by_loading(series, cut_off, again=False)
 
 
 def _cut_off(stores: Stores, series: Series, rests: Sequence[TimeRange]) -> Iterator[TimeRange]:

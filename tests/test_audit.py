@@ -258,7 +258,7 @@ def test_a_load_cut_off_before_its_commit_is_found_and_taken_out(loaded: Stores)
 
 
 def test_a_load_cut_off_stays_covered_while_another_range_of_its_file_is_in_doubt(loaded: Stores) -> None:
-    """Where neither store has what a checkpoint vouches for, nothing is taken out, and the file covers what it did.
+    """Nothing is taken out where neither store has what a checkpoint vouches for, and the file covers what it did.
 
     Once that range is loaded again, mending takes out the load that was cut off, and all is sound.
     """

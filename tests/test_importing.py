@@ -8,6 +8,7 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -29,7 +30,7 @@ from etl.rebuild import plan_rebuild, run_rebuild
 from etl.schema import AbsenceKind, Flag, Origin
 from etl.series import Series, TimeRange
 from etl.stores import Stores, open_stores
-from etl.warehouse import known_series, read_absences, read_candles, read_status
+from etl.warehouse import Load, known_series, read_absences, read_candles, read_status
 from etl.warehouse.database import MIGRATIONS
 from etl.warehouse.tables import metadata, quality
 from tests.conftest import BTC
@@ -147,6 +148,20 @@ def test_an_import_that_was_cut_off_goes_on(
         with open_stores(load_settings()) as fresh:
             imported(fresh, path)
             assert (tables_of(fresh), archive_of(fresh)) == left
+
+
+def test_an_import_that_was_cut_off_is_told_to_be_imported_again(stores: Stores, tmp_path: Path) -> None:
+    """No exchange is asked for what a file brought."""
+    path = written(tmp_path / "candles.csv", text(line(7, 101.0)), LATER_MS)
+    assert next(run_import(stores, plan_import(stores, path, BTC)))
+    with patch.object(Load, "write", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+        imported(stores, path)
+    (problem,) = [one for account in audit(stores) for one in account.problems if "cut off" in one.what]
+    assert problem.remedy.startswith(f"chandler import FILE {BTC}, or chandler audit {BTC} --fix")
+    (failure,) = [one for plan in plan_rebuild(stores) for one in plan.failures]
+    assert str(failure).endswith(f"chandler import FILE {BTC}")
+    assert len(imported(stores, path)) == 1
+    assert is_sound(audit(stores))
 
 
 def _forget(stores: Stores) -> None:

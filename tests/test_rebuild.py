@@ -7,6 +7,8 @@ import multiprocessing
 import os
 import shutil
 import signal
+import threading
+import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -32,7 +34,7 @@ from etl.rebuild import LOST, plan_rebuild, run_rebuild
 from etl.series import Series, TimeRange
 from etl.settings import Settings
 from etl.stores import Partition, Stores, open_stores
-from etl.warehouse import Load
+from etl.warehouse import REBUILT, Load, known_series, read_checkpoints
 from tests.commands import runner
 from tests.conftest import BTC
 from tests.markets import START, kline, put_pages
@@ -316,3 +318,50 @@ def test_a_warehouse_that_holds_something_else_is_left_alone(stores: Stores) -> 
     assert after["candles"] == before["candles"]
     symbols = [row[0] for row in after["checkpoints"]]
     assert symbols.count("ETH/USDT") == 2, "whose candles were there, and are vouched for again"
+
+
+def test_a_load_under_way_is_waited_for_and_not_told_as_cut_off(stores: Stores) -> None:
+    """What it has written is vouched for once it has committed."""
+    _load(stores, BTC, 0, 10, dict.fromkeys(range(10), 100.0))
+    write, planned = Load.write, []
+
+    def write_while_planned(*args: Any, **named: Any) -> Any:
+        planning = threading.Thread(target=lambda: planned.extend(plan_rebuild(stores, [BTC])))
+        planning.start()
+        threads.append(planning)
+        while planning.is_alive() and not _waits_for_a_series(stores):
+            time.sleep(0.01)
+        return write(*args, **named)
+
+    threads: list[threading.Thread] = []
+    with patch.object(Load, "write", write_while_planned):
+        _load(stores, BTC, 20, 30, dict.fromkeys(range(20, 30), 100.0))
+    threads[0].join()
+    (plan,) = planned
+    assert (plan.tasks, plan.failures) == ((), ())
+
+
+def _waits_for_a_series(stores: Stores) -> bool:
+    with stores.warehouse.begin() as connection:
+        query = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        return bool(connection.execute(text(query)).scalar_one())
+
+
+@pytest.mark.parametrize("is_partial", [False, True])
+def test_what_was_loaded_since_a_rebuild_was_planned_stays_as_it_was_loaded(is_partial: bool, stores: Stores) -> None:
+    """The rest is rebuilt. What a load was cut off in since is left to it where the account tells it apart."""
+    _load(stores, BTC, 0, 20, dict.fromkeys(range(20), 100.0))
+    lose_warehouse(stores)
+    if is_partial:
+        _load(stores, BTC, 100, 110, dict.fromkeys(range(100, 110), 100.0))
+    plans = plan_rebuild(stores)
+    _load(stores, BTC, 5, 10, dict.fromkeys(range(5, 9), 100.5))
+    _load(stores, BTC, 15, 18, dict.fromkeys(range(15, 18), 100.5), is_cut_off=True)
+    assert run_rebuild(stores, plans) == []
+    rebuilt = [(0, 5), (10, 15), (18, 20)] if is_partial else [(0, 5), (10, 20)]
+    with stores.warehouse.begin() as connection:
+        found = {one.time_range: one.run for one in read_checkpoints(connection, known_series(connection)[BTC])}
+    assert found.pop(_minutes(5, 10)) == "load of 5"
+    assert found.pop(_minutes(100, 110), "load of 100") == "load of 100"
+    assert found == {_minutes(*span): REBUILT for span in rebuilt}
+    assert {row[1]: row[2] for row in tables_of(stores)["candles"]}[MIDNIGHT + 5 * MINUTE] == 100.5

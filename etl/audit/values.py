@@ -11,6 +11,7 @@ from etl.remedies import by_loading, by_mending, by_rebuilding
 from etl.schema import COMPUTED_FLAGS, VALUE_COLUMNS, Flag, to_columns
 from etl.series import TimeRange, united
 from etl.spelling import counted
+from etl.unvouched import by_running_again
 from etl.warehouse import broken_revisions
 
 
@@ -62,7 +63,8 @@ def _report_unvouched(check: Check, times: Times) -> None:
     series, unvouched = check.scope.series, check.piece.unvouched
     for span in unvouched.cut_off:
         held = counted(int(lie_in(times, [span]).sum()), "archived candle")
-        remedy = f"{check.by_loading(span)}, or {by_mending(series)} to take them out of the archive"
+        again = by_running_again(check.scope.stores, series, span)
+        remedy = f"{again}, or {by_mending(series)} to take them out of the archive"
         check.report(span, f"{held} outside every loaded range: a load was cut off", remedy)
     for span in unvouched.unknown:
         held = counted(int(lie_in(times, [span]).sum()), "candle")
