@@ -321,7 +321,7 @@ def test_a_warehouse_that_holds_something_else_is_left_alone(stores: Stores) -> 
 
 
 def test_a_load_under_way_is_waited_for_and_not_told_as_cut_off(stores: Stores) -> None:
-    """What it has written is vouched for once it has committed."""
+    """Once it has committed, all that it has written is vouched for."""
     _load(stores, BTC, 0, 10, dict.fromkeys(range(10), 100.0))
     write, planned = Load.write, []
 
