@@ -20,6 +20,7 @@ from etl.ingest import clean_pages, load_sound, received_of_file
 from etl.rules import Rules
 from etl.schema import AbsenceKind
 from etl.series import Series, TimeRange, clip
+from etl.settings import Settings
 from etl.spelling import counted
 from etl.stores import Partition, Stores
 from etl.validate import CleanReport, Refused, clean
@@ -117,17 +118,20 @@ class Preview:
     refused: Sequence[RefusedLine]
 
 
-def preview(path: Path, series: Series, zone: ZoneInfo | None, rules: Rules, rows: int) -> Preview:
+def preview(path: Path, series: Series, zone: ZoneInfo | None, settings: Settings, rows: int) -> Preview:
     """Return a file as `plan_import` would see it, and its rows as they would be read and judged; asks no store.
 
     Args:
         rows: How many of the first ones to show.
 
     Raises:
-        ConfigError: It is no file of candles of this timeframe.
+        ConfigError: It is no file of candles of this timeframe, or nothing is known of the exchange.
     """
+    settings.traits(series.exchange)
     file = look_through(path, series, zone)
-    return Preview(file, file_rows(file.first_page(rows).body, series), _refused_lines(file, rules))
+    return Preview(
+        file, file_rows(file.first_page(rows).body, series), _refused_lines(file, settings.rules_of(series.exchange))
+    )
 
 
 def _refused_lines(file: CandleFile, rules: Rules) -> list[RefusedLine]:

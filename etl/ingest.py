@@ -210,7 +210,8 @@ def load_sound(
         if done is None:
             raise
         return done, None
-    error = _limit_error(stores, partition, cleaned)
+    is_import = all(key.route is Route.FILE for key in fetched.pages)
+    error = _limit_error(stores, partition, cleaned, _OF_IMPORT if is_import else _OF_FETCH)
     candles, first = cleaned.candles, None
     if rows := differing_rows(cleaned, fetched):
         candles, notice = flagged(candles, rows), bulk_notice(partition, fetched, rows)
@@ -292,7 +293,15 @@ def _loaded_by_others(stores: Stores, partition: Partition, run: str) -> LoadRep
     return LoadReport(time_range.count(series.timeframe) - absent, new=0, revised=0, absent=absent, quarantined=0)
 
 
-def _limit_error(stores: Stores, partition: Partition, cleaned: Cleaned) -> QuarantineLimitError | None:
+_OF_FETCH = (
+    "A repair asks for them again after a day; to ask now, fetch the partition again (in Airflow: clear its fetch task "
+    "and what follows)"
+)
+_OF_IMPORT = "Mend their lines in the file and import it again, or release the rows that are candles"
+"""What to do about refused rows."""
+
+
+def _limit_error(stores: Stores, partition: Partition, cleaned: Cleaned, remedy: str) -> QuarantineLimitError | None:
     """Return the error that too many refused rows are; None if there are not too many."""
     settings, report = stores.settings, cleaned.report
     candles = report.accepted + report.broken
@@ -305,9 +314,8 @@ def _limit_error(stores: Stores, partition: Partition, cleaned: Cleaned) -> Quar
     message = (
         f"{report.broken} of {counted(candles, 'candle')} came only as refused rows ({share_pct:.{digits}f} %, limit "
         f"{settings.max_quarantined_pct} %): {_by_rule(report)}. For example {examples}. The sound "
-        f"ones are stored: {report.accepted:,}. Look at the refused rows with chandler quarantine list. A repair asks "
-        "for them again after a day; to ask now, fetch the partition again (in Airflow: clear its fetch task and what "
-        "follows). If so many are to be expected, raise max_quarantined_pct"
+        f"ones are stored: {report.accepted:,}. Look at the refused rows with chandler quarantine list "
+        f"{partition.series}. {remedy}. If so many are to be expected, raise max_quarantined_pct"
     )
     return QuarantineLimitError(message, series=partition.series, time_range=partition.time_range)
 

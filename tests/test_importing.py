@@ -217,6 +217,8 @@ def test_too_many_refused_rows_are_said_once_all_is_loaded(
     assert status == 1
     assert "200 in quarantine (negative_amount 200)" in err
     assert "200 of 1,440 candles came only as refused rows (13.9 %, limit 5.0 %)" in err
+    assert "chandler quarantine list binance:BTC/USDT:1m. Mend their lines in the file and import it again" in err
+    assert "Airflow" not in err
     assert len(tables_of(stores)["candles"]) == MINUTES - 200 - 10
     assert run("import", path, BTC)[0] == 0, "all of it is accounted for"
     assert is_sound(audit(stores))
@@ -349,6 +351,7 @@ def test_what_reads_takes_a_symbol_as_it_is_written(
         stores.settings.check_series(Series.parse(small))
 
 
+@pytest.mark.parametrize("option", [[], ["--preview"]], ids=["import", "preview"])
 @pytest.mark.parametrize(
     ("name", "series", "complaint"),
     [
@@ -360,11 +363,16 @@ def test_what_reads_takes_a_symbol_as_it_is_written(
     ],
 )
 def test_a_mistake_is_one_clear_line(
-    name: str, series: str, complaint: str, run: Callable[..., tuple[int, str, str]], tmp_path: Path
+    name: str,
+    series: str,
+    complaint: str,
+    option: list[str],
+    run: Callable[..., tuple[int, str, str]],
+    tmp_path: Path,
 ) -> None:
-    """A command that cannot be meant says so, and loads nothing."""
+    """A command that cannot be meant says so, and loads nothing; a preview accepts nothing that is refused then."""
     written(tmp_path / "candles.csv", text(), LATER_MS)
-    status, _, err = run("import", tmp_path / name, series)
+    status, _, err = run("import", tmp_path / name, series, *option)
     assert status == 2
     assert complaint in err
 

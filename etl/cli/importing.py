@@ -79,7 +79,7 @@ def _preview(path: Path, series: Series, zone: ZoneInfo | None, as_json: bool) -
         silent_line,
     )
 
-    previewed = preview(path, series, zone, read_settings().rules_of(series.exchange), _PREVIEWED)
+    previewed = preview(path, series, zone, read_settings(), _PREVIEWED)
     file, rows = previewed.file, previewed.rows
     if as_json:
         out.print_json(data=preview_json(previewed, _REFUSED))

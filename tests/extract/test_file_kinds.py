@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import os
@@ -82,6 +83,21 @@ def test_the_same_candles_come_out_of_every_kind(name: str, tmp_path: Path) -> N
     assert (reasons, silent) == ([], 0)
     assert file.lines == len(file.header.skipped) + file.blank + file.rows
     assert file.rows == len(CANDLES)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.csv.zip"])
+@pytest.mark.parametrize("packed", ["not", "gzip", "zip"])
+def test_the_content_tells_what_a_file_is_packed_in(name: str, packed: str, tmp_path: Path) -> None:
+    """Browsers unpack what they download, or do not, and the name stays; a text that is named .zip alone is refused."""
+    plain = text(HEADER, lines(epoch_s))
+    content = {"not": plain, "gzip": gzip.compress(plain), "zip": zipped({"a.csv": plain})}[packed]
+    if name.endswith(".zip") and packed == "not":
+        with pytest.raises(ConfigError, match="cannot be unpacked"):
+            looked(tmp_path, name, content)
+        return
+    file = looked(tmp_path, name, content)
+    assert candles(read(file)[0]) == CANDLES
+    assert file.format == "CSV" + ("" if packed == "not" else " (packed: a.csv)")
 
 
 @pytest.mark.parametrize("cell", ["1e-08", "NaN", "", " 1.5 ", "0.10000000000000000001", "1E5", "nan", "null", ".5"])
@@ -182,7 +198,12 @@ def test_rows_of_minutes_without_trades_say_that_nothing_was_traded(tmp_path: Pa
             text(HEADER, lines(form("week %U of %Y"))),
             "the open time 'week 10 of 2024' cannot be read; what",
         ),
-        ("object.json", b'{"data": []}', "it is no JSON array of rows, but begins with"),
+        (
+            "object.json",
+            b'{"data": [[1]]}',
+            r"is no array of rows: '.\"data\": ..1....'; write that array alone.* jq .data",
+        ),
+        ("lines.json", b'{"time": 1}\n{"time": 2}', "is no array of rows: .*; write ..open_time, .* or name it .jsonl"),
         ("torn.json", READ["freqtrade.json"][:-40], "its JSON breaks off, or a row is broken"),
         ("mixed.json", b"[[1,2], 3]", "found the columns '1', '2', but none for open_time"),
         (
@@ -209,6 +230,9 @@ def test_rows_of_minutes_without_trades_say_that_nothing_was_traded(tmp_path: Pa
             "2 files .ETHUSD_60.csv, XBTUSD_1.csv., and not",
         ),
         ("none.zip", zipped({}), "it holds no file"),
+        ("a.csv", zipped({"a.parquet": parquet(table())}), "Parquet is not read out of an archive: a.parquet; unpack"),
+        ("a.parquet", gzip.compress(parquet(table())), "Parquet is not read out of an archive: a.parquet; unpack it"),
+        ("a.csv.gz", b"<html>moved</html>", "found the columns '<html>moved</html>', but none for open_time"),
         ("parquet.zip", zipped({"a.parquet": parquet(table())}), "Parquet is not read out of an archive: a.parquet"),
         ("broken.zip", zipped({"a.csv": READ["windows.csv"]})[:-30], "cannot be unpacked"),
         ("cell.parquet", parquet(table(symbol=["x" * 300] * 24)), "a cell of column 'symbol' is over 256 bytes"),

@@ -18,11 +18,15 @@ from etl.series import Series
 
 _SHOWN = 5
 _ENCRYPTED = 0x1
+_GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
+"""The beginning of the content, which no text has."""
 
 
 @contextmanager
-def unpacked(path: Path, series: Series) -> Iterator[tuple[str, BinaryIO]]:
-    """Open a file, and yield its name and content without what it is packed in.
+def unpacked(path: Path, series: Series) -> Iterator[tuple[str, BinaryIO, bool]]:
+    """Open a file, and yield its name and content without what it is packed in, and whether it is packed.
+
+    The content tells: browsers unpack what they download, or do not, and leave the name as it was.
 
     Args:
         series: Whose file is meant, where an archive has several.
@@ -33,15 +37,17 @@ def unpacked(path: Path, series: Series) -> Iterator[tuple[str, BinaryIO]]:
     name = path.name.lower()
     try:
         with path.open("rb") as file:
-            if name.endswith(".gz"):
-                yield name.removesuffix(".gz"), cast(BinaryIO, gzip.GzipFile(fileobj=file))
-            elif name.endswith(".zip"):
+            begin = file.read(len(_ZIP))
+            file.seek(0)
+            if begin.startswith(_GZIP):
+                yield name.removesuffix(".gz").removesuffix(".zip"), cast(BinaryIO, gzip.GzipFile(fileobj=file)), True
+            elif begin == _ZIP or name.endswith(".zip"):
                 with zipfile.ZipFile(cast(IO[bytes], BoundedReader(file))) as archive:
                     member = _member(archive, series)
                     with archive.open(member) as inner:
-                        yield member.filename.lower(), cast(BinaryIO, inner)
+                        yield member.filename.lower(), cast(BinaryIO, inner), True
             else:
-                yield name, file
+                yield name.removesuffix(".gz"), file, False
     except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, NotImplementedError) as error:
         raise ConfigError(f"cannot be unpacked ({error}); download it again") from error
     except OSError as error:

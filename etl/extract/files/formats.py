@@ -48,8 +48,8 @@ def read_lines(path: Path, series: Series) -> Iterator[str]:
     Raises:
         ConfigError: It is of no format that is read, or is broken, or too large.
     """
-    with unpacked(path, series) as (name, file):
-        yield from bounded(_format_of(name, is_packed=path.name.lower() != name).lines(file))
+    with unpacked(path, series) as (name, file, is_packed):
+        yield from bounded(_format_of(name, is_packed).lines(file))
 
 
 def format_of(path: Path, series: Series) -> tuple[str, bool]:
@@ -58,8 +58,7 @@ def format_of(path: Path, series: Series) -> tuple[str, bool]:
     Raises:
         ConfigError: It is of no format that is read.
     """
-    with unpacked(path, series) as (name, _):
-        is_packed = path.name.lower() != name
+    with unpacked(path, series) as (name, _, is_packed):
         found = _format_of(name, is_packed)
         return found.name + (f" (packed: {name})" if is_packed else ""), found.has_lines
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
@@ -11,6 +12,7 @@ from etl.extract.files.json_values import DECODER, Rows
 from etl.extract.files.limits import MAX_LINE_BYTES
 
 _CHUNK_BYTES = 1 << 17  # more than a row may have
+_NAMED_ARRAY = re.compile(r'\{\s*"([A-Za-z_]\w*)"\s*:\s*\[', re.ASCII)
 
 
 def read_lines(file: BinaryIO) -> Iterator[str]:
@@ -31,7 +33,7 @@ def _elements(file: BinaryIO) -> Iterator[tuple[Any, str]]:
     decoder = codecs.getincrementaldecoder("utf-8-sig")(errors="backslashreplace")
     buffer = decoder.decode(file.read(_CHUNK_BYTES)).lstrip()
     if not buffer.startswith("["):
-        raise ConfigError(f"it is no JSON array of rows, but begins with {buffer[:40]!r}")
+        raise _no_array(buffer)
     place, is_first = 1, True
     while True:
         if len(buffer) - place < MAX_LINE_BYTES and (more := file.read(_CHUNK_BYTES)):
@@ -54,6 +56,16 @@ def _elements(file: BinaryIO) -> Iterator[tuple[Any, str]]:
             raise _broken(buffer, place)
         yield element, buffer[place:end]
         place, is_first = end, False
+
+
+def _no_array(buffer: str) -> ConfigError:
+    named = _NAMED_ARRAY.match(buffer)
+    remedy = (
+        f"write that array alone, for example with jq .{named[1]}"
+        if named
+        else "write [[open_time, open, high, low, close, volume], ...], or name it .jsonl if it has a row a line"
+    )
+    return ConfigError(f"its JSON is no array of rows: {buffer[:40]!r}; {remedy}")
 
 
 def _after_space(buffer: str, place: int) -> int:
