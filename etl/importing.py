@@ -19,7 +19,7 @@ from etl.extract import Bounds, CandleFile, Fetched, FileRows, Page, PageKey, fi
 from etl.ingest import clean_pages, load_sound, received_of_file
 from etl.rules import Rules
 from etl.schema import AbsenceKind
-from etl.series import Series, TimeRange, clip
+from etl.series import Series, TimeRange, clip, united
 from etl.settings import Settings
 from etl.spelling import counted
 from etl.stores import Partition, Stores
@@ -233,11 +233,14 @@ def account(imported: Sequence[Imported]) -> FileAccount:
 
 
 def absent_kinds(stores: Stores, planned: Import) -> dict[AbsenceKind, list[Absence]]:
-    """Return what is absent where the file speaks for candles, by kind, as it is known now; the longest first."""
+    """Return what is absent where the file speaks for candles, by kind, as it is known now; the longest first.
+
+    The slots that rows of two readings may be of are among them.
+    """
     kinds: defaultdict[AbsenceKind, list[Absence]] = defaultdict(list)
     with stores.warehouse.begin() as connection:
         series_id = known_series(connection)[planned.file.series]
-        for stretch in planned.file.stretches:
+        for stretch in united([*planned.file.stretches, *planned.file.possible]):
             for absence in read_absences(connection, series_id, stretch):
                 if (span := clip(absence.span, stretch)) is not None:
                     kinds[absence.kind].append(replace(absence, span=span))

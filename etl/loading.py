@@ -16,9 +16,10 @@ from etl.archive.contents import between
 from etl.extract import Bounds
 from etl.findings import Finding
 from etl.schema import SOURCED_COLUMNS, AbsenceKind, Flag, to_column, to_columns
-from etl.series import TimeRange, clip, subtract
+from etl.series import TimeRange, clip, subtract, united
 from etl.spelling import counted
 from etl.stores import Partition, Stores
+from etl.timeframe import to_ms
 from etl.validate import Refused, explain, find_absences, flag_candles, refused_slots
 from etl.verdicts import Arrival, judged_at_once
 from etl.warehouse import (
@@ -29,9 +30,11 @@ from etl.warehouse import (
     Merge,
     begin_load,
     merge,
+    open_ranges,
     read_candles,
     read_checkpoints,
     read_overruled,
+    record_doubts,
     released_among,
     retired_ranges,
     with_flags,
@@ -102,9 +105,10 @@ def put(
             lambda candles: flag_candles(candles, series.timeframe, rules, settings.splits_of(series)),
         )
         missing = find_absences(to_column(merged.candles, "open_time"), time_range, series.timeframe)
+        unreleased = _unreleased(under_way, incoming.refused)
         refused = {
             **refused_slots(under_way.undecided_rows(), series.timeframe),
-            **refused_slots(_unreleased(under_way, incoming.refused), series.timeframe),
+            **refused_slots(unreleased, series.timeframe),
         }
         absent: Sequence[Finding] = [
             Finding(*explained)
@@ -133,6 +137,7 @@ def put(
             is_announced=is_announced,
             is_history=is_history,
         )
+        _record_doubts(under_way, unreleased, asking)
     _log_load(partition, report, merged, absent)
     return report
 
@@ -144,6 +149,32 @@ def _unreleased(under_way: Load, refused: Sequence[Refused]) -> Sequence[Refused
         return refused
     released = released_among(under_way.connection, under_way.series_id, undecided)
     return [row for row in refused if row.row not in released]
+
+
+def _record_doubts(under_way: Load, refused: Sequence[Refused], asking: Asking) -> None:
+    """Say of slots outside the range that rows may be of them, where the rows do not tell."""
+    undecided = [row for row in refused if len(row.times_ms) > 1]
+    if not undecided:
+        return
+    connection, series_id, timeframe = under_way.connection, under_way.series_id, under_way.series.timeframe
+    slots = refused_slots(undecided, timeframe)
+    # Of what was still forming the closed candle still comes.
+    closed_ms = to_ms(timeframe.floor(asking.asked_at))
+    spans = united(TimeRange.from_ms(at_ms, at_ms + timeframe.ms) for at_ms in slots if at_ms < closed_ms)
+    absent = [
+        part
+        for span in spans
+        for outside in subtract(span, [under_way.time_range])
+        for part in open_ranges(connection, series_id, outside)
+    ]
+    found = explain(absent, timeframe, first_ms=None, end_ms=None, served_from_ms=None, refused=slots)
+    ends = [[at_ms // timeframe.ms * timeframe.ms for at_ms in row.times_ms] for row in undecided]
+    between = united(
+        TimeRange.from_ms(first_ms, end_ms)
+        for first_ms, later_ms in ends
+        if first_ms < (end_ms := min(later_ms, closed_ms))
+    )
+    record_doubts(connection, series_id, timeframe, [Finding(*one) for one in found], between, asking)
 
 
 def _without_overruled(under_way: Load, candles: pa.Table) -> pa.Table:

@@ -6,15 +6,16 @@ import numpy as np
 import pyarrow as pa
 
 from etl.audit.check import Check
-from etl.audit.grid import Slots, cut, times_of
+from etl.audit.grid import Mask, Slots, cut, times_of
 from etl.audit.pieces import Intact, read_stored
 from etl.audit.recount import recount
 from etl.remedies import by_loading
-from etl.schema import UNLOADED, value_hash
+from etl.schema import UNLOADED, AbsenceKind, value_hash
 from etl.series import TimeRange, clip
 from etl.spelling import counted
 from etl.timeframe import Timeframe
-from etl.warehouse import Checkpoint, read_absences, read_quality
+from etl.validate import refused_slots
+from etl.warehouse import Checkpoint, read_absences, read_quality, refused_rows
 
 
 def check_slots(check: Check) -> None:
@@ -40,8 +41,21 @@ def check_slots(check: Check) -> None:
         (claimed & ~expected, "candles are recorded as absent outside every loaded range"),
     ):
         check.report_times(slots.times(mask), what)
+    if AbsenceKind.REFUSED in by_kind:
+        _check_refused(check, slots, by_kind[AbsenceKind.REFUSED] & ~slots.mask(check.account.covered))
     check.report_times(times[times % timeframe.ms != 0], f"candles are off the {timeframe} grid")
     _check_absences(check)
+
+
+def _check_refused(check: Check, slots: Slots, alone: Mask) -> None:
+    """Hold what is refused without a checkpoint against the rows that may be of it."""
+    if not alone.any():
+        return
+    timeframe = check.scope.series.timeframe
+    rows = refused_rows(check.scope.connection, check.scope.series_id, check.piece.span)
+    doubts = refused_slots([row for row in rows if len(row.times_ms) > 1], timeframe)
+    what = "candles outside every loaded range are recorded as refused, and no row may be of them"
+    check.report_times(np.setdiff1d(slots.times(alone), list(doubts)), what, check.by_loading)
 
 
 def _check_absences(check: Check) -> None:

@@ -20,7 +20,7 @@ class Account:
 
     Attributes:
         covered: What checkpoints vouch for.
-        accounted: That, and what is recorded as unfetched or not requested.
+        accounted: That, and what is recorded as unfetched or not requested, or as refused without a checkpoint.
     """
 
     covered: Sequence[TimeRange]

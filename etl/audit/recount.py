@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from etl.audit.check import Check
 from etl.audit.grid import Slots, Times, times_of
-from etl.schema import COUNTED_FLAGS, UNLOADED, Flag, to_column, to_columns
+from etl.schema import COUNTED_FLAGS, Flag, to_column, to_columns
 from etl.series import TimeRange
 from etl.timeframe import Timeframe
 from etl.warehouse import DayCandle, Quality, count_refused
@@ -31,8 +31,7 @@ def recount(check: Check, days: TimeRange) -> dict[date, Quality]:
         kind.value: _by_day(slots.times(slots.mask(a.span for a in piece.absences if a.kind is kind)), days)
         for kind in sorted({absence.kind for absence in piece.absences})
     }
-    covered = _by_day(slots.times(slots.mask(check.account.covered)), days)
-    expected = covered + sum((absent[kind.value] for kind in UNLOADED if kind.value in absent), np.zeros_like(covered))
+    expected = _by_day(slots.times(slots.mask(check.account.accounted)), days)
     flagged = {
         str(flag.name).lower(): _by_day(stored[(flags & flag) != 0], days) for flag in Flag if flag in COUNTED_FLAGS
     }

@@ -51,7 +51,7 @@ def read_account(scope: Scope) -> Account:
 
 
 def find_holes(account: Account) -> list[TimeRange]:
-    """Return what lies between loaded ranges without being recorded as unfetched or not requested."""
+    """Return what lies between loaded ranges without being recorded as not loaded; see `Account`."""
     if not account.covered:
         return []
     return subtract(TimeRange(account.covered[0].start, account.covered[-1].end), account.accounted)

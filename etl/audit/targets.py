@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from etl.audit.grid import Slots, Times, cut, lie_in, runs, times_of
 from etl.audit.pieces import Intact, Piece, Scope, Verdicts, differing, right_flags
-from etl.schema import UNLOADED, VALUE_COLUMNS, empty_candles, from_columns, to_column, to_columns
-from etl.series import TimeRange, clip
+from etl.schema import UNLOADED, VALUE_COLUMNS, AbsenceKind, empty_candles, from_columns, to_column, to_columns
+from etl.series import TimeRange, clip, subtract
 from etl.warehouse import Checkpoint
 
 
@@ -116,6 +116,9 @@ def _unvouched_part(scope: Scope, piece: Piece, span: TimeRange, *, is_certain: 
     agreed = np.setdiff1d(times_of(stored), np.union1d(missing, other))
     slots = Slots.of(scope.series.timeframe, span)
     absent = slots.mask(absence.span for absence in piece.absences if absence.kind not in UNLOADED)
+    # Where no checkpoint was, a row may be of a slot and not tell: then the archive does not cover it.
+    refused = (absence.span for absence in piece.absences if absence.kind is AbsenceKind.REFUSED)
+    absent &= ~slots.mask(part for one in refused for part in subtract(one, piece.covered)) & ~slots.at(extra)
     known = runs(slots.times(slots.at(agreed) | absent), scope.series.timeframe)
     # What differs nobody can judge, and what the archive alone has may be of a lost account: both stay as they are.
     removed = extra[lie_in(extra, piece.unvouched.cut_off)]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -12,6 +13,7 @@ from etl.cli.terminal import (
     SomeSeries,
     Start,
     check_known,
+    complain,
     err,
     opened_stores,
     out,
@@ -20,8 +22,16 @@ from etl.cli.terminal import (
     tell_none,
     to_range,
 )
+from etl.errors import ConfigError, DataQualityError
 from etl.series import Series
 from etl.spelling import parse_moment
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from etl.quarantine import Reading
+    from etl.stores import Stores
+    from etl.warehouse import Quarantined
 
 app = typer.Typer(
     invoke_without_command=True,
@@ -97,30 +107,91 @@ def show(row: RowId, as_json: AsJson = False) -> None:
 
 @app.command()
 def release(
-    rows: RowIds,
+    rows: Annotated[
+        list[int] | None, typer.Argument(help="The rows' numbers, from the list; or --series.", show_default=False)
+    ] = None,
     note: Note = None,
     at: Annotated[
         str | None,
         typer.Option(help="When a row opens that may be of two times, such as 2024-10-27T01:00.", show_default=False),
     ] = None,
+    is_first: Annotated[
+        bool | None,
+        typer.Option(
+            "--first/--second", help="Rows that may be of two times are of the earlier, or later.", show_default=False
+        ),
+    ] = None,
+    series: Annotated[
+        str | None,
+        typer.Option(help="Instead of numbers: all its open rows that may be of two times.", show_default=False),
+    ] = None,
+    start: Start = None,
+    end: End = None,
 ) -> None:
     """Let refused rows be candles: judged without the rule that refused them, stored, and flagged as released.
 
     Final. A candle that is stored in its place is revised; a later fetch that refuses the row again changes nothing.
-    A local time that the clock shows twice may be either of two candles: --at says which, in UTC.
+    A local time that the clock shows twice may be either of two candles: --at says which, in UTC; --first or --second
+    says it of many rows at once. With --series, --start and --end keep to rows that may be of that range.
 
     Example: [bold]chandler quarantine release 17 --note "the wick was real"[/bold]
+
+    Example: [bold]chandler quarantine release --series kraken:BTC/USD:1m --first --start 2024-10-27[/bold]
+    """
+    from etl.quarantine import Reading, rows_of, undecided_rows
+
+    if (series is None) == (not rows):
+        raise ConfigError("name either --series or rows, by their numbers: chandler quarantine list")
+    if at is not None and is_first is not None:
+        raise ConfigError("--at, --first and --second say the same; give one of them")
+    if series is not None and is_first is None:
+        raise ConfigError("with --series, say which of two times its rows are of: --first or --second")
+    within = to_range(start, end)
+    if rows and within is not None:
+        raise ConfigError("--start and --end belong to --series; leave them out where rows are named")
+    reading = None if is_first is None else Reading.FIRST if is_first else Reading.SECOND
+    with opened_stores() as stores:
+        if series is None:
+            wanted = rows_of(stores, rows or [])
+        else:
+            wanted = undecided_rows(stores, Series.parse(series), within)
+            if not wanted:
+                tell_none("refused row", is_filtered=True)
+                return
+        is_well = _release(stores, wanted, note, reading if at is None else parse_moment(at))
+    if not is_well:
+        raise typer.Exit(1)
+
+
+def _release(stores: Stores, rows: Sequence[Quarantined], note: str | None, at: datetime | Reading | None) -> bool:
+    """Release rows, each by itself, and judge what is absent since. Returns whether all went well.
+
+    Raises:
+        ChandlerError: The only row cannot be released, or a store refuses or went away; what was released is judged.
     """
     from etl.accounting import account_for_loads
     from etl.quarantine import release as release_row
 
-    with opened_stores() as stores:
+    run, is_well = run_name(), True
+    try:
         for row in rows:
-            report = release_row(stores, row, note, run_name(), None if at is None else parse_moment(at))
+            try:
+                report = release_row(stores, row.id, note, run, at)
+            except (ConfigError, DataQualityError) as error:
+                if len(rows) == 1:
+                    raise
+                complain(error)
+                is_well = False
+                continue
             done = "new" if report.new else "revised" if report.revised else "stored already as it is"
-            out.print(f"row {row} is released: its candle is {done}")
-        if at is not None:
-            account_for_loads(stores, None, run_name())  # why the candle is absent that it was not, after all
+            out.print(f"row {row.id} is released: its candle is {done}")
+    finally:
+        # Why a candle is absent that a row was not, after all.
+        for exchange in sorted({row.series.exchange for row in rows}):
+            for failure in account_for_loads(stores, exchange, run).failures.values():
+                complain(failure)
+                is_well = False
+    return is_well
 
 
 @app.command()

@@ -15,12 +15,12 @@ from rich.text import Text
 
 from etl.quality import by_name
 from etl.quarantine import AROUND, Inspection
-from etl.schema import VALUE_COLUMNS, to_columns
+from etl.schema import UNLOADED, VALUE_COLUMNS, AbsenceKind, to_columns
 from etl.show.parts import new_table, to_iso, to_minute
 from etl.spelling import counted
 from etl.timeframe import from_ms, to_ms
 from etl.validate import flag_names
-from etl.warehouse import Quarantined, State
+from etl.warehouse import Absence, Quarantined, State
 
 _NEAR = 5  # slots before and after a row whose candles are written out
 _LEVELS = "▁▂▃▄▅▆▇█"
@@ -87,7 +87,7 @@ def inspection(one: Inspection) -> Iterator[RenderableType]:
     width_ms = row.series.timeframe.ms
     for slot in row.slots if one.around.num_rows else ():
         yield Text.assemble("\ncloses around it  ", _sparkline(one.around, slot.start, width_ms), "\n")
-        yield _near(one.around, slot.start, width_ms)
+        yield _near(one, slot.start, width_ms)
     if row.state is State.RELEASED:
         return
     at = " or ".join(f"--at {slot.start:%Y-%m-%dT%H:%M}" for slot in row.slots) if len(row.slots) > 1 else ""
@@ -105,6 +105,7 @@ def inspection_json(one: Inspection) -> dict[str, Any]:
         "reason": one.reason,
         "never": one.never,
         "around": [{**each, "open_time": to_iso(each["open_time"])} for each in one.around.to_pylist()],
+        "absences": [{**absence.span.to_dict(), "kind": absence.kind} for absence in one.absences],
     }
 
 
@@ -122,9 +123,9 @@ def _columns(one: Inspection) -> Table:
     return table
 
 
-def _near(around: pa.Table, at: datetime, width_ms: int) -> Table:
+def _near(one: Inspection, at: datetime, width_ms: int) -> Table:
     table = new_table("open time", "open", "high", "low", "close", "volume", "flags")
-    stored = {each["open_time_ms"]: each for each in _candles(around)}
+    stored = {each["open_time_ms"]: each for each in _candles(one.around)}
     for slot in range(-_NEAR, _NEAR + 1):
         at_ms = to_ms(at) + slot * width_ms
         candle = stored.get(at_ms)
@@ -132,8 +133,15 @@ def _near(around: pa.Table, at: datetime, width_ms: int) -> Table:
         flags = "" if candle is None else ", ".join(flag_names(candle["flags"]))
         style = "red" if slot == 0 else "" if candle else "dim"
         name = f"{'> ' if slot == 0 else '  '}{to_minute(from_ms(at_ms))}"
-        table.add_row(name, *values, flags if candle else "absent", style=style)
+        table.add_row(name, *values, flags if candle else _lack(one.absences, at_ms), style=style)
     return table
+
+
+def _lack(absences: Sequence[Absence], at_ms: int) -> str:
+    """Return why there is no candle in a slot."""
+    kinds = (absence.kind for absence in absences if absence.span.start_ms <= at_ms < absence.span.end_ms)
+    kind = next(kinds, AbsenceKind.NOT_REQUESTED)
+    return kind.replace("_", " ") if kind in UNLOADED else f"absent: {kind.replace('_', ' ')}"
 
 
 def _sparkline(around: pa.Table, at: datetime, width_ms: int) -> Text:

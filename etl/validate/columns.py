@@ -202,8 +202,9 @@ def _misshapen(page: ReceivedRows, place: int, row: Any, width: int, time_range:
         cells = json.dumps({name: row[at] if at < len(row) else None for name, at in given.items()})
     at_ms = layout.stated_ms(row)
     readings = page.readings.get(place) or (() if at_ms is None else (at_ms,))
-    is_inside = any(time_range.start_ms <= reading < time_range.end_ms for reading in readings)
-    first, later, *_ = (*readings, None, None) if is_inside else (None, None)
+    # A row of two readings may be of slots of which its file says nothing else: they are in no partition of it.
+    is_told = len(readings) > 1 or any(time_range.start_ms <= reading < time_range.end_ms for reading in readings)
+    first, later, *_ = (*readings, None, None) if is_told else (None, None)
     evidence = page.reasons.get(place) or _shape_evidence(row, layout, width)
     return Misshapen(json.dumps(row), evidence, first, later, cells)
 

@@ -16,6 +16,7 @@ from etl.warehouse.checkpoints import Checkpoint, covered_ranges, read_checkpoin
 from etl.warehouse.database import HEAD, Warehouse, open_warehouse
 from etl.warehouse.day_candles import DayCandle, make_day_candles
 from etl.warehouse.day_counts import About, DayCounts, DayRemark, read_day_counts, read_day_remarks
+from etl.warehouse.doubts import open_ranges, record_doubts, withdraw_doubt
 from etl.warehouse.extents import Extent, read_extents, read_last_opens
 from etl.warehouse.features import Features, Sizes, read_features, read_sizes
 from etl.warehouse.holding import check_spelling, ensure_series, lock_series, mark_flagged_by, read_flagged_by
@@ -337,6 +338,7 @@ __all__ = [
     "messages_of",
     "open_absences",
     "open_incident",
+    "open_ranges",
     "open_warehouse",
     "overlay",
     "plan_alone",
@@ -388,6 +390,7 @@ __all__ = [
     "read_unplanned",
     "rebuilt_spans",
     "record_absences",
+    "record_doubts",
     "record_not_requested",
     "record_unfetched",
     "record_verdicts",
@@ -420,6 +423,7 @@ __all__ = [
     "vouch",
     "with_flags",
     "with_retired",
+    "withdraw_doubt",
     "withdraw_incident",
     "without_equals",
     "write_day_candles",

@@ -44,7 +44,10 @@ SELECT json_build_array(
             UNION ALL SELECT open_time, NULL FROM candle_revisions
             WHERE series_id = %(series_id)s AND open_time >= %(first_day)s AND open_time < %(end_day)s
         ) counted GROUP BY day, rule ORDER BY day, rule
-    ) counts)
+    ) counts),
+    -- Its times may lie on two days, or the days between them.
+    EXISTS (SELECT FROM quarantine WHERE series_id = %(series_id)s AND state <> 'released'
+            AND later_open_time >= %(first_day)s AND open_time < %(end_day)s)
 )
 """
 _REST = """
@@ -81,6 +84,7 @@ class Accounts:
         covered: What they hold, ascending.
         refused: How many rows each rule has refused, by day; those that were released are left out.
         revisions: How many values were replaced, by day.
+        is_undecided: Whether there may be refused rows of the days that do not tell which of two slots they are of.
     """
 
     days: TimeRange
@@ -89,6 +93,7 @@ class Accounts:
     covered: Sequence[TimeRange]
     refused: Mapping[date, Mapping[str, int]]
     revisions: Mapping[date, int]
+    is_undecided: bool
 
 
 def days_of(time_range: TimeRange) -> TimeRange:
@@ -148,6 +153,7 @@ def _to_accounts(
     absences: list[list[Any]] | None,
     checkpoints: list[list[Any]] | None,
     counts: list[list[Any]] | None,
+    is_undecided: bool,
 ) -> Accounts:
     refused: dict[date, dict[str, int]] = {}
     revisions: dict[date, int] = {}
@@ -167,6 +173,7 @@ def _to_accounts(
         covered=[one.time_range for one in known],
         refused=refused,
         revisions=revisions,
+        is_undecided=is_undecided,
     )
 
 

@@ -82,7 +82,7 @@ class Load:
 
     def undecided_rows(self) -> list[UnreleasedRow]:
         """Return the refused rows of earlier loads that may be of the range, and do not tell whether they are."""
-        if not any(self._known.accounts.refused.values()):
+        if not self._known.accounts.is_undecided:
             return []
         rows = refused_rows(self.connection, self.series_id, self.time_range)
         return [row for row in rows if len(row.times_ms) > 1]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Column, Connection, Date, Select, cast, func, select, text
 
-from etl.schema import UNLOADED, Origin
+from etl.schema import UNLOADED, AbsenceKind, Origin
 from etl.series import TimeRange
 from etl.timeframe import Timeframe, to_ms
 from etl.warehouse import tables
@@ -42,12 +42,14 @@ FROM chain GROUP BY open_time ORDER BY open_time
 
 
 def unloaded_ranges(connection: Connection, series_id: int) -> list[TimeRange]:
-    """Return the ranges recorded as unfetched or not requested: ascending, disjoint, and not touching each other."""
+    """Return the ranges that are recorded without a checkpoint: ascending, disjoint, and not touching each other.
+
+    They are unfetched, not requested, or refused; a checkpoint may cover what is refused.
+    """
     own = tables.absences.c
     united = select(func.unnest(func.range_agg(own.span)).label("span"))
-    found = connection.execute(
-        united.where(own.series_id == series_id, own.kind.in_([kind.value for kind in UNLOADED]))
-    )
+    kinds = [kind.value for kind in (*UNLOADED, AbsenceKind.REFUSED)]
+    found = connection.execute(united.where(own.series_id == series_id, own.kind.in_(kinds)))
     return [TimeRange(row.span.lower, row.span.upper) for row in found]
 
 

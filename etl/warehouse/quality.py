@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 from sqlalchemy import Connection, Row, select
 
 from etl.schema import COUNTED_FLAGS, UNLOADED, AbsenceKind, Flag
-from etl.series import TimeRange, clip, united, utc_day
+from etl.series import TimeRange, clip, subtract, united, utc_day
 from etl.timeframe import Timeframe, from_ms
 from etl.warehouse import tables
 from etl.warehouse.absences import Absence
@@ -174,7 +174,7 @@ def tally(
         counted[day].absent[kind] = slots
         if kind in UNLOADED:
             counted[day].expected += slots
-    for span in accounts.covered:
+    for span in (*accounts.covered, *_refused_alone(accounts)):
         for day, slots in _slots_by_day(span, days, timeframe):
             counted[day].expected += slots
     for day in (days.start.date() + timedelta(days=n) for n in range(days.count(Timeframe.D1))):
@@ -183,6 +183,13 @@ def tally(
         if day in accounts.revisions:
             counted[day].revisions = accounts.revisions[day]
     return dict(sorted(counted.items()))
+
+
+def _refused_alone(accounts: Accounts) -> Iterator[TimeRange]:
+    """Yield what is refused and no checkpoint covers: a row may be of it, and nobody has asked for it."""
+    for absence in accounts.absences:
+        if absence.kind is AbsenceKind.REFUSED:
+            yield from subtract(absence.span, accounts.covered)
 
 
 def _count_candles(days: TimeRange, columns: Mapping[str, NDArray[Any]], counted: defaultdict[date, Quality]) -> None:

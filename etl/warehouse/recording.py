@@ -156,11 +156,13 @@ def record_not_requested(
     timeframe: Timeframe,
     time_range: TimeRange,
     evidence: str = _NOT_REQUESTED,
+    instead_of: AbsenceKind | None = None,
 ) -> bool:
     """Record that no run has requested `time_range`, where nothing else is known of its candles.
 
     Args:
-        time_range: It lies between loaded ranges, and no checkpoint covers any of it.
+        time_range: No checkpoint covers any of it.
+        instead_of: What is known of absences of that kind does not hold any more.
 
     Returns:
         Whether any of it was unknown before.
@@ -169,7 +171,7 @@ def record_not_requested(
     inside = [clipped for absence in known if (clipped := _clipped(absence, time_range)) is not None]
     found = Finding(time_range, AbsenceKind.NOT_REQUESTED, evidence)
     pieces = [
-        Absence(span, found.kind, found.evidence) if old is None else replace(old, span=span)
+        Absence(span, found.kind, found.evidence) if old is None or old.kind is instead_of else replace(old, span=span)
         for span, old, _ in overlay(inside, [found])
     ]
     _rewrite(connection, series_id, known, time_range, pieces, run="")

@@ -46,6 +46,8 @@ class CandleFile:
         rows: How many lines are neither blank nor before the first row.
         stretches: What it says something of: ascending, disjoint. Where it is silent for a week, and
             for _SILENCE_SLOTS candles, it says nothing.
+        possible: The slots of closed candles that its rows of two readings may be of: ascending, disjoint. Of one
+            beyond the stretches it says no more than that.
         times: Reads its open times, in the order of its rows.
         remarks: What its rows say of themselves that could not be compared with the series.
     """
@@ -62,6 +64,7 @@ class CandleFile:
     blank: int
     rows: int
     stretches: tuple[TimeRange, ...]
+    possible: tuple[TimeRange, ...]
     times: TimeReader
     remarks: tuple[str, ...]
     _days: Mapping[int, Day]
@@ -155,7 +158,8 @@ def look_through(path: Path, series: Series, zone: ZoneInfo | None = None) -> Ca
             times = replace(times, doubled=times.counted, counted=Counter(), naive=0)
             survey = _survey(read_lines(path, series), Survey(columns, series, times), header)
         survey.check()
-        stretches = _stretches(survey, modified_ms)
+        closed_ms = modified_ms // series.timeframe.ms * series.timeframe.ms
+        stretches = _stretches(survey.days, series, closed_ms, modified_ms)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error.message}", series=series) from error
     return CandleFile(
@@ -170,6 +174,7 @@ def look_through(path: Path, series: Series, zone: ZoneInfo | None = None) -> Ca
         blank=survey.blank,
         rows=survey.rows,
         stretches=stretches,
+        possible=_possible(survey, closed_ms),
         times=_again(times),
         remarks=tuple(survey.remarks),
         _days=survey.days,
@@ -215,14 +220,13 @@ def _modified_ms(path: Path) -> int:
     return path.stat().st_mtime_ns // 1_000_000
 
 
-def _stretches(survey: Survey, modified_ms: int) -> tuple[TimeRange, ...]:
-    width_ms = survey.series.timeframe.ms
-    closed_ms = modified_ms // width_ms * width_ms
+def _stretches(days: Mapping[int, Day], series: Series, closed_ms: int, modified_ms: int) -> tuple[TimeRange, ...]:
+    width_ms = series.timeframe.ms
     longest = max(_SILENCE_DAYS, _SILENCE_SLOTS * width_ms // _DAY_MS)
     stretches: list[TimeRange] = []
     last_day = None
-    for day in sorted(survey.days):
-        first_ms, end_ms = survey.days[day].first_ms, min(survey.days[day].last_ms + width_ms, closed_ms)
+    for day in sorted(days):
+        first_ms, end_ms = days[day].first_ms, min(days[day].last_ms + width_ms, closed_ms)
         if first_ms >= end_ms:
             continue
         if last_day is not None and day - last_day <= longest:
@@ -231,6 +235,11 @@ def _stretches(survey: Survey, modified_ms: int) -> tuple[TimeRange, ...]:
         last_day = day
     if not stretches:
         raise ConfigError(f"no candle in it had closed when it was written, at {from_ms(modified_ms):%Y-%m-%d %H:%M}")
-    # Of a slot that a row may be of it says something too, at either end, but nothing of what lies between the two.
-    possible = [TimeRange.from_ms(at_ms, at_ms + width_ms) for at_ms in survey.possible_ms if at_ms < closed_ms]
-    return tuple(united([*stretches, *possible]))
+    return tuple(stretches)
+
+
+def _possible(survey: Survey, closed_ms: int) -> tuple[TimeRange, ...]:
+    width_ms = survey.series.timeframe.ms
+    return tuple(
+        united(TimeRange.from_ms(at_ms, at_ms + width_ms) for at_ms in survey.possible_ms if at_ms < closed_ms)
+    )
