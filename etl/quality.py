@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import date
 from enum import StrEnum
 
 from etl.series import Series, TimeRange
-from etl.warehouse import Quality, Warehouse, known_series, read_quality
+from etl.warehouse import Quality, Warehouse, count_undated, known_series, read_quality
 
 COLUMNS = ("series", "when", "expected", "stored", "absent", "refused", "flagged", "unjudged", "revisions")
 NUMBERS = frozenset({"expected", "stored", "unjudged", "revisions"})
@@ -33,11 +33,13 @@ class SeriesQuality:
     Attributes:
         periods: By day or month, ascending.
         whole: All of them together.
+        undated: How many refused rows that state no time there are, by rule: they are of no period, and in no sum.
     """
 
     series: Series
     periods: Mapping[str, Quality]
     whole: Quality
+    undated: Mapping[str, int] = field(default_factory=dict)
 
 
 def report_quality(
@@ -55,7 +57,10 @@ def report_quality(
     """
     with warehouse.begin() as connection:
         return [
-            _summed(series, read_quality(connection, series_id, within), by)
+            replace(
+                _summed(series, read_quality(connection, series_id, within), by),
+                undated=count_undated(connection, series_id),
+            )
             for series, series_id in known_series(connection).items()
             if not only or series in only
         ]
@@ -78,6 +83,14 @@ def quality_rows(reports: Sequence[SeriesQuality]) -> Iterator[tuple[tuple[str, 
     if len(reports) > 1:
         whole = _sum(report.whole for report in reports)
         yield _cells("all", "sum", whole), whole
+
+
+def undated_lines(reports: Iterable[SeriesQuality]) -> Iterator[str]:
+    """Yield what is to be said of rows that the report does not count, whatever range it is of: they state no time."""
+    for report in reports:
+        if report.undated:
+            said = f"besides, refused rows that state no time, and are of no day: {by_name(report.undated)}"
+            yield f"{report.series}: {said}; see chandler quarantine list {report.series}"
 
 
 def by_name(counts: Mapping[str, int]) -> str:

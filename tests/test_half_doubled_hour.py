@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from etl.accounting import account_for_loads
@@ -19,10 +21,11 @@ from etl.importing import plan_import, run_import
 from etl.ingest import clean_pages
 from etl.ingest import load as put_into_stores
 from etl.loading import put
-from etl.quarantine import Reading, confirm, release, undecided_rows
+from etl.quarantine import Reading, confirm, inspect, release, undecided_rows
 from etl.rebuild import plan_rebuild, run_rebuild
 from etl.schema import AbsenceKind
 from etl.series import Series, TimeRange, subtract
+from etl.show import inspection, inspection_json
 from etl.stores import Partition, Stores
 from etl.timeframe import to_ms
 from etl.warehouse import LoadReport, Lookback, begin_load, covered_ranges, known_series, read_candles, unjudged_loads
@@ -263,3 +266,31 @@ def test_a_release_that_fails_half_way_leaves_nothing_unjudged(
     assert [row.state for row in quarantined(stores)] == ["released", "open"]
     with stores.warehouse.begin() as connection:
         assert unjudged_loads(connection) == []
+
+
+def test_an_inspection_tells_slots_that_nobody_requested_from_absent_ones(stores: Stores, tmp_path: Path) -> None:
+    """Also beyond all that was ever loaded."""
+    first, second = until_half_past(stores, tmp_path)
+    console = Console(width=200)
+    with console.capture() as captured:
+        for part in inspection(inspect(stores, second)):
+            console.print(part)
+    shown = [" ".join(line.strip(" >").split()) for line in captured.get().splitlines()]
+    for at in (*FIRST, *SECOND):
+        assert f"{at:%Y-%m-%d %H:%M} absent: refused" in shown
+    for at in (*BETWEEN, SECOND[1] + WIDTH):
+        assert f"{at:%Y-%m-%d %H:%M} not requested" in shown
+    release(stores, first, None, "by hand", Reading.FIRST)
+    kinds = {span["start"]: span["kind"] for span in inspection_json(inspect(stores, second))["absences"]}
+    assert kinds["2023-10-29T01:00:00+00:00"] == "not_requested"
+
+
+@pytest.mark.parametrize("by", ["day", "month", "all"])
+def test_rows_that_state_no_time_are_told_beside_the_quality(by: str, stores: Stores, tmp_path: Path) -> None:
+    """No period has them, whatever range is asked for."""
+    load(stores, tmp_path, SERIES, [*lines(SERIES, AUTUMN), "yesterday,1,2,1,2,1", "today,1,2,1,2,1"])
+    command = ["quality", "--by", by, "--end", "2023-10-29"]
+    (report,) = json.loads(CliRunner().invoke(whole_app(), [*command, "--json"]).stdout)
+    assert (report["sum"]["refused"], report["undated"]) == ({}, {"shape": 2})
+    said = " ".join(CliRunner().invoke(whole_app(), command).output.split())
+    assert f"{SERIES}: besides, refused rows that state no time, and are of no day: 2 shape" in said

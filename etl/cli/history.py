@@ -38,7 +38,7 @@ def quality(
     only = [Series.parse(text) for text in series or []]
     within = to_range(start, end)
     from etl import show
-    from etl.quality import Period, report_quality
+    from etl.quality import Period, report_quality, undated_lines
 
     with stores_to_read() as stores:
         reports = report_quality(stores.warehouse, only, within, Period(by))
@@ -47,6 +47,8 @@ def quality(
         out.print_json(data=show.quality_json(reports))
     elif reports:
         out.print(show.quality_table(reports))
+        for line in undated_lines(reports):
+            err.print(line, soft_wrap=True, markup=False)
     else:
         tell_nothing_loaded(stores.settings)
 

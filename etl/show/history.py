@@ -46,6 +46,7 @@ def quality_json(reports: Sequence[SeriesQuality]) -> list[dict[str, Any]]:
             "series": str(report.series),
             "periods": {when: asdict(quality) for when, quality in report.periods.items()},
             "sum": asdict(report.whole),
+            "undated": dict(report.undated),
         }
         for report in reports
     ]

@@ -73,6 +73,13 @@ def count_refused(connection: Connection, series_id: int, time_range: TimeRange)
     return counted
 
 
+def count_undated(connection: Connection, series_id: int) -> dict[str, int]:
+    """Return how many rows that state no time each rule has refused: no day has them."""
+    own = tables.quarantine.c
+    query = select(own.rule, func.count()).where(own.series_id == series_id, own.open_time.is_(None))
+    return {rule: count for rule, count in connection.execute(query.group_by(own.rule).order_by(own.rule))}
+
+
 def revised_times(connection: Connection, series_id: int, time_range: TimeRange) -> NDArray[np.int64]:
     """Return when candles open that have earlier values, once for each: milliseconds since the epoch, ascending."""
     own = tables.candle_revisions.c

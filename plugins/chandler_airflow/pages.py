@@ -17,7 +17,7 @@ from chandler_airflow.market.shell import facts_of, own_address
 from chandler_airflow.market.warehouse import opened_warehouse, reading
 from etl.dossiers import open_dossier
 from etl.errors import ConfigError
-from etl.quality import COLUMNS, NUMBERS, SeriesQuality, quality_rows, report_quality
+from etl.quality import COLUMNS, NUMBERS, SeriesQuality, quality_rows, report_quality, undated_lines
 from etl.series import TimeRange
 from etl.timeframe import Timeframe
 from etl.warehouse import Quality, Wish, count_incidents, days_of, list_incidents
@@ -101,6 +101,7 @@ def _page(time_range: TimeRange, reports: Sequence[SeriesQuality]) -> str:
     heads = "".join(f"<th{_number(name)}>{name}</th>" for name in COLUMNS)
     rows = "".join(_row(cells, quality) for cells, quality in quality_rows(reports))
     table = f"<div><table><tr>{heads}</tr>{rows}</table></div>" if rows else "<p>Nothing of it is loaded.</p>"
+    table += "".join(f"<p>{escape(line)}</p>" for line in undated_lines(reports))
     days = escape(str(time_range))
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
