@@ -18,12 +18,12 @@ from etl.errors import ConfigError, QuarantineLimitError
 from etl.extract import Bounds, CandleFile, Fetched, FileRows, Page, PageKey, file_rows, look_through
 from etl.ingest import clean_pages, load_sound, received_of_file
 from etl.rules import Rules
-from etl.schema import AbsenceKind
+from etl.schema import AbsenceKind, to_column
 from etl.series import Series, TimeRange, clip, united
 from etl.settings import Settings
 from etl.spelling import counted
 from etl.stores import Partition, Stores
-from etl.validate import CleanReport, Refused, clean
+from etl.validate import CleanReport, Refused, clean, refused_slots
 from etl.warehouse import (
     Absence,
     LoadReport,
@@ -94,7 +94,7 @@ class RefusedLine:
     """A line of a file that an import would put into quarantine.
 
     Attributes:
-        number: Where it stands in the file; see `CandleFile.numbers`.
+        number: Where it stands in the file, from 1; see `CandleFile.numbered`.
         reason: The evidence of the rule.
     """
 
@@ -111,11 +111,17 @@ class Preview:
     Attributes:
         rows: The first rows.
         refused: What an import would refuse, in the order of the file.
+        slots: How many candles the ranges have that the file speaks of.
+        stored: How many of them an import would store.
+        refused_slots: How many have only rows that an import would refuse; those that are left have no row.
     """
 
     file: CandleFile
     rows: FileRows
     refused: Sequence[RefusedLine]
+    slots: int
+    stored: int
+    refused_slots: int
 
 
 def preview(path: Path, series: Series, zone: ZoneInfo | None, settings: Settings, rows: int) -> Preview:
@@ -129,21 +135,37 @@ def preview(path: Path, series: Series, zone: ZoneInfo | None, settings: Setting
     """
     settings.traits(series.exchange)
     file = look_through(path, series, zone)
-    return Preview(
-        file, file_rows(file.first_page(rows).body, series), _refused_lines(file, settings.rules_of(series.exchange))
-    )
+    return _judged(file, file_rows(file.first_page(rows).body, series), settings.rules_of(series.exchange))
 
 
-def _refused_lines(file: CandleFile, rules: Rules) -> list[RefusedLine]:
+def _judged(file: CandleFile, rows: FileRows, rules: Rules) -> Preview:
     ranges = _pieces(file)
-    refused: list[tuple[Refused, str]] = []
+    refused: list[RefusedLine] = []
+    width_ms = file.series.timeframe.ms
+    possible = {at_ms for one in file.possible for at_ms in range(one.start_ms, one.end_ms, width_ms)}
+    lacking, held = set[int](), set[int]()
+    stored = 0
     for batch in _batches(file, ranges, range(len(ranges))):
         for page in file.pages(ranges, batch):
             cleaned = clean([received_of_file(page)], file.series, page.window, rules)
-            refused += [(row, json.loads(row.row)[-1]) for row in cleaned.refused]
-    numbers = file.numbers([line for _, line in refused]) if refused else {}
-    found = [RefusedLine(numbers[line], row.rule, row.evidence, line) for row, line in refused]
-    return sorted(found, key=lambda one: one.number)
+            refused += [_to_line(file, row) for row in cleaned.refused]
+            times = set(to_column(cleaned.candles, "open_time").tolist())
+            stored += len(times)
+            held |= times & possible
+            lacking |= {
+                at_ms
+                for at_ms in refused_slots(cleaned.refused, file.series.timeframe).keys() - times
+                if at_ms in possible or page.window.start_ms <= at_ms < page.window.end_ms
+            }
+    slots = sum(one.count(file.series.timeframe) for one in united([*file.stretches, *file.possible]))
+    refused.sort(key=lambda one: one.number)
+    return Preview(file, rows, refused, slots, stored, len(lacking - held))
+
+
+def _to_line(file: CandleFile, row: Refused) -> RefusedLine:
+    number = row.number or 0
+    reason = row.evidence.removesuffix(f"; {file.numbered} {number}")
+    return RefusedLine(number, row.rule, reason, json.loads(row.row)[-1])
 
 
 def _pieces(file: CandleFile) -> list[TimeRange]:

@@ -250,6 +250,8 @@ def received_of_file(page: Page) -> ReceivedRows:
         reasons=said.reasons,
         silent_ms=said.silent_ms,
         readings=said.readings,
+        numbers=said.numbers,
+        numbered=said.numbered,
     )
 
 

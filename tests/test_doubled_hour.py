@@ -15,7 +15,7 @@ from etl.audit import audit, is_sound, mend
 from etl.days import read_day
 from etl.errors import ConfigError, DataQualityError
 from etl.extract.files.times import to_zone
-from etl.importing import account, plan_import, run_import
+from etl.importing import account, plan_import, preview, run_import
 from etl.ingest import clean_pages
 from etl.ingest import load as put_into_stores
 from etl.quarantine import confirm, inspect, release
@@ -151,6 +151,29 @@ def test_a_file_may_end_or_begin_inside_the_hour(is_end: bool, timeframe: str, s
     assert release(stores, first.id, "by its place", "by hand", starts[not is_end]).new == 1
     assert [row.state for row in quarantined(stores) if row.id == first.id] == ["released"]
     assert is_sound(audit(stores))
+
+
+def test_a_file_half_of_whose_rows_may_be_of_two_slots_is_imported(stores: Stores, tmp_path: Path) -> None:
+    """It begins with the second pass of the hour; the preview tells of each slot. Such rows alone say no time."""
+    series = Series.parse("coinbase:BTC/USD:1m")
+    second = 2 * 1440 + 60
+    kept = lines(series, AUTUMN)[second : second + 120]
+    content = "\n".join(["date,open,high,low,close,volume", *kept])
+    path = written(tmp_path / "local.csv", content, to_ms(AUTUMN) + 10**10)
+    shown = preview(path, series, to_zone(ZONE), stores.settings, 8)
+    assert (shown.slots, shown.stored, shown.refused_slots, len(shown.refused)) == (180, 60, 120, 60)
+    assert load(stores, tmp_path, series, kept) == {"shape": 60}
+    both = [AUTUMN + timedelta(minutes=n) for n in range(120)]
+    assert slots_of(stores, series) == dict.fromkeys(both, AbsenceKind.REFUSED)
+    first = quarantined(stores)[0]
+    assert first.evidence.endswith("; line 2")
+    assert release(stores, first.id, "by its place", "by hand", both[60]).new == 1
+    assert is_sound(audit(stores))
+    alone = written(tmp_path / "alone.csv", "\n".join(content.split("\n")[:61]), to_ms(AUTUMN) + 10**10)
+    with pytest.raises(
+        ConfigError, match="none of its rows states one moment: .* 02:00:00 is twice in .*; write times"
+    ):
+        plan_import(stores, alone, series, to_zone(ZONE))
 
 
 @pytest.mark.parametrize("timeframe", ["2h", "4h", "12h", "1d"])

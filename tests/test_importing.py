@@ -111,6 +111,40 @@ def test_the_slots_of_refused_lines_are_refused(stores: Stores, tmp_path: Path) 
     assert is_sound(audit(stores))
 
 
+@pytest.mark.parametrize("is_descending", [False, True])
+def test_a_line_without_a_time_leaves_no_slot_that_is_told_as_empty(
+    is_descending: bool, stores: Stores, tmp_path: Path
+) -> None:
+    """Each line is a refused row with its place; the lines beside it tell the slot, or the file says nothing there."""
+    rows: list[str] = [line(minute) for minute in range(1440)]
+    for minute in (5, 9, 10):
+        rows[minute] = "garbage"
+    rows[100] = "open_time,open,high,low,close,volume"
+    rows[20:23] = ["garbage"]
+    rows = rows[::-1] if is_descending else rows
+    content = ["open_time,open,high,low,close,volume", *rows]
+    path = written(tmp_path / "odd.csv", "\n".join(content), FEBRUARY_MS + 10**10)
+    shown = importing.preview(path, BTC, None, stores.settings, 8)
+    assert (shown.slots, shown.stored, shown.refused_slots) == (1437, 1433, 3)
+    assert [content[one.number - 1] for one in shown.refused] == [one.line for one in shown.refused]
+    assert len({one.number for one in shown.refused}) == 5
+    report = account(imported(stores, path))
+    assert (report.accepted, report.repeated, report.refused) == (1433, 0, {"shape": 5})
+    account_for_loads(stores, None, "test")
+    kinds = kinds_of(stores, BTC)
+    assert kinds.pop(100) not in {AbsenceKind.REFUSED, AbsenceKind.NOT_REQUESTED}, "a copy of the names is no candle"
+    refused, open_slots = (5, 9, 10), (20, 21, 22)
+    assert kinds == dict.fromkeys(refused, AbsenceKind.REFUSED) | dict.fromkeys(open_slots, AbsenceKind.NOT_REQUESTED)
+    assert is_sound(audit(stores))
+    places = {
+        int(evidence.rpartition("; line ")[2]): json.loads(row)[-1]
+        for _, _, _, evidence, row, *_ in tables_of(stores)["quarantine"]
+    }
+    assert places == {one.number: one.line for one in shown.refused}
+    imported(stores, path.rename(tmp_path / "again.csv"))
+    assert len(tables_of(stores)["quarantine"]) == 5
+
+
 @pytest.mark.parametrize(
     ("owner", "function", "call"),
     [
@@ -305,6 +339,9 @@ def test_a_preview_shows_what_an_import_would_refuse(run: Callable[..., tuple[in
     packed = written(tmp_path / "rows.json", rows, LATER_MS)
     of_json = json.loads(run("import", packed, BTC, "--preview", "--json")[1])["refused"]
     assert (of_json["numbers_count"], [one["number"] for one in of_json["first"]]) == ("rows", [4])
+    named = [dict(zip(content[0].split(","), line(n).split(","), strict=True)) for n in range(3)]
+    objects = written(tmp_path / "objects.json", json.dumps(named), LATER_MS)
+    assert "JSON, 3 rows column" in run("import", objects, BTC, "--preview")[1]
     sound = written(tmp_path / "sound.csv", text(), LATER_MS)
     assert "no row of 4,310 would be refused" in run("import", sound, BTC, "--preview")[1]
 

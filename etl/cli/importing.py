@@ -70,6 +70,7 @@ def import_candles(
 def _preview(path: Path, series: Series, zone: ZoneInfo | None, as_json: bool) -> None:
     from etl.importing import preview
     from etl.show.importing import (
+        candles_line,
         file_lines,
         mapping_table,
         preview_json,
@@ -92,6 +93,7 @@ def _preview(path: Path, series: Series, zone: ZoneInfo | None, as_json: bool) -
     out.print(f"row{'' if shown == 1 else 's 1 to'} {shown} of {file.rows:,}", markup=False)
     if (silent := silent_line(rows)) is not None:
         out.print(silent)
+    out.print(candles_line(previewed), markup=False)
     out.print(refused_line(previewed), markup=False)
     if previewed.refused:
         out.print(refused_table(previewed, _REFUSED))

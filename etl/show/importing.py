@@ -45,13 +45,16 @@ def preview_table(rows: FileRows) -> Table:
 
 def file_lines(file: CandleFile) -> Iterator[str]:
     """Yield what was found out about a file."""
+    lines = _lines(file)
     parts = [
-        f"{len(file.header.lines)} of names" if file.header.lines else "none of names",
-        f"{len(file.header.remarks)} of remarks",
+        f"{lines['header']} of names" if lines["header"] else "none of names",
+        f"{lines['remarks']} of remarks",
         f"{file.blank:,} blank",
         counted(file.rows, "row"),
     ]
-    yield f"{file.format}, {counted(file.lines, 'line')}: {', '.join(parts)}"
+    # Of a format without lines nothing else is worth a word that it does not have.
+    others = file.has_lines or lines["lines"] != file.rows
+    yield f"{file.format}, {counted(lines['lines'], file.numbered)}" + (f": {', '.join(parts)}" if others else "")
     if file.columns.layout is not None:
         yield f"no line names columns; the rows have the layout of {file.columns.layout}"
     if file.columns.decimal_mark == ",":
@@ -60,7 +63,18 @@ def file_lines(file: CandleFile) -> Iterator[str]:
         yield f"dates are {file.times.order}"
     if file.times.naive:
         yield f"times without a zone are {'UTC' if file.times.zone is None else file.times.zone.key}"
+    if file.open_slots:
+        told = counted(file.open_slots, "candle")
+        yield f"rows without a time may be of any of {told}: the file says nothing of these, and they are not requested"
     yield from file.remarks
+
+
+def _lines(file: CandleFile) -> dict[str, int]:
+    """Return how many lines a file has, by what they are; names of a format without lines are no line."""
+    header = len(file.header.lines) if file.has_lines else 0
+    lines = file.lines - (0 if file.has_lines else len(file.header.lines))
+    facts = {"lines": lines, "header": header, "remarks": len(file.header.remarks)}
+    return {**facts, "blank": file.blank, "rows": file.rows}
 
 
 def silent_line(rows: FileRows) -> str | None:
@@ -78,9 +92,20 @@ def refused_line(preview: Preview) -> str:
     return f"{counted(len(preview.refused), 'row')} of {preview.file.rows:,} would be refused ({by_rule})"
 
 
+def candles_line(preview: Preview) -> str:
+    """Return what would become of the candles of the file's ranges."""
+    counts = ", ".join(f"{count:,} {fate}" for fate, count in _candles(preview).items())
+    return f"{counted(preview.slots, 'candle')} in its range of time: {counts}"
+
+
+def _candles(preview: Preview) -> dict[str, int]:
+    without = preview.slots - preview.stored - preview.refused_slots
+    return {"stored": preview.stored, "refused": preview.refused_slots, "without a row": without}
+
+
 def refused_table(preview: Preview, most: int) -> Table:
     """Return the first rows that an import would refuse, each with its place in the file and the reason."""
-    table = new_table("line" if preview.file.has_lines else "row", "rule", "reason", "as it stands in the file")
+    table = new_table(preview.file.numbered, "rule", "reason", "as it stands in the file")
     for one in preview.refused[:most]:
         table.add_row(f"{one.number:,}", one.rule, *map(to_text, (one.reason, one.line)))
     return table
@@ -112,10 +137,11 @@ def preview_json(preview: Preview, most: int) -> dict[str, Any]:
         "ranges": [stretch.to_dict() for stretch in file.stretches],
         "first_rows": read,
         "silent": rows.silent,
+        "candles": {name.replace(" ", "_"): count for name, count in _candles(preview).items()},
         "refused": {
             "rows": len(preview.refused),
             "by_rule": _by_rule(preview),
-            "numbers_count": "lines" if file.has_lines else "rows",
+            "numbers_count": f"{file.numbered}s",
             "first": [asdict(one) for one in preview.refused[:most]],
         },
     }
@@ -126,11 +152,8 @@ def file_json(file: CandleFile) -> dict[str, Any]:
     return {
         "file": str(file.path),
         "format": file.format,
-        "lines": file.lines,
-        "header": len(file.header.lines),
-        "remarks": len(file.header.remarks),
-        "blank": file.blank,
-        "rows": file.rows,
+        **_lines(file),
+        "open_slots": file.open_slots,
         "remarks_on_names": list(file.remarks),
     }
 

@@ -38,6 +38,7 @@ class Refused:
         cells: Its values as received, by the names of our columns, as JSON; None if they have no places.
         origin: How it reached us.
         later_open_time_ms: Where it belongs if not at `open_time_ms`, which it does not tell; None if it does.
+        number: Where it stands in an imported file, which the evidence ends with; None if that is not known.
     """
 
     open_time_ms: int | None
@@ -47,6 +48,7 @@ class Refused:
     cells: str | None = None
     origin: int = Origin.API
     later_open_time_ms: int | None = None
+    number: int | None = None
 
     @property
     def times_ms(self) -> tuple[int, ...]:
@@ -108,13 +110,22 @@ def clean(
     columns, is_dropped = drop_bad_options(join(batches, series.timeframe))
     broken, is_last = judge(columns, rules, waived)
     received = [
-        Refused(row.open_time_ms, SHAPE, row.evidence, row.row, row.cells, batch.page.origin, row.later_open_time_ms)
+        Refused(
+            row.open_time_ms,
+            SHAPE,
+            row.evidence,
+            row.row,
+            row.cells,
+            batch.page.origin,
+            row.later_open_time_ms,
+            row.number,
+        )
         for batch in batches
         for row in batch.misshapen
     ]
     received += _refused(batches, columns, broken)
     # A row that was received twice, as from a page that was asked for again, is one row to refuse.
-    refused = list({(row.rule, row.row): row for row in received}.values())
+    refused = list({(row.rule, row.row): row for row in reversed(received)}.values())[::-1]
     origins = np.repeat(
         np.array([batch.page.origin for batch in batches], dtype=np.int16), [len(batch.places) for batch in batches]
     )
@@ -212,7 +223,10 @@ def _refused(batches: Sequence[Batch], columns: Columns, broken: NDArray[np.int8
         found = np.flatnonzero(broken[start : start + len(batch.places)] >= 0)
         rows = batch.page.all_rows() if len(found) else ()
         for k in found:
-            yield _refuse(REFUSING[broken[start + k]], columns, int(start + k), batch.page, rows[batch.places[k]])
+            place = int(batch.places[k])
+            refused = _refuse(REFUSING[broken[start + k]], columns, int(start + k), batch.page, rows[place])
+            in_file = f"{refused.evidence}{batch.page.in_file(place)}"
+            yield replace(refused, evidence=in_file, number=batch.page.number(place))
 
 
 def _refuse(rule: Rule[Columns], columns: Columns, index: int, page: ReceivedRows, row: Any) -> Refused:

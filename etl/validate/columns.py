@@ -39,6 +39,8 @@ class ReceivedRows:
         silent_ms: When rows open, milliseconds since the epoch, that state that nothing was traded; they are not among
             `rows`.
         readings: When a row may open that does not say so, by its place: one or two moments, ascending.
+        numbers: Where the rows stand in an imported file, from 1; empty if that is not known.
+        numbered: Name of what the numbers count.
     """
 
     rows: Sequence[Any] | Callable[[], Sequence[Any]]
@@ -49,10 +51,20 @@ class ReceivedRows:
     reasons: Mapping[int, str] = field(default_factory=dict)
     silent_ms: Sequence[int] = ()
     readings: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    numbers: Sequence[int] = ()
+    numbered: str = "line"
 
     def all_rows(self) -> Sequence[Any]:
         """Return the rows as received."""
         return self.rows() if callable(self.rows) else self.rows
+
+    def number(self, place: int) -> int | None:
+        """Return where a row stands in an imported file; None if that is not known."""
+        return self.numbers[place] if self.numbers else None
+
+    def in_file(self, place: int) -> str:
+        """Return the end of the evidence of a row: where it stands in an imported file; empty if that is not known."""
+        return f"; {self.numbered} {self.numbers[place]}" if self.numbers else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +77,7 @@ class Misshapen:
         open_time_ms: When it opens, or may open, if it says so, and that is in the range.
         later_open_time_ms: The later of two moments at which it may open, of which one at least is in the range.
         cells: Its values by the names of our columns, as JSON, those that it lacks null; None if they have no places.
+        number: Where it stands in an imported file, if that is known.
     """
 
     row: str
@@ -72,6 +85,7 @@ class Misshapen:
     open_time_ms: int | None
     later_open_time_ms: int | None
     cells: str | None
+    number: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,8 +219,8 @@ def _misshapen(page: ReceivedRows, place: int, row: Any, width: int, time_range:
     # A row of two readings may be of slots of which its file says nothing else: they are in no partition of it.
     is_told = len(readings) > 1 or any(time_range.start_ms <= reading < time_range.end_ms for reading in readings)
     first, later, *_ = (*readings, None, None) if is_told else (None, None)
-    evidence = page.reasons.get(place) or _shape_evidence(row, layout, width)
-    return Misshapen(json.dumps(row), evidence, first, later, cells)
+    evidence = (page.reasons.get(place) or _shape_evidence(row, layout, width)) + page.in_file(place)
+    return Misshapen(json.dumps(row), evidence, first, later, cells, page.number(place))
 
 
 def _shape_evidence(row: Any, layout: Layout, width: int) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
@@ -19,17 +19,20 @@ from etl.errors import ConfigError
 from etl.extract.files.columns import FileColumns, Header, find_columns
 from etl.extract.files.formats import format_of, read_lines
 from etl.extract.files.moments import Undecided, to_moment
-from etl.extract.files.page_rows import to_body, to_stamped
-from etl.extract.files.survey import Day, Survey
+from etl.extract.files.neighbours import FileRow, Neighbours
+from etl.extract.files.page_rows import to_body, to_numbered, to_stamped
+from etl.extract.files.survey import MOST_OPEN, Survey, too_open
 from etl.extract.files.times import TimeReader, Undated, find_order
 from etl.extract.source import Page, Route
-from etl.series import Series, TimeRange, united
+from etl.series import Series, TimeRange, subtract, united
 from etl.timeframe import from_ms
 
 _SAMPLE_LINES = 200
 _DAY_MS = 86_400_000
 # So long, and for so many candles, must a file be silent to say nothing of that time: else what it lacks is absent.
 _SILENCE_DAYS, _SILENCE_SLOTS = 7, 100
+_MOST_LINES = 100_000
+"""Different lines without a time of which equal ones are told apart; so many are in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ class CandleFile:
             for _SILENCE_SLOTS candles, it says nothing.
         possible: The slots of closed candles that its rows of two readings may be of: ascending, disjoint. Of one
             beyond the stretches it says no more than that.
+        open_slots: How many slots it says nothing of since rows that state no open time may be of any of them.
         times: Reads its open times, in the order of its rows.
         remarks: What its rows say of themselves that could not be compared with the series.
     """
@@ -65,24 +69,35 @@ class CandleFile:
     rows: int
     stretches: tuple[TimeRange, ...]
     possible: tuple[TimeRange, ...]
+    open_slots: int
     times: TimeReader
     remarks: tuple[str, ...]
-    _days: Mapping[int, Day]
+    _neighbours: Neighbours
+    _text_bytes: Mapping[int, int]
 
     def text_bytes(self, time_range: TimeRange) -> int:
         """Return about how long the lines of a range are, which begins and ends at midnight or with the file."""
         days = range(time_range.start_ms // _DAY_MS, -(-time_range.end_ms // _DAY_MS))
-        return sum(self._days[day].text_bytes for day in days if day in self._days)
+        return sum(self._text_bytes[day] for day in days if day in self._text_bytes)
 
-    def stamped(self) -> Iterator[tuple[int | None, str]]:
-        """Read the file, and yield each row's open time, the first that it may be, and its line behind a stamp."""
-        times = _again(self.times)
-        for number, line in enumerate(read_lines(self.path, self.series)):
-            if number in self.header.skipped or not line.strip():
+    @property
+    def numbered(self) -> str:
+        """Name of what the places of its rows count: lines as an editor shows them, or rows without any names."""
+        return "line" if self.has_lines else "row"
+
+    def stamped(self) -> Iterator[tuple[int | None, int, str]]:
+        """Read the file, and yield each row's open time, the first that it may be, its place, and its stamped line."""
+        rows = _rows(read_lines(self.path, self.series), self.columns, self.header, _again(self.times))
+        first = 1 if self.has_lines else 1 - len(self.header.lines)
+        counts: Counter[str] = Counter()
+        for number, opened, line in self._neighbours.tell(rows):
+            if opened is None:
                 continue
-            opened = _opened(self.columns, times, line)
-            readings = (opened,) if isinstance(opened, int) else opened.readings_ms
-            yield next(iter(readings), None), to_stamped(line, opened)
+            count, readings = 1, (opened,) if isinstance(opened, int) else opened.readings_ms
+            if isinstance(opened, Undated) and not opened.is_doubtful and (line in counts or len(counts) < _MOST_LINES):
+                counts[line] += 1
+                count = counts[line]
+            yield next(iter(readings), None), first + number, to_stamped(line, opened, count)
 
     def pages(self, time_ranges: Sequence[TimeRange], wanted: Sequence[int]) -> Iterator[Page]:
         """Read the file and yield a page for some of `time_ranges`; all of them are in memory at once.
@@ -96,26 +111,19 @@ class CandleFile:
         """
         starts = [time_range.start_ms for time_range in time_ranges]
         texts: dict[int, list[str]] = {number: [] for number in wanted}
+        last: dict[int, int] = {}
         number = 0
-        for at_ms, text in self.stamped():
+        for at_ms, place, text in self.stamped():
             if at_ms is not None:
                 number = max(bisect_right(starts, at_ms) - 1, 0)
             if number in texts:
-                texts[number].append(text)
+                texts[number].append(text if last.get(number) == place - 1 else to_numbered(text, place))
+                last[number] = place
         if not self._is_unchanged():
             raise ConfigError(f"{self.path} was written to while it was read; import it again", series=self.series)
         for number in wanted:
-            body = to_body(self.columns, texts.pop(number))
+            body = to_body(self.columns, texts.pop(number), self.numbered)
             yield Page(self.series, time_ranges[number], self.modified_ms, body, Route.FILE)
-
-    def numbers(self, lines: Collection[str]) -> dict[str, int]:
-        """Return where each of some lines stands first, from 1: its line in a text, else its row without any names."""
-        wanted, found = set(lines), dict[str, int]()
-        first = 1 if self.has_lines else 1 - len(self.header.lines)
-        for number, line in enumerate(read_lines(self.path, self.series), first):
-            if line in wanted:
-                found.setdefault(line, number)
-        return found
 
     def _is_unchanged(self) -> bool:
         """Return whether the file has the bytes that were looked through: a copy may keep the time of another."""
@@ -126,7 +134,8 @@ class CandleFile:
 
     def first_page(self, count: int) -> Page:
         """Return a page of the first rows."""
-        body = to_body(self.columns, [text for _, text in islice(self.stamped(), count)])
+        stamped = [to_numbered(text, place) for _, place, text in islice(self.stamped(), count)]
+        body = to_body(self.columns, stamped, self.numbered)
         return Page(self.series, self.stretches[0], self.modified_ms, body, Route.FILE)
 
 
@@ -153,13 +162,18 @@ def look_through(path: Path, series: Series, zone: ZoneInfo | None = None) -> Ca
         sample = list(islice(lines, _SAMPLE_LINES))
         columns, header = find_columns(sample, series, lambda: read_lines(path, series))
         times = _time_reader(path, series, sample, columns, TimeReader(modified_ms, zone, series.timeframe.ms))
-        survey = _survey(chain(sample, lines), Survey(columns, series, times), header)
+        neighbours = Neighbours(
+            series.timeframe.ms, times.is_descending, frozenset(sample[number] for number in header.lines)
+        )
+        survey = _survey(chain(sample, lines), Survey(columns, series, times), header, neighbours)
         if times.counted:  # Local times that may be two moments: now it is known how often the file has each.
             times = replace(times, doubled=times.counted, counted=Counter(), naive=0)
-            survey = _survey(read_lines(path, series), Survey(columns, series, times), header)
+            survey = _survey(read_lines(path, series), Survey(columns, series, times), header, neighbours)
         survey.check()
+        open_ranges = _open_ranges(survey, _rows(read_lines(path, series), columns, header, _again(times)))
         closed_ms = modified_ms // series.timeframe.ms * series.timeframe.ms
-        stretches = _stretches(survey.days, series, closed_ms, modified_ms)
+        possible = _possible(survey, closed_ms)
+        stretches = _stretches(survey, open_ranges, closed_ms, modified_ms)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error.message}", series=series) from error
     return CandleFile(
@@ -174,18 +188,25 @@ def look_through(path: Path, series: Series, zone: ZoneInfo | None = None) -> Ca
         blank=survey.blank,
         rows=survey.rows,
         stretches=stretches,
-        possible=_possible(survey, closed_ms),
+        possible=possible,
+        open_slots=sum(part.count(series.timeframe) for one in open_ranges for part in subtract(one, possible)),
         times=_again(times),
         remarks=tuple(survey.remarks),
-        _days=survey.days,
+        _neighbours=neighbours,
+        _text_bytes=survey.text_bytes,
     )
 
 
-def _survey(lines: Iterable[str], survey: Survey, header: Header) -> Survey:
+def _survey(lines: Iterable[str], survey: Survey, header: Header, neighbours: Neighbours) -> Survey:
+    for _, opened, line in neighbours.tell(_rows(lines, survey.columns, header, survey.times)):
+        survey.take(line, opened)
+    return survey
+
+
+def _rows(lines: Iterable[str], columns: FileColumns, header: Header, times: TimeReader) -> Iterator[FileRow]:
     for number, line in enumerate(lines):
         if number not in header.skipped:
-            survey.take(line, None if not line.strip() else _opened(survey.columns, survey.times, line))
-    return survey
+            yield number, None if not line.strip() else _opened(columns, times, line), line
 
 
 def _time_reader(
@@ -220,22 +241,49 @@ def _modified_ms(path: Path) -> int:
     return path.stat().st_mtime_ns // 1_000_000
 
 
-def _stretches(days: Mapping[int, Day], series: Series, closed_ms: int, modified_ms: int) -> tuple[TimeRange, ...]:
-    width_ms = series.timeframe.ms
+def _open_ranges(survey: Survey, rows: Iterable[FileRow]) -> list[TimeRange]:
+    """Return what rows without a time leave open, but for the slots that other rows are of, wherever they stand."""
+    ranges = united(TimeRange.from_ms(*bounds) for bounds in survey.open_ms)
+    if not ranges:
+        return []
+    starts, width_ms = [one.start_ms for one in ranges], survey.series.timeframe.ms
+    held: set[int] = set()
+    for _, opened, _ in rows:
+        if isinstance(opened, int):
+            at_ms = opened - opened % width_ms
+            place = bisect_right(starts, at_ms) - 1
+            if place >= 0 and at_ms < ranges[place].end_ms:
+                held.add(at_ms)
+    slots = united(TimeRange.from_ms(at_ms, at_ms + width_ms) for at_ms in held)
+    left = [part for one in ranges for part in subtract(one, slots)]
+    if len(left) > MOST_OPEN:
+        raise too_open("their order in the file does not tell them either")
+    return left
+
+
+def _stretches(
+    survey: Survey, open_ranges: Sequence[TimeRange], closed_ms: int, modified_ms: int
+) -> tuple[TimeRange, ...]:
+    width_ms = survey.series.timeframe.ms
     longest = max(_SILENCE_DAYS, _SILENCE_SLOTS * width_ms // _DAY_MS)
     stretches: list[TimeRange] = []
     last_day = None
-    for day in sorted(days):
-        first_ms, end_ms = days[day].first_ms, min(days[day].last_ms + width_ms, closed_ms)
+    for day in sorted(survey.days):
+        first_ms, end_ms = survey.days[day].first_ms, min(survey.days[day].last_ms + width_ms, closed_ms)
         if first_ms >= end_ms:
             continue
         if last_day is not None and day - last_day <= longest:
             first_ms = stretches.pop().start_ms
         stretches.append(TimeRange.from_ms(first_ms, end_ms))
         last_day = day
+    if not stretches and survey.doubtful:
+        raise ConfigError(
+            f"none of its rows states one moment: {survey.first_reason}; write times with their offset, for example "
+            "2023-10-29T02:00+01:00, or add the rows before or after"
+        )
     if not stretches:
         raise ConfigError(f"no candle in it had closed when it was written, at {from_ms(modified_ms):%Y-%m-%d %H:%M}")
-    return tuple(stretches)
+    return tuple(part for stretch in stretches for part in subtract(stretch, open_ranges))
 
 
 def _possible(survey: Survey, closed_ms: int) -> tuple[TimeRange, ...]:

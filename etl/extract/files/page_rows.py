@@ -1,12 +1,13 @@
 """The rows of a page of a file.
 
 A page is a line of JSON that says how its lines look, and the lines, each behind a stamp: the open time that the file's
-own forms, order and zone have given the line, or why there is none, with the times that it may mean if these are two.
-So a page does not depend on the rest of the file.
+own forms, order and zone have given the line, or why there is none, with the times that it may mean if these are two;
+before it the line's number, unless it follows the line before. So a page does not depend on the rest of the file.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from collections.abc import Mapping, Sequence
@@ -30,7 +31,7 @@ _COLUMNS = sorted(FILE_LAYOUT.columns, key=lambda name: FILE_LAYOUT.columns[name
 _USUAL = frozenset("0123456789.")
 _WHOLE = re.compile(r"(\d{1,18})(\.0*)?", re.ASCII)
 _BREAKS = re.compile(r"[\t\r\n]")
-_UNDATED = re.compile(r"!((?:\d+!)*)(.*)", re.ASCII)
+_UNDATED = re.compile(r"!((?:\d+!)*)(?:x(\d+)!)?(.*)", re.ASCII)
 _ZERO = re.compile(r"[+-]?(0+\.?0*|\.0+)([eE][+-]?\d+)?", re.ASCII)
 
 
@@ -41,16 +42,21 @@ class FileRows:
     Attributes:
         rows: In `FILE_LAYOUT`: the values as they stand there, and the line itself behind them. Times are milliseconds;
             those that cannot be read stay text. A value that says that there is none is None, and so are all of a
-            line that has more values than the file's columns.
+            line that has more values than the file's columns. Of equal lines that state no time the later ones have
+            their count before the line: each is a row of its own.
         reasons: Why a row is no candle, by its place: it has no open time, or not the file's number of values.
         silent_ms: When the lines open that say that nothing was traded: no price, and no volume. They are no rows.
         readings: When a row may open that states no open time that can be, by its place; see `Undated`.
+        numbers: Where the rows stand in the file, from 1; empty if the page does not say, as those of earlier versions.
+        numbered: Name of what the numbers count: line or row.
     """
 
     rows: list[list[Any]]
     reasons: Mapping[int, str]
     silent_ms: Sequence[int]
     readings: Mapping[int, tuple[int, ...]]
+    numbers: Sequence[int] = ()
+    numbered: str = "line"
 
     @property
     def silent(self) -> int:
@@ -58,30 +64,41 @@ class FileRows:
         return len(self.silent_ms)
 
 
-def to_body(columns: FileColumns, stamped: Sequence[str]) -> str:
+def to_body(columns: FileColumns, stamped: Sequence[str], numbered: str = "line") -> str:
     """Return the body of a page."""
-    return "\n".join([columns.to_json(), *stamped])
+    return "\n".join([json.dumps({**json.loads(columns.to_json()), "numbered": numbered}), *stamped])
 
 
-def to_stamped(line: str, opened: int | Undated) -> str:
-    """Return a line behind its open time in milliseconds, or behind why it has none."""
+def to_stamped(line: str, opened: int | Undated, count: int = 1) -> str:
+    """Return a line behind its open time in milliseconds, or behind why it has none.
+
+    Args:
+        count: How often the file has had the line so far, if it states no time.
+    """
     if isinstance(opened, int):
         return f"{opened}\t{line}"
-    readings = "".join(f"{at_ms}!" for at_ms in opened.readings_ms)
+    readings = "".join(f"{at_ms}!" for at_ms in opened.readings_ms) + (f"x{count}!" if count > 1 else "")
     return f"!{readings}{_BREAKS.sub(' ', opened.reason)}\t{line}"
 
 
-def _to_undated(stamp: str) -> Undated | None:
-    """Return what a stamp says that has no open time: `!`, each reading with a `!` behind it, and the reason."""
+def to_numbered(stamped: str, number: int) -> str:
+    """Return a stamped line behind its place in the file; those that follow have the next places."""
+    return f"#{number}#{stamped}"
+
+
+def _to_undated(stamp: str) -> tuple[Undated, int]:
+    """Return what a stamp says without an open time: `!`, each reading with a `!` behind it, its count, the reason."""
     match = _UNDATED.fullmatch(stamp)
-    return None if match is None else Undated(match[2], tuple(map(int, match[1].split("!")[:-1])))
+    if match is None:
+        raise ValueError(f"a stamp of a page of a file is broken: {stamp!r}")
+    return Undated(match[3], tuple(map(int, match[1].split("!")[:-1]))), int(match[2] or 1)
 
 
 def file_rows(body: str, series: Series) -> FileRows:
     """Return the rows of a page's body."""
     said, _, rest = body.partition("\n")
     columns = FileColumns.from_json(said)
-    stamps, lines = _unstamped(rest)
+    stamps, lines, numbers = _unstamped(rest)
     by_place, fits = _by_place(lines, columns)
     values: dict[str, list[Any]] = {
         name: _given(by_place[place], "." if name == "open_time" else columns.decimal_mark)
@@ -91,28 +108,42 @@ def file_rows(body: str, series: Series) -> FileRows:
         values["trades"] = list(map(_to_count, values["trades"]))
     reasons: dict[int, str] = {}
     readings: dict[int, tuple[int, ...]] = {}
+    counts: dict[int, int] = {}
     times: list[Any] = []
     for place, (stamp, is_whole) in enumerate(zip(stamps, fits, strict=True)):
-        undated = _to_undated(stamp)
-        if undated is not None:
+        if stamp.startswith("!"):
+            undated, counts[place] = _to_undated(stamp)
             reasons[place] = undated.reason
             readings[place] = undated.readings_ms
+            times.append(values["open_time"][place])
+        else:
+            times.append(int(stamp))
         if not is_whole:
             reasons[place] = _width_reason(columns, lines[place])
-        times.append(int(stamp) if undated is None else values["open_time"][place])
     others = (values.get(name, repeat(None)) for name in _COLUMNS[1:])
     rows = [list(row) for row in zip(times, *others, lines)]  # noqa: B905 (what is not given is repeated for ever)
     _log_swapped(rows, columns, series)
-    return _without_silent(rows, reasons, readings)
+    for place, count in counts.items():
+        if count > 1:
+            rows[place].insert(-1, count)
+    read = FileRows(rows, reasons, (), readings, numbers, json.loads(said).get("numbered", "line"))
+    return _without_silent(read)
 
 
-def _unstamped(text: str) -> tuple[list[str], list[str]]:
-    stamps, lines = [], []
+def _unstamped(text: str) -> tuple[list[str], list[str], list[int]]:
+    """Return the stamps of the lines, the lines, and their places in the file; none if the page does not say."""
+    stamps, lines, numbers = [], [], []
+    number = 0
     for stamped in text.split("\n") if text else ():
         stamp, _, line = stamped.partition("\t")
+        if stamp.startswith("#"):
+            _, stated, stamp = stamp.split("#", 2)
+            number = int(stated) - 1
+        number += 1
+        numbers.append(number)
         stamps.append(stamp)
         lines.append(line)
-    return stamps, lines
+    return stamps, lines, numbers if text.startswith("#") else []
 
 
 def _by_place(lines: Sequence[str], columns: FileColumns) -> tuple[Sequence[Sequence[str]], Sequence[bool]]:
@@ -150,26 +181,29 @@ def _to_count(value: str | None) -> int | str | None:
     return value if match is None else int(match[1])
 
 
-def _without_silent(
-    rows: list[list[Any]], reasons: Mapping[int, str], readings: Mapping[int, tuple[int, ...]]
-) -> FileRows:
+def _without_silent(read: FileRows) -> FileRows:
     """Leave out the rows without any price and volume: so pandas and some sites write minutes without trades."""
     prices = [FILE_LAYOUT.columns[name] for name in PRICES]
     opened, volume = prices[0], FILE_LAYOUT.columns["volume"]
     silent = {
         place: row[0]
-        for place, row in enumerate(rows)
+        for place, row in enumerate(read.rows)
         if row[opened] is None
-        and place not in reasons
+        and place not in read.reasons
         and all(row[price] is None for price in prices)
         and (row[volume] is None or _ZERO.fullmatch(row[volume]))
     }
     if not silent:
-        return FileRows(rows, reasons, (), readings)
-    kept = [place for place in range(len(rows)) if place not in silent]
-    moved = {new: reasons[old] for new, old in enumerate(kept) if old in reasons}
-    moved_readings = {new: readings[old] for new, old in enumerate(kept) if old in readings}
-    return FileRows([rows[place] for place in kept], moved, list(silent.values()), moved_readings)
+        return read
+    kept = [place for place in range(len(read.rows)) if place not in silent]
+    return FileRows(
+        [read.rows[place] for place in kept],
+        {new: read.reasons[old] for new, old in enumerate(kept) if old in read.reasons},
+        list(silent.values()),
+        {new: read.readings[old] for new, old in enumerate(kept) if old in read.readings},
+        [read.numbers[place] for place in kept] if read.numbers else (),
+        read.numbered,
+    )
 
 
 def _log_swapped(rows: Sequence[list[Any]], columns: FileColumns, series: Series) -> None:

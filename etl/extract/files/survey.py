@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass, field
 
 from etl.errors import ConfigError
@@ -14,12 +15,15 @@ from etl.extract.files.identity import check_is_of, check_same
 from etl.extract.files.names import PRICES
 from etl.extract.files.times import ClockChanges, TimeReader, Undated, unreadable
 from etl.series import Series
+from etl.spelling import counted
 from etl.timeframe import Timeframe, from_ms
 
 _DAY_MS = 86_400_000
 _LEAST_CHANCE = math.log(1e-6)
 """Less likely than so, open times do not happen to lie on a coarser grid."""
 _MAX_NAMES = 20
+MOST_OPEN = 1000
+"""Stretches of slots that rows without a time leave open, each of which is a load of its own less."""
 _CURRENCIES = frozenset({"bases", "quotes"})
 
 
@@ -29,7 +33,6 @@ class Day:
 
     first_ms: int
     last_ms: int
-    text_bytes: int = 0
 
 
 @dataclass(slots=True)
@@ -41,7 +44,11 @@ class Survey:
         rows: All others.
         dated: Rows that state an open time that can be.
         off_grid: Of these, how many do not open on the timeframe's grid.
-        possible_ms: The slots in which rows may open that have two readings; milliseconds since the epoch.
+        doubtful: Rows that state a time which may be two moments.
+        text_bytes: About how long the lines are, by the UTC day that they are of, counted since the epoch.
+        possible_ms: The slots in which doubtful rows may open; milliseconds since the epoch.
+        first_reason: Reason why the first row that states no moment does not.
+        open_ms: Begin and end of slots of which rows without a time may be any, as the rows beside them tell.
         remarks: What the rows say of themselves that tells nothing of the series; complete once it was checked.
     """
 
@@ -52,16 +59,19 @@ class Survey:
     rows: int = 0
     dated: int = 0
     off_grid: int = 0
+    doubtful: int = 0
+    text_bytes: Counter[int] = field(default_factory=Counter)
     days: dict[int, Day] = field(default_factory=dict)
     possible_ms: set[int] = field(default_factory=set)
+    open_ms: set[tuple[int, int]] = field(default_factory=set)
     remarks: list[str] = field(default_factory=list)
+    first_reason: str = ""
     _step_ms: int = 0
     _distinct: int = 0
     _last_ms: int | None = None
-    _first_reason: str = ""
     _text_bytes: int = 0
     _off_grid_ms: int = 0
-    _day: Day | None = None
+    _day: int | None = None
     _same: dict[str, set[str]] = field(default_factory=dict)
     _nameless: dict[str, int] = field(default_factory=dict)
     _changes: ClockChanges | None = None
@@ -82,9 +92,7 @@ class Survey:
         self.rows += 1
         self._text_bytes += len(line) + 16  # and its stamp
         if isinstance(opened, Undated):
-            self._first_reason = self._first_reason or opened.reason
-            width_ms = self.series.timeframe.ms
-            self.possible_ms.update(at_ms // width_ms * width_ms for at_ms in opened.readings_ms)
+            self._take_undated(opened)
         else:
             self._take_time(opened)
             if opened % self.series.timeframe.ms == 0 and self._crowding.is_sampled(opened):
@@ -94,7 +102,21 @@ class Survey:
             if self.columns.same:
                 self._take_names(line)
         if self._day is not None:
-            self._day.text_bytes, self._text_bytes = self._day.text_bytes + self._text_bytes, 0
+            self.text_bytes[self._day] += self._text_bytes
+            self._text_bytes = 0
+
+    def _take_undated(self, opened: Undated) -> None:
+        self.first_reason = self.first_reason or opened.reason
+        self.doubtful += opened.is_doubtful
+        width_ms = self.series.timeframe.ms
+        if opened.is_doubtful:
+            self.possible_ms.update(at_ms // width_ms * width_ms for at_ms in opened.readings_ms)
+        for at_ms in opened.readings_ms[:1]:
+            self._day = at_ms // _DAY_MS
+        if opened.between_ms is not None and not opened.readings_ms:
+            self.open_ms.add(opened.between_ms)
+            if len(self.open_ms) > MOST_OPEN:
+                raise too_open(self.first_reason)
 
     def _take_time(self, at_ms: int) -> None:
         self.dated += 1
@@ -108,7 +130,8 @@ class Survey:
             self.off_grid += 1
             self._off_grid_ms = at_ms
             at_ms -= at_ms % self.series.timeframe.ms  # its slot, which the file says something of
-        self._day = day = self.days.setdefault(at_ms // _DAY_MS, Day(at_ms, at_ms))
+        self._day = at_ms // _DAY_MS
+        day = self.days.setdefault(self._day, Day(at_ms, at_ms))
         day.first_ms, day.last_ms = min(day.first_ms, at_ms), max(day.last_ms, at_ms)
 
     def _check_twins(self, line: str) -> None:
@@ -151,8 +174,8 @@ class Survey:
         """
         if self.rows == 0:
             raise ConfigError("it holds no row below its header")
-        if 2 * self.dated <= self.rows:
-            raise unreadable(self.rows, self.dated, self._first_reason)
+        if 2 * (self.dated + self.doubtful) <= self.rows:
+            raise unreadable(self.rows, self.dated + self.doubtful, self.first_reason)
         self._check_names()
         if 2 * self.off_grid > self.dated:
             raise ConfigError(
@@ -192,3 +215,12 @@ class Survey:
                 f"all {self.dated:,} rows open on the {coarser[-1]} grid: they are no candles of "
                 f"{self.series.timeframe}; give their timeframe, for example {coarser[-1]}"
             )
+
+
+def too_open(example: str) -> ConfigError:
+    """Return the error of a file too many of whose rows may be of any of several slots."""
+    places = counted(MOST_OPEN, "place")
+    return ConfigError(
+        f"rows state no open time, and those beside them leave several slots, at more than {places}, the first: "
+        f"{example}; mend or remove these rows"
+    )

@@ -29,11 +29,19 @@ class Undated:
     """Reason why a row states no open time that can be.
 
     Attributes:
-        readings_ms: What it may mean, where that is one of two moments: milliseconds since the epoch, ascending.
+        readings_ms: What it may mean, where that is one of two moments, or the slot that the rows beside it leave:
+            milliseconds since the epoch, ascending.
+        between_ms: Begin and end of the slots that the rows beside it leave, if they alone tell of it.
     """
 
     reason: str
     readings_ms: tuple[int, ...] = ()
+    between_ms: tuple[int, int] | None = None
+
+    @property
+    def is_doubtful(self) -> bool:
+        """True if the row itself states a time, which may be two moments."""
+        return bool(self.readings_ms) and self.between_ms is None
 
 
 @dataclass(slots=True)
