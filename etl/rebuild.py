@@ -186,7 +186,7 @@ def _load(stores: Stores, plan: SeriesPlan, file: ArchiveFile, span: TimeRange) 
     """
     with begin_load(stores.warehouse, plan.series, span, REBUILT, Lookback(plan.series.timeframe, 0, 0)) as under_way:
         candles, covered = stores.archive.read_covered(plan.series, span)
-        left = _unknown(stores, plan, covered, covered_ranges(under_way.connection, under_way.series_id))
+        left = _unknown(stores, plan, covered, under_way.covered)
         if left != [span]:
             return left
         report = _write(stores, plan, file, under_way, candles)

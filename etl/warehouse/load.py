@@ -80,6 +80,11 @@ class Load:
         absences = self._known.accounts.absences
         return all(one.kind in UNLOADED or clip(one.span, self.time_range) is None for one in absences)
 
+    @property
+    def covered(self) -> Sequence[TimeRange]:
+        """The ranges that checkpoints in and next to the range hold before the load: ascending, disjoint."""
+        return self._known.accounts.covered
+
     def undecided_rows(self) -> list[UnreleasedRow]:
         """Return the refused rows of earlier loads that may be of the range, and do not tell whether they are."""
         if not self._known.accounts.is_undecided:
