@@ -117,11 +117,14 @@ def rows_of(stores: Stores, row_ids: Sequence[int]) -> list[Quarantined]:
     return [_find(stores, row_id) for row_id in row_ids]
 
 
-def undecided_rows(stores: Stores, series: Series, within: TimeRange | None = None) -> list[Quarantined]:
+def undecided_rows(
+    stores: Stores, series: Series, within: TimeRange | None = None, of_run: str | None = None
+) -> list[Quarantined]:
     """Return the open rows of a series that may be of either of two times, ascending by the first.
 
     Args:
         within: The range that one of their times lies in.
+        of_run: The run that refused them first.
 
     Raises:
         ConfigError: The series was never loaded.
@@ -130,7 +133,8 @@ def undecided_rows(stores: Stores, series: Series, within: TimeRange | None = No
         if series not in known_series(connection):
             raise ConfigError(f"never loaded: {series}; see chandler status")
         rows = read_quarantine(connection, Wanted([series], states=[State.OPEN], time_range=within))
-    return sorted((row for row in rows if len(row.slots) > 1), key=lambda row: (row.slots[0].start, row.id))
+    undecided = [row for row in rows if row.later_open_time is not None and of_run in (None, row.run)]
+    return sorted(undecided, key=lambda row: (row.slots[0].start, row.id))
 
 
 def release(

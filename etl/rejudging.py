@@ -63,7 +63,9 @@ def not_alone(
     held = with_retired(connection, series_id, slot, stored, lambda part: stores.archive.read(row.series, part))
     if held.num_rows and not _is_released_as(held, own):
         return f"the candle of {slot.start:%Y-%m-%d %H:%M} is stored"
-    others = [one for one in read_slot(connection, row, slot) if not _says_the_same(one, row)]
+    # Rows of two files may be of the same two slots: of those that do not tell a person says it, one after the other.
+    certain = [one for one in read_slot(connection, row, slot) if one.later_open_time is None]
+    others = [one for one in certain if not _says_the_same(one, row)]
     if others:
         return f"row {others[0].id} is of the same slot"
     return ""

@@ -235,6 +235,26 @@ def test_many_rows_are_released_by_one_command(stores: Stores, tmp_path: Path, m
     assert is_sound(audit(stores))
 
 
+def test_two_files_may_meet_inside_the_hour(stores: Stores, tmp_path: Path) -> None:
+    """Rows of both may be of either slot, and those of one file are released before, or without, the other's."""
+    rows = lines(SERIES, AUTUMN)
+    half = 2 * DAY // WIDTH + 2
+    load(stores, tmp_path, SERIES, rows[:half], "before.csv")
+    rest = "\n".join(["date,open,high,low,close,volume", *rows[half + 2 :]])
+    path = written(tmp_path / "after.csv", rest, to_ms(AUTUMN) + 10**10)
+    list(run_import(stores, plan_import(stores, path, SERIES, to_zone(ZONE))))
+    assert [row.open_time for row in quarantined(stores)] == [*FIRST, *FIRST, *BETWEEN], "of the first reading"
+    runs = list(dict.fromkeys(row.run for row in quarantined(stores)))
+    name = ["quarantine", "release", "--series", str(SERIES), "--run"]
+    for run, reading, count in zip(runs, ["--first", "--second"], [2, 4], strict=True):
+        assert is_sound(audit(stores))
+        done = CliRunner().invoke(whole_app(), [*name, run, reading])
+        assert (done.exit_code, done.output.count("is released: its candle is new")) == (0, count)
+    assert slots_of(stores, SERIES) == dict.fromkeys(BETWEEN, AbsenceKind.NOT_REQUESTED)
+    assert unloaded(stores) == BETWEEN
+    assert is_sound(audit(stores))
+
+
 def test_a_release_complains_of_what_cannot_be_judged_since(stores: Stores, tmp_path: Path) -> None:
     """Its exit status says so too; the candle is stored all the same."""
     first, second = until_half_past(stores, tmp_path)

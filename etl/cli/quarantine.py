@@ -125,6 +125,10 @@ def release(
         str | None,
         typer.Option(help="Instead of numbers: all its open rows that may be of two times.", show_default=False),
     ] = None,
+    of_run: Annotated[
+        str | None,
+        typer.Option("--run", help="Of these, those of a run, such as an import; show names it.", show_default=False),
+    ] = None,
     start: Start = None,
     end: End = None,
 ) -> None:
@@ -132,7 +136,8 @@ def release(
 
     Final. A candle that is stored in its place is revised; a later fetch that refuses the row again changes nothing.
     A local time that the clock shows twice may be either of two candles: --at says which, in UTC; --first or --second
-    says it of many rows at once. With --series, --start and --end keep to rows that may be of that range.
+    says it of many rows at once. With --series, --start and --end keep to rows that may be of that range, and --run
+    keeps to those of one file.
 
     Example: [bold]chandler quarantine release 17 --note "the wick was real"[/bold]
 
@@ -147,14 +152,14 @@ def release(
     if series is not None and is_first is None:
         raise ConfigError("with --series, say which of two times its rows are of: --first or --second")
     within = to_range(start, end)
-    if rows and within is not None:
-        raise ConfigError("--start and --end belong to --series; leave them out where rows are named")
+    if rows and (within is not None or of_run is not None):
+        raise ConfigError("--start, --end and --run belong to --series; leave them out where rows are named")
     reading = None if is_first is None else Reading.FIRST if is_first else Reading.SECOND
     with opened_stores() as stores:
         if series is None:
             wanted = rows_of(stores, rows or [])
         else:
-            wanted = undecided_rows(stores, Series.parse(series), within)
+            wanted = undecided_rows(stores, Series.parse(series), within, of_run)
             if not wanted:
                 tell_none("refused row", is_filtered=True)
                 return
