@@ -105,10 +105,13 @@ def test_both_slots_of_a_row_that_may_be_of_either_are_refused(
     series = Series.parse(f"coinbase:BTC/USD:{timeframe}")
     at = AUTUMN + timedelta(minutes=0 if timeframe == "1h" else 15)
     both = [at, at + timedelta(hours=1)]
-    refused = load(stores, tmp_path, series, lines(series, AUTUMN, [both[lost]]))
+    beside = [] if timeframe == "1h" else [one + series.timeframe.delta for one in both]  # else the order would tell
+    refused = load(stores, tmp_path, series, lines(series, AUTUMN, [both[lost], *beside]))
     assert refused == {"shape": 1}
-    assert slots_of(stores, series) == dict.fromkeys(both, AbsenceKind.REFUSED)
-    for one in absent(stores, series):
+    kinds = slots_of(stores, series)
+    assert kinds.keys() == {*both, *beside}
+    assert [slot for slot, kind in kinds.items() if kind is AbsenceKind.REFUSED] == both
+    for one in (one for one in absent(stores, series) if one.kind is AbsenceKind.REFUSED):
         assert "the open time 2023-10-29 02:" in one.evidence
         assert "is twice in Europe/Berlin, and 1 time in the file" in one.evidence
     (row,) = quarantined(stores)
@@ -116,8 +119,34 @@ def test_both_slots_of_a_row_that_may_be_of_either_are_refused(
     assert is_sound(audit(stores))
     with stores.warehouse.begin() as connection:
         day = read_day(connection, series, AUTUMN.date())
-    assert (day.quality.absent, day.quality.refused) == ({"refused": 2}, {"shape": 1})
+    assert (day.quality.absent["refused"], day.quality.refused) == (2, {"shape": 1})
     assert [(each.open_time, each.later_open_time) for each in day.refused] == [tuple(both)]
+
+
+@pytest.mark.parametrize("is_descending", [False, True])
+@pytest.mark.parametrize("lost", [0, 1], ids=["the first is lost", "the second is lost"])
+def test_the_order_of_the_rows_tells_which_of_two_slots_a_row_is_of(
+    lost: int, is_descending: bool, stores: Stores, tmp_path: Path
+) -> None:
+    """Between the rows before and after it one slot is free, and the row may be of it: the lost one is absent alone."""
+    series = Series.parse("coinbase:BTC/USD:15m")
+    both = [AUTUMN + timedelta(minutes=15), AUTUMN + timedelta(minutes=75)]
+    rows = lines(series, AUTUMN, [both[lost]])
+    assert load(stores, tmp_path, series, rows[::-1] if is_descending else rows) == {}
+    assert slots_of(stores, series).keys() == {both[lost]}
+    assert AbsenceKind.REFUSED not in slots_of(stores, series).values()
+    kept = TimeRange(both[1 - lost], both[1 - lost] + series.timeframe.delta)
+    with stores.warehouse.begin() as connection:
+        (candle,) = read_candles(connection, known_series(connection)[series], kept).to_pylist()
+    assert candle["open"] == 100 + (kept.start - (AUTUMN - 2 * DAY)) // series.timeframe.delta
+    assert is_sound(audit(stores))
+
+
+def test_a_file_that_ends_half_way_through_the_second_pass_is_read_whole(stores: Stores, tmp_path: Path) -> None:
+    """Its times from 02:30 are there once, between the two passes of those before."""
+    series = Series.parse("coinbase:BTC/USD:1m")
+    assert load(stores, tmp_path, series, lines(series, AUTUMN)[: 2 * 1440 + 90]) == {}
+    assert slots_of(stores, series) == {}
 
 
 def test_an_hour_that_is_there_once_is_refused_twice(stores: Stores, tmp_path: Path) -> None:

@@ -48,6 +48,27 @@ def test_a_row_without_a_time_is_of_a_slot_that_it_left(kept: list[str], is_desc
             assert not opened.is_doubtful
 
 
+@pytest.mark.parametrize("is_twice", [True, False])
+@pytest.mark.parametrize("is_descending", [True, False])
+def test_rows_of_two_times_open_where_they_fill_the_free_slots(is_descending: bool, is_twice: bool) -> None:
+    """Beside a torn one as well; a time that no clock shows, and one that is of other slots, tell of none."""
+    at_ms = [START_MS + n * 60_000 for n in range(5)]
+    in_doubt = [Undated("twice", (at_ms[n], at_ms[n] + 3_600_000), is_twice) for n in range(5)]
+
+    def tell(*opened: int | Undated) -> list[int | Undated | None]:
+        rows = [(n, one, "a line") for n, one in enumerate(opened[::-1] if is_descending else opened)]
+        told = [one for _, one, _ in Neighbours(60_000, is_descending).tell(rows)]
+        return told[::-1] if is_descending else told
+
+    told = tell(at_ms[0], in_doubt[1], Undated("torn"), in_doubt[3], at_ms[4])
+    torn = told.pop(2)
+    assert isinstance(torn, Undated)
+    assert torn.readings_ms == ((at_ms[2],) if is_twice else ())
+    assert told == [at_ms[0], *(at_ms[1:4:2] if is_twice else in_doubt[1:4:2]), at_ms[4]]
+    for undecided in ([in_doubt[3], in_doubt[2]], [in_doubt[1], in_doubt[2], in_doubt[2]], [in_doubt[1]]):
+        assert tell(at_ms[0], *undecided, at_ms[3]) == [at_ms[0], *undecided, at_ms[3]]
+
+
 def test_rows_out_of_order_and_copies_of_the_header_tell_nothing() -> None:
     """Nor do the first row and the last one: beyond them a file says nothing."""
     rows = rows_of([None, 5, None, 3, None, 3, None, 4, None])

@@ -7,7 +7,7 @@ to be empty.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from etl.extract.files.times import Undated
@@ -38,6 +38,7 @@ class Neighbours:
         """Yield rows in their order, those without a time with what the rows beside them tell; see `Undated`.
 
         Where as many slots are free as there are such rows, or one, each row is of its own; else they may be of any.
+        Of rows whose local times may be two moments, and that fill the free slots, each opens where it fills its own.
         """
         waiting: deque[tuple[int, Undated, str]] = deque()
         before_ms: int | None = None
@@ -66,19 +67,33 @@ class Neighbours:
     ) -> Iterator[FileRow]:
         first_ms, last_ms = sorted((before_ms, after_ms))
         free = range(first_ms + self.width_ms, last_ms, self.width_ms)
-        lost = [number for number, opened, line in waiting if not opened.readings_ms and line not in self.names]
-        if not lost or not free or (before_ms > after_ms) is not self.is_descending:
+        if not free or (before_ms > after_ms) is not self.is_descending:
             yield from waiting
             return
         between_ms = (free[0], free[-1] + self.width_ms)
-        is_told = is_whole and not any(opened.readings_ms for _, opened, _ in waiting) and len(free) in {1, len(lost)}
-        in_order = free[::-1] if self.is_descending else free
-        slots = dict(zip(lost, in_order if len(free) > 1 else [free[0]] * len(lost), strict=False)) if is_told else {}
+        slots = self._slots([row for row in waiting if row[2] not in self.names], free) if is_whole else {}
         for number, opened, line in waiting:
-            if opened.readings_ms or line in self.names:
+            at_ms = slots.get(number)
+            if line in self.names:
                 yield number, opened, line
-            elif (at_ms := slots.get(number)) is None:
+            elif opened.readings_ms:
+                yield number, opened if at_ms is None else at_ms, line
+            elif at_ms is None:
                 yield number, replace(opened, between_ms=between_ms), line
             else:
                 reason = f"{opened.reason}; between the rows beside it opens {from_ms(at_ms):%Y-%m-%d %H:%M}"
-                yield number, Undated(reason, (at_ms,), between_ms), line
+                yield number, Undated(reason, (at_ms,), between_ms=between_ms), line
+
+    def _slots(self, rows: Sequence[tuple[int, Undated, str]], free: range) -> dict[int, int]:
+        """Return when each of some rows opens that fill all free slots, or one; nothing where they do not."""
+        if len(free) == 1 and not any(opened.readings_ms for _, opened, _ in rows):
+            return {number: free[0] for number, _, _ in rows}
+        if len(rows) != len(free):
+            return {}
+        slots = {}
+        for (number, opened, _), slot_ms in zip(rows, free[::-1] if self.is_descending else free, strict=True):
+            own = [at_ms for at_ms in opened.readings_ms if at_ms - at_ms % self.width_ms == slot_ms]
+            if opened.readings_ms and not (opened.is_twice and own):
+                return {}
+            slots[number] = own[0] if own else slot_ms
+        return slots

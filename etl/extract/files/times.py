@@ -31,11 +31,13 @@ class Undated:
     Attributes:
         readings_ms: What it may mean, where that is one of two moments, or the slot that the rows beside it leave:
             milliseconds since the epoch, ascending.
+        is_twice: True if the row states a local time that the clock shows twice.
         between_ms: Begin and end of the slots that the rows beside it leave, if they alone tell of it.
     """
 
     reason: str
     readings_ms: tuple[int, ...] = ()
+    is_twice: bool = False
     between_ms: tuple[int, int] | None = None
 
     @property
@@ -107,7 +109,9 @@ class TimeReader:
         self.counted[moment] += 1
         if self.doubled is not None and self.doubled[moment] != 2:  # noqa: PLR2004 (both of the hours)
             count = counted(self.doubled[moment], "time")
-            return Undated(f"the open time {moment} is twice in {self.zone.key}, and {count} in the file", possible)
+            return Undated(
+                f"the open time {moment} is twice in {self.zone.key}, and {count} in the file", possible, True
+            )
         is_first = self.counted[moment] == 1
         return to_ms(first if is_first is not self.is_descending else second)
 
