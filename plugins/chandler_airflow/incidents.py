@@ -16,7 +16,7 @@ from etl.incidents import Incident
 from etl.show.dossier import in_words, said_of, sections, summary_lines
 from etl.show.parts import to_minute
 from etl.spelling import once_in
-from models.page import heading, link, page, paragraph, table
+from models.page import cards, heading, link, page, paragraph
 
 _HEADS = ("incident", "series", "peak", "kind", "scope", "severity", "state", "once in", "acknowledged", "note")
 
@@ -30,7 +30,7 @@ def list_page(incidents: Sequence[Incident], more: int) -> str:
     heads = "".join(f"<th>{escape(name)}</th>" for name in _HEADS)
     rows = "".join(_row(one) for one in incidents)
     nothing = paragraph("There is none. What waits for a model that can judge it, chandler score says.")
-    parts = [f"<div><table><tr>{heads}</tr>{rows}</table></div>" if rows else nothing]
+    parts = [f'<div><table class="cards"><tr>{heads}</tr>{rows}</table></div>' if rows else nothing]
     if more > 0:
         parts.append(paragraph(f"{more:,} more: chandler incidents list", "quiet"))
     return page("Incidents", [_ways(("#incidents", "Incidents on the market page")), *parts])
@@ -52,7 +52,7 @@ def incident_page(dossier: Dossier, script: str = "") -> str:
     for section in sections(dossier):
         parts.append(heading(section.title))
         if section.rows:
-            parts.append(table(section.heads, section.rows))
+            parts.append(cards(section.heads, section.rows))
     if script:
         parts.insert(2, _acts(one))
     return page(f"Incident {one.id}: {found.series}", parts, script)
@@ -92,8 +92,9 @@ def _row(one: Incident) -> str:
         said_of(one),
     )
     link = f'<td class="number"><a href=".{INCIDENT_PATH}?id={one.id}">{one.id}</a></td>'
-    whole = "".join(f'<td class="whole">{escape(cell)}</td>' for cell in cells)
-    return f"<tr>{link}{whole}<td>{escape(one.note)}</td></tr>"
+    named = zip(_HEADS[1:], cells, strict=False)
+    whole = "".join(f'<td class="whole" data-name="{name}">{escape(cell)}</td>' for name, cell in named)
+    return f'<tr>{link}{whole}<td data-name="{_HEADS[-1]}">{escape(one.note)}</td></tr>'
 
 
 def _chart(dossier: Dossier) -> str:

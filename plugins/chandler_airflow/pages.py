@@ -21,21 +21,14 @@ from etl.quality import COLUMNS, NUMBERS, SeriesQuality, quality_rows, report_qu
 from etl.series import TimeRange
 from etl.timeframe import Timeframe
 from etl.warehouse import Quality, Wish, count_incidents, days_of, list_incidents
+from models.page import page, paragraph
 
 _MOST_LISTED = 100
 _MOST_LINES = 20_000
 
-_STYLE = """
-:root { color-scheme: light dark; --line: light-dark(#d9dde3, #353b45); --quiet: light-dark(#69707d, #98a1b0);
-  --strange: light-dark(#8a5a00, #f0b849); --wrong: light-dark(#b3261e, #ff8a80) }
-body { font: 14px/1.5 system-ui, sans-serif; margin: 2rem; background: light-dark(#fff, #14171c) }
-h1 { font-size: 1.25rem; margin: 0 } p { color: var(--quiet); margin: .25rem 0 1.25rem }
-div { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric: tabular-nums }
-th, td { padding: .3rem .9rem .3rem 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top }
-th { color: var(--quiet); font-weight: 600 } td.number, th.number { text-align: right; white-space: nowrap }
-td:first-child, td:nth-child(2) { white-space: nowrap } tr.sum td { font-weight: 600 }
-.strange { color: var(--strange) } .wrong { color: var(--wrong) }
-"""
+_STYLE = """<style>
+body { max-width: none } td:first-child, td:nth-child(2) { white-space: nowrap } tr.sum td { font-weight: 600 }
+</style>"""
 # No script runs on most of them, and nothing is fetched from anywhere else.
 _HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'", "Cache-Control": "no-store"}
 # Reports and incidents have their pictures in themselves.
@@ -100,14 +93,10 @@ def show_incident(incident: Annotated[int, Query(alias="id", ge=1, lt=2**63)], u
 def _page(time_range: TimeRange, reports: Sequence[SeriesQuality]) -> str:
     heads = "".join(f"<th{_number(name)}>{name}</th>" for name in COLUMNS)
     rows = "".join(_row(cells, quality) for cells, quality in quality_rows(reports))
-    table = f"<div><table><tr>{heads}</tr>{rows}</table></div>" if rows else "<p>Nothing of it is loaded.</p>"
-    table += "".join(f"<p>{escape(line)}</p>" for line in undated_lines(reports))
-    days = escape(str(time_range))
-    return (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>Quality {days}</title><style>{_STYLE}</style><h1>Quality</h1>"
-        f"<p>The UTC days of {days}: expected = stored + absent</p>{table}</html>"
-    )
+    table = f"<div><table><tr>{heads}</tr>{rows}</table></div>" if rows else paragraph("Nothing of it is loaded.")
+    told = paragraph(f"The UTC days of {time_range}: expected = stored + absent", "quiet")
+    undated = (paragraph(line, "quiet") for line in undated_lines(reports))
+    return page("Quality", [told, table, *undated], _STYLE)
 
 
 def _row(cells: Sequence[str], quality: Quality) -> str:

@@ -16,7 +16,7 @@ _PLACE = """(map, [series, day]) => {
     const [cell, box] = [map.cellAt(series, day), map.getBoundingClientRect()];
     return { x: cell.x - box.left, y: cell.y - box.top };
 }"""
-_AFTER_A_FRAME = """(place) => new Promise((done) =>
+AFTER_A_FRAME = """(place) => new Promise((done) =>
     requestAnimationFrame(() => requestAnimationFrame(() => done(place.textContent))))"""
 _NAMELESS = """(body) => {
     const controls = "select, input, textarea";
@@ -89,7 +89,7 @@ def click_at(page: Page, market: FrameLocator, moment: datetime) -> None:
     while right - left > 1:
         middle = (left + right) / 2
         page.mouse.move(middle, box["y"] + _INSIDE)
-        told = market.locator("#under-cursor").evaluate(_AFTER_A_FRAME)
+        told = market.locator("#under-cursor").evaluate(AFTER_A_FRAME)
         left, right = (middle, right) if told[:16] < f"{moment:%Y-%m-%d %H:%M}" else (left, middle)
     for y in range(_INSIDE, int(box["height"]), _STEP):
         page.mouse.click(right, box["y"] + y)

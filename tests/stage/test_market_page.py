@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from itertools import product
 
 from playwright.sync_api import Browser, Page, expect
 
@@ -19,6 +20,7 @@ from tests.stage.airflow_ui import (
 from tests.stage.chromium import take_picture
 from tests.stage.crash import write_crash
 from tests.stage.market_ui import (
+    AFTER_A_FRAME,
     VIEWS,
     expect_no_overflow,
     in_frame,
@@ -32,6 +34,7 @@ from tests.stage.market_ui import (
     point_at,
     press_until_there,
 )
+from tests.stage.phone import NOTE_CUT_LABELS, addresses, not_fitting, write_model
 from tests.stage.stage import BTC, ETH, MAJORS, OTHERS, SOL, XRP, Stage
 from tests.stage.watched import Watched, watched_page
 
@@ -347,6 +350,29 @@ def test_the_page_is_of_use_on_a_phone(browser: Browser, admin: Page, stage: Sta
             expect_no_overflow(market)
         open_chart(market, BTC)
         expect_no_overflow(market)
+
+
+def test_every_page_fits_a_phone(browser: Browser, stage: Stage) -> None:
+    """No page scrolls sideways, no tab is outside, no line breaks within a figure, no edge cuts a label of a chart.
+
+    Neither on the whole screen, nor beside Airflow's navigation.
+    """
+    model = write_model(stage)
+    with watched_page(browser, Watched(), is_phone=True) as phone:
+        phone.add_init_script(NOTE_CUT_LABELS)
+        log_in(phone, stage.url, "admin", stage.passwords["admin"])
+        for address, width in product(addresses(stage, 1, model), (390, 326)):
+            phone.set_viewport_size({"width": width, "height": 844})
+            phone.goto("about:blank")
+            phone.goto(f"{stage.url}/chandler/{address}")
+            phone.wait_for_load_state("networkidle")
+            expect(phone.locator("main[aria-busy]")).to_have_count(0)
+            expect(phone.get_by_role("heading", level=1)).to_be_visible()
+            for chart in phone.locator("#chart[data-width], #map").all():
+                for key in ("ArrowLeft", "ArrowLeft", "ArrowLeft"):
+                    chart.press(key)
+                    chart.evaluate(AFTER_A_FRAME)
+            assert not_fitting(phone) == [], (address, width)
 
 
 def test_the_page_asks_nobody_else_and_complains_of_nothing(admin: Page, stage: Stage, watched: Watched) -> None:

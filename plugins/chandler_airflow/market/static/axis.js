@@ -1,5 +1,6 @@
 // The days along the top of the heat map.
 
+import { writeWhole } from "./dom.js";
 import { DAY_MS, monthName } from "./numbers.js";
 
 /** @typedef {import("./heatmap.js").View} View */
@@ -25,11 +26,8 @@ export function paintAxis(context, view) {
       if (!isCut || (31 - date.getUTCDate()) * view.cell > 70) paintMonth(context, view, date, Math.max(x, 0), isCut);
     }
     if (view.cell >= 18 || (view.cell >= 7 && date.getUTCDay() === 1)) {
-      const text = String(date.getUTCDate());
-      // A number that the edge would cut is another number.
-      if (x + 2 + context.measureText(text).width > view.width) continue;
       context.fillStyle = view.colours.quiet ?? "";
-      context.fillText(text, x + 2, 27);
+      writeWhole(context, String(date.getUTCDate()), x + 2, 27, view.width);
     }
   }
 }
@@ -53,5 +51,5 @@ function paintMonth(context, view, date, x, isCut) {
   const text =
     isJanuary || isCut || room > 60 ? `${monthName(date)} ${room > 44 ? year : `’${year % 100}`}` : monthName(date);
   context.fillStyle = (isJanuary ? view.colours.ink : view.colours.quiet) ?? "";
-  context.fillText(text, x + 4, 11);
+  writeWhole(context, text, x + 4, 11, view.width);
 }

@@ -1,6 +1,7 @@
 // Candlesticks with their volume below, by the chart library; the small ones of a day, the large one of a series.
 
 import { Bands } from "./bands.js";
+import { fits } from "./dom.js";
 import { gridOf, onGrid } from "./grid.js";
 import {
   CandlestickSeries,
@@ -30,6 +31,7 @@ export function bareChart(place, signal) {
     // The page names the library in words: its logo would bring its own styles, which the page's policy refuses.
     layout: { attributionLogo: false, fontFamily: "system-ui, sans-serif", fontSize: 11 },
     timeScale: { timeVisible: true, secondsVisible: false, minBarSpacing: 0.2, rightOffset: 2 },
+    rightPriceScale: { entireTextOnly: true },
     crosshair: { mode: 0 },
     // A finger that goes up or down scrolls the page.
     handleScroll: { vertTouchDrag: false },
@@ -46,7 +48,21 @@ export function bareChart(place, signal) {
   wear();
   document.addEventListener("theme", wear, { signal });
   signal.addEventListener("abort", () => chart.remove());
+  for (const canvas of place.querySelectorAll("tr:last-child canvas"))
+    writeTimesWhole(/** @type {HTMLCanvasElement} */ (canvas));
   return chart;
+}
+
+/**
+ * Leave out a time that an edge of the chart would cut: the library draws what is left of it, which is another time.
+ * @param {HTMLCanvasElement} canvas One of those that the library draws its axis of time on.
+ */
+function writeTimesWhole(canvas) {
+  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+  const write = context.fillText.bind(context);
+  context.fillText = (text, x, y) => {
+    if (fits(context, text, x, canvas.clientWidth)) write(text, x, y);
+  };
 }
 
 /**
@@ -55,7 +71,11 @@ export function bareChart(place, signal) {
  */
 export function candleChart(place, signal) {
   const chart = bareChart(place, signal);
-  const candles = chart.addSeries(CandlestickSeries, { borderVisible: false, priceLineVisible: false });
+  const candles = chart.addSeries(CandlestickSeries, {
+    borderVisible: false,
+    priceLineVisible: false,
+    lastValueVisible: false, // its label would cover one of the axis
+  });
   const volume = chart.addSeries(
     HistogramSeries,
     { priceFormat: { type: "volume" }, priceLineVisible: false, lastValueVisible: false },

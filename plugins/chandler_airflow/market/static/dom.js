@@ -110,3 +110,27 @@ export function prepareCanvas(canvas, width, height) {
   context.clearRect(0, 0, width, height);
   return context;
 }
+
+/**
+ * Write a label of an axis if all of it fits between 0 and `width`: a number that the edge cuts is another number.
+ * @param {CanvasRenderingContext2D} context
+ * @param {string} text
+ * @param {number} x
+ * @param {number} y
+ * @param {number} width
+ */
+export function writeWhole(context, text, x, y, width) {
+  if (fits(context, text, x, width)) context.fillText(text, x, y);
+}
+
+/**
+ * Return whether all of a text lies between 0 and `width`.
+ * @param {CanvasRenderingContext2D} context
+ * @param {string} text
+ * @param {number} x
+ * @param {number} width
+ */
+export function fits(context, text, x, width) {
+  const { actualBoundingBoxLeft: left, actualBoundingBoxRight: right } = context.measureText(text);
+  return x - left >= 0 && x + right <= width;
+}

@@ -1,7 +1,7 @@
 // The view of exchanges: how much of the budget is used, whether one has asked us to pause, and how they answer.
 
 import { getJson } from "./api.js";
-import { h, prepareCanvas, put, section, table } from "./dom.js";
+import { h, prepareCanvas, put, section, table, writeWhole } from "./dom.js";
 import { compact, count, duration, moment, plural, share } from "./numbers.js";
 import { readColours } from "./states.js";
 import { load, note } from "./waiting.js";
@@ -141,7 +141,7 @@ function paintHours(canvas, hours) {
     context.fillStyle = colours.line ?? "";
     context.fillRect(x, foot, step, 1);
     context.fillStyle = colours.quiet ?? "";
-    if (at % (step < 22 ? 6 : 3) === 0) context.fillText(moment(hour.hour).slice(11), x, foot + 13);
+    if (at % (step < 22 ? 6 : 3) === 0) writeWhole(context, moment(hour.hour).slice(11), x, foot + 13, width);
   }
 }
 

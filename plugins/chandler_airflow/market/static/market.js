@@ -91,10 +91,8 @@ async function show() {
   document.title = `${view.title}${route.series ? ` · ${route.series}` : ""} · Chandler`;
   for (const [at, tab] of tabs.entries()) {
     const isHere = TABS[at] === route.view || (route.view === "day" && TABS[at] === "coverage");
-    if (isHere) {
-      tab.setAttribute("aria-current", "page");
-      tab.scrollIntoView({ block: "nearest", inline: "nearest" });
-    } else tab.removeAttribute("aria-current");
+    if (isHere) tab.setAttribute("aria-current", "page");
+    else tab.removeAttribute("aria-current");
   }
   if (place.dataset.view !== route.view) {
     if (place.contains(document.activeElement)) place.focus({ preventScroll: true });

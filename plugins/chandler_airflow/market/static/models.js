@@ -92,6 +92,7 @@ function drawMetric(place, models, signal) {
   const line = chart.addSeries(LineSeries, {
     lineWidth: 2,
     pointMarkersVisible: true,
+    lastValueVisible: false,
     priceFormat: { type: "price", precision: 3, minMove: 0.001 },
   });
   line.setData(points.map(([night, value]) => ({ time: /** @type {UTCTimestamp} */ (night), value })));

@@ -75,7 +75,7 @@ export function tellCursor(place, grid, marks, at) {
   const strange = marks.anomalies.some((one) => one.open_time_s >= at && one.open_time_s < at + grid.step)
     ? "  anomaly"
     : "";
-  const numbers = `O ${value(candles.open)}  H ${value(candles.high)}  L ${value(candles.low)}  C ${value(candles.close)}`;
-  const rest = `V ${compact(candles.volume[index] ?? 0)}  ${move >= 0 ? "+" : ""}${move.toFixed(2)} %`;
+  const numbers = `O\u00a0${value(candles.open)}  H\u00a0${value(candles.high)}  L\u00a0${value(candles.low)}  C\u00a0${value(candles.close)}`;
+  const rest = `V\u00a0${compact(candles.volume[index] ?? 0)}  ${move >= 0 ? "+" : ""}${move.toFixed(2)}\u00a0%`;
   place.textContent = `${moment(at * 1000)}  ${candles.width}${made}  ${numbers}  ${rest}${strange}`;
 }
