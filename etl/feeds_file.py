@@ -141,7 +141,15 @@ def _faults_of_values(
     places |= {
         (SERIES_TABLES, market): series_problems(market, own, traits_of, now) for market, own in settings.series.items()
     }
-    return [Fault(place, problem, origin) for place, problems in places.items() for problem in problems]
+    faults = [Fault(place, problem, origin) for place, problems in places.items() for problem in problems]
+    return faults + [Fault(("models", name), problem, origin) for name, problem in _models_problems(settings).items()]
+
+
+def _models_problems(settings: Settings) -> dict[str, str]:
+    """Return which settings of models contradict others at a timeframe of the feeds, the finest such."""
+    timeframes = {timeframe for feed in settings.feeds.values() for timeframe in feed.timeframes}
+    found = (settings.models.problems_at(one) for one in sorted(timeframes, key=lambda one: one.ms))
+    return next(filter(None, found), {})
 
 
 def _some(names: Sequence[str]) -> str:

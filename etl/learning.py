@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import timedelta
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from etl.spelling import Duration
+from etl.spelling import Duration, counted
 from etl.timeframe import Timeframe
 
 HISTORY_CANDLES = 8_640
@@ -19,6 +20,7 @@ HELD_OUT_CANDLES = 504
 SELDOM_CANDLES = 30
 """A candle is no anomaly if one in so many is as strange, whatever the alert budget allows."""
 
+_DAY = timedelta(days=1)
 _WEEK = timedelta(days=7)
 
 
@@ -77,9 +79,34 @@ class Learning(BaseModel):
             longer(self.held_out, HELD_OUT_CANDLES),
         )
 
+    def problems_at(self, timeframe: Timeframe) -> dict[str, str]:
+        """Return the settings that contradict others at a timeframe, each with its problem and the remedy.
+
+        None of them trains a model: nothing would be left to learn from, or no series could hold enough.
+        """
+        spans = self.spans_at(timeframe)
+        limits = {"history": spans.history, "least_history": spans.least_history}
+        if wrong := {name: span for name, span in limits.items() if spans.held_out >= span}:
+            told = " and ".join(f"{name}, {in_days(span)}" for name, span in wrong.items())
+            return {
+                "held_out": f"{in_days(spans.held_out)} at {timeframe} must be shorter than {told}: the rest is "
+                f"learned; lower held_out, or raise {' and '.join(wrong)}"
+            }
+        if spans.least_history > spans.history:
+            return {
+                "least_history": f"{in_days(spans.least_history)} at {timeframe} must not be longer than history, "
+                f"{in_days(spans.history)}: a training reads no more; lower least_history, or raise history"
+            }
+        return {}
+
     def budget_at(self, timeframe: Timeframe) -> float:
         """Return the incidents a week that a threshold is made for: the alert budget, or fewer from `6h` up.
 
         A week has 7 candles of `1d`; one incident a week would call every seventh of them an anomaly.
         """
         return min(self.incidents_per_series_per_week, _WEEK / timeframe.delta / SELDOM_CANDLES)
+
+
+def in_days(span: timedelta) -> str:
+    """Return a length in days, rounded up: `1 day`, `1,000 days`."""
+    return counted(math.ceil(span / _DAY), "day")

@@ -13,7 +13,7 @@ import pyarrow as pa
 from sqlalchemy import Connection, text
 
 from etl.errors import ConfigError, InsufficientHistoryError
-from etl.learning import Learning, TrainingSpans
+from etl.learning import Learning, TrainingSpans, in_days
 from etl.read import read_candles
 from etl.schema import value_hash
 from etl.series import Series, TimeRange
@@ -93,13 +93,8 @@ def split_history(timeframe: Timeframe, end: datetime, learning: Learning) -> Sp
         ConfigError: The settings leave nothing to learn from.
     """
     spans = learning.spans_at(timeframe)
-    limits = {"history": spans.history, "least_history": spans.least_history}
-    if wrong := {name: span for name, span in limits.items() if spans.held_out >= span}:
-        told = " and ".join(f"{name}, {_in_days(span)}" for name, span in wrong.items())
-        raise ConfigError(
-            f"[models] held_out, {_in_days(spans.held_out)} at {timeframe}, must be shorter than {told}: the rest is "
-            f"learned; lower held_out, or raise {' and '.join(wrong)}"
-        )
+    if problems := learning.problems_at(timeframe):
+        raise ConfigError("\n".join(f"[models] {name}: {problem}" for name, problem in problems.items()))
     third = spans.held_out / 3
     last = timeframe.floor(end)
     bounds = [
@@ -166,7 +161,7 @@ def _too_little(target: Target, left_out: Mapping[Series, str], spans: TrainingS
     """Return what is needed and what to do in a line, and a line for each reason with the series that it holds for."""
     advice = _ADVICE
     if can_lower:
-        advice += f", or lower least_history in [models], and held_out, {_in_days(spans.held_out)}, below it"
+        advice += f", or lower least_history in [models], and held_out, {in_days(spans.held_out)}, below it"
     days = f"{_days(spans.least_history):,} days are needed"
     if not left_out:
         return f"too little of {target} to learn from: there are no candles, and {days}. {advice}"
@@ -255,10 +250,6 @@ def _takes(track: Track, held: int, needed: int, share: float, end: datetime, sp
     if span > spans.history:
         return f"{said}: raise history in [models] to that"
     return f"{said}; enough from {end - span:%Y-%m-%d} on"
-
-
-def _in_days(span: timedelta) -> str:
-    return counted(_days(span), "day")
 
 
 def _days(span: timedelta) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -65,13 +65,14 @@ def train(
     artifacts = _fit_all(warehouse, settings, target, lessons, earlier, stages)
     with stages.stage("evaluate") as told:
         evaluation = _compare(artifacts, earlier, lessons, told)
-        verdict = reach_verdict(evaluation, _standing(earlier, lessons))
+        since = _since(earlier, lessons)
+        verdict = reach_verdict(evaluation, _standing(earlier, lessons, since))
     with stages.stage("report"):
         if verdict.champion != earlier.name:
             # What judges from now on has its cuts from all that is held out, and from the latest of it above all.
             winner = recalibrate(artifacts[verdict.champion], lessons.tracks, lessons.split.held_out)
             artifacts[verdict.champion] = winner
-        night = _night(target, run, lessons, earlier, evaluation, verdict, artifacts, stages)
+        night = _night(target, run, lessons, earlier, since, evaluation, verdict, artifacts, stages)
         with warehouse.begin() as connection:
             night = replace(night, feedback=feedback_since_last_night(connection, target))
         page = render(night)
@@ -123,10 +124,10 @@ def _compare(artifacts: Mapping[str, Artifact], earlier: Earlier, lessons: Lesso
     return evaluate(rivals, lessons.candles, test, seeds=seeds, watch=told)
 
 
-def _standing(earlier: Earlier, lessons: Lessons) -> Standing:
+def _standing(earlier: Earlier, lessons: Lessons, since: Sequence[Given]) -> Standing:
     known = set() if earlier.artifact is None else set(earlier.artifact.norms)
     newcomers = sorted(lessons.tracks.keys() - known) if known else []
-    overrun = None if earlier.artifact is None else excess(_since(earlier, lessons), earlier.artifact.budget)
+    overrun = None if earlier.artifact is None else excess(since, earlier.artifact.budget)
     has_seen = earlier.has_learned(lessons.split.held_out)
     return Standing(scorers.LEARNED, earlier.name, newcomers, earlier.trouble, has_seen, overrun)
 
@@ -143,18 +144,17 @@ def _night(
     run: str,
     lessons: Lessons,
     earlier: Earlier,
+    since: Sequence[Given],
     evaluation: Evaluation,
     verdict: Verdict,
     artifacts: Mapping[str, Artifact],
     stages: Stages,
 ) -> Night:
     roles = {name: Role.CANDIDATE if name == scorers.LEARNED else Role.BASELINE for name in artifacts}
-    since: list[Given] = []
     judging = dict(artifacts)
     if earlier.name is not None and earlier.artifact is not None:
         roles[earlier.name] = Role.CHAMPION
         judging[earlier.name] = earlier.artifact
-        since = _since(earlier, lessons)
     drawn = [series for series in sorted(lessons.tracks) if series in judging[verdict.champion].norms][:_EXAMPLES]
     return Night(
         target.timeframe,

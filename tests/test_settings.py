@@ -84,6 +84,18 @@ def test_a_feed_is_its_symbols_at_its_timeframes(tmp_path: Path) -> None:
             "[rules]\nfrozen_after = 130\n[feeds.majors]",
             "rules: frozen_after = 130 does not fit into lookback = 120",
         ),
+        (
+            "[feeds.majors]",
+            '[models]\nleast_history = "14d"\n[feeds.majors]',
+            "models.held_out: 21 days at 1m must be shorter than least_history, 14 days: the rest is learned; lower "
+            "held_out, or raise least_history",
+        ),
+        (
+            "[feeds.majors]",
+            '[models]\nhistory = "25d"\n[feeds.majors]',
+            "models.least_history: 28 days at 1m must not be longer than history, 25 days: a training reads no more; "
+            "lower least_history, or raise history",
+        ),
     ],
 )
 def test_each_mistake_is_a_clear_line(old: str, new: str, complaint: str, tmp_path: Path) -> None:
@@ -91,6 +103,13 @@ def test_each_mistake_is_a_clear_line(old: str, new: str, complaint: str, tmp_pa
     path = write(tmp_path, FEED.replace(old, new, 1))
     (line,) = [line for line in mistakes(path) if complaint in line]
     assert line.startswith(str(path))
+
+
+def test_lengths_of_a_training_are_judged_at_the_timeframes_of_the_feeds(tmp_path: Path) -> None:
+    """Lengths that contradict each other at `1m` are raised at `1h` to what that needs."""
+    models = '[models]\nleast_history = "14d"\nhistory = "20d"\n'
+    assert mistakes(write(tmp_path, models + FEED.replace('"1m", ', "", 1))) == []
+    assert len(mistakes(write(tmp_path, models + FEED))) == 1
 
 
 def test_a_timeframe_that_the_exchange_lacks_names_the_nearest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

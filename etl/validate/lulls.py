@@ -40,8 +40,12 @@ def lull_chance(run: slice, length: int, trading: Mask, asked: Mask) -> float:
 
 
 def _sides(run: slice, mask: Mask) -> tuple[slice, slice]:
-    reach = min(max(run.stop - run.start, _LEAST_BESIDE), BUCKET)
+    reach = _reach(run)
     return slice(max(run.start - reach, 0), run.start), slice(run.stop, min(run.stop + reach, len(mask)))
+
+
+def _reach(run: slice) -> int:
+    return int(min(max(run.stop - run.start, _LEAST_BESIDE), BUCKET))
 
 
 def _beside(side: slice, trading: Mask, asked: Mask) -> tuple[int, int]:
@@ -96,13 +100,12 @@ def without_lulls(
     for _, of_bucket in groupby(parts, key=lambda part: part.start // BUCKET):
         told = np.zeros_like(is_outage)
         for part in sorted(of_bucket, key=lambda part: part.start - part.stop):
-            run, around = part, (held, covered, trading, asked)
-            if told.any():
-                left = ~told
-                n_before = int(np.count_nonzero(left[: part.start]))
-                run = slice(n_before, n_before + part.stop - part.start)
-                around = (held[:, left], covered[:, left], trading[left], asked[left])
-            chance = _chance_of_all(run, *around)
+            left = np.flatnonzero(~told)
+            at = int(np.searchsorted(left, part.start))
+            reach, length = _reach(part), part.stop - part.start
+            near = left[max(at - reach, 0) : at + length + reach]
+            run = slice(min(at, reach), min(at, reach) + length)
+            chance = _chance_of_all(run, held[:, near], covered[:, near], trading[near], asked[near])
             chance = chance if trading[part].any() else max(chance, float(usual[part].sum()))
             if chance < LEAST_CHANCE_OF_LULL:
                 kept[part], told[part], chances[part] = True, True, chance

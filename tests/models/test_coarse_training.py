@@ -143,7 +143,7 @@ def test_the_guide_has_the_lengths_that_count() -> None:
 def test_parts_that_leave_nothing_to_learn_are_refused_at_every_timeframe() -> None:
     """By the lengths that count at it."""
     for timeframe in (Timeframe.M1, Timeframe.D1):
-        with pytest.raises(ConfigError, match=r"held_out, 1,000 days at .* must be shorter"):
+        with pytest.raises(ConfigError, match=r"held_out: 1,000 days at .* must be shorter"):
             split_history(timeframe, END, Learning(held_out=1000 * DAY))
 
 

@@ -83,7 +83,7 @@ def test_the_parts_of_a_history_follow_one_another() -> None:
     assert (split.learned.end, split.calm.end) == (end - 21 * DAY, end - 7 * DAY)
     assert (split.calm.start, split.test.start) == (split.learned.end, split.calm.end)
     assert split.held_out == TimeRange(end - 21 * DAY, end)
-    wrong = r"held_out, 30 days at 1m, must be shorter than least_history, 28 days: .* or raise least_history$"
+    wrong = r"held_out: 30 days at 1m must be shorter than least_history, 28 days: .* or raise least_history$"
     with pytest.raises(ConfigError, match=wrong):
         split_history(Timeframe.M1, END, Learning(held_out=30 * DAY))
 
