@@ -5,7 +5,6 @@ A partition that this very file has loaded is left out, so an import that was cu
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -165,7 +164,7 @@ def _judged(file: CandleFile, rows: FileRows, rules: Rules) -> Preview:
 def _to_line(file: CandleFile, row: Refused) -> RefusedLine:
     number = row.number or 0
     reason = row.evidence.removesuffix(f"; {file.numbered} {number}")
-    return RefusedLine(number, row.rule, reason, json.loads(row.row)[-1])
+    return RefusedLine(number, row.rule, reason, row.shown)
 
 
 def _pieces(file: CandleFile) -> list[TimeRange]:

@@ -166,7 +166,7 @@ def clean_pages(stores: Stores, partition: Partition, run: str | None = None) ->
         len(cleaned.refused),
     )
     for row in cleaned.refused[:_SHOWN]:
-        log.warning("%s: refused by %s (%s): %s", series, row.rule, row.evidence, row.row)
+        log.warning("%s: refused by %s (%s): %s", series, row.rule, row.evidence, row.shown)
     if len(cleaned.refused) > _SHOWN:
         log.warning("%s: refused in all: %s", series, _by_rule(report))
     return report

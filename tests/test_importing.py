@@ -275,11 +275,15 @@ def run(
     return chandler
 
 
-def test_the_command_says_what_became_of_the_lines(run: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+def test_the_command_says_what_became_of_the_lines(
+    run: Callable[..., tuple[int, str, str]], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """For people a table and a sum, for scripts JSON; the second time it says that it was done before."""
     path = written(tmp_path / "candles.csv", text(line(7, 101.0)), LATER_MS)
     status, out, err = run("import", path, BTC)
     assert status == 0
+    (warned,) = [message for message in caplog.messages if "refused by superseded" in message]
+    assert warned.endswith(f"): {line(7)}")
     assert "binance:BTC/USDT:1m 2024-02-29 00:00 2024-03-01 00:00 1,440" in out
     assert "4,311 rows: 4,310 accepted, 0 repeated, 0 outside, 0 without trades, 1 in quarantine (superseded 1)" in err
     assert "2 of 2 partitions imported from this file before. To import them again" in run("import", path, BTC)[2]

@@ -51,6 +51,11 @@ class Refused:
     number: int | None = None
 
     @property
+    def shown(self) -> str:
+        """The row as a person knows it: the line of an imported file by itself, any other as received."""
+        return str(json.loads(self.row)[-1]) if self.origin == Origin.FILE else self.row
+
+    @property
     def times_ms(self) -> tuple[int, ...]:
         """The open times that it may state, ascending: none, one or two."""
         return tuple(at_ms for at_ms in (self.open_time_ms, self.later_open_time_ms) if at_ms is not None)
