@@ -313,11 +313,13 @@ def _limit_error(stores: Stores, partition: Partition, cleaned: Cleaned, remedy:
     digits = 1 if share_pct >= 0.1 else 3
     wrong = [row for row in cleaned.refused if row.rule != SUPERSEDED]
     examples = "; ".join(f"{row.rule}: {row.evidence}" for row in wrong[:3])
+    timeless = f", {report.timeless} of these without an open time" if report.timeless else ""
     message = (
-        f"{report.broken} of {counted(candles, 'candle')} came only as refused rows ({share_pct:.{digits}f} %, limit "
-        f"{settings.max_quarantined_pct} %): {_by_rule(report)}. For example {examples}. The sound "
-        f"ones are stored: {report.accepted:,}. Look at the refused rows with chandler quarantine list "
-        f"{partition.series}. {remedy}. If so many are to be expected, raise max_quarantined_pct"
+        f"{report.broken} of {counted(candles, 'candle')} came only as refused rows{timeless} "
+        f"({share_pct:.{digits}f} %, limit {settings.max_quarantined_pct} %): {_by_rule(report)}. "
+        f"For example {examples}. The sound ones are stored: {report.accepted:,}. "
+        f"Look at the refused rows with chandler quarantine list {partition.series}. {remedy}. "
+        "If so many are to be expected, raise max_quarantined_pct"
     )
     return QuarantineLimitError(message, series=partition.series, time_range=partition.time_range)
 

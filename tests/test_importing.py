@@ -243,14 +243,16 @@ def test_too_many_refused_rows_are_said_once_all_is_loaded(
     run: Callable[..., tuple[int, str, str]], stores: Stores, tmp_path: Path
 ) -> None:
     """A rotten month takes no sound line along: the account of the lines is whole, and the command fails."""
-    rotten = text()
+    rotten = text(*["hello"] * 3)
     for minute in range(200):
         rotten = rotten.replace(line(minute), line(minute).replace("5.5", "-5.5"))
     path = written(tmp_path / "candles.csv", rotten, LATER_MS)
     status, _, err = run("import", path, BTC)
     assert status == 1
-    assert "200 in quarantine (negative_amount 200)" in err
-    assert "200 of 1,440 candles came only as refused rows (13.9 %, limit 5.0 %)" in err
+    assert "203 in quarantine (negative_amount 200, shape 3)" in err
+    assert (
+        "203 of 1,443 candles came only as refused rows, 3 of these without an open time (14.1 %, limit 5.0 %)" in err
+    )
     assert "chandler quarantine list binance:BTC/USDT:1m. Mend their lines in the file and import it again" in err
     assert "Airflow" not in err
     assert len(tables_of(stores)["candles"]) == MINUTES - 200 - 10

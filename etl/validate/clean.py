@@ -72,6 +72,7 @@ class CleanReport:
         repeated: Rows equal to an accepted or a refused one.
         outside: Rows that open outside the range, which belong to another partition.
         refused: Rows refused, by rule.
+        timeless: Rows among the broken ones that tell of no candle when it opens.
     """
 
     rows: int
@@ -80,6 +81,7 @@ class CleanReport:
     outside: int
     refused: Mapping[str, int]
     broken: int = 0
+    timeless: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,7 @@ def clean(
             outside=sum(batch.outside for batch in batches),
             refused=dict(sorted(Counter(row.rule for row in refused).items())),
             broken=_count_broken(refused, to_column(candles, "open_time"), series.timeframe),
+            timeless=sum(not row.times_ms for row in refused),
         ),
         _stated(batches, series.timeframe, time_range),
     )
