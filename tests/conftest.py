@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,9 @@ from etl.homes import homes_with_stores
 from etl.series import Series
 from etl.settings import Settings
 from etl.stores import Stores, open_stores
+from tests import guarding
 from tests.databases import fresh_database, template_database
+from tests.guarding import stand_guard
 from tests.markets import write_recording
 
 # The machine may be busy; how long an example takes says nothing about it.
@@ -36,6 +40,20 @@ class Scheduling(LoadFileScheduling):
         if nodeid.startswith(STACKS):
             return "stacks"
         return "models" if nodeid.startswith("tests/models/") else super()._split_scope(nodeid)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Let nothing that the tests start outlive them; a worker of pytest-xdist has its guard from its start."""
+    if not hasattr(config, "workerinput"):
+        stand_guard()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(specs: list[Any]) -> None:
+    """Start each worker under a guard of its own."""
+    for spec in specs:
+        spec.python = shlex.join([sys.executable, guarding.__file__])
 
 
 @pytest.hookimpl(optionalhook=True)
