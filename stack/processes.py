@@ -51,6 +51,12 @@ class Leader:
                 return []
         return [process for process in psutil.process_iter() if _is_in(process, self.pid)]
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the processes of its session; one that ends meanwhile needs none."""
+        for process in self.members():
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+
 
 def _is_in(process: psutil.Process, session: int) -> bool:
     try:
@@ -232,16 +238,11 @@ def _listener(port: int) -> str:
 def end(leaders: Iterable[Leader], grace_s: float) -> None:
     """End every process of these sessions: asked first, killed after `grace_s`."""
     leaders = list(leaders)
-    _signal(leaders, signal.SIGTERM)
+    for leader in leaders:
+        leader.signal(signal.SIGTERM)
     deadline = time.monotonic() + grace_s
     while any(leader.members() for leader in leaders):
         if time.monotonic() > deadline:
-            _signal(leaders, signal.SIGKILL)
+            for leader in leaders:
+                leader.signal(signal.SIGKILL)
         time.sleep(_POLL_S)
-
-
-def _signal(leaders: Iterable[Leader], number: signal.Signals) -> None:
-    for leader in leaders:
-        for process in leader.members():
-            with suppress(psutil.NoSuchProcess):
-                process.send_signal(number)

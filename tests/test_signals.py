@@ -14,6 +14,7 @@ import pytest
 
 from etl.replay import MadeUpMarket, ReplayServer
 from tests.databases import folder_for_postgres
+from tests.living import is_alive
 
 _PATIENCE_S = 120
 _COMMAND = (sys.executable, "-c", "from etl.cli import main; main()", "ingest", "binance:BTC/USDT:1m")
@@ -45,7 +46,7 @@ def test_a_command_that_is_ended_stops_the_postgresql_that_it_used_last(number: 
             finally:
                 command.kill()
         assert not (home / "postgres" / "postmaster.pid").exists()
-        assert not postgres.is_running() or postgres.status() == psutil.STATUS_ZOMBIE
+        assert not is_alive(postgres)
 
 
 def _heed_signals() -> None:

