@@ -35,6 +35,7 @@ _MOST_ZIPPED_BYTES = 16 << 20
 _MOST_TEXT_BYTES = 64 << 20
 _MOST_CHECKSUM_BYTES = 1 << 10
 _MOST_NAMES = 16
+_LINES_BESIDES = 16  # a header, and what is blank
 
 _TRIES = 3
 _wait = tenacity.wait_exponential_jitter(multiplier=0.5, max=4.0, jitter=0.5)
@@ -147,7 +148,8 @@ async def fetch_bulk(
     try:
         checksum = await _download_patiently(session, f"{url}.CHECKSUM", _MOST_CHECKSUM_BYTES, on_answer)
         content = await _download_patiently(session, url, _MOST_ZIPPED_BYTES, on_answer)
-        body = await asyncio.to_thread(_unpack, content, checksum, name)
+        most_lines = _LINES_BESIDES + 2 * file.window.count(series.timeframe)
+        body = await asyncio.to_thread(_unpack, content, checksum, name, most_lines)
     except _NotThereError as error:
         log.info("%s %s: no bulk file (%s); asking the API", series, file.window, error)
     except (_UnusableError, aiohttp.ClientError, OSError) as error:
@@ -157,7 +159,7 @@ async def fetch_bulk(
     return None
 
 
-def _unpack(content: bytes, checksum: bytes, name: str) -> str:
+def _unpack(content: bytes, checksum: bytes, name: str, most_lines: int) -> str:
     """Return the text inside the zip file `name`.
 
     Raises:
@@ -169,7 +171,10 @@ def _unpack(content: bytes, checksum: bytes, name: str) -> str:
     if hashlib.sha256(content).hexdigest() != stated[1].lower():
         raise _UnusableError(f"{name} is not what its checksum says")
     try:
-        text = _read_member(content, f"{name.removesuffix('.zip')}.csv").decode()
+        member = _read_member(content, f"{name.removesuffix('.zip')}.csv")
+        if member.count(b"\n") > most_lines:
+            raise _UnusableError(f"{name} holds over {most_lines} lines, more than twice its window's candles")
+        text = member.decode()
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError, ValueError) as error:
         raise _UnusableError(f"{name} cannot be unpacked: {_reason(error)}") from error
     if not without_header(text).strip():

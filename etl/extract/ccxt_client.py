@@ -14,6 +14,7 @@ import ccxt.async_support
 import orjson
 
 from etl.errors import ConfigError, MalformedPayloadError
+from etl.extract.http import make_session
 from etl.spelling import nearest
 
 _TIMEOUT_MS = 15_000
@@ -63,7 +64,18 @@ def make_client(ccxt_id: str) -> Any:
             ANSWER.get().unread = body
         return value
 
-    methods = {"on_rest_response": remember, "parse_json": read_json, "on_json_response": staticmethod(_loads)}
+    def open_bounded(self: Any, lazy: bool = False) -> None:
+        """Open the client with a session of ours, unless it is closed already."""
+        if self.session is None and not (lazy and self.closed_by_user):
+            self.session = make_session()
+        kind.open(self, lazy)
+
+    methods = {
+        "open": open_bounded,
+        "on_rest_response": remember,
+        "parse_json": read_json,
+        "on_json_response": staticmethod(_loads),
+    }
     own = type(ccxt_id, (kind,), methods)
     # aiohttp waits by itself for its connections to close; ccxt would sleep a quarter of a second on top.
     client = own({"enableRateLimit": False, "timeout": _TIMEOUT_MS, "timeout_on_exit": 0})
@@ -99,4 +111,7 @@ def _loads(body: str) -> Any:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
-        return json.loads(body)  # a bare NaN is no JSON, but one such row must not cost us the page
+        try:
+            return json.loads(body)  # a bare NaN is no JSON, but one such row must not cost us the page
+        except RecursionError as error:
+            raise ValueError("nested too deeply") from error

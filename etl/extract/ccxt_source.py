@@ -20,6 +20,7 @@ from etl.exchanges import Traits
 from etl.extract.budget import Budget
 from etl.extract.bulk import BulkFile, bulk_files, fetch_bulk
 from etl.extract.ccxt_client import ANSWER, Answer, check_read, make_client, moved
+from etl.extract.http import LISTING_BYTES, MOST_BYTES
 from etl.extract.patience import insist
 from etl.extract.source import Page, Route
 from etl.extract.translate import translate
@@ -116,11 +117,14 @@ class CcxtSource:
         # ccxt returns again what it has once read, and be it nothing.
         asking = self._client.load_markets(not self._client.markets)
         weight = self._dialect.listing_weight
+        bound = MOST_BYTES.set(LISTING_BYTES)
         try:
             markets: Mapping[str, Any] = await self._ask(asking, weight=weight, read=_not_empty)
         except MalformedPayloadError as error:
             self._client.markets = None
             raise MalformedPayloadError(f"{self.address}: no list of symbols: {error.message}") from error
+        finally:
+            MOST_BYTES.reset(bound)
         return markets
 
     async def is_trading(self, symbol: str) -> bool:

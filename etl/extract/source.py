@@ -72,7 +72,7 @@ class Page:
                 return orjson.loads(self.body)
             except orjson.JSONDecodeError:
                 return json.loads(self.body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise MalformedPayloadError(
                 f"the answer is no JSON ({error}): {self.body[:80]!r}; run it again, and look at the exchange's status "
                 "page if it stays so",

@@ -15,6 +15,7 @@ from etl.errors import (
     SourceUnavailableError,
     UnknownSymbolError,
 )
+from etl.extract.http import RefusedAnswerError
 
 _AWAY = frozenset({418, 429})
 _BARRED = 451
@@ -63,6 +64,9 @@ def translate(
         retry_after_s: What the answer's `Retry-After` said.
         place: `series` and `time_range`, for the message.
     """
+    refused = next((one for one in (error, error.__cause__) if isinstance(one, RefusedAnswerError)), None)
+    if refused is not None:
+        return MalformedPayloadError(f"{refused}; run it again, and look at the address if it stays so", **place)
     is_own_trouble = status >= 500 and not isinstance(error, ccxt.OperationFailed)
     # What ccxt finds no better word for: said with a status of success, or not by the exchange.
     is_vague = type(error) is ccxt.ExchangeError and (200 <= status < 400 or (status >= 400 and not is_json))

@@ -6,8 +6,10 @@ tables at the end, which say what kind of answer it can befall; those of rows st
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache
 from types import MappingProxyType
 
 from etl.replay.bulk import checksum, with_lines
@@ -15,7 +17,8 @@ from etl.replay.page import Mishap, Page, table
 from etl.replay.row_mishaps import OF_CANDLES, OF_ROWS
 from etl.replay.wire import HTML, JSON, TEXT, Answer, Trouble
 
-_DEPTH = 5_000
+_DEPTH = 100_000
+_BLANKS_MB = 256
 _GATEWAY = b"<html><head><title>%b</title></head><body><center><h1>%b</h1></center></body></html>"
 
 
@@ -115,6 +118,18 @@ def wrong_encoding(page: Page) -> Page:
     return replace(page, headers={**page.headers, "Content-Encoding": "gzip"})
 
 
+def bomb(page: Page) -> Page:
+    """A small body that unpacks to hundreds of megabytes of blanks, with status 200."""
+    headers = {**page.headers, "Content-Encoding": "gzip"}
+    return replace(page, status=200, content_type=JSON, headers=headers, body=_packed_blanks())
+
+
+def redirect(page: Page) -> Page:
+    """A way to another host, with status 302."""
+    headers = {**page.headers, "Location": "http://127.0.0.1:9/latest/meta-data/"}
+    return replace(page, status=302, content_type=HTML, headers=headers, body=b"")
+
+
 def hang_up(page: Page) -> Page:
     """A connection that closes without an answer."""
     return replace(page, is_dropped=True)
@@ -189,6 +204,8 @@ OF_ANSWERS = table(
     null_body,
     nested,
     wrong_encoding,
+    bomb,
+    redirect,
     truncated,
     reset,
     hang_up,
@@ -211,6 +228,12 @@ def fitting(answer: Answer) -> Mapping[str, Mishap]:
         of_files = {} if answer.file is None else OF_FILES
         return {**OF_ANSWERS, **of_lists, **of_files, **(OF_CHECKSUMS if answer.content_type == TEXT else {})}
     return {**OF_ANSWERS, **OF_ROWS, **({} if answer.layout.low is None else OF_CANDLES)}
+
+
+@cache
+def _packed_blanks() -> bytes:
+    """Return gzip of blanks, made of one member many times over."""
+    return gzip.compress(b" " * (1 << 20)) * _BLANKS_MB
 
 
 def _refuse(page: Page, status: int, trouble: Trouble, retry_after_s: int | None = None) -> Page:
