@@ -23,7 +23,7 @@ import aiohttp
 import tenacity
 
 from etl.answers import OnAnswer, Outcome, Outcomes, counted, ignore
-from etl.extract.kline_csv import without_header
+from etl.extract.kline_csv import WIDTH, without_header
 from etl.extract.source import Page, Route
 from etl.series import Series, TimeRange
 from etl.timeframe import Timeframe, from_ms
@@ -148,8 +148,8 @@ async def fetch_bulk(
     try:
         checksum = await _download_patiently(session, f"{url}.CHECKSUM", _MOST_CHECKSUM_BYTES, on_answer)
         content = await _download_patiently(session, url, _MOST_ZIPPED_BYTES, on_answer)
-        most_lines = _LINES_BESIDES + 2 * file.window.count(series.timeframe)
-        body = await asyncio.to_thread(_unpack, content, checksum, name, most_lines)
+        most_cells = WIDTH * (_LINES_BESIDES + 2 * file.window.count(series.timeframe))
+        body = await asyncio.to_thread(_unpack, content, checksum, name, most_cells)
     except _NotThereError as error:
         log.info("%s %s: no bulk file (%s); asking the API", series, file.window, error)
     except (_UnusableError, aiohttp.ClientError, OSError) as error:
@@ -159,7 +159,7 @@ async def fetch_bulk(
     return None
 
 
-def _unpack(content: bytes, checksum: bytes, name: str, most_lines: int) -> str:
+def _unpack(content: bytes, checksum: bytes, name: str, most_cells: int) -> str:
     """Return the text inside the zip file `name`.
 
     Raises:
@@ -172,8 +172,8 @@ def _unpack(content: bytes, checksum: bytes, name: str, most_lines: int) -> str:
         raise _UnusableError(f"{name} is not what its checksum says")
     try:
         member = _read_member(content, f"{name.removesuffix('.zip')}.csv")
-        if member.count(b"\n") > most_lines:
-            raise _UnusableError(f"{name} holds over {most_lines} lines, more than twice its window's candles")
+        if member.count(b"\n") + member.count(b",") > most_cells:
+            raise _UnusableError(f"{name} holds over {most_cells} cells, far more than its window's candles")
         text = member.decode()
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError, ValueError) as error:
         raise _UnusableError(f"{name} cannot be unpacked: {_reason(error)}") from error

@@ -6,7 +6,9 @@ import re
 from itertools import repeat
 from typing import Any
 
-_WIDTH = 12
+WIDTH = 12
+"""Values of a row."""
+
 _HEADER = "open_time,"
 _INTEGERS = (0, 6, 8)  # open_time, close_time, trades
 _DIGITS = re.compile(r"\d{1,4300}", re.ASCII)  # more of them Python does not convert
@@ -24,7 +26,7 @@ def csv_rows(body: str) -> list[list[Any]]:
     lines = text.split("\n")
     if text.isascii() and not any(mark in text for mark in _MARKS):
         rows = list(map(str.split, lines, repeat(",")))
-        if set(map(len, rows)) <= {_WIDTH} and not any("" in row for row in rows) and _read_integers(rows):
+        if set(map(len, rows)) <= {WIDTH} and not any("" in row for row in rows) and _read_integers(rows):
             return rows
     return [_to_row(line.removesuffix("\r")) for line in lines if line.removesuffix("\r")]
 
@@ -46,7 +48,7 @@ def _read_integers(rows: list[list[Any]]) -> bool:
 
 def _to_row(line: str) -> list[Any]:
     cells: list[Any] = line.split(",")
-    if len(cells) != _WIDTH:
+    if len(cells) != WIDTH:
         return cells
     row = [cell or None for cell in cells]
     for place in _INTEGERS:

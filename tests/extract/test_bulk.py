@@ -239,6 +239,8 @@ _REFUSED = {
     "another method": (zipped(method=zipfile.ZIP_LZMA), None, "packed by method 14"),
     "no text": (zipped(b"\xff\xfe" + LINE.encode()), None, "cannot be unpacked"),
     "no rows": (zipped("open_time,open\n\n"), None, "holds no row"),
+    "more rows than candles": (zipped("1\n" * 34_753), None, "holds over 34752 cells"),
+    "a row without an end": (zipped("1," * 34_753), None, "holds over 34752 cells"),
     "too much": (bytes(17 << 20), None, "sends over 16777216 bytes"),
 }
 
