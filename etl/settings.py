@@ -33,7 +33,7 @@ from etl.probing import SETTLE
 from etl.problems import EXCHANGE_TABLES, FEEDS, SERIES_TABLES, Fault, refuse
 from etl.rules import Rules
 from etl.series import Series, check_is_loadable, is_exchange_name
-from etl.spelling import as_written, close_to, nearest
+from etl.spelling import Duration, as_written, close_to, nearest
 from etl.timeframe import to_ms
 
 ENVIRONMENT = "CHANDLER_"
@@ -57,6 +57,7 @@ class Settings(BaseSettings):
         max_quarantined_pct: The share of a partition's candles, in percent, of which only refused rows may come; more
             fail it, if they are also more than ...
         max_quarantined_rows: ... so many candles: of a few rows one is soon a large share.
+        clock_skew: How far the clock of an exchange may be from ours; for a replay of another time it is to be longer.
     """
 
     model_config = SettingsConfigDict(env_prefix=ENVIRONMENT, env_nested_delimiter="__", frozen=True, extra="forbid")
@@ -67,6 +68,7 @@ class Settings(BaseSettings):
     archive_fallback: Path | None = None
     max_quarantined_pct: float = Field(default=5.0, ge=0, le=100)
     max_quarantined_rows: int = Field(default=5, ge=0)
+    clock_skew: Duration = timedelta(days=1)
     rules: Rules = Rules()
     keep: Keep = Keep()
     models: Learning = Learning()

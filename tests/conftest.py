@@ -73,6 +73,7 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
         if name.startswith("CHANDLER_") and name != "CHANDLER_DATA":
             monkeypatch.delenv(name)
+    monkeypatch.setenv("CHANDLER_CLOCK_SKEW", "36500d")  # replays run at the time of what they replay
 
 
 @pytest.fixture(autouse=True)

@@ -20,6 +20,7 @@ from etl.exchanges import Traits
 from etl.extract.budget import Budget
 from etl.extract.bulk import BulkFile, bulk_files, fetch_bulk
 from etl.extract.ccxt_client import ANSWER, Answer, check_read, make_client, moved
+from etl.extract.clock import read_clock
 from etl.extract.http import LISTING_BYTES, MOST_BYTES
 from etl.extract.patience import insist
 from etl.extract.source import Page, Route
@@ -75,6 +76,7 @@ class CcxtSource:
         self.budget = budget
         self._dialect = dialect
         self._on_answer = on_answer
+        self._most_skew = settings.clock_skew
         self._clock_skew_ms: int | None = None
         self._clock_lock = asyncio.Lock()
         self._markets: dict[str, Mapping[str, Any]] = {}
@@ -105,9 +107,11 @@ class CcxtSource:
 
     async def _ask_clock_skew_ms(self) -> int:
         try:
-            return int(await self._ask(self._dialect.clock_ms(self._client), weight=1)) - _monotonic_ms()
+            told = await self._ask(self._dialect.clock_ms(self._client), weight=1)
         except MalformedPayloadError as error:
             raise MalformedPayloadError(f"{self.address} does not tell its time: {error.message}") from error
+        now_ms = _monotonic_ms()
+        return read_clock(self.address, told, int(time.time() * 1000), self._most_skew) - now_ms
 
     async def symbols(self) -> Sequence[str]:
         """Return every symbol that the exchange lists, sorted."""
