@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import json
@@ -16,6 +17,7 @@ import orjson
 import pytest
 
 from etl.errors import ConfigError
+from etl.extract.http import LISTING_BYTES
 from etl.replay import FAULTS, Fault, FaultPlan, MadeUpMarket, ReplayServer
 
 pytestmark = pytest.mark.enable_socket
@@ -127,6 +129,7 @@ EMPTY = {"empty_object": {}, "empty_list": [], "null_body": None}
 FILES = {"wrong_checksum", "file_differs", "file_cut"}
 NO_JSON = ("truncated", "nan", "empty_200", "nested")
 OTHERS = {"html", "reset", "timeout", "slow", "maintenance", "error_200", "empty_listing", "wrong_encoding", "hang_up"}
+OTHERS |= {"bomb", "redirect"}
 
 
 def test_every_fault_is_tried_here() -> None:
@@ -271,6 +274,24 @@ def test_a_body_is_not_packed_as_its_header_says(server: ReplayServer, ask: Any,
     answer = ask(server, case.path, **case.params)
     assert answer.headers["Content-Encoding"] == "gzip"
     assert answer.body[:2] != b"\x1f\x8b"
+
+
+def test_a_body_unpacks_to_a_thousand_times_its_size(server: ReplayServer, ask: Any, case: Case) -> None:
+    """It is sound gzip, all blanks, and far above what any answer may have."""
+    server.faults.add("bomb")
+    packed = ask(server, case.path, **case.params).body
+    assert len(packed) < LISTING_BYTES / 100
+    with gzip.open(io.BytesIO(packed)) as unpacked:
+        pieces = iter(lambda: unpacked.read(1 << 20), b"")
+        assert sum(len(piece) for piece in pieces if not piece.strip()) > 4 * LISTING_BYTES
+
+
+def test_a_redirect_leads_to_another_host(server: ReplayServer, ask: Any, case: Case) -> None:
+    """A client that follows it would ask what only this machine may ask."""
+    server.faults.add("redirect")
+    answer = ask(server, case.path, **case.params)
+    assert answer.status == 302
+    assert not answer.headers["Location"].startswith(server.url)
 
 
 def test_a_connection_closes_without_an_answer(server: ReplayServer, ask: Any, case: Case) -> None:
