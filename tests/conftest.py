@@ -32,6 +32,8 @@ BTC = Series.parse("binance:BTC/USDT:1m")
 STACKS = ("tests/stage/", "tests/stack/")
 """Tests that start a whole Airflow: one after the other, and first, since nothing else takes as long."""
 
+_KEPT = {"CHANDLER_DATA", "CHANDLER_CLOCK_SKEW"}
+
 
 class Scheduling(LoadFileScheduling):
     """Gives each file of tests to one process, all stacks to the same, and all models: TensorFlow is slow to import."""
@@ -62,6 +64,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
     return Scheduling(config, log)
 
 
+def pytest_configure() -> None:
+    """Let replays run at the time of what they replay, those of a whole module too."""
+    os.environ["CHANDLER_CLOCK_SKEW"] = "36500d"
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest."""
     items.sort(key=lambda item: not item.nodeid.startswith(STACKS))
@@ -71,9 +78,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the caller's Chandler settings out of the tests."""
     for name in os.environ:
-        if name.startswith("CHANDLER_") and name != "CHANDLER_DATA":
+        if name.startswith("CHANDLER_") and name not in _KEPT:
             monkeypatch.delenv(name)
-    monkeypatch.setenv("CHANDLER_CLOCK_SKEW", "36500d")  # replays run at the time of what they replay
 
 
 @pytest.fixture(autouse=True)

@@ -66,7 +66,6 @@ class AirflowProcess:
             # Where nothing must ever arrive: the Connections win.
             "CHANDLER_ARCHIVE_URL": str(home / "elsewhere"),
             "CHANDLER_WAREHOUSE_URL": "postgresql://nobody@127.0.0.1:1/nowhere",
-            "CHANDLER_CLOCK_SKEW": "36500d",  # replays run at the time of what they replay
             "CHANDLER_FEEDS": str(home / "feeds.toml"),
             "CHANDLER_HOME": str(home / "chandler"),
             **environment,
