@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
@@ -58,7 +58,7 @@ class SeriesCoverage:
 
 
 def read_coverage(
-    connection: Connection, days: TimeRange, series: Sequence[Series] | None = None
+    connection: Connection, days: TimeRange, series: Collection[Series] | None = None
 ) -> list[SeriesCoverage]:
     """Return what is held of each day, in the order of the series' names.
 

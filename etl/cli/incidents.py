@@ -83,7 +83,7 @@ def list_all(
     from etl.warehouse import Wish, count_incidents, known_series, list_incidents
 
     wish = Wish(
-        only,
+        only or None,
         within,
         None if severity is None else Severity(severity),
         kinds,
@@ -106,7 +106,7 @@ def list_all(
     elif hidden:
         err.print(f"No news; {counted(hidden, 'incident')} of history, of which nobody was told: {_SEE_HISTORY}")
     else:
-        tell_none("incident", is_filtered=wish != Wish([], kinds=[], states=[], is_history=wish.is_history))
+        tell_none("incident", is_filtered=wish != Wish(kinds=[], states=[], is_history=wish.is_history))
     if more > 0:
         err.print(f"{more:,} more; see chandler incidents list --limit")
     if found and hidden:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from sqlalchemy import (
     any_,
     case,
     cast,
+    false,
     func,
     literal,
     select,
@@ -35,10 +36,11 @@ class Wish:
     """Filter of the incidents to list; what is None or empty keeps none out.
 
     Attributes:
+        series: They are of one of these; of none, if it is empty, and of any, if it is None.
         time_range: They overlap it.
     """
 
-    series: Sequence[Series] = ()
+    series: Collection[Series] | None = None
     time_range: TimeRange | None = None
     severity: Severity | None = None
     kinds: Collection[Kind] = ()
@@ -103,11 +105,11 @@ def incidents_within(
     return [_to_incident(row) for row in connection.execute(query.order_by(own.id))]
 
 
-def is_one_of(series: Sequence[Series]) -> ColumnElement[bool]:
+def is_one_of(series: Collection[Series]) -> ColumnElement[bool]:
     """Return the condition that a row of the table `series` is one of these."""
     own = tables.series.c
     keys = [func.row(one.exchange, one.symbol, one.timeframe.value) for one in series]
-    return func.row(own.exchange, own.symbol, own.timeframe).in_(keys)
+    return func.row(own.exchange, own.symbol, own.timeframe).in_(keys) if keys else false()
 
 
 def model_name() -> ColumnElement[str]:
@@ -134,7 +136,7 @@ def _select() -> Any:
 def _conditions(wish: Wish) -> list[ColumnElement[bool]]:
     own = incidents.c
     found: list[ColumnElement[bool]] = []
-    if wish.series:
+    if wish.series is not None:
         found.append(is_one_of(wish.series))
     if wish.time_range is not None:
         found.append(own.span.op("&&")(to_sql_range(wish.time_range)))

@@ -11,9 +11,11 @@ from starlette.exceptions import HTTPException
 
 from chandler_airflow import pages
 from chandler_airflow.market import acting, reading, refusals, scraping, shell
+from chandler_airflow.market.bodies import BoundedBodies
 from chandler_airflow.market.gate import Headers
 
 app = FastAPI(title="Chandler", docs_url=None, redoc_url=None, openapi_url=None)
+app.add_middleware(BoundedBodies)
 app.add_middleware(Headers)
 app.add_exception_handler(RequestValidationError, refusals.refuse_nonsense)
 app.add_exception_handler(HTTPException, refusals.refuse)

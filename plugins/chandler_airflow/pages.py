@@ -12,11 +12,11 @@ from fastapi.responses import HTMLResponse
 from chandler_airflow.incidents import incident_page, list_page
 from chandler_airflow.links import INCIDENT_PATH, INCIDENTS_PATH, QUALITY_PATH, REPORT_PATH
 from chandler_airflow.market.answers import AskedMoment, to_range, to_series
-from chandler_airflow.market.gate import Viewer, is_acting, may_look
+from chandler_airflow.market.gate import Viewer, may_look, may_see_models
+from chandler_airflow.market.reading import seen_incident, seen_of
 from chandler_airflow.market.shell import facts_of, own_address
 from chandler_airflow.market.warehouse import opened_warehouse, reading
 from etl.dossiers import open_dossier
-from etl.errors import ConfigError
 from etl.quality import COLUMNS, NUMBERS, SeriesQuality, quality_rows, report_quality, undated_lines
 from etl.series import TimeRange
 from etl.timeframe import Timeframe
@@ -44,17 +44,21 @@ router = APIRouter(dependencies=[Depends(may_look)])
 
 
 @router.get(QUALITY_PATH)
-def show_quality(series: Annotated[list[str], Query()], start: AskedMoment, end: AskedMoment) -> HTMLResponse:
+def show_quality(
+    series: Annotated[list[str], Query()], start: AskedMoment, end: AskedMoment, access: Viewer
+) -> HTMLResponse:
     """Show the quality of each day that `[start, end)` touches, for each of `series`; without a zone, UTC."""
     wanted, time_range = {to_series(one) for one in series}, to_range(start, end)
     if len(wanted) * days_of(time_range).count(Timeframe.D1) > _MOST_LINES:
         raise HTTPException(422, f"ask for fewer days or series: {_MOST_LINES:,} lines are the most that is shown")
+    for one in wanted:
+        access.check_sees(one)
     with opened_warehouse() as (warehouse, _):
         reports = report_quality(warehouse, wanted, time_range)
     return HTMLResponse(_page(time_range, reports), headers=_HEADERS)
 
 
-@router.get(REPORT_PATH)
+@router.get(REPORT_PATH, dependencies=[Depends(may_see_models)])
 def show_report(model: Annotated[int, Query(ge=1, lt=2**63)]) -> HTMLResponse:
     """Show what was found in the night that a model was trained in."""
     from models.registry import read_report
@@ -67,26 +71,26 @@ def show_report(model: Annotated[int, Query(ge=1, lt=2**63)]) -> HTMLResponse:
 
 
 @router.get(INCIDENTS_PATH)
-def show_incidents(series: Annotated[list[str] | None, Query()] = None) -> HTMLResponse:
-    """List the latest incidents, of some series or of all; those of history too."""
-    wish = Wish([to_series(one) for one in series or []])
+def show_incidents(access: Viewer, series: Annotated[list[str] | None, Query()] = None) -> HTMLResponse:
+    """List the latest incidents, of some series or of all that the user may see; those of history too."""
+    asked = [to_series(one) for one in series] if series else None
     with reading() as (connection, _):
+        wish = Wish(seen_of(connection, asked, access))
         found = list_incidents(connection, wish, _MOST_LISTED)
         more = count_incidents(connection, wish) - len(found)
     return HTMLResponse(list_page(found, more), headers=_HEADERS)
 
 
 @router.get(INCIDENT_PATH)
-def show_incident(incident: Annotated[int, Query(alias="id", ge=1, lt=2**63)], user: Viewer) -> HTMLResponse:
+def show_incident(incident: Annotated[int, Query(alias="id", ge=1, lt=2**63)], access: Viewer) -> HTMLResponse:
     """Show an incident, and all that it is judged by."""
     with opened_warehouse() as (warehouse, _):
-        try:
-            dossier = open_dossier(warehouse, incident)
-        except ConfigError as error:
-            raise HTTPException(404, str(error)) from error
-    if not is_acting(user):
+        with warehouse.begin() as connection:
+            found = seen_incident(connection, incident, access)
+        dossier = open_dossier(warehouse, incident)
+    if not access.acts_on(found.found.series):
         return HTMLResponse(incident_page(dossier), headers=_PICTURE_HEADERS)
-    script = _SCRIPT.format(facts=facts_of(user), own=own_address())
+    script = _SCRIPT.format(facts=facts_of(access), own=own_address())
     return HTMLResponse(incident_page(dossier, script), headers=_ACTING_HEADERS)
 
 

@@ -168,7 +168,7 @@ def contents(warehouse: Warehouse) -> dict[str, list[Any]]:
 def incidents_of(warehouse: Warehouse, series: Sequence[Series] = ()) -> list[Any]:
     """Return the incidents, the latest first."""
     with warehouse.begin() as connection:
-        return list_incidents(connection, Wish(series=series))
+        return list_incidents(connection, Wish(series=series or None))
 
 
 @contextmanager

@@ -5,18 +5,17 @@ from __future__ import annotations
 import logging
 from typing import Annotated
 
-from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
-from fastapi import APIRouter, Depends, HTTPException, Path
+from fastapi import APIRouter, Depends, Path
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection
 
+from chandler_airflow.market.access import Access
 from chandler_airflow.market.answers import as_json
 from chandler_airflow.market.gate import Actor, may_act
-from chandler_airflow.market.reading import incident_json
+from chandler_airflow.market.reading import incident_json, seen_incident
 from chandler_airflow.market.warehouse import opened_warehouse
-from etl.errors import ConfigError
-from etl.warehouse import acknowledge, find_incident, judge_incident
+from etl.warehouse import acknowledge, judge_incident
 
 log = logging.getLogger(__name__)
 
@@ -48,32 +47,34 @@ class Judgement(Remark):
 
 
 @router.post("/incidents/{incident}/acknowledge")
-def acknowledge_incident(incident: Number, remark: Remark, user: Actor) -> Response:
+def acknowledge_incident(incident: Number, remark: Remark, access: Actor) -> Response:
     """Note that somebody has seen an incident."""
     with opened_warehouse() as (warehouse, _), warehouse.begin() as connection:
-        _find(connection, incident)
-        known = acknowledge(connection, incident, remark.note, _who(user))
-    log.info("incident %d was acknowledged by %s", incident, user.get_name())
-    return as_json(incident_json(known))
+        _check(connection, incident, access)
+        known = acknowledge(connection, incident, remark.note, _who(access))
+    log.info("incident %d was acknowledged by %s", incident, access.name)
+    return as_json(incident_json(known, access))
 
 
 @router.post("/incidents/{incident}/judge")
-def judge(incident: Number, judgement: Judgement, user: Actor) -> Response:
+def judge(incident: Number, judgement: Judgement, access: Actor) -> Response:
     """Note that an incident is a false alarm, or that it is none."""
     with opened_warehouse() as (warehouse, _), warehouse.begin() as connection:
-        _find(connection, incident)
-        known = judge_incident(connection, incident, judgement.note, _who(user), is_false=judgement.is_false)
-    log.info("incident %d was judged by %s: false alarm %s", incident, user.get_name(), judgement.is_false)
-    return as_json(incident_json(known))
+        _check(connection, incident, access)
+        known = judge_incident(connection, incident, judgement.note, _who(access), is_false=judgement.is_false)
+    log.info("incident %d was judged by %s: false alarm %s", incident, access.name, judgement.is_false)
+    return as_json(incident_json(known, access))
 
 
-def _find(connection: Connection, incident: int) -> None:
-    try:
-        find_incident(connection, incident)
-    except ConfigError as error:
-        raise HTTPException(404, error.message) from error
+def _check(connection: Connection, incident: int, access: Access) -> None:
+    """Check that there is such an incident, and that it is theirs to judge.
+
+    Raises:
+        HTTPException: 404 if they may see none of that number, 403 if they may only see it.
+    """
+    access.check_acts_on(seen_incident(connection, incident, access).found.series)
 
 
-def _who(user: BaseUser) -> str:
+def _who(access: Access) -> str:
     """Return what stands as the run in the record of changes."""
-    return f"market page, {user.get_name()}"
+    return f"market page, {access.name}"

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import MutableMapping
 from typing import Annotated, Any
 
-from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
-from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.api_fastapi.core_api.security import get_user
 from fastapi import Depends, Header, HTTPException, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from chandler_airflow.market.access import TRAINING, Access
+from chandler_airflow.market.answers import AskedSeries
+from chandler_airflow.market.warehouse import known_settings
+from etl.series import Series
+from etl.settings import Settings
 
 # Everything comes from here, and no other site may frame it or be sent anything.
 _POLICY = (
@@ -29,45 +33,66 @@ _HEADERS = {
 LoggedIn = Annotated[BaseUser, Depends(get_user)]
 
 
-def may_look(user: LoggedIn) -> BaseUser:
-    """Let in who may look at DAGs: whoever reads the logs of a load may see what it brought.
+def may_look(user: LoggedIn) -> Access:
+    """Let in who may look at a DAG of ours: whoever reads the logs of a load may see what it brought, and no more.
 
     Raises:
-        HTTPException: 401 for who is not logged in, 403 for who may look at nothing.
+        HTTPException: 401 for who is not logged in, 403 for who may look at nothing of ours.
     """
-    if not get_auth_manager().is_authorized_dag(method="GET", user=user):
-        raise HTTPException(403, "you may not look at DAGs; an admin of this Airflow can let you")
-    return user
+    access = Access(user, _settings())
+    if not access.is_let_in:
+        raise HTTPException(403, "you may not look at Chandler's DAGs; an admin of this Airflow can let you")
+    return access
 
 
-def is_acting(user: BaseUser) -> bool:
-    """Return whether somebody may act: who may start a run of a DAG."""
-    return get_auth_manager().is_authorized_dag(method="POST", access_entity=DagAccessEntity.RUN, user=user)
+def _settings() -> Settings | None:
+    try:
+        return known_settings()
+    except HTTPException:  # what needs them says so; the page itself tells why they cannot be read
+        return None
+
+
+def may_see(series: AskedSeries, access: Annotated[Access, Depends(may_look)]) -> Series:
+    """Let through a series that the user may see.
+
+    Raises:
+        HTTPException: 403.
+    """
+    access.check_sees(series)
+    return series
+
+
+def may_see_models(access: Annotated[Access, Depends(may_look)]) -> None:
+    """Let in who may look at the training: a model is of all series.
+
+    Raises:
+        HTTPException: 403.
+    """
+    access.check_reads(TRAINING)
 
 
 def may_act(
-    user: Annotated[BaseUser, Depends(may_look)],
+    access: Annotated[Access, Depends(may_look)],
     request: Request,
     x_chandler: Annotated[str | None, Header()] = None,
     sec_fetch_site: Annotated[str | None, Header()] = None,
-) -> BaseUser:
-    """Let in who may act, and only from our own page: a browser sends the login along wherever a form comes from.
+) -> Access:
+    """Let in what comes from our own page: a browser sends the login along wherever a form comes from.
 
-    No other site can set the header without asking first, which nobody answers.
+    No other site can set the header without asking first, which nobody answers. On what they may act the route asks.
 
     Raises:
-        HTTPException: 401, or 403 for who may only look and for what another site has sent.
+        HTTPException: 401, or 403 for what another site has sent.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if x_chandler != "1" or kind != "application/json" or sec_fetch_site not in {None, "same-origin"}:
         raise HTTPException(403, "send JSON with the header X-Chandler: 1, from the market page or a script")
-    if not is_acting(user):
-        raise HTTPException(403, "you may look, and not act; an admin of this Airflow can let you")
-    return user
+    return access
 
 
-Viewer = Annotated[BaseUser, Depends(may_look)]
-Actor = Annotated[BaseUser, Depends(may_act)]
+Viewer = Annotated[Access, Depends(may_look)]
+Actor = Annotated[Access, Depends(may_act)]
+SeenSeries = Annotated[Series, Depends(may_see)]
 
 
 class Headers:

@@ -7,7 +7,6 @@ from html import escape
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
 from airflow.configuration import conf
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import HTMLResponse, Response
@@ -15,7 +14,8 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.staticfiles import StaticFiles
 
 from chandler_airflow.links import PREFIX
-from chandler_airflow.market.gate import Viewer, is_acting, may_look
+from chandler_airflow.market.access import Access
+from chandler_airflow.market.gate import Viewer, may_look
 from chandler_airflow.market.warehouse import known_settings
 
 router = APIRouter(dependencies=[Depends(may_look)])
@@ -44,14 +44,14 @@ _SHELL = """<!doctype html>
 
 
 @router.get("/market")
-def show_market(user: Viewer) -> HTMLResponse:
+def show_market(access: Viewer) -> HTMLResponse:
     """Give the page; what it shows it asks for by itself."""
-    return HTMLResponse(_SHELL.format(facts=facts_of(user), own=own_address(), faults=_faults()))
+    return HTMLResponse(_SHELL.format(facts=facts_of(access), own=own_address(), faults=_faults(access)))
 
 
-def facts_of(user: BaseUser) -> str:
+def facts_of(access: Access) -> str:
     """Return what a page's modules are told of who looks, as the content of an attribute."""
-    return escape(json.dumps({"name": user.get_name(), "may_act": is_acting(user), "base": base_path()}))
+    return escape(json.dumps({"name": access.name, "base": base_path()}))
 
 
 def base_path() -> str:
@@ -76,10 +76,10 @@ async def show_module(name: str, request: Request) -> Response:
     return answer
 
 
-def _faults() -> str:
+def _faults(access: Access) -> str:
     """Return what is wrong in feeds.toml as HTML; the page shows all else as ever."""
     try:
-        faults = [str(fault) for fault in known_settings().faults]
+        faults = [str(fault) for fault in known_settings().faults if access.sees_fault(fault)]
     except HTTPException as error:
         faults = [error.detail]
     lines = "".join(f"<li>{escape(fault)}</li>" for fault in faults)

@@ -120,6 +120,10 @@ class AirflowProcess:
         answer: dict[str, Any] = self._ask({"page": page, "user": user, **request})[0]
         return answer
 
+    def grant(self, users: Mapping[str, Any]) -> None:
+        """Make users where Airflow runs with FabAuthManager: names with `roles` and `permissions`."""
+        self._ask({"grant": users})
+
     def routes(self) -> list[tuple[str, str]]:
         """Return method and address of all that our part of Airflow's server answers."""
         answer, _ = self._ask({"routes": True})

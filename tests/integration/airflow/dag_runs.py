@@ -1,8 +1,9 @@
 """Run DAGs as `dag.test()` does and print what came of it as JSON: a process of its own, with a fresh AIRFLOW_HOME.
 
 Each line of the input is JSON, and is answered with a line `DONE ...`: a run, `{"dag": ..., "logical_date": ...,
-"run_type": ...}`; a page to show, `{"page": ..., "user": role}`; all addresses of ours, `{"routes": true}`; a run that
-is late, `{"late": ...}`; the text of an error in a task that is none of ours, `{"error": ...}`.
+"run_type": ...}`; a page to show, `{"page": ..., "user": role}`; all addresses of ours, `{"routes": true}`; users to
+make, `{"grant": ...}`; a run that is late, `{"late": ...}`; the text of an error in a task that is none of ours,
+`{"error": ...}`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from typing import Any
 from unittest.mock import patch
 
 REPOSITORY = Path(__file__).parents[3]
+USERS: dict[str, Any] = {}
+"""Of FabAuthManager, by name; to the other one, the name is the role."""
 
 
 def run(dag: Any, logical_date: str, run_type: str) -> dict[str, Any]:
@@ -85,10 +88,28 @@ def show(
     client.cookies.clear()
     if user is not None:
         role = None if user == "nobody" else user
-        token = get_auth_manager().generate_jwt(SimpleAuthManagerUser(username=user, role=role))
-        client.cookies.set("_token", token)
+        known = USERS.get(user) or SimpleAuthManagerUser(username=user, role=role)
+        client.cookies.set("_token", get_auth_manager().generate_jwt(known))
     answer = client.request(method, page, headers=headers or {}, content=body)
     return {"status": answer.status_code, "body": answer.text, "headers": dict(answer.headers)}
+
+
+def grant(users: dict[str, dict[str, list[Any]]]) -> dict[str, Any]:
+    """Make users of Airflow's other auth manager, each with roles, and with permissions of his own."""
+    from airflow.providers.fab.auth_manager.cli_commands.utils import get_application_builder
+    from airflow.providers_manager import ProvidersManager
+
+    ProvidersManager().initialize_providers_configuration()
+    with get_application_builder() as builder:
+        manager = builder.sm
+        manager.sync_roles()
+        for name, granted in users.items():
+            roles = [manager.find_role(role) for role in granted["roles"]]
+            own = manager.add_role(f"of {name}")
+            for action, resource in granted["permissions"]:
+                manager.add_permission_to_role(own, manager.create_permission(action, resource))
+            USERS[name] = manager.add_user(name, name, name, f"{name}@localhost", [*roles, own], name)
+    return {}
 
 
 def routes() -> list[tuple[str, str]]:
@@ -131,6 +152,8 @@ def main() -> None:
         wanted = json.loads(line)
         if "page" in wanted:
             answer = show(**wanted)
+        elif "grant" in wanted:
+            answer = grant(wanted["grant"])
         elif "routes" in wanted:
             answer = routes()
         elif "late" in wanted:

@@ -111,4 +111,4 @@ def test_incidents_are_listed_each_with_its_page(pages: Pages) -> None:
 def test_the_page_is_for_who_is_logged_in(pages: Pages) -> None:
     """Whoever is not sees nothing of it; a number that is none is not found."""
     assert pages.hidden == (401, '{"detail":"Not authenticated"}')
-    assert pages.none == (404, '{"detail":"there is no incident 999; see chandler incidents"}')
+    assert pages.none == (404, '{"detail":"there is no incident 999 that you may see; see chandler incidents"}')

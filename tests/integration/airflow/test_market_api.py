@@ -333,7 +333,7 @@ def test_the_page_is_answered_what_the_warehouse_holds(served: Served) -> None:
     listed = served.get("/chandler/api/incidents", kind="crash")
     assert (listed["total"], listed["incidents"][0]["id"]) == (1, served.crash)
     assert served.get("/chandler/api/incidents", kind="spread")["total"] == 0
-    assert served.get("/chandler/api/me") == {"name": "viewer", "may_act": False, "faults": []}
+    assert served.get("/chandler/api/me") == {"name": "viewer", "faults": []}
     assert "1m takes 28 days (40,320 candles)" in served.get("/chandler/api/models")["next"]
 
 

@@ -5,7 +5,6 @@
 /** @type {Me} */
 export const me = {
   name: "",
-  may_act: false,
   base: "",
   ...JSON.parse(document.querySelector('meta[name="chandler"]')?.getAttribute("content") ?? "{}"),
 };

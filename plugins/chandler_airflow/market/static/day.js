@@ -1,6 +1,6 @@
 // The view of one day of one series: how it adds up, what is absent and why, what was refused, changed and loaded.
 
-import { address, getJson, me } from "./api.js";
+import { address, getJson } from "./api.js";
 import { smallChart } from "./chart.js";
 import { absences, incidents, loads, refused, revisions } from "./day-lists.js";
 import { h, put } from "./dom.js";
@@ -65,7 +65,7 @@ function draw(place, facts, says, again, signal) {
       h("a", { href: qualityPage(series, day) }, "Quality report"),
     ),
     numbers(facts),
-    refetchButton(facts, me.may_act, says, again, signal),
+    refetchButton(facts, says, again, signal),
     chart,
     absences(facts),
     refused(facts),

@@ -1,6 +1,6 @@
 // The view of incidents: a list with filters, and what people say of them.
 
-import { getJson, me } from "./api.js";
+import { getJson } from "./api.js";
 import { h, put } from "./dom.js";
 import { incidentTable } from "./incident-table.js";
 import { judge } from "./judge.js";
@@ -125,7 +125,7 @@ function judgement(one, again, signal) {
   if (one.acknowledged_at)
     said.push(h("span", { class: "verdict", title: moment(one.acknowledged_at) }, "acknowledged"));
   if (one.note) said.push(h("q", {}, one.note));
-  if (!me.may_act) return h("span", {}, ...said);
+  if (!one.may_act) return h("span", {}, ...said);
   const act = (/** @type {string} */ name, /** @type {import("./judge.js").Verdict} */ verdict) =>
     h("button", { type: "button", class: "small", onclick: () => judge(one, verdict, again, signal) }, name);
   return h(

@@ -13,12 +13,11 @@ import { failure } from "./waiting.js";
 
 /**
  * @param {Day} facts
- * @param {boolean} mayAct
  * @param {HTMLElement} says Where it is told how it goes.
  * @param {() => Promise<Day | null>} again What shows the day anew, and gives its account.
  * @param {AbortSignal} signal
  */
-export function refetchButton({ feeds, series, day, loads }, mayAct, says, again, signal) {
+export function refetchButton({ feeds, series, day, loads, may_act }, says, again, signal) {
   const plan = planRefetch(feeds, day);
   if (!plan) return byTerminal("No feed has this series.", series, day);
   // Airflow makes runs of what has ended, and of nothing else.
@@ -27,7 +26,7 @@ export function refetchButton({ feeds, series, day, loads }, mayAct, says, again
     if (plan.isMonth) return byTerminal(`${plan.dag} loads whole months, and this one ends at ${end}.`, series, day);
     return h("p", { class: "bar" }, `This day ends at ${end}; ${plan.dag} loads it then.`);
   }
-  if (!mayAct) {
+  if (!may_act) {
     return h("p", { class: "bar quiet" }, "Your role may look, not act: ask for one that may to load this day again.");
   }
   const name = nameOf(plan.isMonth, loads.length > 0, day);

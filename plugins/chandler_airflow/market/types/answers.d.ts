@@ -2,7 +2,6 @@
 
 export interface Me {
   name: string;
-  may_act: boolean;
   /** Airflow's own path prefix, before /chandler and /api. */
   base: string;
 }
@@ -101,6 +100,8 @@ export interface FeedOfDay {
 export interface Day {
   series: string;
   day: string;
+  /** Whether the user may start runs of what loads it. */
+  may_act: boolean;
   quality: {
     expected: number;
     stored: number;
@@ -158,6 +159,8 @@ export interface Marks {
 
 export interface Incident {
   id: number;
+  /** Whether the user may judge it. */
+  may_act: boolean;
   series: string;
   start: string;
   end: string;
