@@ -1,4 +1,4 @@
-"""Whose rows a user may see, and on which they may act: Airflow is asked about the DAG that a row belongs to."""
+"""Rights of a user to rows: Airflow is asked about the DAG that a row belongs to."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class Access:
 
     @cached_property
     def is_let_in(self) -> bool:
-        """Whether there is a DAG of ours that they may look at."""
+        """True if there is a DAG of ours that they may look at."""
         return any(map(self.reads, self._dags()))
 
     @cached_property
     def sees_all(self) -> bool:
-        """Whether they may look at each DAG of ours."""
+        """True if they may look at each DAG of ours."""
         return all(map(self.reads, self._dags()))
 
     def reads(self, dag_id: str) -> bool:

@@ -1,4 +1,4 @@
-"""What is sent to our pages: so much and no more is read of it, before anybody asks who sends it."""
+"""Bodies sent to our pages: so much and no more is read of them, before anybody asks who sends them."""
 
 from __future__ import annotations
 

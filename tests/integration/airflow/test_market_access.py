@@ -72,7 +72,7 @@ class Rights:
 
     @property
     def is_let_in(self) -> bool:
-        """Whether there is something for them."""
+        """True if there is something for them."""
         return bool(self.sees or self.models)
 
 
@@ -152,7 +152,7 @@ def users(served: Served, request: pytest.FixtureRequest) -> dict[str, Rights]:
 
 @pytest.mark.parametrize("path", ["api/day", "api/candles", "api/marks", "api/incidents", "quality", "incidents"])
 def test_a_series_is_for_who_may_look_at_what_loads_it(served: Served, users: dict[str, Rights], path: str) -> None:
-    """Whoever may look at a feed of it, or, where it has none, at what judges everything."""
+    """By a feed that has it or, where none has, by the DAG that judges everything."""
     bounds = {"day": DAY} if path == "api/day" else {"start": f"{DAY}T00:00", "end": f"{DAY}T12:00"}
     for user, rights in users.items():
         for series in ALL:

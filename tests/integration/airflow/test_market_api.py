@@ -279,6 +279,16 @@ def test_nonsense_that_is_sent_changes_nothing(served: Served, body: str) -> Non
     assert changes(served) == before
 
 
+def test_a_long_body_is_refused_before_anybody_asks_who_sends_it(served: Served) -> None:
+    """Not read, and so not parsed: neither of who is not logged in, nor of an admin."""
+    page = f"/chandler/api/incidents/{served.crash}/judge"
+    body = json.dumps({"is_false": True, "note": "x" * (64 << 10)})
+    for user in (None, "nobody", "admin"):
+        answer = served.airflow.send(page, user, method="POST", headers=OURS, body=body)
+        assert answer["status"] == 413, user
+        assert json.loads(answer["body"]) == {"detail": "what is sent here has 64 kB at most"}
+
+
 def test_every_answer_says_what_a_browser_may_do_with_it(served: Served) -> None:
     """No script but ours, no other host, no frame elsewhere, nothing kept; a module is sent once."""
     for path, query in READ.items():
