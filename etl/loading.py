@@ -168,13 +168,9 @@ def _record_doubts(under_way: Load, refused: Sequence[Refused], asking: Asking) 
         for part in open_ranges(connection, series_id, outside)
     ]
     found = explain(absent, timeframe, first_ms=None, end_ms=None, served_from_ms=None, refused=slots)
-    ends = [[at_ms // timeframe.ms * timeframe.ms for at_ms in row.times_ms] for row in undecided]
-    between = united(
-        TimeRange.from_ms(first_ms, end_ms)
-        for first_ms, later_ms in ends
-        if first_ms < (end_ms := min(later_ms, closed_ms))
-    )
-    record_doubts(connection, series_id, timeframe, [Finding(*one) for one in found], between, asking)
+    known = [under_way.time_range, *spans]
+    around = TimeRange(min(one.start for one in known), max(one.end for one in known))
+    record_doubts(connection, series_id, timeframe, [Finding(*one) for one in found], around, asking)
 
 
 def _without_overruled(under_way: Load, candles: pa.Table) -> pa.Table:

@@ -116,6 +116,30 @@ def test_slots_that_no_row_is_of_after_all_are_asked_for(
     assert is_sound(audit(stores))
 
 
+@pytest.mark.parametrize("is_end", [True, False])
+def test_slots_between_doubts_and_what_is_loaded_are_accounted_for(
+    is_end: bool, stores: Stores, tmp_path: Path
+) -> None:
+    """A file that lacks lines beside those that may be of two slots says nothing of them; an audit counts them."""
+    rows = lines(SERIES, AUTUMN)
+    last = 2 * DAY // WIDTH
+    # 02:15 of the first pass alone, with nothing at 02:00; or of the second pass, with nothing until 03:00.
+    kept = [*rows[:last], rows[last + 1]] if is_end else [rows[last + 5], *rows[last + 8 :]]
+    assert load(stores, tmp_path, SERIES, kept) == {"shape": 1}
+    start, end = (AUTUMN, AUTUMN + HOUR + 2 * WIDTH) if is_end else (AUTUMN + WIDTH, AUTUMN + 2 * HOUR)
+    doubted = [AUTUMN + WIDTH, AUTUMN + HOUR + WIDTH]
+    assert of_kind(stores, AbsenceKind.REFUSED) == doubted
+    untold = [at for at in slots_in(TimeRange(start, end)) if at not in doubted]
+    assert of_kind(stores, AbsenceKind.NOT_REQUESTED) == untold
+    assert is_sound(audit(stores))
+    with stores.warehouse.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM absences WHERE kind = 'not_requested'")
+    assert not is_sound(audit(stores)), "slots that are in no account are no sound account"
+    mend(stores, audit(stores))
+    assert of_kind(stores, AbsenceKind.NOT_REQUESTED) == untold
+    assert is_sound(audit(stores))
+
+
 def test_what_an_exchange_was_asked_for_is_judged_and_not_asked_for_again(stores: Stores, tmp_path: Path) -> None:
     """Silent of both slots it leaves both refused; then a release lets the other be judged as a silence of it."""
     first, second = until_half_past(stores, tmp_path)

@@ -20,10 +20,12 @@ class Account:
 
     Attributes:
         covered: What checkpoints vouch for.
+        spoken_of: That, and what is recorded as refused without one: what loads have spoken of.
         accounted: That, and what is recorded as unfetched or not requested, or as refused without a checkpoint.
     """
 
     covered: Sequence[TimeRange]
+    spoken_of: Sequence[TimeRange]
     accounted: Sequence[TimeRange]
 
 

@@ -11,6 +11,7 @@ from etl.audit.findings import SeriesAudit
 from etl.audit.pieces import Scope, Verdicts, read_piece
 from etl.audit.values import check_archive, check_flags, check_revisions
 from etl.remedies import by_loading, by_mending
+from etl.schema import AbsenceKind
 from etl.series import TimeRange, clip, subtract, united
 from etl.spelling import counted
 from etl.warehouse import covered_ranges, read_flagged_by, span_of_absences, span_of_candles, unloaded_ranges
@@ -47,14 +48,16 @@ def check_series(scope: Scope, within: TimeRange | None) -> SeriesAudit:
 def read_account(scope: Scope) -> Account:
     """Read what of the series is accounted for."""
     covered = covered_ranges(scope.connection, scope.series_id)
-    return Account(covered, united([*covered, *unloaded_ranges(scope.connection, scope.series_id)]))
+    doubted = unloaded_ranges(scope.connection, scope.series_id, [AbsenceKind.REFUSED])
+    unloaded = unloaded_ranges(scope.connection, scope.series_id)
+    return Account(covered, united([*covered, *doubted]), united([*covered, *unloaded]))
 
 
 def find_holes(account: Account) -> list[TimeRange]:
-    """Return what lies between loaded ranges without being recorded as not loaded; see `Account`."""
-    if not account.covered:
+    """Return what lies between ranges that a load has spoken of without being accounted for; see `Account`."""
+    if not account.spoken_of:
         return []
-    return subtract(TimeRange(account.covered[0].start, account.covered[-1].end), account.accounted)
+    return subtract(TimeRange(account.spoken_of[0].start, account.spoken_of[-1].end), account.accounted)
 
 
 def _check_holes(result: SeriesAudit, account: Account, wanted: TimeRange) -> None:

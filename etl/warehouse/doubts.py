@@ -20,7 +20,7 @@ from etl.warehouse.quality import refresh_quality
 from etl.warehouse.quarantine import leave_confirmed_alone
 from etl.warehouse.recording import Asking, record_absences, record_not_requested
 
-_BETWEEN = "it lies between slots that a refused row may be of, and no run has requested it"
+_BESIDE = "it lies beside slots that a refused row may be of, and no run has requested it"
 
 
 def open_ranges(connection: Connection, series_id: int, time_range: TimeRange) -> list[TimeRange]:
@@ -35,24 +35,24 @@ def record_doubts(
     series_id: int,
     timeframe: Timeframe,
     found: Sequence[Finding],
-    between: Sequence[TimeRange],
+    around: TimeRange,
     asking: Asking,
 ) -> None:
     """Let slots outside what a load has asked for be refused, since its rows may be of them.
 
     Args:
         found: Of ranges that `open_ranges` has returned.
-        between: From each slot that a row may be of to the other; what no checkpoint covers there is not requested.
+        around: From the first to the last of these slots and of what is loaded; what no checkpoint covers there, and no
+            row may be of, is not requested.
     """
     for one in found:
         record_absences(connection, series_id, timeframe, one.span, [one], asking)
         leave_confirmed_alone(connection, series_id, timeframe, one.span)
         refresh_quality(connection, series_id, timeframe, one.span)
-    for span in between:
-        vouched = [one.time_range for one in read_checkpoints(connection, series_id, span)]
-        for rest in subtract(span, vouched):
-            record_not_requested(connection, series_id, timeframe, rest, _BETWEEN)
-            refresh_quality(connection, series_id, timeframe, rest)
+    vouched = [one.time_range for one in read_checkpoints(connection, series_id, around)]
+    for rest in subtract(around, vouched):
+        record_not_requested(connection, series_id, timeframe, rest, _BESIDE)
+        refresh_quality(connection, series_id, timeframe, rest)
 
 
 def withdraw_doubt(

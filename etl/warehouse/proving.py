@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -41,15 +42,17 @@ FROM chain GROUP BY open_time ORDER BY open_time
 """
 
 
-def unloaded_ranges(connection: Connection, series_id: int) -> list[TimeRange]:
+def unloaded_ranges(
+    connection: Connection, series_id: int, kinds: Collection[AbsenceKind] = (*UNLOADED, AbsenceKind.REFUSED)
+) -> list[TimeRange]:
     """Return the ranges that are recorded without a checkpoint: ascending, disjoint, and not touching each other.
 
     They are unfetched, not requested, or refused; a checkpoint may cover what is refused.
     """
     own = tables.absences.c
     united = select(func.unnest(func.range_agg(own.span)).label("span"))
-    kinds = [kind.value for kind in (*UNLOADED, AbsenceKind.REFUSED)]
-    found = connection.execute(united.where(own.series_id == series_id, own.kind.in_(kinds)))
+    wanted = own.kind.in_([kind.value for kind in kinds])
+    found = connection.execute(united.where(own.series_id == series_id, wanted))
     return [TimeRange(row.span.lower, row.span.upper) for row in found]
 
 
